@@ -1,0 +1,55 @@
+"""Recognition rates of utterance decisions (§VIII-A): pure functions on arrays of class indices.
+
+All rates are fractions in [0, 1]; tables and reports print them in percent.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import accuracy_score, recall_score
+
+
+def weighted_accuracy(label: ArrayLike, predicted: ArrayLike) -> float:
+    """Weighted accuracy (WA, §VIII-A): the share of all utterances that are recognized correctly.
+
+    Each class weighs as much as it has utterances. `label` and `predicted` hold one class each per utterance,
+    shape [N]. Raises ValueError if they are empty or differ in shape.
+    """
+    label, predicted = _checked(label, predicted)
+    return float(accuracy_score(label, predicted))
+
+
+def unweighted_accuracy(label: ArrayLike, predicted: ArrayLike) -> float:
+    """Unweighted accuracy (UA, §VIII-A): the mean of the recalls of the classes that occur in `label`.
+
+    Each class weighs the same, so UA equals WA where classes are balanced, as in CASIA. `label` and
+    `predicted` hold one class each per utterance, shape [N]. Raises ValueError if they are empty or differ in
+    shape.
+    """
+    label, predicted = _checked(label, predicted)
+    return float(recall_score(label, predicted, labels=np.unique(label), average="macro", zero_division=0))
+
+
+def class_recall(label: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.float64]:
+    """Recall of each class 0 ... `classes` - 1, shape [classes]: what Figures 7-9 draw.
+
+    A class without an utterance in `label` gets NaN. Raises ValueError if the arrays are empty or differ in
+    shape, or if one holds a class outside the range.
+    """
+    label, predicted = _checked(label, predicted)
+    for name, values in (("label", label), ("predicted", predicted)):
+        if values.min() < 0 or values.max() >= classes:
+            raise ValueError(f"{name}: classes {values.min()} to {values.max()}, expected 0 to {classes - 1}")
+    recall = recall_score(label, predicted, labels=np.arange(classes), average=None, zero_division=np.nan)
+    return np.asarray(recall, dtype=np.float64)
+
+
+def _checked(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Both as arrays of the same shape [N] with N >= 1."""
+    label, predicted = np.asarray(label), np.asarray(predicted)
+    if label.ndim != 1:
+        raise ValueError(f"label: shape {label.shape}, expected one class per utterance, [N]")
+    if label.shape != predicted.shape:
+        raise ValueError(f"predicted: shape {predicted.shape}, expected the shape of label, {label.shape}")
+    if label.size == 0:
+        raise ValueError("label: no utterances, expected at least one")
+    return label, predicted

@@ -1,0 +1,37 @@
+"""One Ray runtime for as long as a block runs."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from data_prep.errors import UserError
+
+
+@contextmanager
+def ray_session(address: str | None = None) -> Iterator[None]:
+    """Connect to the cluster at `address` ("auto" for the one this machine is part of), or start a local one.
+
+    A runtime that is already up in this process is used and left as it is. Raises UserError where the cluster
+    cannot be reached.
+    """
+    # Ray's own words would stand between the lines of the progress display.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        ray.init(
+            address=address or "local",
+            include_dashboard=False if address is None else None,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+    except ConnectionError as error:
+        raise UserError(f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

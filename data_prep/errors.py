@@ -1,0 +1,27 @@
+"""The errors a user can act on. Each message names the thing, the value and the remedy."""
+
+from collections.abc import Sequence
+
+
+class UserError(Exception):
+    """Base of every error caused by input, data or environment: shown as one message, without a traceback."""
+
+
+class CorpusError(UserError):
+    """A corpus on disk, or its manifest, is not what its reader documents."""
+
+
+class AudioError(UserError):
+    """An audio file cannot be used."""
+
+
+class ShardError(UserError):
+    """A prepared corpus is missing, damaged, ambiguous or made with other settings."""
+
+
+def bulleted(lines: Sequence[str], limit: int = 20) -> str:
+    """`lines` as an indented list, at most `limit` of them, with a count of the rest."""
+    shown = [f"  - {line}" for line in lines[:limit]]
+    if len(lines) > limit:
+        shown.append(f"  … and {len(lines) - limit} more")
+    return "\n".join(shown)

@@ -1,0 +1,292 @@
+"""A corpus on disk -> a prepared corpus: one Ray task per shard, resumable, whole or not there.
+
+ser-sweep prepare emodb --source DIR --out DATA
+"""
+
+import json
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from data_prep.audio import read_audio
+from data_prep.corpora import Utterance
+from data_prep.errors import AudioError, CorpusError, bulleted
+from data_prep.features import FeatureSettings, LogMel
+from data_prep.files import atomic_path, canonical_hash, write_json
+from data_prep.segments import frame_count, segment_count, true_labels
+from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, shard_problem, write_shard
+
+SEGMENTS_PER_SHARD = 16_384
+UTTERANCES_PER_INSPECTION = 64
+
+Progress = Callable[[str, int, int], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What the first look at an audio file found; `problem` where it cannot be used."""
+
+    sha256: str = ""
+    source_rate: int = 0
+    channels: int = 0
+    samples: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The outcome of `prepare`: the corpus, how many of its shards were made and kept, and notices for the user."""
+
+    corpus: PreparedCorpus
+    made: int
+    kept: int
+    notices: tuple[str, ...]
+
+
+def prepare(
+    corpus: str,
+    utterances: Sequence[Utterance],
+    out: Path,
+    settings: FeatureSettings | None = None,
+    *,
+    truth: pd.DataFrame | None = None,
+    partial: bool = False,
+    inline: bool = False,
+    address: str | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Prepared:
+    """Write `utterances` as a prepared corpus below `out`; shards that are already there and whole are kept.
+
+    Every audio file is looked at before anything is written. `truth` (columns id, start, end, emotion; seconds)
+    tells the true emotion of every stretch where it is known. `inline` works in this process, without Ray.
+    Raises AudioError naming every file that cannot be used.
+    """
+    settings = settings or FeatureSettings()
+    utterances = sorted(utterances, key=lambda utterance: utterance.id)
+    with _runner(inline, address) as run:
+        inspected = _inspect(utterances, settings, run, progress)
+        table = _utterance_table(utterances, inspected, settings, truth)
+        fingerprint = _fingerprint(table, settings, truth)
+        folder = out / f"{corpus}-{fingerprint}"
+        (folder / "shards").mkdir(parents=True, exist_ok=True)
+        jobs = [
+            _ShardJob(folder, number, settings, rows["id"].tolist(), [utterances[i].path for i in rows.index])
+            for number, rows in table.groupby("shard")
+        ]
+        missing = [job for job in jobs if job.whole() is None]
+        progress("shards", len(jobs) - len(missing), len(jobs))
+        for done, _ in enumerate(run(_make_shard, missing), start=len(jobs) - len(missing) + 1):
+            progress("shards", done, len(jobs))
+    with atomic_path(folder / "utterances.parquet") as temporary:
+        table.to_parquet(temporary, compression="zstd", index=False)
+    notices = _notices(table, settings)
+    manifest = _manifest(corpus, fingerprint, table, settings, partial, [job.whole() for job in jobs])
+    write_json(folder / "manifest.json", manifest)
+    return Prepared(PreparedCorpus(folder, manifest), len(missing), len(jobs) - len(missing), notices)
+
+
+@contextmanager
+def _runner(inline: bool, address: str | None) -> Iterator[Callable[..., Iterator[Any]]]:
+    """Yields `run(function, items)`, which gives results in the order they come."""
+    if inline:
+        yield lambda function, items: map(function, items)
+        return
+    from data_prep.cluster import ray_session
+
+    with ray_session(address):
+        yield _run_on_ray
+
+
+def _run_on_ray(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    import ray
+
+    remote = ray.remote(num_cpus=1, max_retries=3)(function)
+    waiting = [remote.remote(item) for item in items]
+    while waiting:
+        ready, waiting = ray.wait(waiting)
+        yield ray.get(ready[0])
+
+
+def _inspect(
+    utterances: Sequence[Utterance],
+    settings: FeatureSettings,
+    run: Callable[..., Iterator[Any]],
+    progress: Progress,
+) -> list[Inspected]:
+    """Look at every audio file, and raise one AudioError naming all that cannot be used."""
+    size = UTTERANCES_PER_INSPECTION
+    batches = [
+        (number, [utterance.path for utterance in utterances[first : first + size]], settings)
+        for number, first in enumerate(range(0, len(utterances), size))
+    ]
+    results: dict[int, list[Inspected]] = {}
+    progress("audio files", 0, len(utterances))
+    for number, batch in run(_inspect_batch, batches):
+        results[number] = batch
+        progress("audio files", sum(map(len, results.values())), len(utterances))
+    inspected = [one for number in sorted(results) for one in results[number]]
+    problems = [one.problem for one in inspected if one.problem]
+    if problems:
+        raise AudioError(
+            f"{len(problems)} of {len(utterances)} audio files cannot be used, nothing was prepared; "
+            "replace them or take them out of the corpus:\n" + bulleted(problems)
+        )
+    return inspected
+
+
+def _inspect_batch(job: tuple[int, list[Path], FeatureSettings]) -> tuple[int, list[Inspected]]:
+    number, paths, settings = job
+    return number, [_inspect_one(path, settings) for path in paths]
+
+
+def _inspect_one(path: Path, settings: FeatureSettings) -> Inspected:
+    try:
+        audio = read_audio(path, settings.sample_rate)
+    except AudioError as error:
+        return Inspected(problem=str(error))
+    frames = frame_count(len(audio.samples), settings)
+    if segment_count(frames, settings) < 1:
+        least = settings.window + (settings.segment_frames - 1) * settings.shift
+        length, needed = len(audio.samples) / settings.sample_rate, least / settings.sample_rate
+        return Inspected(problem=f"{path}: {length:.3f} s of sound is shorter than one segment ({needed:.3f} s)")
+    return Inspected(audio.sha256, audio.source_rate, audio.channels, len(audio.samples))
+
+
+def _utterance_table(
+    utterances: Sequence[Utterance],
+    inspected: Sequence[Inspected],
+    settings: FeatureSettings,
+    truth: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """One row an utterance: what utterances.parquet holds."""
+    emotions = sorted({utterance.emotion for utterance in utterances})
+    if len(emotions) < 2:
+        raise CorpusError(f"all {len(utterances)} utterances have the emotion {emotions[0]!r}; two or more are needed")
+    labels = {emotion: label for label, emotion in enumerate(emotions)}
+    table = pd.DataFrame([{**asdict(u), "path": u.path.name} for u in utterances])
+    table = table.rename(columns={"path": "file"})
+    table["label"] = table["emotion"].map(labels).astype(np.int64)
+    for name in ("sha256", "source_rate", "channels", "samples"):
+        table[name] = [getattr(one, name) for one in inspected]
+    table["frames"] = [frame_count(samples, settings) for samples in table["samples"]]
+    table["segments"] = [segment_count(frames, settings) for frames in table["frames"]]
+    table["shard"] = (table["segments"].cumsum() - table["segments"]) // SEGMENTS_PER_SHARD
+    if truth is not None:
+        stretches = dict(list(truth.groupby("id")))
+        table["true_labels"] = [
+            true_labels(stretches[row.id], labels, int(row.segments), settings) for row in table.itertuples()
+        ]
+    return table
+
+
+def _fingerprint(table: pd.DataFrame, settings: FeatureSettings, truth: pd.DataFrame | None) -> str:
+    """Twelve hexadecimal digits for audio, labels, truth and settings together."""
+    rows = table[["id", "sha256", "speaker", "text", "emotion"]].to_dict("records")
+    known = None if truth is None else truth.to_dict("records")
+    return canonical_hash({"settings": settings.as_dict(), "utterances": rows, "truth": known}, 12)
+
+
+@dataclass(frozen=True)
+class _ShardJob:
+    folder: Path
+    number: int
+    settings: FeatureSettings
+    ids: list[str]
+    paths: list[Path]
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "shards" / f"shard-{self.number:05d}.parquet"
+
+    @property
+    def description(self) -> Path:
+        return self.path.with_name(f"_{self.path.stem}.json")
+
+    @property
+    def ids_hash(self) -> str:
+        return canonical_hash(self.ids, 16)
+
+    def whole(self) -> dict[str, Any] | None:
+        """The shard's description, where it is of these utterances and its file has the checksum noted of it."""
+        try:
+            described = json.loads(self.description.read_text(encoding="utf-8"))
+            whole = described["ids_hash"] == self.ids_hash and shard_problem(self.folder, described) is None
+            return described if whole else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _make_shard(job: _ShardJob) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a frame's bits must not depend on the machine's number of cores
+    try:
+        log_mel = LogMel(job.settings)
+        rate = job.settings.sample_rate
+        frames = [(i, log_mel(read_audio(path, rate).samples)) for i, path in zip(job.ids, job.paths, strict=True)]
+    finally:
+        torch.set_num_threads(threads)
+    described = write_shard(job.path, frames, job.settings)
+    write_json(job.description, {**described, "ids_hash": job.ids_hash})
+
+
+def _notices(table: pd.DataFrame, settings: FeatureSettings) -> tuple[str, ...]:
+    notices = []
+    mixed = int((table["channels"] > 1).sum())
+    if mixed:
+        notices.append(f"{mixed} of {len(table)} files have more than one channel and were mixed down to mono")
+    rates = Counter(int(rate) for rate in table["source_rate"] if rate != settings.sample_rate)
+    notices += [
+        f"{n} files at {rate} Hz were resampled to {settings.sample_rate} Hz" for rate, n in sorted(rates.items())
+    ]
+    repeated = int(table["sha256"].duplicated(keep=False).sum())
+    if repeated:
+        notices.append(f"{repeated} files have the same bytes as another; copies in training and test leak labels")
+    return tuple(notices)
+
+
+def _manifest(
+    corpus: str,
+    fingerprint: str,
+    table: pd.DataFrame,
+    settings: FeatureSettings,
+    partial: bool,
+    shards: list[dict[str, Any] | None],
+) -> dict[str, Any]:
+    import pyarrow
+    import soundfile
+    import torchaudio
+
+    counts = Counter(table["emotion"])
+    return {
+        "schema": SCHEMA_VERSION,
+        "corpus": corpus,
+        "fingerprint": fingerprint,
+        "partial": partial,
+        "settings": settings.as_dict(),
+        "classes": {emotion: counts[emotion] for emotion in sorted(counts)},
+        "speakers": int(table["speaker"].nunique()),
+        "utterances": len(table),
+        "frames": int(table["frames"].sum()),
+        "segments": int(table["segments"].sum()),
+        "seconds": round(float(table["samples"].sum()) / settings.sample_rate, 3),
+        "truth": "true_labels" in table,
+        "shards": shards,
+        "versions": {
+            "python": platform.python_version(),
+            "torchaudio": torchaudio.__version__,
+            "pyarrow": pyarrow.__version__,
+            "soundfile": soundfile.__version__,
+            "numpy": np.__version__,
+        },
+    }

@@ -1,0 +1,261 @@
+"""Prepared corpora on disk: Parquet shards of segment spectrograms, and how to read them back.
+
+A prepared corpus is a folder `<corpus>-<fingerprint>` with
+
+    shards/shard-00000.parquet   one row a segment: utterance_id, segment, start_frame, spectrogram (time-major)
+    shards/_shard-00000.json     what the shard must be: checksum, bytes, segments
+    utterances.parquet           one row an utterance, in the order of the shards
+    manifest.json                settings, classes, counts, checksums, versions; written last
+
+Neighbouring segments share all but `segment_hop` frames, which zstd finds and the reader undoes: it keeps each
+frame once and gathers segments by index.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.errors import ShardError, bulleted
+from data_prep.features import FeatureSettings
+from data_prep.files import atomic_path, sha256_of
+from data_prep.segments import cut_segments, segment_count
+
+SCHEMA_VERSION = 1
+ROWS_PER_GROUP = 4096  # 32 MiB of float32 spectrograms
+
+
+@dataclass(frozen=True)
+class PreparedCorpus:
+    """A prepared corpus on disk, known by its manifest: enough to plan with, without reading a shard."""
+
+    folder: Path
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """`<corpus>-<fingerprint>`: the identity of audio, labels and settings."""
+        return f"{self.manifest['corpus']}-{self.manifest['fingerprint']}"
+
+    @property
+    def corpus(self) -> str:
+        return self.manifest["corpus"]
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """Emotion -> number of utterances, in the order of the labels."""
+        return self.manifest["classes"]
+
+    @property
+    def settings(self) -> FeatureSettings:
+        return FeatureSettings(**self.manifest["settings"])
+
+    def utterances(self) -> pd.DataFrame:
+        return pd.read_parquet(self.folder / "utterances.parquet")
+
+
+@dataclass(frozen=True)
+class SegmentCorpus:
+    """A corpus in memory: every frame once, and where each segment starts.
+
+    `frames` float32 [F, mels]; for segment s of S: `utterance` [S] its row in `utterances`, `segment` [S] its
+    number within the utterance, `start` [S] its first row in `frames`, `true_label` [S] its true class where the
+    corpus knows it. `utterances` has the columns id, speaker, text, emotion and label.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    utterances: pd.DataFrame
+    frames: np.ndarray
+    utterance: np.ndarray
+    segment: np.ndarray
+    start: np.ndarray
+    segment_frames: int
+    true_label: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def label(self) -> np.ndarray:
+        """Inherited label y of every segment, int64 [S]: its utterance's emotion."""
+        return self.utterances["label"].to_numpy()[self.utterance]
+
+    def spectrograms(self, index: np.ndarray) -> np.ndarray:
+        """Segments `index` [n] as float32 [n, segment_frames, mels], time-major."""
+        return self.frames[self.start[index, None] + np.arange(self.segment_frames)]
+
+    def thinned(self, every: int) -> "SegmentCorpus":
+        """The same corpus with every `every`-th segment of each utterance, beginning with its first."""
+        if every == 1:
+            return self
+        keep = self.segment % every == 0
+        true_label = None if self.true_label is None else self.true_label[keep]
+        kept = {name: getattr(self, name)[keep] for name in ("utterance", "segment", "start")}
+        return replace(self, true_label=true_label, **kept)
+
+
+def shard_schema(settings: FeatureSettings) -> pa.Schema:
+    size = settings.segment_frames * settings.mels
+    return pa.schema(
+        [
+            ("utterance_id", pa.string()),
+            ("segment", pa.int32()),
+            ("start_frame", pa.int32()),
+            ("spectrogram", pa.list_(pa.float32(), size)),
+        ],
+        metadata={"layout": f"{settings.segment_frames} frames x {settings.mels} mels, time-major"},
+    )
+
+
+def write_shard(path: Path, utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings) -> dict[str, Any]:
+    """Write one shard whole; `utterances` are (id, frames [f, mels]). Returns its checksum and counts."""
+    schema = shard_schema(settings)
+    segments = 0
+    with atomic_path(path) as temporary:
+        options = {"compression": "zstd", "use_dictionary": ["utterance_id"], "write_statistics": False}
+        with pq.ParquetWriter(temporary, schema, **options) as writer:
+            for batch in _row_batches(utterances, settings, schema):
+                writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
+                segments += batch.num_rows
+        described = {"file": path.name, "sha256": sha256_of(temporary), "bytes": temporary.stat().st_size}
+    return {**described, "utterances": len(utterances), "segments": segments}
+
+
+def _row_batches(utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings, schema: pa.Schema) -> Any:
+    """Record batches of about a row group, each of whole utterances."""
+    waiting: list[tuple[str, np.ndarray]] = []
+    rows = 0
+    for utterance_id, frames in utterances:
+        waiting.append((utterance_id, cut_segments(frames, settings)))
+        rows += len(waiting[-1][1])
+        if rows >= ROWS_PER_GROUP:
+            yield _record_batch(waiting, settings, schema)
+            waiting, rows = [], 0
+    if waiting:
+        yield _record_batch(waiting, settings, schema)
+
+
+def _record_batch(cut: list[tuple[str, np.ndarray]], settings: FeatureSettings, schema: pa.Schema) -> pa.RecordBatch:
+    counts = [len(segments) for _, segments in cut]
+    numbers = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+    values = np.concatenate([segments.reshape(len(segments), -1) for _, segments in cut]).ravel()
+    ids = pa.array(np.repeat([utterance_id for utterance_id, _ in cut], counts), pa.string())
+    spectrograms = pa.FixedSizeListArray.from_arrays(pa.array(values), settings.segment_frames * settings.mels)
+    starts = numbers * np.int32(settings.segment_hop)
+    return pa.record_batch([ids, pa.array(numbers), pa.array(starts), spectrograms], schema=schema)
+
+
+def list_prepared(data: Path) -> list[PreparedCorpus]:
+    """Every whole prepared corpus in the folder `data`. Raises ShardError where `data` is not a folder."""
+    if not data.is_dir():
+        raise ShardError(f"data folder {data} does not exist; make it with: ser-sweep prepare CORPUS --out {data}")
+    prepared = []
+    for path in sorted(data.glob("*/manifest.json")):
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+            version = manifest["schema"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ShardError(f"{path} is damaged ({error}); prepare the corpus again") from error
+        if version > SCHEMA_VERSION:
+            raise ShardError(f"{path} was written by a newer ser-sweep (schema {version}); upgrade to read it")
+        prepared.append(PreparedCorpus(path.parent, manifest))
+    return prepared
+
+
+def find_prepared(data: Path, name: str) -> PreparedCorpus:
+    """The prepared corpus in `data` called `name`: a corpus, or a folder name where one corpus has several.
+
+    Raises ShardError, listing what is there, when there is none or more than one.
+    """
+    available = list_prepared(data)
+    found = [one for one in available if name in (one.corpus, one.name, one.folder.name)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ShardError(
+            f"corpus {name!r} is ambiguous: {data} holds {len(found)} preparations of it; name one in the grid:\n"
+            + bulleted([f"{one.name} ({_differences(one, found)})" for one in found])
+        )
+    there = ", ".join(one.name for one in available) or "no prepared corpus"
+    raise ShardError(f"corpus {name!r} is not in {data} (there: {there}); make it with: ser-sweep prepare")
+
+
+def _differences(one: PreparedCorpus, others: list[PreparedCorpus]) -> str:
+    """What tells a preparation from its siblings, in words."""
+    settings = one.manifest["settings"]
+    differing = [k for k in settings if any(other.manifest["settings"].get(k) != settings[k] for other in others)]
+    words = [f"{one.manifest['utterances']} utterances", f"{one.manifest['segments']} segments"]
+    return ", ".join(words + [f"{key} {settings[key]}" for key in differing])
+
+
+def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
+    """Read a prepared corpus into memory, checking every shard. Raises ShardError for one missing or damaged."""
+    settings = prepared.settings
+    _check_shards(prepared)
+    utterances = prepared.utterances()
+    frames = [_shard_frames(prepared.folder / "shards" / s["file"], settings) for s in prepared.manifest["shards"]]
+    counts = segment_count_of(utterances, settings)
+    utterance = np.repeat(np.arange(len(utterances), dtype=np.int32), counts)
+    segment = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
+    step = min(settings.segment_hop, settings.segment_frames)
+    kept_frames = settings.segment_frames + (counts - 1) * step
+    first = np.concatenate([[0], np.cumsum(kept_frames)[:-1]])
+    corpus = SegmentCorpus(
+        name=prepared.name,
+        classes=tuple(prepared.classes),
+        utterances=utterances[["id", "speaker", "text", "emotion", "label"]],
+        frames=np.concatenate(frames),
+        utterance=utterance,
+        segment=segment,
+        start=first[utterance] + segment.astype(np.int64) * step,
+        segment_frames=settings.segment_frames,
+        true_label=np.concatenate(utterances["true_labels"].to_list()) if "true_labels" in utterances else None,
+    )
+    if len(corpus.frames) != kept_frames.sum() or len(corpus) != prepared.manifest["segments"]:
+        raise ShardError(f"{prepared.folder}: shards and utterances.parquet disagree; prepare the corpus again")
+    return corpus
+
+
+def segment_count_of(utterances: pd.DataFrame, settings: FeatureSettings) -> np.ndarray:
+    """Segments of every utterance, int64 [U], from its frame count."""
+    return np.array([segment_count(frames, settings) for frames in utterances["frames"]], dtype=np.int64)
+
+
+def shard_problem(folder: Path, shard: dict[str, Any]) -> str | None:
+    """What is wrong with a shard, against its description; None where it is whole."""
+    path = folder / "shards" / shard["file"]
+    if not path.is_file():
+        return f"{shard['file']}: missing"
+    if path.stat().st_size != shard["bytes"] or sha256_of(path) != shard["sha256"]:
+        return f"{shard['file']}: damaged (its checksum is not the manifest's)"
+    return None
+
+
+def _check_shards(prepared: PreparedCorpus) -> None:
+    problems = [shard_problem(prepared.folder, shard) for shard in prepared.manifest["shards"]]
+    found = [problem for problem in problems if problem]
+    if found:
+        raise ShardError(
+            f"{prepared.folder}: {len(found)} of {len(problems)} shards cannot be used; "
+            f"repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(found)
+        )
+
+
+def _shard_frames(path: Path, settings: FeatureSettings) -> np.ndarray:
+    """Each frame of a shard once, float32 [F, mels]: all of a first segment, the new ones of those after it."""
+    length, step = settings.segment_frames, min(settings.segment_hop, settings.segment_frames)
+    parts = []
+    file = pq.ParquetFile(path)
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=["segment", "spectrogram"])
+        segment = table["segment"].to_numpy()
+        values = table["spectrogram"].combine_chunks().flatten().to_numpy()
+        new = np.broadcast_to(np.arange(length) >= length - step, (len(segment), length)) | (segment == 0)[:, None]
+        parts.append(values.reshape(len(segment), length, settings.mels)[new])
+    return np.concatenate(parts)

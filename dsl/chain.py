@@ -1,0 +1,117 @@
+"""Iterative self-learning (Algorithm 1) on one fold: train, relabel the training segments, train afresh.
+
+Label source `in_fold`: the targets of iteration t come from the same fold's network of t - 1, so no label of a
+test utterance ever reaches a network that is tested on it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from data_prep.shards import SegmentCorpus
+from dsl.backbones import BACKBONES
+from dsl.labels import LabelUpdate, one_hot, updated_targets
+from dsl.settings import TrainingSettings
+from dsl.splits import derived_seed, validation_part
+from dsl.training import Checkpoint, Epoch, Segments, band_statistics, fit, predict
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """One finished training. `q` float32 [S, K]: predictions for every segment of the (thinned) corpus."""
+
+    q: np.ndarray
+    test: np.ndarray  # bool [S]: segments of the fold's test utterances
+    history: list[Epoch]
+    seconds: float
+    resumed_at: int  # epochs that an interrupted run had done already
+
+
+class ChainMemory(Protocol):
+    """What a chain has done so far, by iteration."""
+
+    def load(self, iteration: int) -> np.ndarray | None:
+        """Predictions q [S, K] of a finished stage."""
+        ...
+
+    def save(self, iteration: int, result: StageResult) -> None: ...
+    def checkpoint(self, iteration: int) -> Checkpoint: ...
+
+
+def run_chain(
+    corpus: SegmentCorpus,
+    fold_of: np.ndarray,
+    fold: int,
+    backbone: str,
+    updates: Sequence[LabelUpdate],
+    settings: TrainingSettings,
+    seed: int,
+    device: torch.device,
+    memory: ChainMemory,
+    on_epoch: Callable[[int, Epoch], None] = lambda iteration, epoch: None,
+) -> None:
+    """Run iterations 0 to len(updates) of a chain; those that `memory` holds are not trained again.
+
+    `corpus` is already thinned; `fold_of` [U] is the fold in which each utterance is tested. The seed of a stage
+    comes from (seed, fold, iteration) alone, so that chains which differ in rule or alpha can be compared in pairs.
+    """
+    part = FoldPart.of(corpus, fold_of, fold, settings.validation_share, seed)
+    y = one_hot(corpus.label, len(corpus.classes))
+    segments: Segments | None = None
+    q: np.ndarray | None = None
+    for iteration in range(len(updates) + 1):
+        finished = memory.load(iteration)
+        if finished is None:
+            begun = time.perf_counter()
+            segments = segments or part.segments(corpus, device)
+            targets = y
+            if iteration > 0:
+                assert q is not None
+                targets = updated_targets(updates[iteration - 1], q, y, corpus.utterance)
+            resumed: list[int] = []
+
+            def report(epoch: Epoch, iteration: int = iteration, resumed: list[int] = resumed) -> None:
+                resumed.append(epoch.number)
+                on_epoch(iteration, epoch)
+
+            network, history = fit(
+                lambda: BACKBONES[backbone](len(corpus.classes)),
+                segments,
+                part.training,
+                part.validation,
+                targets,
+                settings,
+                derived_seed(seed, fold, iteration),
+                memory.checkpoint(iteration),
+                report,
+            )
+            finished = predict(network, segments, torch.arange(len(corpus), device=device)).cpu().numpy()
+            seconds = time.perf_counter() - begun
+            memory.save(iteration, StageResult(finished, part.test, history, seconds, min(resumed, default=0)))
+        q = finished
+
+
+@dataclass(frozen=True)
+class FoldPart:
+    """Which segments of a fold train, validate and test: `training` and `validation` indices, `test` bool [S]."""
+
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    @classmethod
+    def of(cls, corpus: SegmentCorpus, fold_of: np.ndarray, fold: int, share: float, seed: int) -> "FoldPart":
+        label = corpus.utterances["label"].to_numpy()
+        held_out = np.zeros(len(label), dtype=bool)
+        held_out[validation_part(label, np.flatnonzero(fold_of != fold), share, derived_seed(seed, fold))] = True
+        test = (fold_of == fold)[corpus.utterance]
+        validation = held_out[corpus.utterance]
+        return cls(np.flatnonzero(~test & ~validation), np.flatnonzero(validation), test)
+
+    def segments(self, corpus: SegmentCorpus, device: torch.device) -> Segments:
+        """The corpus on the device, standardised by the training part's own statistics."""
+        return Segments(corpus, *band_statistics(corpus, self.training), device)

@@ -1,0 +1,69 @@
+"""From segment predictions to the decision on the utterance (§IV-C)."""
+
+import numpy as np
+from joblib import Parallel, delayed
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import StratifiedKFold
+
+PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
+THRESHOLDS = (0.2, 0.3)  # beta of h7 and h8
+FEATURES_PER_CLASS = 1 + len(PERCENTILES) + len(THRESHOLDS)
+
+
+def utterance_features(q: np.ndarray, utterance: np.ndarray) -> np.ndarray:
+    """Statistics of an utterance's segment predictions (Eq. 14-18): float64 [U, 8 * K].
+
+    `q` [N, K]; `utterance` [N] numbers the utterances 0 to U - 1, each with at least one segment. Columns 0 to
+    K - 1 are the means, then follow percentiles 1 and 99, the quartiles, and the shares above 0.2 and 0.3.
+    """
+    counts = np.bincount(utterance)
+    if not counts.all():
+        raise ValueError(f"utterance {int(np.flatnonzero(counts == 0)[0])} has no segments")
+    ends = np.cumsum(counts)
+    first = ends - counts
+    order = np.argsort(utterance, kind="stable")
+    grouped = q[order].astype(np.float64)
+    owner = utterance[order]
+    mean = np.add.reduceat(grouped, first) / counts[:, None]
+    above = [np.add.reduceat((grouped > beta).astype(np.float64), first) / counts[:, None] for beta in THRESHOLDS]
+    ranked = np.column_stack([column[np.lexsort((column, owner))] for column in grouped.T])
+    percentiles = [_grouped_percentile(ranked, first, counts, percent) for percent in PERCENTILES]
+    return np.column_stack([mean, *percentiles, *above])
+
+
+def _grouped_percentile(ranked: np.ndarray, first: np.ndarray, counts: np.ndarray, percent: float) -> np.ndarray:
+    """Percentile, with linear interpolation, of each group of `ranked` [N, K], sorted within groups: [U, K]."""
+    position = percent / 100 * (counts - 1)
+    low = np.floor(position).astype(np.int64)
+    high = np.minimum(low + 1, counts - 1)
+    weight = (position - low)[:, None]
+    return ranked[first + low] * (1 - weight) + ranked[first + high] * weight
+
+
+def mean_pooled(features: np.ndarray, classes: int) -> np.ndarray:
+    """The class with the highest mean probability (h1) for each utterance, int64 [U]: no second training."""
+    return features[:, :classes].argmax(axis=1)
+
+
+def forest_decisions(
+    features: np.ndarray, label: np.ndarray, seeds: int = 3, folds: int = 10, jobs: int = -1
+) -> np.ndarray:
+    """Random forests' decisions under another stratified cross-validation (§VIII-A): int64 [seeds, U].
+
+    scikit-learn's default forest, trained on `features` [U, F] and `label` [U]; each seed has its own forest and its
+    own split. Raises ValueError where a class has fewer utterances than folds.
+    """
+    splits = []
+    for seed in range(seeds):
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
+        splits += [(seed, training, test) for training, test in splitter.split(features, label)]
+
+    def decide(seed: int, training: np.ndarray, test: np.ndarray) -> np.ndarray:
+        forest = RandomForestClassifier(random_state=seed)
+        return forest.fit(features[training], label[training]).predict(features[test])
+
+    decided = Parallel(n_jobs=jobs)(delayed(decide)(*split) for split in splits)
+    decisions = np.empty((seeds, len(label)), dtype=np.int64)
+    for (seed, _, test), predicted in zip(splits, decided, strict=True):
+        decisions[seed, test] = predicted
+    return decisions

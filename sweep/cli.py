@@ -1,0 +1,309 @@
+"""The command `ser-sweep`: parses, calls, prints.
+
+Exit status: 0 when everything asked for is done, 1 when some trials failed, 2 for bad usage or input, 130 when
+interrupted.
+"""
+
+import argparse
+import errno
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.errors import UserError
+
+if TYPE_CHECKING:
+    from data_prep.shards import PreparedCorpus
+    from sweep.grid import GridSpec
+    from sweep.stages import Plan
+    from sweep.store import Store
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        return options.run(options)
+    except UserError as error:
+        return _fail(options, str(error))
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # the reader of a pipe, such as head, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
+        where = f" ({error.filename})" if error.filename else ""
+        return _fail(options, f"{error.strerror or error}{where}")
+    except KeyboardInterrupt:
+        print("\ninterrupted; repeat the command to go on", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _fail(options: argparse.Namespace, message: str) -> int:
+    if options.debug:
+        traceback.print_exc()
+    print(f"ser-sweep: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+# Commands
+
+
+def run_prepare(options: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from data_prep.corpora import READERS
+    from data_prep.prepare import prepare
+    from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
+
+    truth: pd.DataFrame | None = None
+    if options.corpus == "synthetic":
+        settings = SyntheticCorpus(seed=options.seed)
+        source = options.source or options.out / "audio" / f"synthetic-seed{options.seed}"
+        utterances = READERS["manifest"](write_corpus(source, settings), False)
+        truth = read_truth(source / "truth.csv")
+    elif options.source is None:
+        raise UserError(f"prepare {options.corpus} needs --source: the corpus's folder, or the manifest's CSV file")
+    else:
+        utterances = READERS[options.corpus](options.source, options.allow_partial)
+    name = options.name or options.corpus
+    with _prepare_progress() as progress:
+        done = prepare(
+            name,
+            utterances,
+            options.out,
+            truth=truth,
+            partial=options.allow_partial,
+            inline=options.inline,
+            address=options.address,
+            progress=progress,
+        )
+    manifest = done.corpus.manifest
+    for notice in done.notices:
+        print(f"notice: {notice}")
+    print(f"{done.corpus.folder}")
+    print(f"  utterances  {manifest['utterances']:,} by {manifest['speakers']} speakers, {manifest['seconds']:,.0f} s")
+    print("  classes     " + ", ".join(f"{emotion} {count}" for emotion, count in manifest["classes"].items()))
+    print(f"  segments    {manifest['segments']:,}")
+    size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
+    print(f"  shards      {len(manifest['shards'])} ({size:.1f} MB): {done.made} made, {done.kept} kept")
+    return DONE
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    plan = _open(options).plan
+    if options.json:
+        print(json.dumps(plan.as_dict(), indent=2))
+        return DONE
+    stages = plan.counts()
+    print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
+    print(f"stages  {stages['total']} ({plan.naive_stages} if no chain shared any)")
+    print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
+    _print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
+    return DONE
+
+
+def run_status(options: argparse.Namespace) -> int:
+    return run_plan(options)
+
+
+def run_sweep(options: argparse.Namespace) -> int:
+    from sweep.launch import launch
+
+    sweep = _open(options)
+    resources = sweep.grid.resources
+    outcome = launch(sweep.plan, sweep.prepared, sweep.store, resources, inline=options.inline, address=options.address)
+    if outcome.interrupted:
+        print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)
+        print(f"  ser-sweep {' '.join(sys.argv[1:])}", file=sys.stderr)
+        return INTERRUPTED
+    stages = _open(options).plan.counts()
+    reused = len(sweep.plan.done)
+    print(f"{stages['done']} of {stages['total']} stages done: {outcome.trained} trained, {reused} were there before")
+    _print_failures(outcome.failures)
+    return DONE if stages["done"] == stages["total"] else FAILED
+
+
+def run_tables(options: argparse.Namespace) -> int:
+    from analysis.results import decide, score
+    from analysis.tables import build_tables, to_csv, to_json, to_latex, to_markdown
+
+    sweep = _open(options)
+    if not sweep.plan.done:
+        raise UserError(
+            f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
+            f"--data {options.data} --store {options.store}"
+        )
+    scores = score(decide(sweep.store, sweep.plan.chains))
+    tables = build_tables(scores, list(dict.fromkeys(scores["corpus"])))
+    render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
+    text = render(tables)
+    if options.out is None:
+        print(text)
+    else:
+        from data_prep.files import atomic_path
+
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(options.out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        print(f"wrote {options.out}", file=sys.stderr)
+    return DONE
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Prepare, run and tables on the synthetic corpus, as a user would call them."""
+    data, store = str(options.out / "data"), str(options.out / "store")
+    with as_file(files("configs") / "demo.yaml") as grid:
+        steps = [
+            ["prepare", "synthetic", "--out", data],
+            ["run", str(grid), "--data", data, "--store", store],
+            ["tables", str(grid), "--data", data, "--store", store],
+        ]
+        for step in steps:
+            print(f"\n$ ser-sweep {' '.join(step)}", flush=True)
+            status = main([*step, "--debug"] if options.debug else step)
+            if status != DONE:
+                return status
+    return DONE
+
+
+# Shared by the commands
+
+
+class _Sweep:
+    """A grid with its data and its store, and the plan they give."""
+
+    def __init__(self, grid: "GridSpec", prepared: "dict[str, PreparedCorpus]", store: "Store", plan: "Plan") -> None:
+        self.grid = grid
+        self.prepared = prepared
+        self.store = store
+        self.plan = plan
+
+
+def _open(options: argparse.Namespace) -> _Sweep:
+    from sweep.grid import load_grid, resolve_corpora
+    from sweep.stages import Plan
+    from sweep.store import Store
+
+    grid = load_grid(options.grid)
+    prepared = resolve_corpora(grid, options.data)
+    store = Store(options.store)
+    for name, one in prepared.items():
+        store.check_corpus(one, asked_for=name)
+    plan = Plan.of(grid.expand(prepared), store.done_keys(), store.failures())
+    return _Sweep(grid, prepared, store, plan)
+
+
+def _print_failures(failures: dict[str, str]) -> None:
+    if failures:
+        print(f"{len(failures)} failed:")
+    for label, cause in failures.items():
+        print(f"  {label}: {cause}")
+
+
+class _prepare_progress:  # noqa: N801
+    """A progress bar for `prepare` in a terminal that has rich; nothing elsewhere."""
+
+    def __enter__(self) -> Callable[[str, int, int], None]:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        if sys.stderr.isatty():
+            try:
+                from rich.console import Console
+                from rich.progress import Progress
+
+                self._bar = Progress(console=Console(stderr=True), transient=True)
+                self._bar.__enter__()
+            except ImportError:
+                pass
+        return self._update
+
+    def __exit__(self, *raised: Any) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(*raised)
+
+    def _update(self, what: str, done: int, total: int) -> None:
+        if self._bar is None:
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    sweep = argparse.ArgumentParser(add_help=False, parents=[common])
+    sweep.add_argument("grid", type=Path, metavar="GRID.yaml", help="the grid file; see configs/")
+    sweep.add_argument("--data", type=Path, required=True, help="folder of prepared corpora")
+    sweep.add_argument("--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument("--inline", action="store_true", help="work in this process, without Ray")
+    place.add_argument("--address", help="a Ray cluster's address, or auto; a local runtime is started otherwise")
+
+    parser = argparse.ArgumentParser(
+        prog="ser-sweep",
+        description="Sweeps of deep self-learning for segment-based speech emotion recognition.",
+    )
+    parser.add_argument("--version", action="version", version=f"ser-sweep {_version()}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, run: Callable[..., int], help: str, example: str, *parents: Any) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=help, description=help, epilog=f"example: {example}", parents=list(parents)
+        )
+        command.set_defaults(run=run)
+        return command
+
+    prepare = add(
+        "prepare",
+        run_prepare,
+        "turn a corpus into Parquet shards of segment spectrograms",
+        "ser-sweep prepare emodb --source ~/corpora/emodb --out DATA",
+        common,
+        place,
+    )
+    prepare.add_argument("corpus", choices=["emodb", "manifest", "synthetic"])
+    prepare.add_argument("--source", type=Path, help="the corpus's folder; for manifest, the CSV file")
+    prepare.add_argument("--out", type=Path, required=True, help="folder of prepared corpora")
+    prepare.add_argument("--name", help="another name for the corpus, for manifests (default: manifest)")
+    prepare.add_argument("--allow-partial", action="store_true", help="accept a corpus of which files are missing")
+    prepare.add_argument("--seed", type=int, default=0, help="of the synthetic corpus (default: 0)")
+
+    same = "GRID.yaml --data DATA --store STORE"
+    for name, run, help in (
+        ("plan", run_plan, "what a grid comes to: trials, stages, what is shared and what is missing"),
+        ("status", run_status, "how far a grid is, and what failed"),
+    ):
+        add(name, run, help, f"ser-sweep {name} {same} --json", sweep).add_argument(
+            "--json", action="store_true", help="one JSON object"
+        )
+    add("run", run_sweep, "train what a grid misses in its store", f"ser-sweep run {same}", sweep, place)
+    tables = add(
+        "tables",
+        run_tables,
+        "the paper's Tables II to V, ours beside the published values",
+        f"ser-sweep tables {same} --format latex --out tables.tex",
+        sweep,
+    )
+    tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
+    tables.add_argument("--out", type=Path, help="write to this file instead of the terminal")
+    demo = add("demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo", common)
+    demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
+    return parser
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("ser-dsl-sweep")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,165 @@
+"""What a running sweep tells its user: a live table in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from sweep.stages import ChainSpec, Plan
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+@dataclass
+class RunningTrial:
+    """What a trial said last."""
+
+    chain: ChainSpec
+    iteration: int = 0
+    epoch: int = 0
+    loss: float = float("nan")
+    rate: float = float("nan")
+
+
+@dataclass
+class Tally:
+    """The state of a launch: fed with what trials report, read by what shows it."""
+
+    plan: Plan
+    concurrent: int
+    started: float = field(default_factory=time.monotonic)
+    done: set[str] = field(default_factory=set)
+    trained: dict[str, float] = field(default_factory=dict)  # key -> seconds
+    running: dict[int, RunningTrial] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)  # number of the chain -> cause
+
+    def __post_init__(self) -> None:
+        self.done = set(self.plan.done)
+
+    @property
+    def missing(self) -> int:
+        return len(self.plan.stages) - len(self.done)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """A guess from the mean of the stages trained in this launch; None before the first."""
+        if not self.trained:
+            return None
+        return self.missing * sum(self.trained.values()) / len(self.trained) / self.concurrent
+
+    def reported(self, number: int, chain: ChainSpec, said: dict[str, Any]) -> None:
+        """Take in what trial `number` reports (`sweep.trial.run_trial`)."""
+        trial = self.running.setdefault(number, RunningTrial(chain))
+        trial.iteration = said["iteration"]
+        if said["event"] == "epoch":
+            trial.epoch, trial.loss, trial.rate = said["number"] + 1, said["loss"], said["rate"]
+            return
+        self.done.add(said["key"])
+        if said["event"] == "trained":
+            self.trained[said["key"]] = said["seconds"]
+
+    def ended(self, number: int, cause: str | None = None) -> None:
+        self.running.pop(number, None)
+        if cause is not None:
+            self.failures[number] = cause
+
+    def summary(self) -> str:
+        """`12 of 50 stages, 2 running, 0 failed, about 20 min left`."""
+        words = [f"{len(self.done)} of {len(self.plan.stages)} stages", f"{len(self.running)} running"]
+        words.append(f"{len(self.failures)} failed")
+        if self.seconds_left is not None and self.missing:
+            words.append(f"about {duration(self.seconds_left)} left")
+        return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """`45 s`, `12 min`, `3 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class PlainDisplay:
+    """A line for every stage trained and every failure, and a summary now and then."""
+
+    def __init__(self, tally: Tally, stream: TextIO | None = None) -> None:
+        self._tally = tally
+        self._stream = stream or sys.stderr
+        self._last = time.monotonic()
+
+    def __enter__(self) -> "PlainDisplay":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._say(self._tally.summary())
+
+    def update(self, line: str | None = None) -> None:
+        """Show `line` now, and the summary if the last one is a while ago."""
+        if line is not None:
+            self._say(line)
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
+            self._last = time.monotonic()
+            self._say(self._tally.summary())
+            for trial in list(self._tally.running.values()):
+                self._say(f"  {trial.chain.label}: {progress_words(trial)}")
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+
+class LiveDisplay:
+    """A progress bar and a line for every running trial, kept up to date in place."""
+
+    def __init__(self, tally: Tally) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._tally = tally
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, get_renderable=self._render, refresh_per_second=4)
+
+    def __enter__(self) -> "LiveDisplay":
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._live.__exit__(*raised)
+
+    def update(self, line: str | None = None) -> None:
+        if line is not None:
+            self._console.print(line, markup=False, highlight=False)
+
+    def _render(self) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        tally = self._tally
+        elapsed = duration(time.monotonic() - tally.started)
+        bar = ProgressBar(total=len(tally.plan.stages), completed=len(tally.done), width=40)
+        trials = Table(box=None, padding=(0, 2), header_style="dim")
+        for column in ("running", "t", "epoch", "loss", "segments/s"):
+            trials.add_column(column, justify="left" if column == "running" else "right")
+        for trial in list(tally.running.values()):
+            label = Text(trial.chain.label)
+            trials.add_row(label, str(trial.iteration), str(trial.epoch), f"{trial.loss:.3f}", f"{trial.rate:,.0f}")
+        return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, trials)
+
+
+Display = PlainDisplay | LiveDisplay
+
+
+def progress_words(trial: RunningTrial) -> str:
+    return f"t={trial.iteration} epoch {trial.epoch}, loss {trial.loss:.3f}, {trial.rate:,.0f} segments/s"
+
+
+def make_display(tally: Tally) -> Display:
+    """The live display in a terminal that has rich; plain lines elsewhere."""
+    if not sys.stderr.isatty():
+        return PlainDisplay(tally)
+    try:
+        return LiveDisplay(tally)
+    except ImportError:
+        return PlainDisplay(tally)

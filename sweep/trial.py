@@ -1,0 +1,160 @@
+"""One trial: a chain run against the store. The same function for Ray Tune and for a run in this process."""
+
+import platform
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from data_prep.shards import SegmentCorpus
+from dsl.chain import StageResult, run_chain
+from dsl.splits import stratified_folds
+from dsl.training import Checkpoint, Epoch
+from sweep.stages import ChainSpec, StageSpec
+from sweep.store import Predictions, Store
+
+Report = Callable[[dict[str, Any]], None]
+VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn")
+
+
+def run_trial(
+    chain: ChainSpec, corpora: Mapping[str, SegmentCorpus], store: Store, threads: int, report: Report
+) -> None:
+    """Train every stage of `chain` that the store does not hold.
+
+    `corpora` maps full names to corpora in memory. `report` is told of every epoch ({"event": "epoch", ...}) and
+    every stage ({"event": "trained" | "reused", ...}). On an error the stage that failed is noted in the store.
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    last = chain.last
+    corpus = corpora[last.corpus].thinned(last.training.every)
+    fold_of = stratified_folds(corpus.utterances["label"].to_numpy(), last.folds, last.seed)
+    memory = StoreMemory(store, chain, corpus, device, report)
+    try:
+        run_chain(
+            corpus,
+            fold_of,
+            last.fold,
+            last.backbone,
+            last.updates,
+            last.training,
+            last.seed,
+            device,
+            memory,
+            memory.report_epoch,
+        )
+    except Exception as error:
+        store.record_failure(memory.current.key, describe_error(error))
+        raise
+    finally:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def describe_error(error: BaseException) -> str:
+    """An error in one line, such as a list of failures has room for."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+
+
+class StoreMemory:
+    """A chain's memory in the store (`dsl.chain.ChainMemory`)."""
+
+    def __init__(
+        self, store: Store, chain: ChainSpec, corpus: SegmentCorpus, device: torch.device, report: Report
+    ) -> None:
+        self._store = store
+        self._chain = chain
+        self._corpus = corpus
+        self._device = device
+        self._report = report
+        self.current: StageSpec = chain.stages[0]
+
+    def load(self, iteration: int) -> np.ndarray | None:
+        self.current = self._chain.stages[iteration]
+        key = self.current.key
+        found = self._store.read_predictions(key)
+        if found is None:
+            self._store.discard(key)
+            return None
+        self._report({"event": "reused", "iteration": iteration, "key": key})
+        return found.q
+
+    def save(self, iteration: int, result: StageResult) -> None:
+        corpus = self._corpus
+        predictions = Predictions(corpus.utterance, corpus.segment, result.test, result.q)
+        self._store.commit(self._chain.stages[iteration], predictions, stage_facts(corpus, result, self._device))
+        self._report({"event": "trained", "iteration": iteration, "key": self.current.key, "seconds": result.seconds})
+
+    def checkpoint(self, iteration: int) -> Checkpoint:
+        return StoredCheckpoint(self._store, self._chain.stages[iteration].key)
+
+    def report_epoch(self, iteration: int, epoch: Epoch) -> None:
+        self._report({"event": "epoch", "iteration": iteration, "key": self.current.key, **asdict(epoch)})
+
+
+class StoredCheckpoint:
+    """A stage's epoch checkpoint in the store (`dsl.training.Checkpoint`)."""
+
+    def __init__(self, store: Store, key: str) -> None:
+        self._store = store
+        self._key = key
+
+    def read(self) -> bytes | None:
+        return self._store.read_checkpoint(self._key)
+
+    def write(self, content: bytes) -> None:
+        self._store.write_checkpoint(self._key, content)
+
+
+def stage_facts(corpus: SegmentCorpus, result: StageResult, device: torch.device) -> dict[str, Any]:
+    """What stage.json says beyond identity: metrics, history, timing, device, versions, code revision."""
+    best = min(result.history, key=lambda epoch: epoch.validation_loss)
+    decided = result.q[result.test].argmax(axis=1)
+    return {
+        "classes": list(corpus.classes),
+        "segments": len(corpus),
+        "metrics": {
+            "test_segment_accuracy": float((decided == corpus.label[result.test]).mean()),
+            "validation_loss": best.validation_loss,
+            "best_epoch": best.number,
+            "epochs": len(result.history),
+        },
+        "history": [asdict(epoch) for epoch in result.history],
+        "timing": {
+            "seconds": result.seconds,
+            "resumed_at_epoch": result.resumed_at,
+            "segments_per_second": float(np.median([epoch.rate for epoch in result.history])),
+            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        },
+        "device": {
+            "type": device.type,
+            "name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+            "threads": torch.get_num_threads(),
+            "host": socket.gethostname(),
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
+        "revision": code_revision(),
+    }
+
+
+@cache
+def code_revision() -> str | None:
+    """The git commit this code is of, with a `+` where it was changed since; None outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    except OSError:  # no git here
+        return None

@@ -1,0 +1,307 @@
+"""Tables II-V from hand-made scores: golden files for what people look at, and one behaviour per test."""
+
+import csv
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.tables import SCORE_COLUMNS, Table, build_tables, to_csv, to_json, to_latex, to_markdown
+
+GOLDEN = Path(__file__).parent / "golden"
+RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "tables.md": to_markdown,
+    "tables.tex": to_latex,
+    "tables.csv": to_csv,
+    "tables.json": to_json,
+}
+
+
+def score(**columns: Any) -> dict[str, Any]:
+    """One line of scores: by default a complete Emo-DB baseline of DenseNet22."""
+    line = {
+        "corpus": "emodb",
+        "backbone": "densenet22",
+        "rule": "none",
+        "alpha": math.nan,
+        "iteration": 1 if columns.get("rule", "none") != "none" else 0,
+        "label_source": "in_fold",
+        "split": "stratified",
+        "seed": 0,
+        "folds_done": 10,
+        "folds": 10,
+        "utterances": 535,
+        "decision": "forest",
+        "wa": 75.0,
+        "ua": 74.0,
+        "wa_sd": 0.0,
+        "ua_sd": 0.0,
+        "recall": [],
+    }
+    assert columns.keys() <= line.keys()
+    return line | columns
+
+
+def both_decisions(**columns: Any) -> list[dict[str, Any]]:
+    """A line by the random forest and one by mean pooling, which is a point lower and has no spread."""
+    forest = score(**{"wa_sd": 0.25, "ua_sd": 0.5} | columns)
+    mean = forest | {
+        "decision": "mean",
+        "wa": forest["wa"] - 1,
+        "ua": forest["ua"] - 1,
+        "wa_sd": 0,
+        "ua_sd": 0,
+    }
+    return [forest, mean]
+
+
+def frame(*lines: dict[str, Any]) -> pd.DataFrame:
+    return pd.DataFrame(lines, columns=[*SCORE_COLUMNS, "recall"])
+
+
+def table(tables: Sequence[Table], number: str, backbone: str | None = None) -> Table:
+    (found,) = (each for each in tables if each.number == number and each.backbone in (None, backbone))
+    return found
+
+
+def labels(one: Table) -> list[str]:
+    return [str(row.label) for row in one.rows]
+
+
+def cell(one: Table, label: str, corpus: str = "emodb", metric: str = "WA") -> Any:
+    (row,) = (row for row in one.rows if str(row.label) == label)
+    return row.cells[corpus, metric]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> list[Table]:
+    """A sweep half done: two seeds, incomplete folds, cells not begun, a corpus the paper does not have."""
+    synthetic = {"corpus": "synthetic", "utterances": 60}
+    return build_tables(
+        frame(
+            *both_decisions(wa=75.95, ua=75.17),
+            *both_decisions(wa=76.51, ua=76.0, seed=1),
+            *both_decisions(rule="bdsl", wa=76.51, ua=75.9, folds_done=7),
+            *both_decisions(rule="wdsl", alpha=0.2, wa=78.0, ua=77.5),
+            *both_decisions(rule="wdsl", alpha=1.0, wa=76.1, ua=75.5),
+            *both_decisions(backbone="vgg19", wa=82.5, ua=81.5),
+            *both_decisions(**synthetic, wa=50.0, ua=50.0),
+            *both_decisions(**synthetic, rule="gsl", wa=55.0, ua=55.0),
+            *both_decisions(**synthetic, rule="wdsl", alpha=0.25, wa=58.33, ua=58.33),
+        ),
+        ["synthetic", "emodb"],
+    )
+
+
+@pytest.mark.parametrize("name", RENDERERS)
+def test_rendering_equals_the_golden_file(recorded: list[Table], name: str) -> None:
+    """Set UPDATE_GOLDEN=1 to write the files anew, then read their difference."""
+    rendered = RENDERERS[name](recorded)
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        (GOLDEN / name).write_text(rendered, encoding="utf-8")
+    assert rendered == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def test_corpora_come_in_the_papers_order_and_others_after() -> None:
+    (one,) = build_tables(frame(score()), ["tess", "savee", "ravdess", "emodb", "casia"])
+    assert one.corpora == ("casia", "emodb", "savee", "tess", "ravdess")
+
+
+def test_table_2_lists_the_papers_backbones_before_others() -> None:
+    (one,) = build_tables(frame(score(), score(backbone="a_net")), ["emodb"])
+    assert labels(one)[::3] == ["VGG19^0", "MobileNetV2^0", "DenseNet22^0", "EfficientNet-B0^0", "a_net^0"]
+
+
+def test_table_2_goes_on_after_the_papers_iterations() -> None:
+    (one,) = build_tables(frame(score(rule="bdsl", iteration=3)), ["emodb"])
+    assert [label for label in labels(one) if label.startswith("Dense")] == [f"DenseNet22^{t}" for t in range(4)]
+
+
+def test_rows_with_neither_score_nor_published_value_are_left_out() -> None:
+    tables = build_tables(frame(score(corpus="synthetic"), score(corpus="synthetic", rule="gsl")), ["synthetic"])
+    assert labels(table(tables, "II")) == ["DenseNet22^0"]
+    assert labels(table(tables, "V", "densenet22")) == ["NO DSL (baseline)", "DSL-GSL"]
+
+
+def test_tables_3_to_5_need_a_score_that_table_2_does_not_show() -> None:
+    lines = [
+        score(),
+        score(rule="bdsl"),
+        score(backbone="vgg19"),
+        score(backbone="vgg19", rule="wdsl", alpha=0.5),
+    ]
+    assert [(one.number, one.backbone) for one in build_tables(frame(*lines), ["emodb"])] == [
+        ("II", None),
+        ("IV", "vgg19"),
+    ]
+
+
+def test_table_3_names_both_backbones_in_its_caption() -> None:
+    one = table(build_tables(frame(score(rule="hdl")), ["emodb"]), "III", "densenet22")
+    assert "Backbone: DenseNet22; the published column is EfficientNet-B0." in one.caption
+    assert cell(one, "DSL-HDL").published.value == 91.03
+    assert cell(one, "DSL-HDL").published.backbone == "efficientnet_b0"
+
+
+def test_table_4_shows_bdsl_as_alpha_0_and_iteration_0_as_alpha_1() -> None:
+    lines = [score(wa=70), score(rule="bdsl", wa=71), score(rule="wdsl", alpha=0.1 + 0.2, wa=72)]
+    one = table(build_tables(frame(*lines), ["emodb"]), "IV", "densenet22")
+    assert [cell(one, alpha).forest.value for alpha in ("1", "0", "0.3")] == [70, 71, 72]
+
+
+def test_table_4_puts_other_alphas_in_order_and_the_retraining_control_last() -> None:
+    lines = [score(), *(score(rule="wdsl", alpha=alpha) for alpha in (1.0, 0.25))]
+    one = table(build_tables(frame(*lines), ["emodb"]), "IV", "densenet22")
+    assert labels(one)[2:5] == ["0.2", "0.25", "0.3"]
+    assert labels(one)[-2:] == ["1", "1 (retraining control)"]
+    assert cell(one, "1 (retraining control)").published is None
+
+
+def test_table_5_starts_with_the_literature_which_has_no_scores_of_ours() -> None:
+    one = table(build_tables(frame(score(rule="gsl")), ["casia", "emodb"]), "V", "densenet22")
+    assert labels(one)[0] == "Li et al. [51]"
+    assert cell(one, "Li et al. [51]").scores == ()
+    assert cell(one, "DSL-BDSL").published.value == 91.78
+
+
+def test_difference_is_forest_minus_published() -> None:
+    (one,) = build_tables(frame(score(wa=75.0)), ["emodb"])
+    assert cell(one, "DenseNet22^0").difference == pytest.approx(75.0 - 80.37)
+    assert cell(one, "VGG19^0").difference is None
+
+
+def test_training_seeds_are_averaged_and_widen_the_spread() -> None:
+    (one,) = build_tables(frame(score(wa=70, wa_sd=3), score(wa=78, wa_sd=3, seed=1)), ["emodb"])
+    forest = cell(one, "DenseNet22^0").forest
+    assert (forest.value, forest.spread) == (74, pytest.approx(5))
+
+
+def test_incomplete_folds_are_marked_and_explained() -> None:
+    (one,) = build_tables(frame(score(folds_done=7, wa=75.95, wa_sd=0.2)), ["emodb"])
+    assert "75.95 ± 0.20 (7/10 folds)" in to_markdown([one])
+    assert any("incomplete folds" in footnote.text for footnote in one.footnotes)
+
+
+def test_folds_of_training_seeds_add_up() -> None:
+    (one,) = build_tables(frame(score(), score(seed=1, folds_done=4)), ["emodb"])
+    forest = cell(one, "DenseNet22^0").forest
+    assert (forest.folds_done, forest.folds, forest.complete) == (14, 20, False)
+
+
+def test_complete_tables_have_no_footnote_on_folds() -> None:
+    (one,) = build_tables(frame(score(corpus="synthetic")), ["synthetic"])
+    assert one.footnotes == ()
+
+
+def test_a_corpus_of_another_size_than_the_papers_is_called_not_comparable() -> None:
+    (one,) = build_tables(frame(score(corpus="casia", utterances=1200)), ["casia"])
+    assert one.footnotes[-1].text == "CASIA: 1,200 utterances scored, 7,200 in the paper: not comparable."
+
+
+def test_published_values_that_cannot_be_right_have_a_footnote_each() -> None:
+    (one,) = build_tables(frame(score()), ["emodb", "savee"])
+    marks = [footnote.mark for footnote in one.footnotes]
+    assert marks == ["a", "b", "c", "d"]
+    assert "83.00ᵃ" in to_markdown([one])
+    assert "83.00$^{a}$" in to_latex([one])
+
+
+def test_each_label_source_and_split_has_tables_of_its_own() -> None:
+    lines = [
+        score(rule="bdsl", label_source=source, split=split)
+        for source, split in [("global_oof", "stratified"), ("in_fold", "stratified"), ("in_fold", "speaker")]
+    ]
+    groups = [(one.label_source, one.split) for one in build_tables(frame(*lines), ["emodb"])]
+    assert groups == [("in_fold", "speaker"), ("in_fold", "stratified"), ("global_oof", "stratified")]
+
+
+@pytest.mark.parametrize("baseline_source", ["in_fold", None])
+def test_iteration_0_is_shared_by_all_label_sources(baseline_source: str | None) -> None:
+    lines = [score(label_source=baseline_source, wa=70)]
+    lines += [score(rule="bdsl", label_source=source) for source in ("in_fold", "global_oof")]
+    tables = build_tables(frame(*lines), ["emodb"])
+    assert [cell(one, "DenseNet22^0").forest.value for one in tables] == [70, 70]
+
+
+def test_leaky_label_source_is_marked_in_the_caption() -> None:
+    (one,) = build_tables(frame(score(rule="bdsl", label_source="global_oof")), ["emodb"])
+    assert "Label source: global_oof (leaky: saw test labels)" in one.caption
+
+
+def test_no_scores_make_no_tables() -> None:
+    tables = build_tables(frame(), ["emodb"])
+    assert tables == []
+    assert to_markdown(tables) == to_latex(tables) == ""
+
+
+def test_no_corpora_are_refused() -> None:
+    with pytest.raises(ValueError, match="corpora: empty"):
+        build_tables(frame(score()), [])
+
+
+def test_missing_columns_are_named() -> None:
+    with pytest.raises(ValueError, match="scores: no column wa, wa_sd"):
+        build_tables(frame(score()).drop(columns=["wa", "wa_sd"]), ["emodb"])
+
+
+def test_repeated_lines_are_refused_rather_than_averaged() -> None:
+    with pytest.raises(ValueError, match="1 lines repeat another, the first: corpus emodb, backbone densenet22"):
+        build_tables(frame(score(), score()), ["emodb"])
+
+
+def test_markdown_columns_are_aligned(recorded: list[Table]) -> None:
+    for block in re.split(r"\n\n", to_markdown(recorded)):
+        widths = {len(line) for line in block.splitlines() if line.startswith("|")}
+        assert len(widths) <= 1
+
+
+def test_markdown_escapes_names() -> None:
+    (one,) = build_tables(frame(score(corpus="a|b", backbone="*x_y*")), ["a|b"])
+    text = to_markdown([one])
+    assert "\na\\|b\n" in text
+    assert "| \\*x_y\\*⁰ |" in text
+
+
+def test_latex_escapes_names() -> None:
+    (one,) = build_tables(frame(score(corpus="R&D_50%", backbone="[a]_{b}\\c#$")), ["R&D_50%"])
+    text = to_latex([one])
+    assert r"{R\&D\_50\%}" in text
+    assert r"{[}a{]}\_\{b\}\textbackslash{}c\#\$$^{0}$ & " in text
+
+
+def test_latex_lines_have_as_many_columns_as_the_tabular(recorded: list[Table]) -> None:
+    for environment in to_latex(recorded).split(r"\end{table*}")[:-1]:
+        (columns,) = re.findall(r"\\begin{tabular}{(\w+)}", environment)
+        for line in re.findall(r"^(.*) \\\\$", environment, flags=re.MULTILINE):
+            spans = [re.match(r"\s*\\multicolumn{(\d+)}", text) for text in line.split(" & ")]
+            assert sum(int(span[1]) if span else 1 for span in spans) == len(columns)
+
+
+def test_latex_braces_and_environments_balance(recorded: list[Table]) -> None:
+    text = to_latex(recorded)
+    assert text.count("{") == text.count("}")
+    for environment in ("table*", "tabular"):
+        assert text.count(f"\\begin{{{environment}}}") == text.count(f"\\end{{{environment}}}") == len(recorded)
+
+
+def test_csv_leaves_missing_values_empty() -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(build_tables(frame(score()), ["emodb"])))))
+    by_key = {(line["row"], line["metric"]): line for line in lines}
+    scored, missing = by_key["DenseNet22^0", "WA"], by_key["VGG19^1", "WA"]
+    assert (scored["forest"], scored["mean_pooling"], scored["difference"]) == ("75.0", "", "-5.37")
+    assert (missing["forest"], missing["folds_done"], missing["published"]) == ("", "", "83.74")
+
+
+def test_json_has_null_for_missing_values() -> None:
+    (one,) = json.loads(to_json(build_tables(frame(score()), ["emodb"])))["tables"]
+    cells = {row["row"]: row["cells"]["emodb"]["UA"] for row in one["rows"]}
+    assert cells["DenseNet22^0"]["forest"] == 74.0
+    assert cells["VGG19^1"]["forest"] is None
+    assert cells["VGG19^1"]["note"] is None
