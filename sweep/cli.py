@@ -101,22 +101,33 @@ def run_plan(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(plan.as_dict(), indent=2))
         return DONE
-    stages = plan.counts()
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
-    print(f"stages  {stages['total']} ({plan.naive_stages} if no chain shared any)")
-    print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
-    _print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
+    print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
+    _print_counts(plan)
     return DONE
 
 
 def run_status(options: argparse.Namespace) -> int:
-    return run_plan(options)
+    plan = _open(options).plan
+    if options.json:
+        print(json.dumps(plan.as_dict(), indent=2))
+        return DONE
+    cells = plan.progress_by_cell()
+    width = max(map(len, cells))
+    for cell, (done, total) in cells.items():
+        print(f"{cell:{width}}  {done:4} of {total}")
+    _print_counts(plan)
+    return DONE
 
 
 def run_sweep(options: argparse.Namespace) -> int:
     from sweep.launch import launch
 
     sweep = _open(options)
+    damaged = sweep.store.discard_damaged(sweep.plan.done)
+    if damaged:
+        print(f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}", file=sys.stderr)
+        sweep = _open(options)
     resources = sweep.grid.resources
     outcome = launch(sweep.plan, sweep.prepared, sweep.store, resources, inline=options.inline, address=options.address)
     if outcome.interrupted:
@@ -198,6 +209,12 @@ def _open(options: argparse.Namespace) -> _Sweep:
         store.check_corpus(one, asked_for=name)
     plan = Plan.of(grid.expand(prepared), store.done_keys(), store.failures())
     return _Sweep(grid, prepared, store, plan)
+
+
+def _print_counts(plan: "Plan") -> None:
+    stages = plan.counts()
+    print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
+    _print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
 
 
 def _print_failures(failures: dict[str, str]) -> None:

@@ -63,12 +63,14 @@ def _launch_inline(
     resources: Resources,
 ) -> Outcome:
     tally = Tally(plan, concurrent=1)
+    gpu = resources.gpu != 0
     interrupted = False
     with make_display(tally) as display:
         for number, chain in enumerate(chains):
             cause = None
             try:
-                run_trial(chain, corpora, store, resources.cpu, _Listener(tally, display, number, chain))
+                listener = _Listener(tally, display, number, chain)
+                run_trial(chain, corpora, store, listener, threads=resources.cpu, gpu=gpu)
             except KeyboardInterrupt:
                 interrupted = True
                 break
@@ -156,13 +158,14 @@ def _tune_trial(
     corpora: dict[str, SegmentCorpus],
     store_uri: str,
     threads: int,
+    gpu: bool,
 ) -> None:
     """The Tune trainable. An error that a second try would meet again is reported, not raised: raising it would
     make Tune try the trial again."""
     from ray import tune
 
     try:
-        run_trial(chains[config["number"]], corpora, Store(store_uri), threads, tune.report)
+        run_trial(chains[config["number"]], corpora, Store(store_uri), tune.report, threads=threads, gpu=gpu)
     except UserError as error:
         tune.report({"event": "failed", "cause": describe_error(error)})
 

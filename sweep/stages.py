@@ -150,6 +150,16 @@ class Plan:
         total, done, failed = len(self.stages), len(self.done), len(self.failed)
         return {"total": total, "done": done, "missing": total - done - failed, "failed": failed}
 
+    def progress_by_cell(self) -> dict[str, tuple[int, int]]:
+        """Stages done and in all of each (corpus, backbone, rule, alpha, iteration), over folds and seeds."""
+        cells: dict[str, tuple[int, int]] = {}
+        for key, stage in self.stages.items():
+            rule = stage.rule if stage.alpha is None else f"{stage.rule} {stage.alpha:g}"
+            cell = f"{stage.corpus} {stage.backbone} {rule} t={stage.iteration}"
+            done, total = cells.get(cell, (0, 0))
+            cells[cell] = (done + (key in self.done), total + 1)
+        return cells
+
     def as_dict(self) -> dict[str, Any]:
         failures = [{"stage": k, "chain": self.label_of(k), "cause": c} for k, c in sorted(self.failed.items())]
         return {

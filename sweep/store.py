@@ -17,6 +17,7 @@ import hashlib
 import io
 import json
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -54,12 +55,10 @@ class Store:
     """A stage store at `uri`. Nothing is written before something is saved."""
 
     def __init__(self, uri: str | Path) -> None:
-        self.uri = str(uri)
+        # Trials run in other folders than the command does.
+        self.uri = str(uri) if "://" in str(uri) else str(Path(uri).absolute())
         try:
-            if "://" in self.uri:
-                self._files, root = fs.FileSystem.from_uri(self.uri)
-            else:
-                self._files, root = fs.LocalFileSystem(), str(Path(self.uri).absolute())
+            self._files, root = fs.FileSystem.from_uri(self.uri)
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"store {self.uri} cannot be reached: {error}") from error
         self._root = PurePosixPath(root)
@@ -80,22 +79,29 @@ class Store:
     # Stages
 
     def done_keys(self) -> set[str]:
-        """The keys of all stages that are there."""
-        paths = self._list("stages", recursive=True)
-        return {path.parent.name for path in paths if path.name == "stage.json"}
+        """The keys of all stages that are there: stage.json can be read, and the file it names has the right size."""
+        sizes = {(path.parent.name, path.name): size for path, size in self._list("stages", recursive=True)}
+        return {key for key, name in sizes if name == "stage.json" and self._looks_whole(key, sizes)}
+
+    def _looks_whole(self, key: str, sizes: dict[tuple[str, str], int]) -> bool:
+        described = self._predictions_of(key)
+        return described is not None and sizes.get((key, described["file"])) == described["bytes"]
+
+    def _predictions_of(self, key: str) -> dict[str, Any] | None:
+        """File, checksum and size of a stage's predictions; None where stage.json is missing or damaged."""
+        described = (self.read_stage(key) or {}).get("predictions")
+        whole = isinstance(described, dict) and {"file", "sha256", "bytes"} <= described.keys()
+        return described if whole else None
 
     def read_stage(self, key: str) -> dict[str, Any] | None:
-        """A stage's stage.json; None where the stage is not there, or its stage.json is damaged."""
+        """A stage's stage.json; None where it is missing or damaged."""
         return self._read_json(f"stages/{key}/stage.json")
 
     def read_predictions(self, key: str) -> Predictions | None:
         """A stage's predictions, checked against their checksum; None where the stage is missing or damaged."""
-        stage = self.read_stage(key)
-        if stage is None:
-            return None
-        described = stage["predictions"]
-        content = self._read(f"stages/{key}/{described['file']}")
-        if content is None or hashlib.sha256(content).hexdigest() != described["sha256"]:
+        described = self._predictions_of(key)
+        content = None if described is None else self._read(f"stages/{key}/{described['file']}")
+        if described is None or content is None or hashlib.sha256(content).hexdigest() != described["sha256"]:
             return None
         table = pq.read_table(pa.BufferReader(content))
         q = table["q"].combine_chunks()
@@ -124,9 +130,12 @@ class Store:
         self._delete(f"checkpoints/{stage.key}")
         self._delete(f"failures/{stage.key}.json")
 
-    def discard(self, key: str) -> None:
-        """Take a damaged stage out, so that it is trained again."""
-        self._delete(f"stages/{key}/stage.json")
+    def discard_damaged(self, keys: Iterable[str]) -> list[str]:
+        """Take the stages among `keys` out whose predictions are not what was committed; returns their keys."""
+        damaged = [key for key in keys if self.read_predictions(key) is None]
+        for key in damaged:
+            self._delete(f"stages/{key}/stage.json")
+        return damaged
 
     # Unfinished and failed stages
 
@@ -145,7 +154,7 @@ class Store:
     def failures(self) -> dict[str, str]:
         """Key -> cause, of the stages that could not be trained the last time they were tried."""
         found = {}
-        for path in self._list("failures"):
+        for path, _ in self._list("failures"):
             content = self._read_json(f"failures/{path.name}")
             if content is not None:
                 found[path.stem] = content["cause"]
@@ -169,7 +178,8 @@ class Store:
             )
 
     def corpora(self) -> list[str]:
-        return sorted({path.parent.name for path in self._list("corpora", recursive=True) if path.suffix == ".json"})
+        paths = [path for path, _ in self._list("corpora", recursive=True)]
+        return sorted(path.parent.name for path in paths if path.name == "corpus.json")
 
     def add_corpus(self, prepared: PreparedCorpus) -> None:
         """Note the corpus that stages refer to, so that analysis needs nothing but the store."""
@@ -201,13 +211,14 @@ class Store:
     def _path(self, name: str) -> str:
         return str(self._root / name)
 
-    def _list(self, folder: str, recursive: bool = False) -> list[PurePosixPath]:
+    def _list(self, folder: str, recursive: bool = False) -> list[tuple[PurePosixPath, int]]:
+        """Paths and sizes of what a folder holds."""
         selector = fs.FileSelector(self._path(folder), recursive=recursive, allow_not_found=True)
         try:
             found = self._files.get_file_info(selector)
         except NotADirectoryError as error:
             raise StoreError(f"store {self.uri} is a file; give a folder") from error
-        return [PurePosixPath(info.path) for info in found if info.base_name[:1] != "."]
+        return [(PurePosixPath(info.path), info.size) for info in found if info.base_name[:1] != "."]
 
     def _read(self, name: str) -> bytes | None:
         try:

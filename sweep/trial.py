@@ -26,16 +26,22 @@ VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn"
 
 
 def run_trial(
-    chain: ChainSpec, corpora: Mapping[str, SegmentCorpus], store: Store, threads: int, report: Report
+    chain: ChainSpec,
+    corpora: Mapping[str, SegmentCorpus],
+    store: Store,
+    report: Report,
+    *,
+    threads: int,
+    gpu: bool,
 ) -> None:
-    """Train every stage of `chain` that the store does not hold.
+    """Train every stage of `chain` that the store does not hold, on `threads` CPU threads and, with `gpu`, on the GPU.
 
     `corpora` maps full names to corpora in memory. `report` is told of every epoch ({"event": "epoch", ...}) and
     every stage ({"event": "trained" | "reused", ...}). On an error the stage that failed is noted in the store.
     """
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     last = chain.last
     corpus = corpora[last.corpus].thinned(last.training.every)
     fold_of = stratified_folds(corpus.utterances["label"].to_numpy(), last.folds, last.seed)
@@ -84,7 +90,6 @@ class StoreMemory:
         key = self.current.key
         found = self._store.read_predictions(key)
         if found is None:
-            self._store.discard(key)
             return None
         self._report({"event": "reused", "iteration": iteration, "key": key})
         return found.q
