@@ -10,15 +10,12 @@ from importlib.resources import files
 
 import pandas as pd
 
+from analysis.columns import ALPHA, BACKBONE, CORPUS, ITERATION, RULE
+
 TABLE = "table"
 ROW = "row"
-CORPUS = "corpus"
 METRIC = "metric"
 VALUE = "value"
-BACKBONE = "backbone"
-RULE = "rule"
-ALPHA = "alpha"
-ITERATION = "iteration"
 NOTE = "note"
 
 PAPER_UTTERANCES = {"casia": 7200, "emodb": 535, "savee": 480}
@@ -55,12 +52,3 @@ def index_published(published: pd.DataFrame) -> dict[tuple[str, str, str, str], 
     keys = zip(published[TABLE], published[ROW], published[CORPUS], published[METRIC], strict=True)
     values = zip(published[VALUE], published[BACKBONE], published[NOTE], strict=True)
     return {key: PublishedValue(*value) for key, value in zip(keys, values, strict=True)}
-
-
-def lookup(table: str, row: str, corpus: str, metric: str) -> float | None:
-    """The printed recognition rate in percent, or None where the paper prints none.
-
-    `table` is II, III, IV or V and `row` is as printed: `lookup("II", "VGG19^0", "emodb", "WA")` is 83.0.
-    """
-    published = index_published(load_published()).get((table, row, corpus, metric))
-    return None if published is None else published.value

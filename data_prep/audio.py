@@ -28,7 +28,8 @@ class Audio:
 def read_audio(path: Path, sample_rate: int) -> Audio:
     """Decode `path`, mix it down to mono and resample it to `sample_rate` Hz (librosa, where the file has another).
 
-    Raises AudioError for a file that is missing, not audio, truncated, empty, all zeros or holds NaN or infinity.
+    Raises AudioError for a file that is missing, not audio, empty, all zeros or holds NaN or infinity, and for a
+    truncated WAV or FLAC file.
     """
     import soundfile
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,15 +24,28 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
         return
     try:
+        if address is not None:
+            _check_listening(address)
         ray.init(
             address=address or "local",
             include_dashboard=False if address is None else None,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    except ConnectionError as error:
+    except (ConnectionError, ValueError) as error:
         raise UserError(f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_listening(address: str) -> None:
+    """Raise ConnectionError where nothing listens at `address` (host:port): ray.init would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.rpartition("//")[2].strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(str(error)) from error

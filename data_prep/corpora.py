@@ -108,6 +108,8 @@ def read_manifest(source: Path, allow_partial: bool = False) -> list[Utterance]:
     return utterances
 
 
+SURPLUS = "values beyond the header"  # key of what a manifest's line holds too many
+
 Reader = Callable[[Path, bool], list[Utterance]]
 READERS: dict[str, Reader] = {
     "emodb": read_emodb,
@@ -138,8 +140,11 @@ def _read_csv(source: Path) -> list[tuple[int, dict[str, str]]]:
         raise CorpusError(f"manifest {source} is not a file; give a CSV file with --source")
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
+            reader = csv.DictReader(file, restkey=SURPLUS, strict=True)
             columns = [column.strip() for column in reader.fieldnames or []]
+            repeated = [column for column, count in Counter(columns).items() if column and count > 1]
+            if repeated:
+                raise CorpusError(f"manifest {source}: the header has {', '.join(repeated)} more than once")
             missing = [column for column in ("path", "emotion", "speaker") if column not in columns]
             if missing:
                 raise CorpusError(
@@ -149,7 +154,7 @@ def _read_csv(source: Path) -> list[tuple[int, dict[str, str]]]:
                 )
             rows = []
             for row in reader:
-                values = {(k or "").strip(): (v or "").strip() for k, v in row.items() if not isinstance(v, list)}
+                values = {k.strip(): (",".join(v) if isinstance(v, list) else v or "").strip() for k, v in row.items()}
                 rows.append((reader.line_num, values))
             return rows
     except (UnicodeDecodeError, csv.Error) as error:
@@ -157,6 +162,9 @@ def _read_csv(source: Path) -> list[tuple[int, dict[str, str]]]:
 
 
 def _manifest_problem(row: dict[str, str], folder: Path, allow_missing_file: bool) -> str | None:
+    surplus = row.get(SURPLUS, "").strip(",")
+    if surplus:
+        return f"{surplus!r} is more than the header has columns for; put a value that holds a comma in quotes"
     empty = [column for column in ("path", "emotion", "speaker") if not row[column]]
     if empty:
         return f"empty {', '.join(empty)}"

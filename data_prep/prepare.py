@@ -5,6 +5,7 @@ ser-sweep prepare emodb --source DIR --out DATA
 
 import json
 import platform
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ import pandas as pd
 
 from data_prep.audio import read_audio
 from data_prep.corpora import Utterance
-from data_prep.errors import AudioError, CorpusError, bulleted
+from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings, LogMel
-from data_prep.files import atomic_path, canonical_hash, write_json
+from data_prep.files import atomic_path, canonical_hash, sha256_of, write_json
 from data_prep.segments import frame_count, segment_count, true_labels
 from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, shard_problem, write_shard
 
@@ -68,8 +69,10 @@ def prepare(
 
     Every audio file is looked at before anything is written. `truth` (columns id, start, end, emotion; seconds)
     tells the true emotion of every stretch where it is known. `inline` works in this process, without Ray.
-    Raises AudioError naming every file that cannot be used.
+    Raises AudioError naming every file that cannot be used, and CorpusError for utterances that are no corpus.
     """
+    if not re.fullmatch(r"\w[\w.-]*", corpus):
+        raise CorpusError(f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only")
     settings = settings or FeatureSettings()
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
     with _runner(inline, address) as run:
@@ -79,17 +82,25 @@ def prepare(
         folder = out / f"{corpus}-{fingerprint}"
         (folder / "shards").mkdir(parents=True, exist_ok=True)
         jobs = [
-            _ShardJob(folder, number, settings, rows["id"].tolist(), [utterances[i].path for i in rows.index])
+            _ShardJob(
+                folder.absolute(),
+                number,
+                settings,
+                rows["id"].tolist(),
+                [utterances[i].path.absolute() for i in rows.index],
+            )
             for number, rows in table.groupby("shard")
         ]
         missing = [job for job in jobs if job.whole() is None]
         progress("shards", len(jobs) - len(missing), len(jobs))
         for done, _ in enumerate(run(_make_shard, missing), start=len(jobs) - len(missing) + 1):
             progress("shards", done, len(jobs))
+    shards = _describe(jobs)
     with atomic_path(folder / "utterances.parquet") as temporary:
         table.to_parquet(temporary, compression="zstd", index=False)
+        table_sha256 = sha256_of(temporary)
     notices = _notices(table, settings)
-    manifest = _manifest(corpus, fingerprint, table, settings, partial, [job.whole() for job in jobs])
+    manifest = _manifest(corpus, fingerprint, table, table_sha256, settings, partial, shards)
     write_json(folder / "manifest.json", manifest)
     return Prepared(PreparedCorpus(folder, manifest), len(missing), len(jobs) - len(missing), notices)
 
@@ -113,7 +124,11 @@ def _run_on_ray(function: Callable[[Item], Result], items: Sequence[Item]) -> It
     waiting = [remote.remote(item) for item in items]
     while waiting:
         ready, waiting = ray.wait(waiting)
-        yield ray.get(ready[0])
+        try:
+            result = ray.get(ready[0])
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error  # as it would be raised inline, without the worker's traceback in its message
+        yield result
 
 
 def _inspect(
@@ -125,7 +140,7 @@ def _inspect(
     """Look at every audio file, and raise one AudioError naming all that cannot be used."""
     size = UTTERANCES_PER_INSPECTION
     batches = [
-        (number, [utterance.path for utterance in utterances[first : first + size]], settings)
+        (number, [utterance.path.absolute() for utterance in utterances[first : first + size]], settings)
         for number, first in enumerate(range(0, len(utterances), size))
     ]
     results: dict[int, list[Inspected]] = {}
@@ -169,6 +184,8 @@ def _utterance_table(
 ) -> pd.DataFrame:
     """One row an utterance: what utterances.parquet holds."""
     emotions = sorted({utterance.emotion for utterance in utterances})
+    if not emotions:
+        raise CorpusError("no utterances, nothing to prepare")
     if len(emotions) < 2:
         raise CorpusError(f"all {len(utterances)} utterances have the emotion {emotions[0]!r}; two or more are needed")
     labels = {emotion: label for label, emotion in enumerate(emotions)}
@@ -240,6 +257,18 @@ def _make_shard(job: _ShardJob) -> None:
     write_json(job.description, {**described, "ids_hash": job.ids_hash})
 
 
+def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
+    """The descriptions of all shards. Raises ShardError where one is not there after it was made."""
+    described = {job.path: job.whole() for job in jobs}
+    absent = [path.name for path, shard in described.items() if shard is None]
+    if absent:
+        raise ShardError(
+            f"{len(absent)} of {len(jobs)} shards were made but are not whole in {jobs[0].path.parent}; --out must be "
+            "on a disk that all machines of the cluster share:\n" + bulleted(absent)
+        )
+    return [shard for shard in described.values() if shard is not None]
+
+
 def _notices(table: pd.DataFrame, settings: FeatureSettings) -> tuple[str, ...]:
     notices = []
     mixed = int((table["channels"] > 1).sum())
@@ -259,9 +288,10 @@ def _manifest(
     corpus: str,
     fingerprint: str,
     table: pd.DataFrame,
+    table_sha256: str,
     settings: FeatureSettings,
     partial: bool,
-    shards: list[dict[str, Any] | None],
+    shards: list[dict[str, Any]],
 ) -> dict[str, Any]:
     import pyarrow
     import soundfile
@@ -281,6 +311,7 @@ def _manifest(
         "segments": int(table["segments"].sum()),
         "seconds": round(float(table["samples"].sum()) / settings.sample_rate, 3),
         "truth": "true_labels" in table,
+        "utterances_sha256": table_sha256,
         "shards": shards,
         "versions": {
             "python": platform.python_version(),

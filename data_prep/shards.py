@@ -56,7 +56,12 @@ class PreparedCorpus:
         return FeatureSettings(**self.manifest["settings"])
 
     def utterances(self) -> pd.DataFrame:
-        return pd.read_parquet(self.folder / "utterances.parquet")
+        """What utterances.parquet holds. Raises ShardError where it is missing or damaged."""
+        path = self.folder / "utterances.parquet"
+        expected = self.manifest.get("utterances_sha256")
+        if not path.is_file() or (expected and sha256_of(path) != expected):
+            raise ShardError(f"{path} is missing or damaged; repeat the ser-sweep prepare command that made it")
+        return pd.read_parquet(path)
 
 
 @dataclass(frozen=True)
@@ -159,11 +164,13 @@ def list_prepared(data: Path) -> list[PreparedCorpus]:
     for path in sorted(data.glob("*/manifest.json")):
         try:
             manifest = json.loads(path.read_text(encoding="utf-8"))
-            version = manifest["schema"]
+            newer = manifest["schema"] > SCHEMA_VERSION
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is damaged ({error}); prepare the corpus again") from error
-        if version > SCHEMA_VERSION:
-            raise ShardError(f"{path} was written by a newer ser-sweep (schema {version}); upgrade to read it")
+        if newer:
+            raise ShardError(
+                f"{path} was written by a newer ser-sweep (schema {manifest['schema']}); upgrade to read it"
+            )
         prepared.append(PreparedCorpus(path.parent, manifest))
     return prepared
 

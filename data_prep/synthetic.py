@@ -66,7 +66,7 @@ PEAK = 0.9  # of full scale
 class SyntheticCorpus:
     """What to make: speakers x texts x emotions x takes utterances.
 
-    Raises ValueError for a count below 1, a negative seed, and emotions that are unknown, repeated or fewer
+    Raises CorpusError for a count below 1, a negative seed, and emotions that are unknown, repeated or fewer
     than 2.
     """
 
@@ -79,17 +79,17 @@ class SyntheticCorpus:
     def __post_init__(self) -> None:
         for name in ("speakers", "texts", "takes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} given, at least 1 is needed")
+                raise CorpusError(f"{name}: {getattr(self, name)} given, at least 1 is needed")
         if self.seed < 0:
-            raise ValueError(f"seed: {self.seed} given, it must not be negative")
+            raise CorpusError(f"seed: {self.seed} given, it must not be negative")
         unknown = [emotion for emotion in self.emotions if emotion not in PROFILES]
         if unknown:
-            raise ValueError(f"emotions: {', '.join(map(repr, unknown))} unknown; choose from {', '.join(PROFILES)}")
+            raise CorpusError(f"emotions: {', '.join(map(repr, unknown))} unknown; choose from {', '.join(PROFILES)}")
         repeated = sorted({emotion for emotion in self.emotions if self.emotions.count(emotion) > 1})
         if repeated:
-            raise ValueError(f"emotions: {', '.join(repeated)} given more than once")
+            raise CorpusError(f"emotions: {', '.join(repeated)} given more than once")
         if len(self.emotions) < 2:
-            raise ValueError(f"emotions: {self.emotions!r} given, at least 2 are needed to tell apart")
+            raise CorpusError(f"emotions: {self.emotions!r} given, at least 2 are needed to tell apart")
 
 
 def write_corpus(folder: Path, corpus: SyntheticCorpus) -> Path:
@@ -98,8 +98,11 @@ def write_corpus(folder: Path, corpus: SyntheticCorpus) -> Path:
     Sound is mono PCM16 at 16 kHz. The same settings give the same bytes, and an utterance's sound does not
     depend on the numbers of speakers, texts and takes. An old manifest is removed first and the new one comes
     last, so a manifest always stands for a whole corpus, and a call that was interrupted can be repeated.
+    Raises CorpusError where `folder` holds another corpus's manifest.
     """
     manifest = folder / "manifest.csv"
+    if manifest.exists() and not (folder / "truth.csv").exists():
+        raise CorpusError(f"{manifest} is not of a synthetic corpus (no truth.csv beside it); give another folder")
     manifest.unlink(missing_ok=True)
     (folder / "wav").mkdir(parents=True, exist_ok=True)
     entries, truth = [], []

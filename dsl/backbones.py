@@ -36,7 +36,7 @@ def build_efficientnet_b0(classes: int) -> nn.Module:
 
 
 def build_tiny(classes: int) -> nn.Module:
-    """Three small convolutions, 5 k weights: for trying out a grid or a cluster in seconds. Not in the paper."""
+    """Three small convolutions, 6 k weights: for trying out a grid or a cluster in seconds. Not in the paper."""
     from torch import nn
 
     layers: list[nn.Module] = []

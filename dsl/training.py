@@ -40,7 +40,10 @@ class Epoch:
 class Checkpoint(Protocol):
     """Where the state of an unfinished training is kept between epochs."""
 
-    def read(self) -> bytes | None: ...
+    def read(self) -> bytes | None:
+        """The state last written; None where there is none, or only a damaged one."""
+        ...
+
     def write(self, content: bytes) -> None: ...
 
 
@@ -180,7 +183,7 @@ class _Run:
         return buffer.getvalue()
 
     def restore(self, content: bytes | None) -> None:
-        """Take up the state `content`; a training without one, or with one that cannot be read, begins anew."""
+        """Take up the state `content`; a training without one begins anew."""
         if content is None:
             return
         state = torch.load(io.BytesIO(content), map_location=next(self.network.parameters()).device, weights_only=True)

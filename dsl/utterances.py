@@ -3,7 +3,8 @@
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.model_selection import StratifiedKFold
+
+from dsl.splits import stratified_folds
 
 PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
 THRESHOLDS = (0.2, 0.3)  # beta of h7 and h8
@@ -55,8 +56,8 @@ def forest_decisions(
     """
     splits = []
     for seed in range(seeds):
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-        splits += [(seed, training, test) for training, test in splitter.split(features, label)]
+        fold_of = stratified_folds(label, folds, seed)
+        splits += [(seed, np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
 
     def decide(seed: int, training: np.ndarray, test: np.ndarray) -> np.ndarray:
         forest = RandomForestClassifier(random_state=seed)

@@ -142,8 +142,7 @@ def run_sweep(options: argparse.Namespace) -> int:
 
 
 def run_tables(options: argparse.Namespace) -> int:
-    from analysis.results import decide, score
-    from analysis.tables import build_tables, to_csv, to_json, to_latex, to_markdown
+    from analysis import build_tables, decide, score, to_csv, to_json, to_latex, to_markdown
 
     sweep = _open(options)
     if not sweep.plan.done:
@@ -152,6 +151,10 @@ def run_tables(options: argparse.Namespace) -> int:
             f"--data {options.data} --store {options.store}"
         )
     scores = score(decide(sweep.store, sweep.plan.chains))
+    if scores.empty:
+        raise UserError(
+            f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"
+        )
     tables = build_tables(scores, list(dict.fromkeys(scores["corpus"])))
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables)

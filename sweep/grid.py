@@ -45,6 +45,20 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
     return check
 
 
+def number_or(word: str, kind: type, least: float) -> Callable[[Any], Any]:
+    """A validator that takes `word`, or a number of at least `least`; whole where `kind` is int."""
+
+    def check(value: Any) -> Any:
+        number = isinstance(value, int) if kind is int else isinstance(value, int | float)
+        if value == word or (number and not isinstance(value, bool) and least <= value < float("inf")):
+            return value
+        raise ValueError(
+            f"{value!r} is neither {word} nor a {'whole ' if kind is int else ''}number of at least {least}"
+        )
+
+    return check
+
+
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -108,14 +122,13 @@ class Axes(Strict):
     iterations: Iterations | None = None
     label_sources: LabelSources | None = None
     splits: Splits | None = None
-    folds: Folds | None = None
     seeds: Seeds | None = None
 
 
 class TrainingChoice(Strict):
     """How a stage is trained (§VIII-A); `epochs: paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
 
-    epochs: Count | Literal["paper"] = "paper"
+    epochs: Annotated[int | Literal["paper"], BeforeValidator(number_or("paper", int, 1))] = "paper"
     every: Count = 1
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
@@ -158,7 +171,7 @@ class Resources(Strict):
     of threads round differently."""
 
     cpu: Annotated[int, Field(ge=1)] = 1
-    gpu: Annotated[float, Field(ge=0)] | Literal["auto"] = "auto"
+    gpu: Annotated[float | Literal["auto"], BeforeValidator(number_or("auto", float, 0))] = "auto"
     max_concurrent: Count | None = None
     max_failures: Annotated[int, Field(ge=0)] = 2
 
@@ -197,7 +210,7 @@ class GridSpec(Strict):
         return distinct(chain for product in self.products() for chain in self._chains_of(product, prepared))
 
     def _chains_of(self, axes: Axes, prepared: Mapping[str, PreparedCorpus]) -> list[ChainSpec]:
-        assert axes.corpora and axes.backbones and axes.rules and axes.folds and axes.iterations is not None
+        assert axes.corpora and axes.backbones and axes.rules and axes.iterations is not None
         chains = []
         for corpus, seed, split, backbone, source, choice in itertools.product(
             axes.corpora,
@@ -209,10 +222,10 @@ class GridSpec(Strict):
         ):
             found = prepared[corpus]
             training = self.training.for_corpus(found.corpus)
-            for alpha, fold in itertools.product(choice.alphas, range(axes.folds)):
+            for alpha, fold in itertools.product(choice.alphas, range(self.folds)):
                 updates = canonical_updates(choice.rule, alpha, axes.iterations)
                 label_source = source if updates else None
-                stage = StageSpec(found.name, backbone, split, axes.folds, fold, seed, label_source, updates, training)
+                stage = StageSpec(found.name, backbone, split, self.folds, fold, seed, label_source, updates, training)
                 chains.append(ChainSpec(stage))
         return chains
 
@@ -239,7 +252,7 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     try:
         grid = GridSpec.model_validate(content)
     except ValidationError as error:
-        problems = [_problem(each) for each in error.errors()]
+        problems = _problems(error)
         raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems)) from error
     problems = _missing_axes(grid)
     if problems:
@@ -253,19 +266,26 @@ def resolve_corpora(grid: GridSpec, data: Path) -> dict[str, PreparedCorpus]:
     problems = []
     for name, one in prepared.items():
         problems += [f"{one.folder}: {difference}" for difference in grid.features.differences(one.settings)]
-        folds = max(product.folds or 0 for product in grid.products() if name in (product.corpora or ()))
         problems += [
-            f"folds: {folds} folds, but class {emotion!r} of {name} has {count} utterances; use at most {count} folds"
+            f"folds: {grid.folds} folds, but class {emotion!r} of {name} has {count} utterances; "
+            f"use at most {count} folds"
             for emotion, count in one.classes.items()
-            if count < folds
+            if count < grid.folds
         ]
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))
     return prepared
 
 
+def _problems(error: ValidationError) -> list[str]:
+    """One line a problem, without the complaint that a list is empty because each of its entries was refused."""
+    found = error.errors()
+    inside = {each["loc"][:-1] for each in found}
+    return [_problem(each) for each in found if each["type"] != "too_short" or each["loc"] not in inside]
+
+
 def _problem(error: Any) -> str:
-    field = ".".join(str(part) for part in error["loc"] if not str(part).startswith("function-"))
+    field = ".".join(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
         allowed = _fields_at(error["loc"][:-1])
         return f"{field}: unknown field; allowed: {', '.join(allowed)}"

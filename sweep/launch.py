@@ -4,6 +4,7 @@ Every launch is a fresh experiment over plan = grid - store. Nothing of Ray's ow
 kill: finished stages are in the store, and unfinished ones go on from their last epoch's checkpoint.
 """
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from sweep.stages import ChainSpec, Plan
 from sweep.store import Store
 from sweep.trial import describe_error, run_trial
 
+MAY_PASS_BY = (OSError, MemoryError, RuntimeError)  # torch raises RuntimeError for the device's errors
 AUTO_GPU_SHARE = 0.25  # of a GPU for each trial: the networks are small
 
 
@@ -121,19 +123,46 @@ def _launch_on_ray(
     import ray
     from ray import tune
 
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
     share = trial_share(resources, ray.cluster_resources())
     slots = _slots(share, ray.cluster_resources(), resources.max_concurrent)
     tally = Tally(plan, concurrent=min(slots, len(chains)))
-    with make_display(tally) as display, tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
-        watcher = _tune_watcher(tally, display, chains, store)
+    trainable = tune.with_resources(
+        tune.with_parameters(
+            _tune_trial,
+            chains=chains,
+            corpora=corpora,
+            store_uri=store.uri,
+            threads=resources.cpu,
+            gpu=share["gpu"] > 0,
+        ),
+        share,
+    )
+    interrupted = False
+    waiting = list(range(len(chains)))
+    with make_display(tally) as display:
+        for _ in range(1 + resources.max_failures):
+            watcher = _tune_watcher(tally, display, chains, store)
+            _run_experiment(trainable, waiting, watcher, resources)
+            interrupted = watcher.ended < len(waiting)
+            # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
+            # from the trial before it.
+            waiting = watcher.given_up
+            if interrupted or not waiting:
+                break
+        for number in waiting:
+            watcher.fail(number, "its process ended again and again")
+    return _outcome(tally, chains, interrupted)
+
+
+def _run_experiment(trainable: Any, numbers: list[int], watcher: Any, resources: Resources) -> None:
+    """One Tune experiment over the chains `numbers`, in their order."""
+    from ray import tune
+
+    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(
-                tune.with_parameters(
-                    _tune_trial, chains=chains, corpora=corpora, store_uri=store.uri, threads=resources.cpu
-                ),
-                share,
-            ),
-            param_space={"number": tune.grid_search(list(range(len(chains))))},
+            trainable,
+            param_space={"number": tune.grid_search(numbers)},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 max_concurrent_trials=resources.max_concurrent,
@@ -148,8 +177,6 @@ def _launch_on_ray(
             ),
         )
         tuner.fit()
-    interrupted = watcher.ended < len(chains)
-    return _outcome(tally, chains, interrupted)
 
 
 def _tune_trial(
@@ -160,13 +187,15 @@ def _tune_trial(
     threads: int,
     gpu: bool,
 ) -> None:
-    """The Tune trainable. An error that a second try would meet again is reported, not raised: raising it would
-    make Tune try the trial again."""
+    """The Tune trainable. Raising an error makes Tune try the trial again: only one that may pass by is raised,
+    such as a device or a file server that did not answer. Any other is reported."""
     from ray import tune
 
     try:
         run_trial(chains[config["number"]], corpora, Store(store_uri), tune.report, threads=threads, gpu=gpu)
-    except UserError as error:
+    except MAY_PASS_BY:
+        raise
+    except Exception as error:
         tune.report({"event": "failed", "cause": describe_error(error)})
 
 
@@ -177,6 +206,7 @@ def _tune_watcher(tally: Tally, display: Display, chains: list[ChainSpec], store
     class Watcher(tune.Callback):
         def __init__(self) -> None:
             self.ended = 0
+            self.given_up: list[int] = []  # trials that ended with tries left
             self._causes: dict[int, str] = {}
 
         def on_trial_result(
@@ -189,20 +219,30 @@ def _tune_watcher(tally: Tally, display: Display, chains: list[ChainSpec], store
                 _Listener(tally, display, number, chains[number])(result)
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            self._end(trial, self._causes.get(trial.config["number"]))
-
-        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            cause = _cause_of(trial)
-            chain = chains[trial.config["number"]]
-            done = store.done_keys()
-            unfinished = next(stage for stage in chain.stages if stage.key not in done)
-            store.record_failure(unfinished.key, cause)
-            self._end(trial, cause)
-
-        def _end(self, trial: Any, cause: str | None) -> None:
             self.ended += 1
             number = trial.config["number"]
+            _end_trial(tally, display, number, chains[number], self._causes.get(number))
+
+        def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            self.ended += 1
+            number = trial.config["number"]
+            if trial.should_recover():
+                tally.ended(number)
+                self.given_up.append(number)
+            else:
+                self.fail(number, _cause_of(trial))
+
+        def fail(self, number: int, cause: str) -> None:
+            """Note that a chain could not be finished, and at which stage."""
+            done = store.done_keys()
+            unfinished = next((stage for stage in chains[number].stages if stage.key not in done), None)
+            if unfinished is not None:
+                store.record_failure(unfinished.key, cause)
             _end_trial(tally, display, number, chains[number], cause)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            # Tune saves itself with its callbacks for a restore, which is never done here.
+            return (tune.Callback, ())
 
     return Watcher()
 

@@ -228,8 +228,16 @@ def test_an_emotion_differs_from_neutral_as_designed(
     ids=str,
 )
 def test_bad_settings_are_refused_by_name_and_value(settings: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(CorpusError, match=message):
         SyntheticCorpus(**settings)
+
+
+def test_the_manifest_of_another_corpus_is_not_overwritten(tmp_path: Path) -> None:
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("path,emotion,speaker\n")
+    with pytest.raises(CorpusError, match="is not of a synthetic corpus"):
+        write_corpus(tmp_path, SMALL)
+    assert manifest.read_text() == "path,emotion,speaker\n"
 
 
 def test_a_truth_that_is_missing_or_another_table_is_refused(tmp_path: Path) -> None:

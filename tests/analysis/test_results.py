@@ -1,0 +1,260 @@
+"""From a small store with hand-made predictions to decisions, scores and tables. Nothing but the store is there."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import build_tables, decide, score, to_csv, to_json, to_latex, to_markdown
+from analysis.columns import DECISION_COLUMNS, SCORE_COLUMNS
+from data_prep.shards import PreparedCorpus
+from dsl.settings import TrainingSettings
+from sweep.stages import ChainSpec, StageSpec, canonical_updates
+from sweep.store import Predictions, Store, StoreError
+
+FOLDS = 3
+LABEL = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])  # six of anger, three of sadness
+FOLD_OF = np.array([0, 0, 1, 1, 2, 2, 0, 1, 2])
+DECIDED = np.array([0, 0, 0, 0, 0, 1, 1, 0, 0])  # five of six right, and one of three
+SEGMENTS = 3
+
+
+def chain(
+    rule: str, fold: int, *, alpha: float | None = None, iterations: int = 1, corpus: str = "a", seed: int = 0
+) -> ChainSpec:
+    """The chain of one fold on Emo-DB, in the preparation `corpus`."""
+    updates = canonical_updates(rule, alpha, iterations)
+    source = "in_fold" if updates else None
+    training = TrainingSettings()
+    stage = StageSpec(f"emodb-{corpus}", "densenet22", "stratified", FOLDS, fold, seed, source, updates, training)
+    return ChainSpec(stage)
+
+
+def chains(rule: str, **options) -> list[ChainSpec]:
+    """The chains of all folds."""
+    return [chain(rule, fold, **options) for fold in range(FOLDS)]
+
+
+def predictions(fold: int, decided: np.ndarray = DECIDED) -> Predictions:
+    """Of a network that is sure of `decided` in test segments, but not of the first two; and wrong in all others."""
+    utterance = np.repeat(np.arange(len(LABEL)), SEGMENTS)
+    test = FOLD_OF[utterance] == fold
+    said = np.where(test, decided[utterance], 1 - LABEL[utterance])
+    probability = np.where(test, np.tile([0.45, 0.45, 0.95], len(LABEL)), 0.9)
+    q = np.empty((len(utterance), 2), dtype=np.float32)
+    rows = np.arange(len(utterance))
+    q[rows, said], q[rows, 1 - said] = probability, 1 - probability
+    return Predictions(utterance, np.tile(np.arange(SEGMENTS), len(LABEL)), test, q)
+
+
+def fill(store: Store, of: Sequence[ChainSpec], decided: np.ndarray = DECIDED) -> None:
+    """Commit every stage of the chains `of`, then take the folder of prepared data away."""
+    folder = Path(store.uri).with_name("data")
+    ids = [f"{row:02}" for row in range(len(LABEL))]
+    for name in {one.last.corpus for one in of}:
+        folder.mkdir()
+        utterances = pd.DataFrame({"id": ids, "speaker": ["s1", "s2", "s3"] * 3, "label": LABEL})
+        utterances.to_parquet(folder / "utterances.parquet")
+        corpus, _, fingerprint = name.rpartition("-")
+        manifest = {"corpus": corpus, "fingerprint": fingerprint, "classes": {"anger": 6, "sadness": 3}, "shards": []}
+        store.add_corpus(PreparedCorpus(folder, manifest))
+        shutil.rmtree(folder)
+    for stage in {stage.key: stage for one in of for stage in one.stages}.values():
+        store.commit(stage, predictions(stage.fold, decided), {})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    made = Store(tmp_path / "store")
+    made.create()
+    return made
+
+
+def predictions_file(store: Store, stage: StageSpec) -> Path:
+    (path,) = (Path(store.uri) / "stages" / stage.key).glob("predictions-*.parquet")
+    return path
+
+
+def by_mean(store: Store, of: Sequence[ChainSpec]) -> pd.DataFrame:
+    """Scores by mean pooling alone, which takes no time."""
+    return score(decide(store, of, forest_seeds=0))
+
+
+def decisions_of(*seeds: list[int]) -> pd.DataFrame:
+    """A cell's decisions by forests on four utterances, two of each class."""
+    frames = [
+        pd.DataFrame({"forest_seed": seed, "utterance": list("abcd"), "label": [0, 0, 1, 1], "predicted": predicted})
+        for seed, predicted in enumerate(seeds)
+    ]
+    cell = {"corpus": "emodb", "backbone": "densenet22", "rule": "none", "alpha": np.nan, "iteration": 0}
+    cell |= {"label_source": "", "split": "stratified", "seed": 0, "folds_done": 2, "folds": 2}
+    return pd.concat(frames).assign(**cell, decision="forest", speaker="s", classes=2)
+
+
+# Decisions
+
+
+def test_there_is_a_row_for_each_cell_decision_forest_seed_and_utterance(store: Store) -> None:
+    fill(store, chains("none"))
+    decisions = decide(store, chains("none"))
+    assert tuple(decisions.columns) == DECISION_COLUMNS
+    assert not decisions.duplicated(["decision", "forest_seed", "utterance"]).any()
+    rows = decisions.groupby(["decision", "forest_seed"]).size().to_dict()
+    seeds = [("mean", 0), ("forest", 0), ("forest", 1), ("forest", 2)]
+    assert rows == dict.fromkeys(seeds, len(LABEL))
+
+
+def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
+    fill(store, chains("wdsl", alpha=0.2))
+    decisions = decide(store, chains("wdsl", alpha=0.2), forest_seeds=0)
+    assert decisions[decisions["iteration"] == 1].iloc[7].to_dict() == {
+        "corpus": "emodb",
+        "backbone": "densenet22",
+        "rule": "wdsl",
+        "alpha": 0.2,
+        "iteration": 1,
+        "label_source": "in_fold",
+        "split": "stratified",
+        "seed": 0,
+        "seeds": 1,
+        "folds_done": 3,
+        "folds": 3,
+        "decision": "mean",
+        "forest_seed": 0,
+        "utterance": "07",
+        "speaker": "s2",
+        "label": 1,
+        "predicted": 0,
+        "classes": 2,
+    }
+
+
+def test_mean_pooling_decides_by_the_mean_over_test_segments_only(store: Store) -> None:
+    fill(store, chains("none"))
+    decisions = decide(store, chains("none"), forest_seeds=0)
+    np.testing.assert_array_equal(decisions["predicted"], DECIDED)
+
+
+def test_iteration_0_that_several_chains_share_appears_once(store: Store) -> None:
+    asked = [*chains("none"), *chains("bdsl"), *chains("wdsl", alpha=0.2), *chains("gsl")]
+    fill(store, asked)
+    assert by_mean(store, asked)["rule"].tolist() == ["none", "bdsl", "wdsl", "gsl"]
+
+
+def test_a_cell_knows_how_many_training_seeds_the_grid_asks_for(store: Store) -> None:
+    fill(store, chains("none"))
+    decided = decide(store, [*chains("none"), *chains("none", seed=1)])
+    assert set(decided["seed"]) == {0}
+    assert set(decided["seeds"]) == {2}
+
+
+def test_iterations_of_a_chain_are_cells_of_their_own(store: Store) -> None:
+    asked = chains("bdsl", iterations=2)
+    fill(store, asked)
+    assert by_mean(store, asked)["iteration"].tolist() == [0, 1, 2]
+
+
+def test_only_utterances_of_folds_that_are_there_are_scored(store: Store) -> None:
+    fill(store, chains("none")[:2])
+    (line,) = by_mean(store, chains("none")).to_dict("records")
+    assert (line["folds_done"], line["folds"], line["utterances"]) == (2, 3, 6)
+    assert line["wa"] == pytest.approx(100 * 5 / 6)
+
+
+@pytest.mark.parametrize("content", [b"", b"not what was committed"])
+def test_a_stage_with_damaged_predictions_is_missing(store: Store, content: bytes) -> None:
+    asked = chains("none")
+    fill(store, asked)
+    predictions_file(store, asked[2].last).write_bytes(content)
+    assert by_mean(store, asked)["folds_done"].tolist() == [2]
+
+
+def test_a_class_with_one_utterance_leaves_only_mean_pooling(store: Store) -> None:
+    fill(store, chains("none")[:1])
+    assert score(decide(store, chains("none")))["decision"].tolist() == ["mean"]
+
+
+def test_a_corpus_goes_by_its_short_name(store: Store) -> None:
+    fill(store, chains("none"))
+    assert by_mean(store, chains("none"))["corpus"].tolist() == ["emodb"]
+
+
+def test_two_preparations_of_a_corpus_go_by_their_full_names(store: Store) -> None:
+    asked = [*chains("none"), *chains("none", corpus="b")]
+    fill(store, asked)
+    assert by_mean(store, asked)["corpus"].tolist() == ["emodb-a", "emodb-b"]
+
+
+def test_stages_of_a_corpus_that_the_store_lacks_are_an_error(store: Store) -> None:
+    fill(store, chains("none"))
+    shutil.rmtree(Path(store.uri) / "corpora")
+    with pytest.raises(StoreError, match="does not hold corpus emodb-a"):
+        decide(store, chains("none"))
+
+
+# Scores
+
+
+def test_rates_are_those_computed_by_hand(store: Store) -> None:
+    fill(store, chains("none"))
+    scores = by_mean(store, chains("none"))
+    assert tuple(scores.columns) == SCORE_COLUMNS
+    (line,) = scores.to_dict("records")
+    assert line["wa"] == pytest.approx(100 * 6 / 9)
+    assert line["ua"] == pytest.approx(100 * (5 / 6 + 1 / 3) / 2)
+    assert line["recall"] == pytest.approx([100 * 5 / 6, 100 / 3])
+    assert (line["wa_sd"], line["ua_sd"], line["utterances"]) == (0, 0, 9)
+
+
+def test_forest_seeds_are_averaged_and_their_spread_is_reported() -> None:
+    (line,) = score(decisions_of([0, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 1])).to_dict("records")
+    assert line["wa"] == line["ua"] == 75
+    assert line["wa_sd"] == line["ua_sd"] == pytest.approx(np.std([100, 75, 50]))
+    assert line["recall"] == pytest.approx([100 * (1 + 1 + 0.5) / 3, 100 * (1 + 0.5 + 0.5) / 3])
+
+
+def test_order_of_chains_does_not_matter_for_scores(store: Store) -> None:
+    asked = [*chains("none"), *chains("hdl")[:2]]
+    fill(store, asked, decided=np.array([0, 1, 0, 0, 1, 1, 1, 0, 1]))
+    in_order, reversed_ = (
+        score(decide(store, given, forest_seeds=1)).sort_values(["rule", "decision"], ignore_index=True)
+        for given in (asked, asked[::-1])
+    )
+    pd.testing.assert_frame_equal(in_order, reversed_, check_exact=True)
+
+
+# Tables
+
+
+def test_a_store_that_lacks_everything_makes_no_tables(tmp_path: Path) -> None:
+    decisions = decide(Store(tmp_path / "nothing"), chains("bdsl"))
+    scores = score(decisions)
+    assert (len(decisions), len(scores)) == (0, 0)
+    assert (tuple(decisions.columns), tuple(scores.columns)) == (DECISION_COLUMNS, SCORE_COLUMNS)
+    tables = build_tables(scores, scores["corpus"].unique())
+    assert to_markdown(tables) == to_latex(tables) == ""
+    assert to_csv(tables).startswith("table,backbone,") and to_csv(tables).count("\n") == 1
+    assert to_json(tables) == '{\n  "tables": []\n}\n'
+
+
+def test_tables_are_the_same_to_the_byte_when_made_again(store: Store) -> None:
+    asked = [*chains("none"), *chains("wdsl", alpha=0.2)[:2]]
+    fill(store, asked)
+    texts = []
+    for _ in range(2):
+        scores = score(decide(Store(store.uri), asked, forest_seeds=1))
+        tables = build_tables(scores, scores["corpus"].unique())
+        texts.append([render(tables) for render in (to_markdown, to_latex, to_csv, to_json)])
+    assert texts[0] == texts[1]
+    assert "66.67" in texts[0][0] and "(2/3 folds)" in texts[0][0]
+
+
+def test_importing_the_package_loads_neither_torch_nor_ray() -> None:
+    code = "import sys, analysis; print(*sorted({'torch', 'ray'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

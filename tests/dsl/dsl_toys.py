@@ -1,0 +1,91 @@
+"""A corpus, settings and memories small enough to train on in a test."""
+
+import numpy as np
+import pandas as pd
+import torch
+from hypothesis import settings
+
+from data_prep.shards import SegmentCorpus
+from dsl.chain import StageResult
+from dsl.settings import TrainingSettings
+
+CPU = torch.device("cpu")
+CLASSES = ("anger", "joy", "neutral")
+SETTINGS = TrainingSettings(epochs=4, batch_size=16, learning_rate=1e-2)
+
+light = settings(max_examples=40, deadline=None)  # for property tests: arrays are slow to draw on a busy machine
+
+
+class KillError(Exception):
+    """The kill that a test simulates."""
+
+
+def toy_corpus(per_class: int = 6, seed: int = 0) -> SegmentCorpus:
+    """Utterances of 3 to 7 overlapping segments, 8 frames x 8 Mel bands; each class is louder in bands of its own."""
+    rng = np.random.default_rng(seed)
+    label = np.arange(per_class * len(CLASSES)) % len(CLASSES)
+    counts = rng.integers(3, 8, len(label))
+    length = counts + 7
+    frames = rng.normal(5, 2, (length.sum(), 8))
+    loud = np.arange(8) // 3 == np.repeat(label, length)[:, None]
+    segment = np.concatenate([np.arange(count) for count in counts])
+    return SegmentCorpus(
+        name="toy",
+        classes=CLASSES,
+        utterances=pd.DataFrame(
+            {
+                "id": [f"u{number:02}" for number in range(len(label))],
+                "speaker": "s",
+                "text": "t",
+                "emotion": [CLASSES[k] for k in label],
+                "label": label,
+            }
+        ),
+        frames=(frames + 3 * loud).astype(np.float32),
+        utterance=np.repeat(np.arange(len(label)), counts),
+        segment=segment,
+        start=np.repeat(np.cumsum(length) - length, counts) + segment,
+        segment_frames=8,
+    )
+
+
+class MemoryCheckpoint:
+    """A checkpoint in memory, which can be told to fail at the `fail_at`-th write."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+        self.writes = 0
+        self.fail_at: int | None = None
+
+    def read(self) -> bytes | None:
+        return self.content
+
+    def write(self, content: bytes) -> None:
+        if self.writes == self.fail_at:
+            raise KillError
+        self.writes += 1
+        self.content = content
+
+
+class MemoryStages:
+    """A chain's memory in memory: what `saved` it, in order, and the predictions it knows."""
+
+    def __init__(self, known: dict[int, np.ndarray] | None = None) -> None:
+        self.q = dict(known or {})
+        self.saved: dict[int, StageResult] = {}
+        self.checkpoints: dict[int, MemoryCheckpoint] = {}
+
+    def load(self, iteration: int) -> np.ndarray | None:
+        return self.q.get(iteration)
+
+    def save(self, iteration: int, result: StageResult) -> None:
+        self.q[iteration] = result.q
+        self.saved[iteration] = result
+
+    def checkpoint(self, iteration: int) -> MemoryCheckpoint:
+        return self.checkpoints.setdefault(iteration, MemoryCheckpoint())
+
+
+def distributions(rows: int, classes: int, seed: int = 0) -> np.ndarray:
+    """Random predictions, float32 [rows, classes]."""
+    return np.random.default_rng(seed).dirichlet(np.ones(classes), rows).astype(np.float32)

@@ -1,0 +1,170 @@
+"""Folds and the validation part: whole utterances, every class everywhere, the same for the same seed."""
+
+import itertools
+
+import numpy as np
+import pytest
+from dsl_toys import light
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dsl.splits import derived_seed, stratified_folds, validation_part
+
+seeds = st.integers(0, 2**32 - 1)
+BALANCED = np.arange(30) % 3
+
+
+@st.composite
+def labels(draw: st.DrawFn, at_least: int) -> np.ndarray:
+    """Labels of 2 to 4 classes, `at_least` utterances of each, in any order."""
+    counts = draw(st.lists(st.integers(at_least, at_least + 20), min_size=2, max_size=4))
+    label = np.repeat(np.arange(len(counts)), counts)
+    return np.random.default_rng(draw(seeds)).permutation(label)
+
+
+@light
+@given(labels(at_least=4), seeds)
+def test_every_utterance_is_tested_in_one_of_the_folds(label: np.ndarray, seed: int) -> None:
+    fold_of = stratified_folds(label, 4, seed)
+    assert fold_of.shape == label.shape
+    assert set(fold_of) == {0, 1, 2, 3}
+
+
+@light
+@given(labels(at_least=4), seeds)
+def test_folds_have_the_same_number_of_each_class_within_one(label: np.ndarray, seed: int) -> None:
+    fold_of = stratified_folds(label, 4, seed)
+    for k in np.unique(label):
+        counts = np.bincount(fold_of[label == k], minlength=4)
+        assert counts.max() - counts.min() <= 1
+
+
+@light
+@given(labels(at_least=4), seeds)
+def test_the_same_seed_gives_the_same_folds(label: np.ndarray, seed: int) -> None:
+    np.testing.assert_array_equal(stratified_folds(label, 4, seed), stratified_folds(label, 4, seed))
+
+
+def test_another_seed_gives_other_folds() -> None:
+    assert (stratified_folds(BALANCED, 5, 0) != stratified_folds(BALANCED, 5, 1)).any()
+
+
+def test_as_many_utterances_of_a_class_as_folds_are_enough() -> None:
+    label = np.repeat([0, 1], [20, 5])
+    assert sorted(stratified_folds(label, 5, 0)[label == 1]) == [0, 1, 2, 3, 4]
+
+
+def test_a_class_with_fewer_utterances_than_folds_is_an_error() -> None:
+    with pytest.raises(ValueError, match="4 utterances, fewer than the 5 folds"):
+        stratified_folds(np.repeat([0, 1], [20, 4]), 5, 0)
+
+
+@st.composite
+def parts(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, float, int]:
+    """Arguments of validation_part: some utterances train, at least two of each class."""
+    label = draw(labels(at_least=2))
+    needed = np.concatenate([np.flatnonzero(label == k)[:2] for k in np.unique(label)])
+    training = np.random.default_rng(draw(seeds)).random(len(label)) < draw(st.floats(0, 1))
+    training[needed] = True
+    return label, np.flatnonzero(training), draw(st.floats(0.02, 0.3)), draw(seeds)
+
+
+@light
+@given(parts())
+def test_the_validation_part_is_made_of_training_utterances_each_once(
+    part: tuple[np.ndarray, np.ndarray, float, int],
+) -> None:
+    held_out = validation_part(*part)
+    assert set(held_out) <= set(part[1])
+    assert len(set(held_out)) == len(held_out)
+
+
+@light
+@given(parts())
+def test_the_validation_part_and_the_rest_have_at_least_one_utterance_of_each_class(
+    part: tuple[np.ndarray, np.ndarray, float, int],
+) -> None:
+    label, training, _, _ = part
+    held_out = validation_part(*part)
+    assert set(label[held_out]) == set(label)
+    assert set(label[np.setdiff1d(training, held_out)]) == set(label)
+
+
+def test_a_class_too_rare_for_its_share_is_validated_nevertheless() -> None:
+    label = np.repeat([0, 1, 2], [50, 50, 3])
+    np.testing.assert_array_equal(np.bincount(label[validation_part(label, np.arange(103), 0.1, 0)]), [5, 5, 1])
+
+
+def test_a_class_with_one_training_utterance_cannot_be_validated() -> None:
+    with pytest.raises(ValueError, match="only 1 member"):
+        validation_part(np.repeat([0, 1], [9, 1]), np.arange(10), 0.2, 0)
+
+
+@light
+@given(parts())
+def test_the_validation_part_has_about_its_share(part: tuple[np.ndarray, np.ndarray, float, int]) -> None:
+    label, training, share, _ = part
+    classes = len(np.unique(label))
+    size = max(round(share * len(training)), classes)
+    assert size <= len(validation_part(*part)) < size + classes
+
+
+def test_the_validation_part_keeps_the_classes_proportions() -> None:
+    label = np.repeat([0, 1], [40, 20])
+    np.testing.assert_array_equal(np.bincount(label[validation_part(label, np.arange(60), 0.1, 0)]), [4, 2])
+
+
+@light
+@given(parts())
+def test_the_same_seed_gives_the_same_validation_part(part: tuple[np.ndarray, np.ndarray, float, int]) -> None:
+    np.testing.assert_array_equal(validation_part(*part), validation_part(*part))
+
+
+def test_another_seed_gives_another_validation_part() -> None:
+    training = np.arange(30)
+    first, second = (validation_part(BALANCED, training, 0.2, seed) for seed in (0, 1))
+    assert set(first) != set(second)
+
+
+@light
+@given(parts(), seeds)
+def test_labels_outside_the_training_utterances_do_not_matter(
+    part: tuple[np.ndarray, np.ndarray, float, int], seed: int
+) -> None:
+    label, training, share, split_seed = part
+    other = np.random.default_rng(seed).integers(0, 4, len(label))
+    other[training] = label[training]
+    np.testing.assert_array_equal(validation_part(other, training, share, split_seed), validation_part(*part))
+
+
+# A stage's key does not say which utterances a fold tests or what its seed came to: it relies on these never changing.
+# Where a new version of a library changes them, raise METHOD_VERSION in sweep/stages.py.
+
+
+def test_folds_stay_what_they_were() -> None:
+    assert stratified_folds(np.arange(12) % 2, 3, 0).tolist() == [2, 0, 1, 1, 0, 2, 1, 0, 0, 1, 2, 2]
+
+
+def test_the_validation_part_stays_what_it_was() -> None:
+    assert validation_part(BALANCED, np.arange(30), 0.2, 0).tolist() == [0, 13, 15, 22, 23, 29]
+
+
+def test_derived_seeds_stay_what_they_were() -> None:
+    assert derived_seed(0, 0, 0) == 2968811710
+    assert derived_seed(1, 2, 3) == 3822189696
+    assert derived_seed(12345, 11) == 2963957378
+
+
+def test_derived_seeds_of_neighbours_differ() -> None:
+    neighbours = list(itertools.product(range(10), repeat=3))
+    assert len({derived_seed(*parts) for parts in neighbours}) == len(neighbours)
+
+
+def test_a_derived_seed_depends_on_the_order_of_its_parts() -> None:
+    assert derived_seed(1, 2) != derived_seed(2, 1)
+
+
+@light
+@given(seeds, seeds)
+def test_a_derived_seed_fits_32_bits(first: int, second: int) -> None:
+    assert 0 <= derived_seed(first, second) < 2**32

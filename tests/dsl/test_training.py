@@ -1,0 +1,400 @@
+"""Fitting one network (§VIII-A): loss, decay, early stopping, and going on after a kill with the same bits."""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from data_prep.errors import UserError
+from data_prep.shards import SegmentCorpus
+from dsl import training
+from dsl.backbones import BACKBONES
+from dsl.labels import one_hot
+from dsl.settings import TrainingSettings
+from dsl.training import Epoch, Segments, TrainingDivergedError, band_statistics, fit, predict
+
+BUILDERS: dict[str, Callable[[], nn.Module]] = {
+    "tiny": lambda: BACKBONES["tiny"](3),
+    "with dropout": lambda: nn.Sequential(nn.Dropout(0.5), BACKBONES["tiny"](3)),
+    "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 3)),
+}
+
+
+class Trainer:
+    """`fit` on the toy corpus: the first 14 utterances train, the other four validate."""
+
+    def __init__(self, corpus: SegmentCorpus) -> None:
+        self.training = np.flatnonzero(corpus.utterance < 14)
+        self.validation = np.flatnonzero(corpus.utterance >= 14)
+        self.segments = Segments(corpus, *band_statistics(corpus, self.training), CPU)
+        self.label = one_hot(corpus.label, 3)
+        self.soft = distributions(len(corpus), 3)
+        rng = np.random.default_rng(0)
+        random = rng.integers(0, 3, len(corpus))
+        self.mistaken = one_hot(np.where(rng.random(len(corpus)) < 0.4, random, corpus.label), 3)
+
+    def fit(
+        self,
+        targets: np.ndarray,
+        settings: TrainingSettings = SETTINGS,
+        *,
+        network: str = "tiny",
+        seed: int = 1,
+        checkpoint: MemoryCheckpoint | None = None,
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    ) -> tuple[nn.Module, list[Epoch]]:
+        checkpoint = checkpoint or MemoryCheckpoint()
+        parts = (self.segments, self.training, self.validation, targets)
+        return fit(BUILDERS[network], *parts, settings, seed, checkpoint, on_epoch)
+
+    def predict(self, network: nn.Module, index: np.ndarray) -> np.ndarray:
+        return predict(network, self.segments, torch.from_numpy(index)).numpy()
+
+    def loss(self, network: nn.Module, targets: np.ndarray, index: np.ndarray) -> float:
+        """Mean over segments of - sum_k g_k log q_k (Eq. 5), in plain numpy."""
+        q = self.predict(network, index).astype(np.float64)
+        return float(-(targets[index] * np.log(q)).sum(axis=1).mean())
+
+
+@pytest.fixture(scope="module")
+def trainer(corpus: SegmentCorpus) -> Trainer:
+    return Trainer(corpus)
+
+
+@pytest.fixture
+def rates() -> Iterator[list[float]]:
+    """The learning rate of every step that an optimiser takes."""
+    taken: list[float] = []
+    handle = register_optimizer_step_pre_hook(lambda optimizer, *_: taken.append(optimizer.param_groups[0]["lr"]))
+    yield taken
+    handle.remove()
+
+
+def timeless(history: list[Epoch]) -> list[Epoch]:
+    """`history` without what depends on the clock."""
+    return [replace(epoch, rate=0) for epoch in history]
+
+
+def best_of(history: list[Epoch]) -> int:
+    return int(np.argmin([epoch.validation_loss for epoch in history]))
+
+
+# Segments and standardisation
+
+
+def test_a_batch_is_the_standardised_spectrograms_bands_by_frames(corpus: SegmentCorpus) -> None:
+    index = np.array([30, 2, 2, 57])
+    mean, deviation = np.arange(8.0), np.arange(1.0, 9)
+    batch = Segments(corpus, mean, deviation, CPU).batch(torch.from_numpy(index))
+    expected = ((corpus.spectrograms(index) - mean) / deviation).transpose(0, 2, 1)[:, None]
+    assert batch.shape == (4, 1, 8, 8)
+    np.testing.assert_array_equal(batch.numpy(), expected.astype(np.float32))
+
+
+def test_band_statistics_count_each_frame_of_the_given_segments_once(corpus: SegmentCorpus) -> None:
+    first, second, alone = 0, 1, 40  # the first two overlap
+    mean, deviation = band_statistics(corpus, np.array([first, second, alone]))
+    start = corpus.start[alone]
+    frames = np.concatenate([corpus.frames[:9], corpus.frames[start : start + 8]]).astype(np.float64)
+    np.testing.assert_allclose(mean, frames.mean(axis=0))
+    np.testing.assert_allclose(deviation, frames.std(axis=0))
+
+
+def test_band_statistics_do_not_see_other_segments(corpus: SegmentCorpus) -> None:
+    given = np.flatnonzero(corpus.utterance < 9)
+    end = corpus.start[given].max() + 8
+    louder = replace(corpus, frames=np.concatenate([corpus.frames[:end], corpus.frames[end:] + 100]))
+    np.testing.assert_array_equal(band_statistics(louder, given), band_statistics(corpus, given))
+
+
+def test_a_silent_band_is_standardised_to_zero(corpus: SegmentCorpus) -> None:
+    frames = corpus.frames.copy()
+    frames[:, 3] = -7
+    silent = replace(corpus, frames=frames)
+    everything = np.arange(len(corpus))
+    batch = Segments(silent, *band_statistics(silent, everything), CPU).batch(torch.from_numpy(everything))
+    assert not batch[:, 0, 3].any()
+
+
+# Learning
+
+
+def test_a_training_learns_what_can_be_learned(trainer: Trainer) -> None:
+    network, history = trainer.fit(trainer.label, replace(SETTINGS, epochs=6))
+    assert history[-1].loss < history[0].loss / 2
+    q = trainer.predict(network, trainer.validation)
+    assert (q.argmax(axis=1) == trainer.label[trainer.validation].argmax(axis=1)).mean() > 0.8
+
+
+def test_the_loss_is_the_mean_cross_entropy_against_the_soft_targets(trainer: Trainer) -> None:
+    """Eq. 5. A linear network that stands still, so that its loss in the epoch is its loss after it."""
+    assert len(trainer.training) % SETTINGS.batch_size != 0  # a short last batch counts by its segments
+    standing = replace(SETTINGS, learning_rate=0.0, epochs=1)
+    network, (epoch,) = trainer.fit(trainer.soft, standing, network="linear")
+    assert epoch.loss == pytest.approx(trainer.loss(network, trainer.soft, trainer.training), rel=1e-6)
+    assert epoch.validation_loss == pytest.approx(trainer.loss(network, trainer.soft, trainer.validation), rel=1e-6)
+
+
+def test_soft_targets_are_learned_as_they_are(trainer: Trainer) -> None:
+    """All segments have the same target: the least cross-entropy is its entropy, where predictions equal it."""
+    target = np.array([0.2, 0.5, 0.3], dtype=np.float32)
+    targets = np.tile(target, (len(trainer.label), 1))
+    network, _ = trainer.fit(targets, replace(SETTINGS, epochs=20, patience=20))
+    np.testing.assert_allclose(trainer.predict(network, trainer.validation).mean(axis=0), target, atol=0.03)
+
+
+def test_the_validation_accuracy_is_the_share_whose_likeliest_class_is_the_targets(trainer: Trainer) -> None:
+    network, (epoch,) = trainer.fit(trainer.soft, replace(SETTINGS, epochs=1))
+    q = trainer.predict(network, trainer.validation)
+    expected = (q.argmax(axis=1) == trainer.soft[trainer.validation].argmax(axis=1)).mean()
+    assert epoch.validation_accuracy == pytest.approx(expected)
+
+
+def test_targets_of_segments_outside_both_parts_do_not_matter(corpus: SegmentCorpus) -> None:
+    trainer = Trainer(corpus)
+    trainer.training = trainer.training[trainer.training >= 20]
+    other = trainer.label.copy()
+    other[:20] = np.nan
+    assert timeless(trainer.fit(other)[1]) == timeless(trainer.fit(trainer.label)[1])
+
+
+def test_the_optimiser_is_adam_with_the_defaults_of_tensorflow(trainer: Trainer) -> None:
+    checkpoint = MemoryCheckpoint()
+    trainer.fit(trainer.label, TrainingSettings(epochs=2), checkpoint=checkpoint)
+    assert checkpoint.content is not None
+    (group,) = torch.load(io.BytesIO(checkpoint.content))["optimizer"]["param_groups"]
+    assert (group["lr"], group["betas"], group["eps"]) == (1e-3, (0.9, 0.999), 1e-7)
+    assert (group["weight_decay"], group["amsgrad"]) == (0, False)
+
+
+def test_the_learning_rate_falls_to_four_fifths_every_two_epochs(trainer: Trainer, rates: list[float]) -> None:
+    trainer.fit(trainer.label, TrainingSettings(epochs=6, batch_size=len(trainer.training), patience=6))
+    assert rates == pytest.approx([1e-3, 1e-3, 8e-4, 8e-4, 6.4e-4, 6.4e-4])
+
+
+class RecordedSegments(Segments):
+    """Notes the segments of every batch that is learned from."""
+
+    batches: list[list[int]]
+
+    def batch(self, index: torch.Tensor) -> torch.Tensor:
+        if torch.is_grad_enabled():
+            self.batches.append(index.tolist())
+        return super().batch(index)
+
+
+@pytest.fixture
+def recorded(corpus: SegmentCorpus) -> Trainer:
+    trainer = Trainer(corpus)
+    trainer.segments = RecordedSegments(corpus, *band_statistics(corpus, trainer.training), CPU)
+    trainer.segments.batches = []
+    return trainer
+
+
+def batches_of(trainer: Trainer) -> list[list[int]]:
+    assert isinstance(trainer.segments, RecordedSegments)
+    return trainer.segments.batches
+
+
+def test_an_epoch_takes_every_training_segment_once_and_no_other(recorded: Trainer) -> None:
+    recorded.fit(recorded.label, replace(SETTINGS, epochs=1))
+    assert sorted(chain.from_iterable(batches_of(recorded))) == recorded.training.tolist()
+
+
+def test_every_epoch_takes_them_in_another_order(recorded: Trainer) -> None:
+    recorded.fit(recorded.label, replace(SETTINGS, epochs=2, batch_size=len(recorded.training)))
+    first, second = batches_of(recorded)
+    assert first != second
+    assert first != sorted(first)
+
+
+@pytest.mark.parametrize(
+    ("segments", "sizes"),
+    [(10, [4, 4, 2]), (9, [4, 5]), (8, [4, 4]), (5, [5]), (3, [3])],
+    ids=lambda value: str(value),
+)
+def test_a_last_batch_of_one_segment_joins_the_one_before(recorded: Trainer, segments: int, sizes: list[int]) -> None:
+    """Batch normalisation cannot learn from one segment."""
+    recorded.training = recorded.training[:segments]
+    recorded.fit(recorded.label, replace(SETTINGS, epochs=1, batch_size=4))
+    assert [len(batch) for batch in batches_of(recorded)] == sizes
+
+
+def test_predictions_are_distributions_in_the_order_asked_for(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = BUILDERS["tiny"]()
+    everything = trainer.predict(network, np.arange(40))
+    np.testing.assert_allclose(everything.sum(axis=1), 1, rtol=1e-6)
+    monkeypatch.setattr(training, "EVALUATION_BATCH", 7)
+    index = np.random.default_rng(0).permutation(40)
+    np.testing.assert_allclose(trainer.predict(network, index), everything[index], rtol=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_ends_the_training_with_the_epoch_and_the_remedy(trainer: Trainer) -> None:
+    with pytest.raises(TrainingDivergedError, match=r"in epoch 1 .*lower training\.learning_rate \(now 0\.01\)"):
+        trainer.fit(np.full_like(trainer.label, np.nan))
+    assert issubclass(TrainingDivergedError, UserError)
+
+
+def test_a_learning_rate_far_too_high_ends_the_training(trainer: Trainer) -> None:
+    with pytest.raises(TrainingDivergedError, match=r"NaN or infinite .*\(now 1e\+30\)"):
+        trainer.fit(trainer.label, replace(SETTINGS, learning_rate=1e30))
+
+
+def test_an_epoch_that_diverged_is_not_kept(trainer: Trainer) -> None:
+    checkpoint, targets = MemoryCheckpoint(), trainer.label.copy()
+
+    def spoil(epoch: Epoch) -> None:
+        targets[:] = np.nan  # the training sees the same memory
+
+    with pytest.raises(TrainingDivergedError, match="in epoch 2 "):
+        trainer.fit(targets, checkpoint=checkpoint, on_epoch=spoil)
+    assert checkpoint.writes == 1
+
+
+# Early stopping
+
+
+STOPPING = replace(SETTINGS, epochs=30, learning_rate=3e-3)  # on mistaken labels it gets better, then worse
+
+
+@pytest.mark.parametrize("patience", [1, 2, 4])
+def test_a_training_ends_after_so_many_epochs_without_a_better_validation_loss(trainer: Trainer, patience: int) -> None:
+    _, history = trainer.fit(trainer.mistaken, replace(STOPPING, patience=patience))
+    waits = [number - best_of(history[: number + 1]) for number in range(len(history))]
+    assert len(history) < STOPPING.epochs
+    assert waits[-1] == patience
+    assert max(waits[:-1]) < patience
+
+
+def test_a_training_that_goes_on_improving_ends_after_the_last_epoch(trainer: Trainer) -> None:
+    _, history = trainer.fit(trainer.label, replace(SETTINGS, epochs=5, patience=5))
+    assert [epoch.number for epoch in history] == [0, 1, 2, 3, 4]
+
+
+def test_the_network_is_the_one_of_the_best_epoch(trainer: Trainer) -> None:
+    network, history = trainer.fit(trainer.mistaken, STOPPING)
+    best = best_of(history)
+    assert 0 < best < len(history) - 1
+    loss = trainer.loss(network, trainer.mistaken, trainer.validation)
+    assert loss == pytest.approx(history[best].validation_loss, rel=1e-6)
+    assert loss != pytest.approx(history[-1].validation_loss, rel=1e-3)
+
+
+# The same bits
+
+
+Outcome = tuple[list[Epoch], bytes]
+
+
+class Resumable:
+    """A training on mistaken labels, in as many pieces as it takes. `reported`: the epochs of the last piece."""
+
+    def __init__(self, trainer: Trainer, network: str) -> None:
+        self.trainer = trainer
+        self.network = network
+        self.checkpoint = MemoryCheckpoint()
+        self.reported: list[int] = []
+
+    def go_on(self, seed: int = 1, killed_in: int | None = None) -> Outcome:
+        """History and predictions at the end; a KillError where the training is killed in epoch `killed_in`."""
+        self.reported = []
+
+        def on_epoch(epoch: Epoch) -> None:
+            self.reported.append(epoch.number)
+            if epoch.number == killed_in:
+                raise KillError
+
+        network, history = self.trainer.fit(
+            self.trainer.mistaken,
+            STOPPING,
+            network=self.network,
+            seed=seed,
+            checkpoint=self.checkpoint,
+            on_epoch=on_epoch,
+        )
+        q = self.trainer.predict(network, np.arange(len(self.trainer.label)))
+        return timeless(history), q.tobytes()
+
+
+@pytest.fixture(params=["tiny", "with dropout"])
+def resumable(trainer: Trainer, request: pytest.FixtureRequest) -> Resumable:
+    torch.manual_seed(99)  # what came before does not matter
+    return Resumable(trainer, request.param)
+
+
+@pytest.fixture(scope="module")
+def whole(trainer: Trainer) -> dict[str, Outcome]:
+    """What uninterrupted trainings come to. They end before the last epoch, after the best one was left behind."""
+    found = {network: Resumable(trainer, network).go_on() for network in ("tiny", "with dropout")}
+    assert all(1 < best_of(history) < len(history) - 1 < STOPPING.epochs - 1 for history, _ in found.values())
+    return found
+
+
+def test_the_same_seed_gives_the_same_bits(resumable: Resumable, whole: dict[str, Outcome]) -> None:
+    assert resumable.go_on(seed=1) == whole[resumable.network]
+
+
+def test_another_seed_gives_others(resumable: Resumable, whole: dict[str, Outcome]) -> None:
+    assert resumable.go_on(seed=2) != whole[resumable.network]
+
+
+def test_a_training_killed_in_any_epoch_goes_on_to_the_same_bits(
+    resumable: Resumable, whole: dict[str, Outcome]
+) -> None:
+    expected = whole[resumable.network]
+    last = len(expected[0]) - 1
+    for killed in range(last + 1):
+        resumable.checkpoint = MemoryCheckpoint()
+        with pytest.raises(KillError):
+            resumable.go_on(killed_in=killed)
+        assert resumable.go_on() == expected
+        assert resumable.reported == list(range(min(killed + 1, last), last + 1))
+
+
+def test_a_training_killed_again_and_again_goes_on_to_the_same_bits(
+    resumable: Resumable, whole: dict[str, Outcome]
+) -> None:
+    for killed in range(3):
+        with pytest.raises(KillError):
+            resumable.go_on(killed_in=killed)
+    assert resumable.go_on() == whole[resumable.network]
+
+
+def test_a_training_killed_before_its_state_is_written_goes_on_from_the_one_before(
+    resumable: Resumable, whole: dict[str, Outcome]
+) -> None:
+    resumable.checkpoint.fail_at = 2
+    with pytest.raises(KillError):
+        resumable.go_on()
+    resumable.checkpoint.fail_at = None
+    assert resumable.go_on() == whole[resumable.network]
+    assert resumable.reported[0] == 2
+
+
+def test_a_training_whose_state_was_lost_begins_anew(resumable: Resumable, whole: dict[str, Outcome]) -> None:
+    with pytest.raises(KillError):
+        resumable.go_on(killed_in=2)
+    resumable.checkpoint.content = None
+    assert resumable.go_on() == whole[resumable.network]
+    assert resumable.reported[0] == 0
+
+
+def test_a_resumed_training_goes_on_with_the_learning_rate_it_had(trainer: Trainer, rates: list[float]) -> None:
+    settings = TrainingSettings(epochs=5, batch_size=len(trainer.training), patience=5)
+    checkpoint = MemoryCheckpoint()
+    checkpoint.fail_at = 3
+    with pytest.raises(KillError):
+        trainer.fit(trainer.label, settings, checkpoint=checkpoint)
+    checkpoint.fail_at = None
+    rates.clear()
+    trainer.fit(trainer.label, settings, checkpoint=checkpoint)
+    assert rates == pytest.approx([8e-4, 6.4e-4])

@@ -1,0 +1,221 @@
+"""Grid files: what they expand to, and what is wrong with bad ones."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_prep.errors import UserError
+from data_prep.shards import PreparedCorpus
+from sweep.grid import GridError, load_grid, parse_grid, resolve_corpora
+from sweep.stages import ChainSpec, Plan
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+CORPORA = {
+    name: PreparedCorpus(Path(name), {"corpus": name, "fingerprint": "0" * 12, "classes": {"a": 50, "b": 50}})
+    for name in ("emodb", "casia", "savee", "synthetic")
+}
+
+
+def grid_of(**fields: Any) -> dict[str, Any]:
+    return {"corpora": ["emodb"], "backbones": ["densenet22"], "rules": ["none", "bdsl"], **fields}
+
+
+def chains_of(**fields: Any) -> list[ChainSpec]:
+    return parse_grid(grid_of(**fields), "test").expand(CORPORA)
+
+
+def plan_of(**fields: Any) -> Plan:
+    return Plan.of(chains_of(**fields), (), {})
+
+
+def problems_of(**fields: Any) -> str:
+    with pytest.raises(GridError) as caught:
+        parse_grid(grid_of(**fields), "bad.yaml")
+    return str(caught.value)
+
+
+def test_one_chain_for_each_combination_and_fold() -> None:
+    chains = chains_of(backbones=["densenet22", "tiny"], rules=["bdsl", {"wdsl": [0.2, 0.5]}], seeds=[0, 1], folds=3)
+    assert len(chains) == 2 * 3 * 2 * 3
+    assert {(c.last.backbone, c.rule, c.alpha, c.last.seed, c.last.fold) for c in chains} == {
+        (backbone, rule, alpha, seed, fold)
+        for backbone in ("densenet22", "tiny")
+        for rule, alpha in (("bdsl", None), ("wdsl", 0.2), ("wdsl", 0.5))
+        for seed in (0, 1)
+        for fold in range(3)
+    }
+
+
+def test_wdsl_with_alpha_0_is_bdsl() -> None:
+    assert chains_of(rules=[{"wdsl": 0}]) == chains_of(rules=["bdsl"])
+
+
+def test_wdsl_with_alpha_1_is_a_chain_of_its_own() -> None:
+    control = chains_of(rules=[{"wdsl": 1}])
+    assert {chain.last.iteration for chain in control} == {1}
+    assert not set(control) & set(chains_of(rules=["none", "bdsl"]))
+
+
+def test_dhl_is_hdl() -> None:
+    assert chains_of(rules=["dhl"]) == chains_of(rules=["hdl"])
+
+
+def test_the_plan_of_all_rules_shares_iteration_0_and_the_equal_chains() -> None:
+    plan = plan_of(rules=["none", "bdsl", {"wdsl": [0, 0.2, 1]}, "gsl", "hdl"], folds=10)
+    # none, bdsl = wdsl 0, wdsl 0.2, wdsl 1, gsl and hdl: six chains a fold, five of them with an iteration 1.
+    assert len(plan.chains) == 60
+    assert plan.counts() == {"total": 10 * (1 + 5), "done": 0, "missing": 60, "failed": 0}
+    assert plan.naive_stages == 10 * (1 + 5 * 2)
+
+
+def test_the_paper_grid_has_the_known_number_of_trainings() -> None:
+    grid = load_grid(CONFIGS / "emodb_paper.yaml")
+    plan = Plan.of(grid.expand(CORPORA), (), {})
+    # A third (one corpus of three) of 1,020 shared and 1,380 unshared trainings.
+    assert (len(plan.stages), plan.naive_stages) == (340, 460)
+
+
+def test_the_order_in_a_grid_changes_no_key() -> None:
+    fields = {"rules": ["none", "bdsl", {"wdsl": [0.1, 0.2]}, "gsl"], "seeds": [0, 1], "backbones": ["tiny", "vgg19"]}
+    shuffled = {name: random.Random(1).sample(values, len(values)) for name, values in fields.items()}
+    assert plan_of(**fields).stages.keys() == plan_of(**shuffled).stages.keys()
+
+
+def test_resources_change_no_key() -> None:
+    assert plan_of().stages.keys() == plan_of(resources={"cpu": 2, "gpu": 0.5, "max_concurrent": 3}).stages.keys()
+
+
+def test_everything_that_changes_a_training_changes_its_key() -> None:
+    base = set(plan_of().stages)
+    for change in (
+        {"training": {"epochs": 3}},
+        {"training": {"every": 2}},
+        {"training": {"learning_rate": 0.01}},
+        {"seeds": [1]},
+        {"folds": 5},
+        {"backbones": ["tiny"]},
+        {"corpora": ["savee"]},
+    ):
+        assert not base & set(plan_of(**change).stages), change
+
+
+def test_products_take_what_they_leave_out_from_the_grid() -> None:
+    grid = parse_grid(
+        {
+            "corpora": ["emodb"],
+            "iterations": 3,
+            "chains": [
+                {"backbones": ["tiny"], "rules": ["bdsl"]},
+                {"backbones": ["vgg19"], "rules": ["gsl"], "iterations": 2},
+            ],
+        },
+        "test",
+    )
+    chains = grid.expand(CORPORA)
+    assert {(c.last.backbone, c.rule, c.last.iteration) for c in chains} == {("tiny", "bdsl", 3), ("vgg19", "gsl", 2)}
+
+
+def test_epochs_follow_the_paper_for_each_corpus() -> None:
+    epochs = {c.last.corpus.split("-")[0]: c.last.training.epochs for c in chains_of(corpora=list(CORPORA))}
+    assert epochs == {"casia": 20, "emodb": 12, "savee": 8, "synthetic": 12}
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_grids_load_expand_and_name_the_commands_that_run_them(path: Path) -> None:
+    assert load_grid(path).expand(CORPORA)
+    header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    for command in ("prepare", "run", "tables"):
+        assert any(f"ser-sweep {command}" in line for line in header)
+
+
+def test_every_problem_is_reported_at_once_with_its_field() -> None:
+    said = problems_of(
+        backbones=["densenet23"],
+        rules=["bdls", {"wdsl": 1.5}],
+        folds=1,
+        training={"epochs": 0, "epoch": 3},
+        colour="red",
+    )
+    assert "7 problems" in said
+    for field in ("backbones.0", "rules.0", "rules.1", "folds", "training.epochs", "training.epoch:", "colour"):
+        assert f"- {field}" in said, said
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({"backbones": ["resnet"]}, ["backbones.0", "'resnet'", "vgg19, densenet22, mobilenetv2, efficientnet_b0"]),
+        ({"rules": ["sdsl"]}, ["rules.0", "'sdsl'", "none, bdsl, wdsl, gsl, hdl"]),
+        ({"rules": [{"wdsl": 1.01}]}, ["rules.0", "1.01", "[0, 1]"]),
+        ({"rules": [{"wdsl": [0.2, -0.1]}]}, ["rules.0", "-0.1", "[0, 1]"]),
+        ({"rules": [{"wdsl": float("nan")}]}, ["rules.0", "nan", "[0, 1]"]),
+        ({"rules": [{"wdsl": True}]}, ["rules.0", "True", "[0, 1]"]),
+        ({"rules": [{"wdsl": "0.2"}]}, ["rules.0", "'0.2'", "[0, 1]"]),
+        ({"rules": ["wdsl"]}, ["rules.0", "needs an alpha", "{wdsl: 0.2}"]),
+        ({"rules": [{"gsl": 0.3}]}, ["rules.0", "gsl takes no alpha", "0.3"]),
+        ({"rules": [{"none": 0.3}]}, ["rules.0", "none takes no alpha"]),
+        ({"rules": [{"wdsl": 0.2, "gsl": None}]}, ["rules.0", "one rule as its key"]),
+        ({"rules": [7]}, ["rules.0", "7", "allowed"]),
+        ({"rules": [["bdsl"]]}, ["rules.0", "allowed"]),
+        ({"label_sources": ["out_of_fold"]}, ["label_sources.0", "in_fold"]),
+        ({"splits": ["random"]}, ["splits.0", "stratified"]),
+        ({"resources": {"gpus": 1}}, ["resources.gpus", "unknown field", "cpu, gpu, max_concurrent, max_failures"]),
+        ({"training": {"learning_rate": -1}}, ["training.learning_rate", "-1"]),
+        ({"chains": [{"rule": ["bdsl"]}]}, ["chains.0.rule", "unknown field", "rules"]),
+        ({"corpora": None}, ["corpora: missing"]),
+        ({"corpora": []}, ["corpora"]),
+        ({"seeds": [-1]}, ["seeds.0", "-1"]),
+        ({"training": {"epochs": 0}}, ["training.epochs: 0 is neither paper nor a whole number of at least 1"]),
+        ({"training": {"epochs": 1.5}}, ["training.epochs: 1.5 is neither paper nor a whole number of at least 1"]),
+        ({"resources": {"gpu": "all"}}, ["resources.gpu: 'all' is neither auto nor a number of at least 0"]),
+    ],
+)
+def test_a_bad_field_is_named_with_its_value_and_what_is_allowed(fields: dict[str, Any], parts: list[str]) -> None:
+    said = problems_of(**fields)
+    for part in parts:
+        assert part in said, said
+
+
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        ("rules: [none\n", "not valid YAML"),
+        ("- a\n- b\n", "must be a mapping"),
+        ("", "must be a mapping"),
+        ("rules: [none]\nrules: [bdsl]\n", "'rules' stands twice"),
+        ("!!python/object/apply:os.system ['true']\n", "not valid YAML"),
+        ("[" * 3000, "not valid YAML"),
+        ("#" * 1_000_001, "not a grid file"),
+    ],
+)
+def test_a_file_that_is_no_grid_is_refused(tmp_path: Path, content: str, part: str) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(GridError, match="grid") as caught:
+        load_grid(path)
+    assert part in str(caught.value)
+
+
+def test_a_grid_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GridError, match=r"none\.yaml does not exist"):
+        load_grid(tmp_path / "none.yaml")
+
+
+def test_an_unknown_corpus_is_refused_with_what_there_is(small_data: Path, write_grid: Callable[..., Path]) -> None:
+    with pytest.raises(UserError, match=r"'emodb' is not in .* \(there: synthetic-"):
+        resolve_corpora(load_grid(write_grid(corpora=["emodb"])), small_data)
+
+
+def test_a_class_with_fewer_utterances_than_folds_is_refused(small_data: Path, write_grid: Callable[..., Path]) -> None:
+    assert resolve_corpora(load_grid(write_grid(folds=8)), small_data)
+    with pytest.raises(GridError, match="9 folds, but class 'anger' of synthetic has 8 utterances"):
+        resolve_corpora(load_grid(write_grid(folds=9)), small_data)
+
+
+def test_shards_made_with_other_settings_are_refused(small_data: Path, write_grid: Callable[..., Path]) -> None:
+    assert resolve_corpora(load_grid(write_grid(features={"segment_hop": 1, "mels": 64})), small_data)
+    with pytest.raises(GridError, match="segment_hop: the grid asks for 3, the shards have 1"):
+        resolve_corpora(load_grid(write_grid(features={"segment_hop": 3})), small_data)

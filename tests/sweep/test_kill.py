@@ -1,0 +1,176 @@
+"""Kill a run at its worst moment and go on: nothing is lost, nothing is trained twice, the bits are the same."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+WriteGrid = Callable[..., Path]
+GRID = {"rules": ["none", "bdsl"], "training": {"epochs": 8, "every": 1, "patience": 8}}
+SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> dict[str, str]:
+    """Key -> checksum of the predictions of an uninterrupted run of GRID."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    grid = {"corpora": ["synthetic"], "backbones": ["tiny"], "folds": 2, **GRID}
+    (folder / "grid.yaml").write_text(json.dumps(grid))
+    command = [*SER_SWEEP, "run", str(folder / "grid.yaml"), "--data", str(small_data), "--store", str(folder / "s")]
+    subprocess.run([*command, "--inline"], check=True, timeout=SECONDS, capture_output=True)
+    return checksums(folder / "s")
+
+
+SER_SWEEP = [sys.executable, "-m", "sweep.cli"]
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts a `ser-sweep` process in a session of its own; whatever is left of it is killed in the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        started.append(subprocess.Popen([*SER_SWEEP, *arguments], start_new_session=True, **pipes))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=SECONDS)
+
+
+def checksums(store: Path) -> dict[str, str]:
+    stages = [json.loads(path.read_text()) for path in (store / "stages").glob("*/stage.json")]
+    return {stage["key"]: stage["predictions"]["sha256"] for stage in stages}
+
+
+def committed(store: Path) -> dict[str, int]:
+    """stage.json of every committed stage, with the time it was written: rewritten means trained again."""
+    return {path.parent.name: path.stat().st_mtime_ns for path in (store / "stages").glob("*/stage.json")}
+
+
+def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+
+
+def in_the_middle(store: Path, stages: int = 1) -> Callable[[], bool]:
+    """Some stages are committed, and another has done an epoch."""
+    return lambda: len(committed(store)) >= stages and any((store / "checkpoints").glob("[!.]*"))
+
+
+def resumed_epochs(store: Path) -> list[int]:
+    stages = [json.loads(path.read_text()) for path in (store / "stages").glob("*/stage.json")]
+    return [stage["timing"]["resumed_at_epoch"] for stage in stages]
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """Command lines of all processes below `pid`."""
+    parents, lines = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            lines[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except (OSError, ValueError):  # it has ended meanwhile
+            continue
+    found: dict[int, str] = {}
+    below = {pid}
+    while below:
+        below = {child for child, parent in parents.items() if parent in below}
+        found |= {child: lines.get(child, "") for child in below}
+    return found
+
+
+@pytest.mark.parametrize("flags", [["--inline"], []], ids=["inline", "ray"])
+def test_a_killed_driver_loses_and_repeats_nothing(
+    small_data: Path,
+    write_grid: WriteGrid,
+    tmp_path: Path,
+    start: Callable[..., "subprocess.Popen[str]"],
+    undisturbed: dict[str, str],
+    flags: list[str],
+) -> None:
+    store = tmp_path / "store"
+    command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store), *flags]
+    process = start(*command)
+    wait_for(in_the_middle(store), process)
+    below = descendants(process.pid)
+    process.kill()
+    process.wait()
+    wait_until_gone(below)
+    before = committed(store)
+    assert any((store / "checkpoints").glob("[!.]*"))
+
+    again = start(*command)
+    said, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, said
+    assert f"{len(undisturbed) - len(before)} trained, {len(before)} were there before" in said
+    assert before.items() <= committed(store).items(), "a committed stage was trained again"
+    assert max(resumed_epochs(store)) >= 1, "the interrupted training began anew"
+    assert checksums(store) == undisturbed
+    assert not list((store / "checkpoints").iterdir())
+
+
+def wait_until_gone(processes: dict[int, str]) -> None:
+    """A killed driver's Ray processes end by themselves; a test must not leave them behind."""
+    deadline = time.monotonic() + SECONDS
+    while alive := [pid for pid in processes if Path(f"/proc/{pid}/exe").exists()]:
+        assert time.monotonic() < deadline, f"still there: {[processes[pid] for pid in alive]}"
+        time.sleep(0.1)
+
+
+def test_a_killed_worker_is_replaced_and_its_training_goes_on(
+    small_data: Path,
+    write_grid: WriteGrid,
+    tmp_path: Path,
+    start: Callable[..., "subprocess.Popen[str]"],
+    undisturbed: dict[str, str],
+) -> None:
+    store = tmp_path / "store"
+    process = start("run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store))
+    wait_for(in_the_middle(store), process)
+    workers = [pid for pid, line in descendants(process.pid).items() if line.startswith("ray::ImplicitFunc")]
+    assert workers, descendants(process.pid)
+    before = committed(store)
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, said
+    assert before.items() <= committed(store).items()
+    assert max(resumed_epochs(store)) >= 1
+    assert checksums(store) == undisturbed
+
+
+@pytest.mark.parametrize("flags", [["--inline"], []], ids=["inline", "ray"])
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
+    small_data: Path,
+    write_grid: WriteGrid,
+    tmp_path: Path,
+    start: Callable[..., "subprocess.Popen[str]"],
+    undisturbed: dict[str, str],
+    flags: list[str],
+) -> None:
+    store = tmp_path / "store"
+    command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store), *flags]
+    process = start(*command)
+    wait_for(in_the_middle(store), process)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to every process in the foreground
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130, said
+    assert f"ser-sweep {' '.join(command)}" in said
+    assert "Traceback" not in said
+    again = start(*command)
+    said, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, said
+    assert checksums(store) == undisturbed

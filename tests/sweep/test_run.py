@@ -1,0 +1,224 @@
+"""Launching: the same bits in this process and on Ray, nothing trained twice, failures that stop nobody else."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from data_prep.cluster import ray_session
+from data_prep.errors import UserError
+from data_prep.features import FeatureSettings
+from data_prep.files import write_json
+from data_prep.shards import find_prepared, load_corpus, write_shard
+from dsl import backbones
+from sweep.cli import main
+from sweep.grid import Resources
+from sweep.launch import trial_share
+from sweep.store import Store
+
+WriteGrid = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """One local Ray runtime for this file."""
+    with ray_session():
+        yield
+
+
+def run(grid: Path, data: Path, store: Path, *flags: str) -> int:
+    return main(["run", str(grid), "--data", str(data), "--store", str(store), *flags])
+
+
+def stages_of(store: Path) -> dict[str, dict[str, Any]]:
+    """Key -> stage.json."""
+    return {path.parent.name: json.loads(path.read_text()) for path in (store / "stages").glob("*/stage.json")}
+
+
+def checksums(store: Path) -> dict[str, str]:
+    return {key: stage["predictions"]["sha256"] for key, stage in stages_of(store).items()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+    """A folder with a grid and its finished store, trained in this process."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "grid.yaml").write_text(
+        "{corpora: [synthetic], backbones: [tiny], rules: [none, bdsl, {wdsl: [0, 0.2, 1]}, gsl, hdl],"
+        " folds: 2, training: {epochs: 2, every: 16}}"
+    )
+    assert run(folder / "grid.yaml", small_data, folder / "store", "--inline") == 0
+    return folder
+
+
+def test_ray_and_this_process_train_the_same_bits(finished: Path, small_data: Path, tmp_path: Path, ray: None) -> None:
+    assert run(finished / "grid.yaml", small_data, tmp_path / "store") == 0
+    assert len(checksums(finished / "store")) == 12
+    assert checksums(tmp_path / "store") == checksums(finished / "store")
+
+
+def test_every_stage_is_trained_once(finished: Path, capsys: pytest.CaptureFixture[str], small_data: Path) -> None:
+    before = stages_of(finished / "store")
+    assert run(finished / "grid.yaml", small_data, finished / "store", "--inline") == 0
+    assert "12 of 12 stages done: 0 trained, 12 were there before" in capsys.readouterr().out
+    assert stages_of(finished / "store") == before
+
+
+def test_a_stage_tells_where_it_came_from(finished: Path) -> None:
+    stage = next(stage for stage in stages_of(finished / "store").values() if stage["iteration"] == 1)
+    assert stage["identity"]["updates"][0]["rule"] in ("bdsl", "wdsl", "gsl", "hdl")
+    assert len(stage["history"]) == stage["metrics"]["epochs"] == 2
+    assert stage["timing"]["seconds"] > 0
+    assert stage["versions"]["torch"].startswith("2.")
+    assert stage["device"]["type"] == "cpu"
+
+
+def test_the_test_segments_of_all_folds_cover_the_corpus_once(finished: Path, small_data: Path) -> None:
+    corpus = load_corpus(find_prepared(small_data, "synthetic")).thinned(16)
+    tested = np.zeros(len(corpus), dtype=int)
+    for key, stage in stages_of(finished / "store").items():
+        if stage["iteration"] == 0:
+            predictions = Store(finished / "store").read_predictions(key)
+            assert predictions is not None
+            np.testing.assert_array_equal(predictions.segment, corpus.segment)
+            tested += predictions.test
+    assert (tested == 1).all()
+
+
+def test_a_damaged_stage_is_trained_again_to_the_same_bits(
+    small_data: Path, write_grid: WriteGrid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid, store = write_grid(rules=["bdsl"]), tmp_path / "store"
+    assert run(grid, small_data, store, "--inline") == 0
+    before = checksums(store)
+    victim = sorted((store / "stages").glob("*/*.parquet"))[0]
+    content = bytearray(victim.read_bytes())
+    content[50] ^= 1
+    victim.write_bytes(content)
+    assert run(grid, small_data, store, "--inline") == 0
+    said = capsys.readouterr()
+    assert f"1 damaged stages are trained again: {victim.parent.name}" in said.err
+    assert "4 of 4 stages done: 1 trained, 3 were there before" in said.out
+    assert checksums(store) == before
+
+
+@pytest.fixture
+def poisoned_data(small_data: Path, tmp_path: Path) -> Path:
+    """A data folder with the small corpus, and one called `poisoned` whose shards hold NaN."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "small").symlink_to(find_prepared(small_data, "synthetic").folder)
+    rows = 16
+    table = pd.DataFrame({"id": [f"u{i:02}" for i in range(rows)], "speaker": "s", "text": "t"})
+    table["label"] = np.arange(rows) % 2
+    table["emotion"] = np.where(table["label"] == 0, "anger", "neutral")
+    table["frames"], table["segments"] = 40, 9
+    folder = data / "poisoned-0"
+    (folder / "shards").mkdir(parents=True)
+    frames = np.full((40, 64), np.nan, np.float32)
+    settings = FeatureSettings()
+    shard = write_shard(folder / "shards" / "shard-00000.parquet", [(u, frames) for u in table["id"]], settings)
+    table.to_parquet(folder / "utterances.parquet")
+    about = {"schema": 1, "corpus": "poisoned", "fingerprint": "0", "settings": settings.as_dict(), "shards": [shard]}
+    classes = {"anger": 8, "neutral": 8}
+    write_json(folder / "manifest.json", {**about, "classes": classes, "utterances": rows, "segments": rows * 9})
+    return data
+
+
+@pytest.mark.parametrize("flags", [["--inline"], []], ids=["inline", "ray"])
+def test_a_loss_that_turns_nan_fails_its_trials_and_no_other(
+    poisoned_data: Path,
+    write_grid: WriteGrid,
+    tmp_path: Path,
+    flags: list[str],
+    ray: None,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    grid, store = write_grid(corpora=["poisoned", "synthetic"], rules=["none", "bdsl"]), tmp_path / "store"
+    assert run(grid, poisoned_data, store, *flags) == 1
+    said = capsys.readouterr()
+    assert "4 failed:" in said.out
+    assert "poisoned tiny bdsl fold 1 seed 0: TrainingDivergedError: loss became NaN or infinite in epoch 1" in said.out
+    assert "4 of 8 stages done" in said.out
+    assert "Traceback" not in said.out + said.err
+    status = ["status", str(grid), "--data", str(poisoned_data), "--store", str(store), "--json"]
+    assert main(status) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["stages"] == {"total": 8, "done": 4, "missing": 2, "failed": 2}
+    assert "loss became NaN" in told["failures"][0]["cause"]
+
+
+def test_an_error_in_one_backbone_stops_no_other(
+    small_data: Path, write_grid: WriteGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(classes: int) -> Any:
+        raise RuntimeError("no such layer")
+
+    monkeypatch.setitem(backbones.BACKBONES, "vgg19", broken)
+    grid, store = write_grid(backbones=["vgg19", "tiny"], rules=["none"]), tmp_path / "store"
+    assert run(grid, small_data, store, "--inline") == 1
+    assert len(stages_of(store)) == 2
+    assert set(Store(store).failures().values()) == {"RuntimeError: no such layer"}
+
+
+def test_a_failure_is_forgotten_once_the_stage_is_trained(
+    small_data: Path, write_grid: WriteGrid, tmp_path: Path
+) -> None:
+    grid, store = write_grid(rules=["none"]), tmp_path / "store"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(backbones.BACKBONES, "tiny", None)
+        assert run(grid, small_data, store, "--inline") == 1
+    assert len(Store(store).failures()) == 2
+    assert run(grid, small_data, store, "--inline") == 0
+    assert Store(store).failures() == {}
+
+
+def test_more_than_the_cluster_has_is_refused_and_not_waited_for() -> None:
+    with pytest.raises(UserError, match=r"resources\.cpu: the grid asks for 3 a trial and the cluster has 2"):
+        trial_share(Resources(cpu=3), {"CPU": 2})
+    with pytest.raises(UserError, match=r"resources\.gpu: the grid asks for 0\.5 a trial and the cluster has 0"):
+        trial_share(Resources(gpu=0.5), {"CPU": 2})
+
+
+def test_gpu_auto_is_none_where_the_cluster_has_none() -> None:
+    assert trial_share(Resources(), {"CPU": 2}) == {"cpu": 1, "gpu": 0}
+    assert trial_share(Resources(), {"CPU": 2, "GPU": 1})["gpu"] > 0
+    assert trial_share(Resources(gpu=0.1), {"CPU": 2, "GPU": 1})["gpu"] == 0.1
+
+
+BLOCK = """
+import sys
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked!r}:
+            raise ImportError(f"{{name}} is blocked in this test")
+sys.meta_path.insert(0, Blocked())
+from sweep.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_inline_needs_neither_ray_nor_what_only_preparing_and_terminals_need(
+    finished: Path, small_data: Path, tmp_path: Path
+) -> None:
+    blocked = {"ray", "librosa", "soundfile", "rich", "typer", "click", "matplotlib", "jinja2", "numba", "soxr"}
+    place = [str(finished / "grid.yaml"), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    for command in (["run", *place, "--inline"], ["status", *place], ["tables", *place]):
+        code = [sys.executable, "-c", BLOCK.format(blocked=blocked), *command]
+        done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+    assert checksums(tmp_path / "store") == checksums(finished / "store")
+
+
+def test_predictions_are_a_tidy_parquet_file(finished: Path) -> None:
+    table = pq.read_table(next((finished / "store" / "stages").glob("*/*.parquet")))
+    assert table.column_names == ["utterance", "segment", "test", "q"]
+    q = np.stack(table["q"].to_pylist())
+    np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-5)

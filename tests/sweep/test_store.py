@@ -1,0 +1,195 @@
+"""The stage store: whole stages or none, and nothing that is not ours."""
+
+import json
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.shards import PreparedCorpus, find_prepared
+from dsl.settings import TrainingSettings
+from sweep.stages import StageSpec
+from sweep.store import Predictions, Store, StoreError
+
+STAGE = StageSpec("c-0", "tiny", "stratified", 2, 0, 0, None, (), TrainingSettings())
+Q = np.random.default_rng(0).dirichlet(np.ones(3), 5).astype(np.float32)
+PREDICTIONS = Predictions(
+    utterance=np.array([0, 0, 1, 1, 1], np.int32),
+    segment=np.array([0, 1, 0, 1, 2], np.int32),
+    test=np.array([True, True, False, False, False]),
+    q=Q,
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "store")
+    store.create()
+    return store
+
+
+@pytest.fixture
+def prepared(small_data: Path) -> PreparedCorpus:
+    return find_prepared(small_data, "synthetic")
+
+
+def stage_folder(store: Store) -> Path:
+    return Path(store.uri) / "stages" / STAGE.key
+
+
+def predictions_file(store: Store) -> Path:
+    return next(stage_folder(store).glob("*.parquet"))
+
+
+def test_a_committed_stage_is_read_back_to_the_same_bits(store: Store) -> None:
+    store.commit(STAGE, PREDICTIONS, {"metrics": {"epochs": 3}})
+    read = store.read_predictions(STAGE.key)
+    assert read is not None
+    for name in ("utterance", "segment", "test", "q"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(PREDICTIONS, name))
+    stage = store.read_stage(STAGE.key)
+    assert stage is not None
+    assert stage["identity"]["backbone"] == "tiny"
+    assert stage["metrics"] == {"epochs": 3}
+    assert store.done_keys() == {STAGE.key}
+
+
+def test_a_stage_whose_commit_was_cut_off_before_stage_json_is_not_there(store: Store) -> None:
+    store.commit(STAGE, PREDICTIONS, {})
+    (stage_folder(store) / "stage.json").unlink()
+    assert store.done_keys() == set()
+    assert store.read_predictions(STAGE.key) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"predictions": 1}', b'{"predictions": {}}', b"\xff\xfe"])
+def test_a_stage_with_a_damaged_stage_json_is_not_there(store: Store, content: bytes) -> None:
+    store.commit(STAGE, PREDICTIONS, {})
+    (stage_folder(store) / "stage.json").write_bytes(content)
+    assert store.done_keys() == set()
+    assert store.read_predictions(STAGE.key) is None
+
+
+def test_a_stage_with_truncated_or_missing_predictions_is_not_there(store: Store) -> None:
+    store.commit(STAGE, PREDICTIONS, {})
+    file = predictions_file(store)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert store.done_keys() == set()
+    file.unlink()
+    assert store.done_keys() == set()
+
+
+def test_flipped_bits_are_found_by_the_checksum_and_discarded(store: Store) -> None:
+    store.commit(STAGE, PREDICTIONS, {})
+    file = predictions_file(store)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert store.read_predictions(STAGE.key) is None
+    assert store.discard_damaged([STAGE.key]) == [STAGE.key]
+    assert store.done_keys() == set()
+
+
+def test_whole_stages_are_not_discarded(store: Store) -> None:
+    store.commit(STAGE, PREDICTIONS, {})
+    assert store.discard_damaged([STAGE.key]) == []
+    assert store.done_keys() == {STAGE.key}
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """No file may grow beyond 100 bytes: every write of a stage's predictions fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_fails_leaves_nothing_behind(store: Store, no_room: None) -> None:
+    with pytest.raises(OSError, match="File too large"):
+        store.commit(STAGE, PREDICTIONS, {})
+    assert store.done_keys() == set()
+    assert not list(stage_folder(store).iterdir())
+
+
+def test_committing_removes_the_checkpoint_and_the_failure(store: Store) -> None:
+    store.write_checkpoint(STAGE.key, b"epoch 3")
+    store.record_failure(STAGE.key, "worker died")
+    assert store.failures() == {STAGE.key: "worker died"}
+    store.commit(STAGE, PREDICTIONS, {})
+    assert store.read_checkpoint(STAGE.key) is None
+    assert store.failures() == {}
+
+
+def test_a_damaged_checkpoint_is_as_good_as_none(store: Store) -> None:
+    store.write_checkpoint(STAGE.key, b"some state")
+    assert store.read_checkpoint(STAGE.key) == b"some state"
+    file = Path(store.uri) / "checkpoints" / STAGE.key
+    for content in (file.read_bytes()[:-1], b"", b"short"):
+        file.write_bytes(content)
+        assert store.read_checkpoint(STAGE.key) is None
+
+
+def test_a_folder_with_other_files_is_not_taken_for_a_store(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("do not touch")
+    with pytest.raises(StoreError, match="holds other files and is not a store"):
+        Store(tmp_path).create()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_is_not_a_store(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="is a file"):
+        Store(tmp_path / "file").create()
+
+
+def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
+    (Path(store.uri) / "store.json").write_text(json.dumps({"kind": "ser-sweep store", "schema": 99}))
+    with pytest.raises(StoreError, match=r"newer ser-sweep .schema 99"):
+        Store(store.uri)
+
+
+def test_looking_at_a_store_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "none")
+    assert not store.exists
+    assert store.done_keys() == set()
+    assert store.failures() == {}
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_address_that_cannot_be_used_is_named() -> None:
+    with pytest.raises(StoreError, match="store nowhere://bucket cannot be reached"):
+        Store("nowhere://bucket")
+
+
+def test_a_store_that_belongs_to_other_data_is_refused(store: Store, prepared: PreparedCorpus) -> None:
+    store.add_corpus(prepared)
+    store.check_corpus(prepared, "synthetic")
+    other = PreparedCorpus(prepared.folder, {**prepared.manifest, "fingerprint": "f" * 12})
+    with pytest.raises(StoreError, match=f"belongs to other data: it holds {prepared.name}, .* synthetic-ffffffffffff"):
+        store.check_corpus(other, "synthetic")
+    store.check_corpus(other, other.name)  # named in full: meant
+
+
+def test_corpora_of_other_names_share_a_store(store: Store, prepared: PreparedCorpus) -> None:
+    store.add_corpus(prepared)
+    store.check_corpus(PreparedCorpus(prepared.folder, {**prepared.manifest, "corpus": "emodb"}), "emodb")
+
+
+def test_the_store_alone_knows_its_corpora(store: Store, prepared: PreparedCorpus) -> None:
+    store.add_corpus(prepared)
+    about, utterances = store.read_corpus(prepared.name)
+    assert about["classes"] == prepared.classes
+    assert len(utterances) == prepared.manifest["utterances"]
+    with pytest.raises(StoreError, match="does not hold corpus emodb-0"):
+        store.read_corpus("emodb-0")
+
+
+def test_relative_stores_mean_the_same_folder_from_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = Store("runs/store").uri
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    Store(uri).create()
+    assert (tmp_path / "runs" / "store" / "store.json").is_file()
