@@ -11,6 +11,7 @@ may set its own axes and takes the rest from the top. docs/grids.md describes ev
 """
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -267,10 +268,10 @@ def resolve_corpora(grid: GridSpec, data: Path) -> dict[str, PreparedCorpus]:
     for name, one in prepared.items():
         problems += [f"{one.folder}: {difference}" for difference in grid.features.differences(one.settings)]
         problems += [
-            f"folds: {grid.folds} folds, but class {emotion!r} of {name} has {count} utterances; "
-            f"use at most {count} folds"
+            f"folds: {grid.folds} folds, but class {emotion!r} of {name} has {count} utterances; each fold needs one "
+            "to test, one to train and one to validate"
             for emotion, count in one.classes.items()
-            if count < grid.folds
+            if count < grid.folds or count - math.ceil(count / grid.folds) < 2
         ]
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))

@@ -138,7 +138,8 @@ class LiveDisplay:
 
         tally = self._tally
         elapsed = duration(time.monotonic() - tally.started)
-        bar = ProgressBar(total=len(tally.plan.stages), completed=len(tally.done), width=40)
+        bar = Table.grid()  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=len(tally.plan.stages), completed=len(tally.done), width=60))
         trials = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("running", "t", "epoch", "loss", "segments/s"):
             trials.add_column(column, justify="left" if column == "running" else "right")

@@ -92,7 +92,7 @@ def decisions_of(*seeds: list[int]) -> pd.DataFrame:
         for seed, predicted in enumerate(seeds)
     ]
     cell = {"corpus": "emodb", "backbone": "densenet22", "rule": "none", "alpha": np.nan, "iteration": 0}
-    cell |= {"label_source": "", "split": "stratified", "seed": 0, "folds_done": 2, "folds": 2}
+    cell |= {"label_source": "", "split": "stratified", "seed": 0, "seeds": 1, "folds_done": 2, "folds": 2}
     return pd.concat(frames).assign(**cell, decision="forest", speaker="s", classes=2)
 
 

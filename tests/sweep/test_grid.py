@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from data_prep.errors import UserError
+from data_prep.features import FeatureSettings
+from data_prep.files import write_json
 from data_prep.shards import PreparedCorpus
 from sweep.grid import GridError, load_grid, parse_grid, resolve_corpora
 from sweep.stages import ChainSpec, Plan
@@ -213,6 +215,18 @@ def test_a_class_with_fewer_utterances_than_folds_is_refused(small_data: Path, w
     assert resolve_corpora(load_grid(write_grid(folds=8)), small_data)
     with pytest.raises(GridError, match="9 folds, but class 'anger' of synthetic has 8 utterances"):
         resolve_corpora(load_grid(write_grid(folds=9)), small_data)
+
+
+def test_a_class_that_leaves_nothing_to_validate_is_refused(tmp_path: Path, write_grid: Callable[..., Path]) -> None:
+    about = {"schema": 1, "corpus": "rare", "fingerprint": "0", "settings": FeatureSettings().as_dict()}
+    (tmp_path / "rare-0").mkdir()
+    for count, fits in ((4, True), (3, False)):
+        write_json(tmp_path / "rare-0" / "manifest.json", {**about, "classes": {"anger": 9, "fear": count}})
+        if fits:
+            resolve_corpora(load_grid(write_grid(corpora=["rare"])), tmp_path)
+        else:
+            with pytest.raises(GridError, match="2 folds, but class 'fear' of rare has 3 utterances"):
+                resolve_corpora(load_grid(write_grid(corpora=["rare"])), tmp_path)
 
 
 def test_shards_made_with_other_settings_are_refused(small_data: Path, write_grid: Callable[..., Path]) -> None:
