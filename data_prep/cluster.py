@@ -47,5 +47,5 @@ def _check_listening(address: str) -> None:
         return
     try:
         socket.create_connection((host.rpartition("//")[2].strip("[]"), int(port)), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise ConnectionError(str(error)) from error

@@ -7,10 +7,12 @@ test utterance ever reaches a network that is tested on it.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from data_prep.shards import SegmentCorpus
 from dsl.backbones import BACKBONES
@@ -62,37 +64,48 @@ def run_chain(
     part = FoldPart.of(corpus, fold_of, fold, settings.validation_share, seed)
     y = one_hot(corpus.label, len(corpus.classes))
     segments: Segments | None = None
-    q: np.ndarray | None = None
+    q = y
     for iteration in range(len(updates) + 1):
-        finished = memory.load(iteration)
-        if finished is None:
-            begun = time.perf_counter()
+        found = memory.load(iteration)
+        if found is None:
             segments = segments or part.segments(corpus, device)
-            targets = y
-            if iteration > 0:
-                assert q is not None
-                targets = updated_targets(updates[iteration - 1], q, y, corpus.utterance)
-            resumed: list[int] = []
-
-            def report(epoch: Epoch, iteration: int = iteration, resumed: list[int] = resumed) -> None:
-                resumed.append(epoch.number)
-                on_epoch(iteration, epoch)
-
-            network, history = fit(
+            result = _train_stage(
                 lambda: BACKBONES[backbone](len(corpus.classes)),
                 segments,
-                part.training,
-                part.validation,
-                targets,
+                part,
+                y if iteration == 0 else updated_targets(updates[iteration - 1], q, y, corpus.utterance),
                 settings,
                 derived_seed(seed, fold, iteration),
                 memory.checkpoint(iteration),
-                report,
+                partial(on_epoch, iteration),
             )
-            finished = predict(network, segments, torch.arange(len(corpus), device=device)).cpu().numpy()
-            seconds = time.perf_counter() - begun
-            memory.save(iteration, StageResult(finished, part.test, history, seconds, min(resumed, default=0)))
-        q = finished
+            memory.save(iteration, result)
+            found = result.q
+        q = found
+
+
+def _train_stage(
+    build: Callable[[], nn.Module],
+    segments: Segments,
+    part: "FoldPart",
+    targets: np.ndarray,
+    settings: TrainingSettings,
+    seed: int,
+    checkpoint: Checkpoint,
+    on_epoch: Callable[[Epoch], None],
+) -> StageResult:
+    """Train one network on `targets` [S, K], and let it predict every segment."""
+    begun = time.perf_counter()
+    epochs: list[int] = []
+
+    def report(epoch: Epoch) -> None:
+        epochs.append(epoch.number)
+        on_epoch(epoch)
+
+    network, history = fit(build, segments, part.training, part.validation, targets, settings, seed, checkpoint, report)
+    everything = torch.arange(len(targets), device=segments.frames.device)
+    q = predict(network, segments, everything).cpu().numpy()
+    return StageResult(q, part.test, history, time.perf_counter() - begun, resumed_at=epochs[0])
 
 
 @dataclass(frozen=True)

@@ -36,5 +36,5 @@ def validation_part(label: np.ndarray, training: np.ndarray, share: float, seed:
 
 
 def derived_seed(*parts: int) -> int:
-    """A 32-bit seed from several numbers, unrelated for neighbouring ones."""
+    """A 32-bit seed from several numbers, unrelated for neighbouring ones; zeros at the end do not count."""
     return int(np.random.SeedSequence(parts).generate_state(1)[0])

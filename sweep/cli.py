@@ -40,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return DONE
         where = f" ({error.filename})" if error.filename else ""
         return _fail(options, f"{error.strerror or error}{where}")
+    except Exception as error:
+        return _fail(options, f"unexpected {type(error).__name__}: {error}\n--debug shows where it was raised")
     except KeyboardInterrupt:
         print("\ninterrupted; repeat the command to go on", file=sys.stderr)
         return INTERRUPTED

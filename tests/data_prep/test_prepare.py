@@ -141,10 +141,27 @@ def truncate(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 
 
-@pytest.mark.parametrize("damage", [flip_a_byte, truncate, Path.unlink])
-@pytest.mark.parametrize("name", ["shard-00001.parquet", "_shard-00001.json"])
+def cut_in_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def describe_another(path: Path) -> None:
+    shutil.copy(path.with_name("_shard-00000.json"), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("shard-00001.parquet", flip_a_byte),
+        ("shard-00001.parquet", truncate),
+        ("shard-00001.parquet", Path.unlink),
+        ("_shard-00001.json", Path.unlink),
+        ("_shard-00001.json", cut_in_half),
+        ("_shard-00001.json", describe_another),
+    ],
+)
 def test_a_damaged_shard_is_made_again_with_the_same_bytes(
-    spoken: Path, done: Path, damage: Callable[[Path], None], name: str
+    spoken: Path, done: Path, name: str, damage: Callable[[Path], None]
 ) -> None:
     before = shard_files(done)
     damage(done / "shards" / name)
@@ -263,7 +280,9 @@ def test_every_file_that_cannot_be_used_is_told_and_nothing_is_written(tmp_path:
     with pytest.raises(AudioError) as raised:
         prepare("noise", read_manifest(manifest), tmp_path / "data", inline=True)
     first, *problems = str(raised.value).splitlines()
-    assert first.startswith(f"{len(BAD_AUDIO)} of {len(BAD_AUDIO) + 2} audio files cannot be used, nothing was prepared")
+    assert first.startswith(
+        f"{len(BAD_AUDIO)} of {len(BAD_AUDIO) + 2} audio files cannot be used, nothing was prepared"
+    )
     assert [line.split(":")[0] for line in problems] == [f"  - {tmp_path}/{i}.wav" for i in range(len(BAD_AUDIO))]
     assert not (tmp_path / "data").exists()
 
@@ -296,7 +315,7 @@ def test_a_corpus_without_utterances_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "a b", "-x", "a\n"])
 def test_a_corpus_name_that_is_no_folder_name_is_refused(spoken: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(CorpusError, match="corpus name .* names a folder: use letters"):
+    with pytest.raises(CorpusError, match=r"corpus name .* names a folder: use letters"):
         prepare(name, read_manifest(spoken), tmp_path / "data", inline=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -325,6 +344,17 @@ def test_what_was_changed_or_stands_twice_is_noticed(tmp_path: Path) -> None:
 
 
 # On Ray
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:1", "127.0.0.1:99999", "ray://127.0.0.1:1"])
+def test_a_cluster_that_cannot_be_reached_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    utterances = [Utterance("a", tmp_path / "a.wav", "anna", "", "joy")]
+    with pytest.raises(UserError, match=rf"no Ray cluster at address '{address}' .*start one with: ray start --head"):
+        prepare("noise", utterances, tmp_path / "data", address=address)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.fixture(scope="module")
@@ -360,14 +390,3 @@ def test_an_error_in_a_worker_is_raised_as_it_would_be_here(copy: Path, tmp_path
         prepare_spoken(copy, tmp_path / "data", inline=False, progress=lose)
     assert str(raised.value) == f"{lost}: cannot be read (No such file or directory)"
     assert type(raised.value) is AudioError
-
-
-@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:1", "127.0.0.1:99999", "ray://127.0.0.1:1"])
-def test_a_cluster_that_cannot_be_reached_is_told_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
-) -> None:
-    monkeypatch.setattr("ray.is_initialized", lambda: False)
-    utterances = [Utterance("a", tmp_path / "a.wav", "anna", "", "joy")]
-    with pytest.raises(UserError, match=f"no Ray cluster at address '{address}' .*start one with: ray start --head"):
-        prepare("noise", utterances, tmp_path / "data", address=address)
-    assert not (tmp_path / "data").exists()

@@ -164,6 +164,11 @@ def test_a_derived_seed_depends_on_the_order_of_its_parts() -> None:
     assert derived_seed(1, 2) != derived_seed(2, 1)
 
 
+def test_zeros_at_the_end_do_not_count_in_a_derived_seed() -> None:
+    """So a fold's validation part and its iteration 0 have the same seed, for generators of different kinds."""
+    assert derived_seed(1, 2) == derived_seed(1, 2, 0)
+
+
 @light
 @given(seeds, seeds)
 def test_a_derived_seed_fits_32_bits(first: int, second: int) -> None:

@@ -266,13 +266,16 @@ def test_an_epoch_that_diverged_is_not_kept(trainer: Trainer) -> None:
 STOPPING = replace(SETTINGS, epochs=30, learning_rate=3e-3)  # on mistaken labels it gets better, then worse
 
 
-@pytest.mark.parametrize("patience", [1, 2, 4])
-def test_a_training_ends_after_so_many_epochs_without_a_better_validation_loss(trainer: Trainer, patience: int) -> None:
-    _, history = trainer.fit(trainer.mistaken, replace(STOPPING, patience=patience))
-    waits = [number - best_of(history[: number + 1]) for number in range(len(history))]
-    assert len(history) < STOPPING.epochs
-    assert waits[-1] == patience
-    assert max(waits[:-1]) < patience
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 8)])
+def test_a_training_ends_after_so_many_epochs_without_a_better_validation_loss(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, patience: int, epochs: int
+) -> None:
+    """Better than the best so far: neither better than the last one, nor as good."""
+    losses = [5.0, 4.0, 6.0, 5.0, 3.0, 4.0, 3.5, 3.0, 2.0]
+    scripted = iter(losses)
+    monkeypatch.setattr(training, "_validation", lambda q, goal: (next(scripted), 0.5))
+    _, history = trainer.fit(trainer.label, replace(SETTINGS, epochs=len(losses), patience=patience), network="linear")
+    assert [epoch.validation_loss for epoch in history] == losses[:epochs]
 
 
 def test_a_training_that_goes_on_improving_ends_after_the_last_epoch(trainer: Trainer) -> None:

@@ -6,6 +6,7 @@ from dsl_toys import light
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.neighbors import KNeighborsClassifier
 
 from dsl import utterances
 from dsl.utterances import forest_decisions, mean_pooled, utterance_features
@@ -77,7 +78,7 @@ def test_an_utterance_without_segments_is_an_error() -> None:
 
 
 def test_mean_pooling_decides_for_the_highest_mean_probability() -> None:
-    q = np.array([[0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.9, 0.1]])
+    q = np.array([[0.7, 0.3], [0.7, 0.3], [0.0, 1.0], [0.9, 0.1]])  # the first two outvote the third, in vain
     features = utterance_features(q, np.array([0, 0, 0, 1]))
     assert mean_pooled(features, 2).tolist() == [1, 0]
 
@@ -102,8 +103,16 @@ def test_forests_do_not_recover_labels_that_could_only_be_memorised(decided_on_n
     assert 0.25 < (decided_on_noise == LABEL).mean() < 0.75
 
 
-def test_each_seed_has_its_own_forests(decided_on_noise: np.ndarray) -> None:
-    assert (decided_on_noise[0] != decided_on_noise[1]).any()
+def test_each_seed_has_its_own_forests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utterances, "stratified_folds", lambda label, folds, seed: np.arange(len(label)) % folds)
+    first, second = forest_decisions(NOISE, LABEL, seeds=2, folds=2, jobs=1)
+    assert (first != second).any()
+
+
+def test_each_seed_has_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utterances, "RandomForestClassifier", lambda random_state: KNeighborsClassifier(1))
+    first, second = forest_decisions(NOISE, LABEL, seeds=2, folds=3, jobs=1)
+    assert (first != second).any()
 
 
 def test_forests_decide_the_same_again(decided_on_noise: np.ndarray) -> None:
