@@ -33,9 +33,8 @@ def emodb_run() -> str:
     devices = ", ".join(run["devices"])
     return (
         f"{run['stages']} stages of {run['segments']:,} segments, {run['epochs']} epochs in all, took {minutes:.0f} "
-        f"minutes of training, each stage on {run['threads']} thread ({devices}), {run['cores']} at a time. Of the test "
-        f"segments, {run['baseline_test_segment_accuracy']:.2f}% were right at iteration 0. "
-        f"torch {run['versions']['torch']}."
+        f"minutes of training on {run['cores']} cores ({devices}), a stage on each. Of the test segments, "
+        f"{run['baseline_test_segment_accuracy']:.2f}% were right at iteration 0. torch {run['versions']['torch']}."
     )
 
 

@@ -159,7 +159,7 @@ def run_tables(options: argparse.Namespace) -> int:
         )
     tables = build_tables(scores, list(dict.fromkeys(scores["corpus"])))
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
-    text = render(tables)
+    text = render(tables).rstrip()
     if options.out is None:
         print(text)
     else:
@@ -167,7 +167,7 @@ def run_tables(options: argparse.Namespace) -> int:
 
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(options.out) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text + "\n", encoding="utf-8")
         print(f"wrote {options.out}", file=sys.stderr)
     return DONE
 

@@ -222,3 +222,24 @@ def test_predictions_are_a_tidy_parquet_file(finished: Path) -> None:
     assert table.column_names == ["utterance", "segment", "test", "q"]
     q = np.stack(table["q"].to_pylist())
     np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """A Ray cluster of two nodes with a CPU and a pretended GPU each."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1})
+    cluster.add_node(num_cpus=1, num_gpus=1)
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_cluster_of_several_nodes_trains_the_same_bits(
+    finished: Path, small_data: Path, tmp_path: Path, cluster: Any
+) -> None:
+    command = ["run", str(finished / "grid.yaml"), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    code = [sys.executable, "-m", "sweep.cli", *command, "--address", cluster.address]
+    done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert checksums(tmp_path / "store") == checksums(finished / "store")
