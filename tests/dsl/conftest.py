@@ -9,7 +9,7 @@ from dsl_toys import toy_corpus
 from data_prep.shards import SegmentCorpus
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> Iterator[None]:
     """The networks are too small for more, and the same bits are promised for the same number of threads."""
     threads = torch.get_num_threads()

@@ -3,6 +3,7 @@
 import json
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -97,17 +98,19 @@ def test_whole_stages_are_not_discarded(store: Store) -> None:
     assert store.done_keys() == {STAGE.key}
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
     """No file may grow beyond 100 bytes: every write of a stage's predictions fails as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_fails_leaves_nothing_behind(store: Store, no_room: None) -> None:
-    with pytest.raises(OSError, match="File too large"):
+def test_a_write_that_fails_leaves_nothing_behind(store: Store) -> None:
+    with pytest.raises(OSError, match="File too large"), no_room():
         store.commit(STAGE, PREDICTIONS, {})
     assert store.done_keys() == set()
     assert not list(stage_folder(store).iterdir())
