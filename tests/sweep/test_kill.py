@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 
 WriteGrid = Callable[..., Path]
-GRID = {"rules": ["none", "bdsl"], "training": {"epochs": 8, "every": 1, "patience": 8}}
+# A stage must outlast the seconds in which Ray's workers notice that their driver is gone.
+GRID = {"rules": ["none", "bdsl"], "training": {"epochs": 16, "every": 1, "patience": 16}}
+FOLDS = 2
 SECONDS = 180
+TRIAL = "ray::ImplicitFunc"  # what Ray calls the processes of trials
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> dict[str, str]:
     """Key -> checksum of the predictions of an uninterrupted run of GRID."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    grid = {"corpora": ["synthetic"], "backbones": ["tiny"], "folds": 2, **GRID}
+    grid = {"corpora": ["synthetic"], "backbones": ["tiny"], "folds": FOLDS, **GRID}
     (folder / "grid.yaml").write_text(json.dumps(grid))
     command = [*SER_SWEEP, "run", str(folder / "grid.yaml"), "--data", str(small_data), "--store", str(folder / "s")]
     subprocess.run([*command, "--inline"], check=True, timeout=SECONDS, capture_output=True)
@@ -65,9 +68,9 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
         time.sleep(0.01)
 
 
-def in_the_middle(store: Path, stages: int = 1) -> Callable[[], bool]:
-    """Some stages are committed, and another has done an epoch."""
-    return lambda: len(committed(store)) >= stages and any((store / "checkpoints").glob("[!.]*"))
+def in_the_middle(store: Path) -> Callable[[], bool]:
+    """Iteration 0 is committed in all folds, and an iteration 1 has done its first epochs."""
+    return lambda: len(committed(store)) >= FOLDS and any((store / "checkpoints").glob("[!.]*"))
 
 
 def resumed_epochs(store: Path) -> list[int]:
@@ -108,7 +111,7 @@ def test_a_killed_driver_loses_and_repeats_nothing(
     below = descendants(process.pid)
     process.kill()
     process.wait()
-    wait_until_gone(below)
+    clear_away(below)
     before = committed(store)
     assert any((store / "checkpoints").glob("[!.]*"))
 
@@ -122,12 +125,18 @@ def test_a_killed_driver_loses_and_repeats_nothing(
     assert not list((store / "checkpoints").iterdir())
 
 
-def wait_until_gone(processes: dict[int, str]) -> None:
-    """A killed driver's Ray processes end by themselves; a test must not leave them behind."""
+def clear_away(processes: dict[int, str]) -> None:
+    """Wait for a killed driver's trials to end by themselves, then end what else is left of its Ray runtime."""
     deadline = time.monotonic() + SECONDS
-    while alive := [pid for pid in processes if Path(f"/proc/{pid}/exe").exists()]:
-        assert time.monotonic() < deadline, f"still there: {[processes[pid] for pid in alive]}"
+    while any(is_alive(pid) for pid, line in processes.items() if line.startswith(TRIAL)):
+        assert time.monotonic() < deadline, "trials outlive their driver"
         time.sleep(0.1)
+    for pid in filter(is_alive, processes):
+        os.kill(pid, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}/exe").exists()
 
 
 def test_a_killed_worker_is_replaced_and_its_training_goes_on(
@@ -140,7 +149,7 @@ def test_a_killed_worker_is_replaced_and_its_training_goes_on(
     store = tmp_path / "store"
     process = start("run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store))
     wait_for(in_the_middle(store), process)
-    workers = [pid for pid, line in descendants(process.pid).items() if line.startswith("ray::ImplicitFunc")]
+    workers = [pid for pid, line in descendants(process.pid).items() if line.startswith(TRIAL)]
     assert workers, descendants(process.pid)
     before = committed(store)
     for pid in workers:
