@@ -11,6 +11,14 @@ class CorpusError(UserError):
     """A corpus on disk, or its manifest, is not what its reader documents."""
 
 
+class SettingError(UserError):
+    """A setting of how segments are cut has a value it cannot have."""
+
+
+class FetchError(UserError):
+    """A corpus cannot be downloaded, or what was downloaded is not the corpus."""
+
+
 class AudioError(UserError):
     """An audio file cannot be used."""
 

@@ -5,6 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.errors import SettingError, bulleted
+
+SEGMENT_MS = (215, 415)  # the shortest and the longest segment of the paper (§VI)
+FRAMINGS = ("described", "counted")
+
 
 @dataclass(frozen=True)
 class FeatureSettings:
@@ -26,6 +31,34 @@ class FeatureSettings:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def feature_settings(segment_ms: int = 335, hop_ms: int = 10, framing: str = "described") -> FeatureSettings:
+    """Settings from lengths in ms, as the paper gives them (§VI): f frames are a segment of 10 f + 15 ms.
+
+    `framing` "described" has the paper's frames, of 25 ms every 10 ms. "counted" has those that give the paper's 51,027
+    segments for SAVEE: 1 + (n - 1102) // 441 frames of n samples at 16 kHz, which are 25 ms and 10 ms at 44.1 kHz, the
+    rate before resampling. At 16 kHz they last 68.9 ms and come every 27.6 ms, so a segment of 32 frames then lasts 923
+    ms, and lengths in ms count frames only. Their FFT has 2,048 points, the power of two that holds a window.
+    Raises SettingError with every value that cannot be.
+    """
+    shortest, longest = SEGMENT_MS
+    problems = []
+    if not shortest <= segment_ms <= longest or (segment_ms - 15) % 10:
+        problems.append(
+            f"--segment-ms {segment_ms}: a segment is a whole number of frames, 10 ms each and 15 ms more; "
+            f"give one of {shortest}, {shortest + 10}, ... {longest}"
+        )
+    if hop_ms < 10 or hop_ms % 10:
+        problems.append(f"--hop-ms {hop_ms}: segments begin at frames, one every 10 ms; give 10, 20, 30 or more")
+    if framing not in FRAMINGS:
+        problems.append(f"--framing {framing}: give one of {', '.join(FRAMINGS)}")
+    if problems:
+        raise SettingError(f"{len(problems)} settings of segments cannot be used\n" + bulleted(problems))
+    frames = {"segment_frames": (segment_ms - 15) // 10, "segment_hop": hop_ms // 10}
+    if framing == "counted":
+        return FeatureSettings(window=1102, shift=441, fft=2048, **frames)
+    return FeatureSettings(**frames)
 
 
 class LogMel:

@@ -60,28 +60,29 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 def run_prepare(options: argparse.Namespace) -> int:
     import pandas as pd
 
-    from data_prep.corpora import READERS
+    from data_prep.corpora import read_corpus, settings_for
     from data_prep.prepare import prepare
     from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 
     truth: pd.DataFrame | None = None
+    settings = settings_for(options.corpus, options.segment_ms, options.hop_ms, options.framing)
     if options.corpus == "synthetic":
-        settings = SyntheticCorpus(seed=options.seed)
         source = options.source or options.out / "audio" / f"synthetic-seed{options.seed}"
-        utterances = READERS["manifest"](write_corpus(source, settings), False)
+        utterances, partial = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
         truth = read_truth(source / "truth.csv")
     elif options.source is None:
         raise UserError(f"prepare {options.corpus} needs --source: the corpus's folder, or the manifest's CSV file")
     else:
-        utterances = READERS[options.corpus](options.source, options.allow_partial)
+        utterances, partial = read_corpus(options.corpus, options.source, options.allow_partial)
     name = options.name or options.corpus
-    with _prepare_progress() as progress:
+    with _progress_bar() as progress:
         done = prepare(
             name,
             utterances,
             options.out,
+            settings,
             truth=truth,
-            partial=options.allow_partial,
+            partial=partial,
             inline=options.inline,
             address=options.address,
             progress=progress,
@@ -89,6 +90,8 @@ def run_prepare(options: argparse.Namespace) -> int:
     manifest = done.corpus.manifest
     for notice in done.notices:
         print(f"notice: {notice}")
+    if partial:
+        print(f"notice: {options.corpus} is a part of the corpus here, not to be compared with figures for all of it")
     print(f"{done.corpus.folder}")
     print(f"  utterances  {manifest['utterances']:,} by {manifest['speakers']} speakers, {manifest['seconds']:,.0f} s")
     print("  classes     " + ", ".join(f"{emotion} {count}" for emotion, count in manifest["classes"].items()))
@@ -229,8 +232,8 @@ def _print_failures(failures: dict[str, str]) -> None:
         print(f"  {label}: {cause}")
 
 
-class _prepare_progress:  # noqa: N801
-    """A progress bar for `prepare` in a terminal that has rich; nothing elsewhere."""
+class _progress_bar:  # noqa: N801
+    """Progress of `prepare` and `fetch` in a terminal that has rich; nothing elsewhere."""
 
     def __enter__(self) -> Callable[[str, int, int], None]:
         self._bar: Any = None
@@ -259,6 +262,8 @@ class _prepare_progress:  # noqa: N801
 
 
 def build_parser() -> argparse.ArgumentParser:
+    from data_prep.corpora import CORPORA
+
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     sweep = argparse.ArgumentParser(add_help=False, parents=[common])
@@ -278,7 +283,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Callable[..., int], help: str, example: str, *parents: Any) -> argparse.ArgumentParser:
         command = commands.add_parser(
-            name, help=help, description=help, epilog=f"example: {example}", parents=list(parents)
+            name,
+            help=help,
+            description=help,
+            epilog="example: " + example.replace("\n", "\n         "),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            parents=list(parents),
         )
         command.set_defaults(run=run)
         return command
@@ -287,15 +297,28 @@ def build_parser() -> argparse.ArgumentParser:
         "prepare",
         run_prepare,
         "turn a corpus into Parquet shards of segment spectrograms",
-        "ser-sweep prepare emodb --source ~/corpora/emodb --out DATA",
+        "ser-sweep prepare emodb --source ~/corpora/emodb --out DATA\n"
+        "ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted\n"
+        "ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215",
         common,
         place,
     )
-    prepare.add_argument("corpus", choices=["emodb", "manifest", "synthetic"])
+    prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
     prepare.add_argument("--source", type=Path, help="the corpus's folder; for manifest, the CSV file")
     prepare.add_argument("--out", type=Path, required=True, help="folder of prepared corpora")
     prepare.add_argument("--name", help="another name for the corpus, for manifests (default: manifest)")
     prepare.add_argument("--allow-partial", action="store_true", help="accept a corpus of which files are missing")
+    prepare.add_argument(
+        "--segment-ms", type=int, help="length of a segment: 215, 225, ... 415 (default: 335, 32 frames)"
+    )
+    prepare.add_argument(
+        "--hop-ms", type=int, help="from a segment to the next one: 10, 20, ... (default: 10; casia: 30)"
+    )
+    prepare.add_argument(
+        "--framing",
+        choices=["described", "counted"],
+        help="savee: frames as the paper describes them (default), or those that give its number of segments",
+    )
     prepare.add_argument("--seed", type=int, default=0, help="of the synthetic corpus (default: 0)")
 
     same = "GRID.yaml --data DATA --store STORE"

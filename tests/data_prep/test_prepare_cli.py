@@ -132,7 +132,7 @@ def test_debug_shows_the_traceback_before_the_message(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["casia", "--out", "data"], "argument corpus: invalid choice: 'casia'"),
+        (["iemocap", "--out", "data"], "argument corpus: invalid choice: 'iemocap'"),
         (["synthetic"], "the following arguments are required: --out"),
         (["synthetic", "--out", "data", "--seed", "x"], "argument --seed: invalid int value: 'x'"),
     ],

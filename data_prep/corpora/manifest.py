@@ -1,82 +1,13 @@
-"""A reader per corpus: files on disk -> `Utterance`s, checked against what the corpus is known to hold.
-
-Adding a corpus takes one function that returns utterances and one line in `READERS`.
-"""
+"""Anybody's own corpus, through a CSV file."""
 
 import csv
-import re
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from data_prep.corpora.utterances import Utterance
 from data_prep.errors import CorpusError, bulleted
 
-
-@dataclass(frozen=True)
-class Utterance:
-    """One recording of a corpus: `path` of its audio file, and who said what with which emotion.
-
-    `text` is the identity of the spoken sentence, empty where it is not known.
-    """
-
-    id: str
-    path: Path
-    speaker: str
-    text: str
-    emotion: str
-
-
-EMODB_FILE_NAME = re.compile(r"^(?P<speaker>\d{2})(?P<text>[ab]\d{2})(?P<emotion>[WLEAFTN])(?P<version>[a-z])$")
-EMODB_EMOTIONS = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "N": "neutral",
-    "T": "sadness",
-}
-# The paper prints 126 for anger; the corpus holds 127, without which its classes do not sum to 535 (§V).
-EMODB_COUNTS = {
-    "anger": 127,
-    "boredom": 81,
-    "disgust": 46,
-    "fear": 69,
-    "happiness": 71,
-    "neutral": 79,
-    "sadness": 62,
-}
-
-
-def read_emodb(source: Path, allow_partial: bool = False) -> list[Utterance]:
-    """The Berlin Database of Emotional Speech (§V): `03a01Fa.wav` = speaker 03, text a01, emotion F, version a.
-
-    `source` is the folder of the wav files, or the folder above it (with `wav/` inside). All 535 files must
-    be there unless `allow_partial`. Raises CorpusError otherwise.
-    """
-    folder = _existing_folder(source, "emodb")
-    if not any(folder.glob("*.wav")) and (folder / "wav").is_dir():
-        folder = folder / "wav"
-    files = sorted(folder.glob("*.wav"))
-    if not files:
-        raise CorpusError(f"emodb: no .wav files in {folder}; --source must name the folder that holds 03a01Fa.wav")
-    utterances, foreign = [], []
-    for path in files:
-        match = EMODB_FILE_NAME.match(path.stem)
-        if match is None:
-            foreign.append(path.name)
-            continue
-        emotion = EMODB_EMOTIONS[match["emotion"]]
-        utterances.append(Utterance(path.stem, path, match["speaker"], match["text"], emotion))
-    if foreign:
-        raise CorpusError(
-            f"emodb: {len(foreign)} file names in {folder} are not Emo-DB's (like 03a01Fa.wav); move them away:\n"
-            + bulleted(foreign)
-        )
-    if not allow_partial:
-        _check_counts("emodb", folder, utterances, EMODB_COUNTS)
-    return utterances
+SURPLUS = "values beyond the header"  # key of what a manifest's line holds too many
 
 
 def read_manifest(source: Path, allow_partial: bool = False) -> list[Utterance]:
@@ -106,32 +37,6 @@ def read_manifest(source: Path, allow_partial: bool = False) -> list[Utterance]:
     if not utterances:
         raise CorpusError(f"manifest {source}: no utterances; it needs one line per audio file below the header")
     return utterances
-
-
-SURPLUS = "values beyond the header"  # key of what a manifest's line holds too many
-
-Reader = Callable[[Path, bool], list[Utterance]]
-READERS: dict[str, Reader] = {
-    "emodb": read_emodb,
-    "manifest": read_manifest,
-}
-
-
-def _existing_folder(source: Path, corpus: str) -> Path:
-    if not source.is_dir():
-        what = "is a file, not a folder" if source.exists() else "does not exist"
-        raise CorpusError(f"{corpus}: source {source} {what}; give the folder of the corpus with --source")
-    return source
-
-
-def _check_counts(corpus: str, folder: Path, utterances: list[Utterance], expected: dict[str, int]) -> None:
-    found = Counter(utterance.emotion for utterance in utterances)
-    off = [f"{e}: {found[e]} utterances, expected {n}" for e, n in expected.items() if found[e] != n]
-    if off:
-        raise CorpusError(
-            f"{corpus}: {len(utterances)} utterances in {folder}, expected {sum(expected.values())}; "
-            f"complete the corpus, or accept a part of it with --allow-partial\n" + bulleted(off)
-        )
 
 
 def _read_csv(source: Path) -> list[tuple[int, dict[str, str]]]:

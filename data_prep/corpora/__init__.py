@@ -1,0 +1,21 @@
+"""Readers: the files of a corpus on disk -> `Utterance`s, checked against what the corpus is known to hold.
+
+A module a corpus; `catalogue` lists them all.
+"""
+
+from data_prep.corpora.catalogue import CORPORA, Corpus, read_corpus, settings_for
+from data_prep.corpora.emodb import EMODB_COUNTS, EMODB_EMOTIONS, read_emodb
+from data_prep.corpora.manifest import read_manifest
+from data_prep.corpora.utterances import Utterance
+
+__all__ = [
+    "CORPORA",
+    "EMODB_COUNTS",
+    "EMODB_EMOTIONS",
+    "Corpus",
+    "Utterance",
+    "read_corpus",
+    "read_emodb",
+    "read_manifest",
+    "settings_for",
+]

@@ -1,0 +1,161 @@
+"""Every corpus that can be prepared: its reader, and what a user needs to know to get it.
+
+Adding a corpus takes a module with a reader and an entry here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.corpora.casia import CASIA, read_casia
+from data_prep.corpora.cremad import CREMAD, read_cremad
+from data_prep.corpora.emodb import EMODB, read_emodb
+from data_prep.corpora.manifest import read_manifest
+from data_prep.corpora.ravdess import RAVDESS, read_ravdess
+from data_prep.corpora.savee import SAVEE, read_savee
+from data_prep.corpora.tess import TESS, read_tess
+from data_prep.corpora.utterances import Known, Utterance
+from data_prep.errors import CorpusError, SettingError
+from data_prep.features import FeatureSettings, feature_settings
+
+Reader = Callable[[Path, bool], list[Utterance]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A line of the paper's Table I, with the segments of §VI. `sample_rate` is in Hz."""
+
+    utterances: int
+    speakers: int
+    female: int
+    emotions: int
+    sample_rate: int
+    segments: int
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A zip file that may be downloaded, known by its MD5 checksum."""
+
+    url: str
+    md5: str
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus that `ser-sweep prepare` reads.
+
+    `get` is where to get it or ask for it, `archive` what `ser-sweep fetch` downloads. `hop_ms` is the paper's hop
+    for it; `framings` are those that make sense of it. `known` and `paper` are None where nothing is known.
+    """
+
+    read: Reader
+    title: str
+    language: str
+    licence: str
+    get: str
+    known: Known | None = None
+    paper: Published | None = None
+    archive: Archive | None = None
+    hop_ms: int = 10
+    framings: tuple[str, ...] = ("described",)
+
+
+CORPORA: dict[str, Corpus] = {
+    "casia": Corpus(
+        read_casia,
+        "CASIA Chinese emotion corpus",
+        "Chinese",
+        "restricted",
+        "ask for it at Chinese LDC, http://www.chineseldc.org",
+        CASIA,
+        Published(7_200, speakers=4, female=2, emotions=6, sample_rate=16_000, segments=418_722),
+        hop_ms=30,
+    ),
+    "emodb": Corpus(
+        read_emodb,
+        "Berlin Database of Emotional Speech",
+        "German",
+        "CC BY 4.0",
+        "https://zenodo.org/records/7447302",
+        EMODB,
+        Published(535, speakers=10, female=5, emotions=7, sample_rate=16_000, segments=131_053),
+        Archive("https://zenodo.org/records/7447302/files/emodb.zip", "9d21362dbc5676ef3ab4745d83ced0db"),
+    ),
+    "savee": Corpus(
+        read_savee,
+        "Surrey Audio-Visual Expressed Emotion",
+        "English",
+        "restricted",
+        "register at http://kahlan.eps.surrey.ac.uk/savee",
+        SAVEE,
+        Published(480, speakers=4, female=0, emotions=7, sample_rate=44_100, segments=51_027),
+        framings=("described", "counted"),
+    ),
+    "ravdess": Corpus(
+        read_ravdess,
+        "Ryerson Audio-Visual Database of Emotional Speech and Song",
+        "English",
+        "CC BY-NC-SA 4.0",
+        "https://zenodo.org/records/1188976",
+        RAVDESS,
+        archive=Archive(
+            "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
+            "bc696df654c87fed845eb13823edef8a",
+        ),
+    ),
+    "cremad": Corpus(
+        read_cremad,
+        "Crowd-sourced Emotional Multimodal Actors Dataset",
+        "English",
+        "ODbL 1.0",
+        "AudioWAV of https://github.com/CheyneyComputerScience/CREMA-D, by git lfs",
+        CREMAD,
+    ),
+    "tess": Corpus(
+        read_tess,
+        "Toronto Emotional Speech Set",
+        "English",
+        "CC BY-NC-ND 4.0",
+        "https://doi.org/10.5683/SP2/E8H2MF",
+        TESS,
+    ),
+    "manifest": Corpus(read_manifest, "your own", "any", "your own", "a CSV file: path, emotion, speaker, text, id"),
+}
+
+
+def read_corpus(name: str, source: Path, allow_partial: bool = False) -> tuple[list[Utterance], bool]:
+    """The utterances of corpus `name` in `source`, and whether they are only a part of it.
+
+    They are a part where the reader refuses them as a whole. Raises CorpusError as the reader does.
+    """
+    read = CORPORA[name].read
+    try:
+        return read(source, False), False
+    except CorpusError:
+        if not allow_partial:
+            raise
+    return read(source, True), True
+
+
+def settings_for(
+    name: str, segment_ms: int | None = None, hop_ms: int | None = None, framing: str | None = None
+) -> FeatureSettings:
+    """The settings of corpus `name`; the paper's (§VI) for what is None. Raises SettingError.
+
+    A corpus that is not in the catalogue, such as the synthetic one, has those of any other.
+    """
+    corpus = CORPORA.get(name)
+    framings = corpus.framings if corpus else ("described",)
+    if framing is not None and framing not in framings:
+        able = ", ".join(other for other, one in CORPORA.items() if framing in one.framings) or "no corpus"
+        raise SettingError(
+            f"--framing {framing} is for {able} only, not for {name}; "
+            f"give --framing {' or '.join(framings)}, or leave it out"
+        )
+    paper_hop_ms = corpus.hop_ms if corpus else 10
+    return feature_settings(
+        335 if segment_ms is None else segment_ms,
+        paper_hop_ms if hop_ms is None else hop_ms,
+        framing or "described",
+    )

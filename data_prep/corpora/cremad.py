@@ -1,0 +1,42 @@
+"""CREMA-D, the Crowd-sourced Emotional Multimodal Actors Dataset."""
+
+import re
+from pathlib import Path
+
+from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
+
+CREMAD_EMOTIONS = {
+    "ANG": "anger",
+    "DIS": "disgust",
+    "FEA": "fear",
+    "HAP": "happiness",
+    "NEU": "neutral",
+    "SAD": "sadness",
+}
+CREMAD_SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
+# One file of the corpus has the level X, for XX.
+CREMAD_FILE_NAME = re.compile(
+    rf"^(?P<actor>10\d\d)_(?P<text>{'|'.join(CREMAD_SENTENCES)})_(?P<emotion>{'|'.join(CREMAD_EMOTIONS)})_(?:LO|MD|HI|XX?)$"
+)
+CREMAD_WITHOUT_SOUND = "1076_MTI_SAD_XX"
+CREMAD = Known({e: 1_087 if e == "neutral" else 1_271 for e in CREMAD_EMOTIONS.values()}, speakers=91)
+
+
+def read_cremad(source: Path, allow_partial: bool = False) -> list[Utterance]:
+    """CREMA-D: `1001_DFA_ANG_XX.wav` = actor 1001, sentence DFA, anger as the actor meant it, level XX.
+
+    `source` is the folder `AudioWAV` or any above it. All 7,442 files of 91 actors must be there, 1,271 an emotion and
+    1,087 of neutral, unless `allow_partial`. Raises CorpusError otherwise. One of them, `1076_MTI_SAD_XX.wav`, holds no
+    sound and is left out, so 7,441 utterances are a whole corpus.
+    """
+    folder = existing_folder(source, "cremad")
+    utterances = read_names("cremad", folder, wav_files(folder), _utterance, "1001_DFA_ANG_XX.wav", "CREMA-D")
+    check_known("cremad", folder, utterances, CREMAD, allow_partial)
+    return [utterance for utterance in utterances if utterance.id != CREMAD_WITHOUT_SOUND]
+
+
+def _utterance(path: Path) -> Utterance | None:
+    match = CREMAD_FILE_NAME.match(path.stem)
+    if match is None or not 1001 <= int(match["actor"]) <= 1091:
+        return None
+    return Utterance(path.stem, path, match["actor"], match["text"], CREMAD_EMOTIONS[match["emotion"]])

@@ -1,0 +1,128 @@
+"""What a reader gives, and what all readers share: finding files, reading their names, counting."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_prep.errors import CorpusError, bulleted
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording of a corpus: `path` of its audio file, and who said what with which emotion.
+
+    `text` is the identity of the spoken sentence, empty where it is not known.
+    """
+
+    id: str
+    path: Path
+    speaker: str
+    text: str
+    emotion: str
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a whole corpus is known to hold.
+
+    `emotions` are utterances of every emotion, `speakers` how many there are, and `each_speaker` the utterances of
+    every emotion by every speaker where they are the same for all.
+    """
+
+    emotions: Mapping[str, int]
+    speakers: int
+    each_speaker: Mapping[str, int] | None = None
+
+    @property
+    def utterances(self) -> int:
+        return sum(self.emotions.values())
+
+
+def existing_folder(source: Path, corpus: str) -> Path:
+    """`source`, where it is a folder. Raises CorpusError."""
+    if not source.is_dir():
+        what = "is a file, not a folder" if source.exists() else "does not exist"
+        raise CorpusError(f"{corpus}: source {source} {what}; give the folder of the corpus with --source")
+    return source
+
+
+def wav_files(folder: Path) -> list[Path]:
+    """Every wav file in `folder` and the folders below it, sorted, without the hidden ones that archivers add."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() == ".wav")
+    return sorted(
+        path for path in found if not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
+    )
+
+
+def read_names(
+    corpus: str, folder: Path, files: Iterable[Path], read: Callable[[Path], Utterance | None], example: str, owner: str
+) -> list[Utterance]:
+    """The utterances that `read` makes of the names of `files`, which gives None for a name it does not know.
+
+    Raises CorpusError naming all of those, for no files at all, and where an utterance is there twice.
+    """
+    files = list(files)
+    if not files:
+        raise CorpusError(f"{corpus}: no .wav files in {folder}; --source must name the folder that holds {example}")
+    found = {path: read(path) for path in files}
+    foreign = [str(path.relative_to(folder)) for path, utterance in found.items() if utterance is None]
+    if foreign:
+        raise CorpusError(
+            f"{corpus}: {len(foreign)} file names in {folder} are not {owner}'s (like {example}); move them away:\n"
+            + bulleted(foreign)
+        )
+    utterances = [utterance for utterance in found.values() if utterance is not None]
+    _check_once(corpus, folder, utterances)
+    return utterances
+
+
+def check_known(
+    corpus: str, folder: Path, utterances: list[Utterance], known: Known, allow_partial: bool = False
+) -> None:
+    """Raise CorpusError where `utterances` are not what the corpus is known to hold, with every count that is off.
+
+    With `allow_partial`, less is accepted; more never is: it is another corpus, or another version of it.
+    """
+
+    def differs(found: int, expected: int) -> bool:
+        return found > expected if allow_partial else found != expected
+
+    by_emotion = Counter(utterance.emotion for utterance in utterances)
+    off = [
+        f"{emotion}: {by_emotion[emotion]} utterances, expected {expected}"
+        for emotion, expected in known.emotions.items()
+        if differs(by_emotion[emotion], expected)
+    ]
+    speakers = sorted({utterance.speaker for utterance in utterances})
+    if differs(len(speakers), known.speakers):
+        off.append(f"{len(speakers)} speakers, expected {known.speakers}")
+    by_both = Counter((utterance.speaker, utterance.emotion) for utterance in utterances)
+    off += [
+        f"speaker {speaker}, {emotion}: {by_both[speaker, emotion]} utterances, expected {expected}"
+        for speaker in speakers
+        for emotion, expected in (known.each_speaker or {}).items()
+        if differs(by_both[speaker, emotion], expected)
+    ]
+    if off:
+        remedy = (
+            "take away what is not of this corpus or of another version of it"
+            if allow_partial or len(utterances) > known.utterances
+            else "complete the corpus, or accept a part of it with --allow-partial"
+        )
+        raise CorpusError(
+            f"{corpus}: {len(utterances)} utterances in {folder}, expected {known.utterances}; {remedy}\n"
+            + bulleted(off)
+        )
+
+
+def _check_once(corpus: str, folder: Path, utterances: list[Utterance]) -> None:
+    paths: dict[str, list[str]] = {}
+    for utterance in utterances:
+        paths.setdefault(utterance.id, []).append(str(utterance.path.relative_to(folder)))
+    repeated = [f"{name}: {' and '.join(where)}" for name, where in paths.items() if len(where) > 1]
+    if repeated:
+        raise CorpusError(
+            f"{corpus}: {len(repeated)} utterances are more than once in {folder}; "
+            "let --source name the folder of one copy:\n" + bulleted(repeated)
+        )
