@@ -101,6 +101,25 @@ def run_prepare(options: argparse.Namespace) -> int:
     return DONE
 
 
+def run_corpora(options: argparse.Namespace) -> int:
+    from data_prep.corpora.overview import corpora_table, table_1
+    from data_prep.shards import list_prepared
+
+    table = table_1(None if options.data is None else list_prepared(options.data))
+    print(corpora_table(), table, sep="\n\n")
+    return DONE
+
+
+def run_fetch(options: argparse.Namespace) -> int:
+    from data_prep.download import fetch
+
+    with _progress_bar() as progress:
+        folder, made = fetch(options.corpus, options.out, options.url, progress)
+    print(f"{folder}{'' if made else ' (was there before)'}")
+    print(f"prepare it with: ser-sweep prepare {options.corpus} --source {folder} --out DATA")
+    return DONE
+
+
 def run_plan(options: argparse.Namespace) -> int:
     plan = _open(options).plan
     if options.json:
@@ -293,6 +312,24 @@ def build_parser() -> argparse.ArgumentParser:
         command.set_defaults(run=run)
         return command
 
+    corpora = add(
+        "corpora",
+        run_corpora,
+        "corpora, how to get them, and the paper's Table I beside what is prepared",
+        "ser-sweep corpora --data DATA",
+        common,
+    )
+    corpora.add_argument("--data", type=Path, help="folder of prepared corpora (default: the paper's lines only)")
+    fetch = add(
+        "fetch",
+        run_fetch,
+        "download a corpus whose licence allows it, or tell where to ask for it",
+        "ser-sweep fetch emodb --out ~/corpora",
+        common,
+    )
+    fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
+    fetch.add_argument("--out", type=Path, required=True, help="folder in which the corpus gets a folder of its name")
+    fetch.add_argument("--url", help="a mirror of the archive; its checksum must be the same")
     prepare = add(
         "prepare",
         run_prepare,

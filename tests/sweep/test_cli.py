@@ -184,7 +184,7 @@ def test_bad_usage_ends_with_status_2(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["prepare", *COMMANDS, "demo"])
+@pytest.mark.parametrize("command", ["corpora", "fetch", "prepare", *COMMANDS, "demo"])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
