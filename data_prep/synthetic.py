@@ -11,7 +11,6 @@ and breathiness.
 """
 
 import io
-import os
 import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.errors import CorpusError
+from data_prep.files import atomic_path
 
 SAMPLE_RATE = 16_000  # Hz
 TRUTH_COLUMNS = ("id", "start", "end", "emotion")
@@ -485,7 +485,5 @@ def _csv(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> bytes:
 
 
 def _write_whole(path: Path, content: bytes) -> None:
-    """Write `path` under another name and rename it: readers see all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)

@@ -123,8 +123,7 @@ def run_fetch(options: argparse.Namespace) -> int:
 def run_plan(options: argparse.Namespace) -> int:
     plan = _open(options).plan
     if options.json:
-        print(json.dumps(plan.as_dict(), indent=2))
-        return DONE
+        return _print_json(plan)
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
     print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
     _print_counts(plan)
@@ -134,8 +133,7 @@ def run_plan(options: argparse.Namespace) -> int:
 def run_status(options: argparse.Namespace) -> int:
     plan = _open(options).plan
     if options.json:
-        print(json.dumps(plan.as_dict(), indent=2))
-        return DONE
+        return _print_json(plan)
     cells = plan.progress_by_cell()
     width = max(map(len, cells))
     for cell, (done, total) in cells.items():
@@ -236,6 +234,11 @@ def _open(options: argparse.Namespace) -> _Sweep:
         store.check_corpus(one, asked_for=name)
     plan = Plan.of(grid.expand(prepared), store.done_keys(), store.failures())
     return _Sweep(grid, prepared, store, plan)
+
+
+def _print_json(plan: "Plan") -> int:
+    print(json.dumps(plan.as_dict(), indent=2))
+    return DONE
 
 
 def _print_counts(plan: "Plan") -> None:
