@@ -18,6 +18,7 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     """
     # Ray's own words would stand between the lines of the progress display.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     import ray
 
     if ray.is_initialized():

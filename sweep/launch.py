@@ -16,6 +16,7 @@ from data_prep.errors import UserError
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from sweep.grid import Resources
 from sweep.progress import Display, Tally, make_display
+from sweep.searcher import ChainQueue
 from sweep.stages import ChainSpec, Plan
 from sweep.store import Store
 from sweep.trial import describe_error, run_trial
@@ -120,6 +121,8 @@ def _launch_on_ray(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    # Trials issued ahead of the resources they wait for; with a searcher, Tune's own number is one.
+    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "32")
     import ray
     from ray import tune
 
@@ -143,7 +146,7 @@ def _launch_on_ray(
     with make_display(tally) as display:
         for _ in range(1 + resources.max_failures):
             watcher = _tune_watcher(tally, display, chains, store)
-            _run_experiment(trainable, waiting, watcher, resources)
+            _run_experiment(trainable, ChainQueue(chains, waiting, tally.done), watcher, resources)
             interrupted = watcher.ended < len(waiting)
             # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
             # from the trial before it.
@@ -155,15 +158,16 @@ def _launch_on_ray(
     return _outcome(tally, chains, interrupted)
 
 
-def _run_experiment(trainable: Any, numbers: list[int], watcher: Any, resources: Resources) -> None:
-    """One Tune experiment over the chains `numbers`, in their order."""
+def _run_experiment(trainable: Any, queue: ChainQueue, watcher: Any, resources: Resources) -> None:
+    """One Tune experiment over the chains of `queue`."""
     from ray import tune
 
     with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
         tuner = tune.Tuner(
             trainable,
-            param_space={"number": tune.grid_search(numbers)},
             tune_config=tune.TuneConfig(
+                search_alg=_tune_searcher(queue),
+                num_samples=len(queue),
                 reuse_actors=True,
                 max_concurrent_trials=resources.max_concurrent,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -197,6 +201,30 @@ def _tune_trial(
         raise
     except Exception as error:
         tune.report({"event": "failed", "cause": describe_error(error)})
+
+
+def _tune_searcher(queue: ChainQueue) -> Any:
+    """A Tune searcher that issues the chains of `queue`; a class made here, because its base needs Ray."""
+    from ray.tune.search import Searcher
+
+    class QueueSearcher(Searcher):
+        def suggest(self, trial_id: str) -> Any:
+            if not len(queue):
+                return Searcher.FINISHED
+            number = queue.issue(trial_id)
+            return None if number is None else {"number": number}
+
+        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+            if result.get("event") in ("trained", "reused"):
+                queue.stage_done(result["key"])
+
+        def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+            queue.ended(trial_id)
+
+        def save(self, checkpoint_path: str) -> None: ...
+        def restore(self, checkpoint_path: str) -> None: ...
+
+    return QueueSearcher()
 
 
 def _tune_watcher(tally: Tally, display: Display, chains: list[ChainSpec], store: Store) -> Any:

@@ -40,7 +40,8 @@ def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
 
     def start(*arguments: str) -> "subprocess.Popen[str]":
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        started.append(subprocess.Popen([*SER_SWEEP, *arguments], start_new_session=True, **pipes))
+        command = [*SER_SWEEP, *arguments]
+        started.append(subprocess.Popen(command, start_new_session=True, preexec_fn=heed_ctrl_c, **pipes))
         return started[-1]
 
     yield start
@@ -48,6 +49,11 @@ def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         if process.poll() is None:
             process.kill()
         process.communicate(timeout=SECONDS)
+
+
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background inherits a deaf ear."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def checksums(store: Path) -> dict[str, str]:

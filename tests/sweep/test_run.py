@@ -64,7 +64,7 @@ def test_ray_and_this_process_train_the_same_bits(finished: Path, small_data: Pa
     assert checksums(tmp_path / "store") == checksums(finished / "store")
 
 
-def test_every_stage_is_trained_once(finished: Path, capsys: pytest.CaptureFixture[str], small_data: Path) -> None:
+def test_a_finished_sweep_trains_nothing(finished: Path, capsys: pytest.CaptureFixture[str], small_data: Path) -> None:
     before = stages_of(finished / "store")
     assert run(finished / "grid.yaml", small_data, finished / "store", "--inline") == 0
     assert "12 of 12 stages done: 0 trained, 12 were there before" in capsys.readouterr().out
@@ -226,20 +226,21 @@ def test_predictions_are_a_tidy_parquet_file(finished: Path) -> None:
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
-    """A Ray cluster of two nodes with a CPU and a pretended GPU each."""
+    """A Ray cluster of two nodes with two CPUs and a pretended GPU each: twice as many slots as there are folds."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 1})
-    cluster.add_node(num_cpus=1, num_gpus=1)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "num_gpus": 1})
+    cluster.add_node(num_cpus=2, num_gpus=1)
     yield cluster
     cluster.shutdown()
 
 
-def test_a_cluster_of_several_nodes_trains_the_same_bits(
+def test_a_cluster_of_several_nodes_trains_each_stage_once_and_to_the_same_bits(
     finished: Path, small_data: Path, tmp_path: Path, cluster: Any
 ) -> None:
     command = ["run", str(finished / "grid.yaml"), "--data", str(small_data), "--store", str(tmp_path / "store")]
     code = [sys.executable, "-m", "sweep.cli", *command, "--address", cluster.address]
     done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("trained synthetic tiny") == 12  # a line for each training
     assert checksums(tmp_path / "store") == checksums(finished / "store")
