@@ -55,13 +55,15 @@ def run_chain(
     device: torch.device,
     memory: ChainMemory,
     on_epoch: Callable[[int, Epoch], None] = lambda iteration, epoch: None,
+    groups: np.ndarray | None = None,
 ) -> None:
     """Run iterations 0 to len(updates) of a chain; those that `memory` holds are not trained again.
 
-    `corpus` is already thinned; `fold_of` [U] is the fold in which each utterance is tested. The seed of a stage
+    `corpus` is already thinned; `fold_of` [U] is the fold in which each utterance is tested, and `groups` [U] says
+    which must not be both in training and validation (`splits.groups_of`). The seed of a stage
     comes from (seed, fold, iteration) alone, so that chains which differ in rule or alpha can be compared in pairs.
     """
-    part = FoldPart.of(corpus, fold_of, fold, settings.validation_share, seed)
+    part = FoldPart.of(corpus, fold_of, fold, settings.validation_share, seed, groups)
     y = one_hot(corpus.label, len(corpus.classes))
     segments: Segments | None = None
     q = y
@@ -117,10 +119,19 @@ class FoldPart:
     test: np.ndarray
 
     @classmethod
-    def of(cls, corpus: SegmentCorpus, fold_of: np.ndarray, fold: int, share: float, seed: int) -> "FoldPart":
+    def of(
+        cls,
+        corpus: SegmentCorpus,
+        fold_of: np.ndarray,
+        fold: int,
+        share: float,
+        seed: int,
+        groups: np.ndarray | None = None,
+    ) -> "FoldPart":
         label = corpus.utterances["label"].to_numpy()
         held_out = np.zeros(len(label), dtype=bool)
-        held_out[validation_part(label, np.flatnonzero(fold_of != fold), share, derived_seed(seed, fold))] = True
+        training = np.flatnonzero(fold_of != fold)
+        held_out[validation_part(label, training, share, derived_seed(seed, fold), groups)] = True
         test = (fold_of == fold)[corpus.utterance]
         validation = held_out[corpus.utterance]
         return cls(np.flatnonzero(~test & ~validation), np.flatnonzero(validation), test)

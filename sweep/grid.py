@@ -25,7 +25,7 @@ from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, RULES
 from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, TrainingSettings
-from dsl.splits import SPLITS
+from dsl.splits import GROUPED_BY, SPLITS
 from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
 LARGEST_FILE = 1_000_000  # bytes; a grid is a page of text
@@ -273,9 +273,30 @@ def resolve_corpora(grid: GridSpec, data: Path) -> dict[str, PreparedCorpus]:
             for emotion, count in one.classes.items()
             if count < grid.folds or count - math.ceil(count / grid.folds) < 2
         ]
+        problems += _group_problems(grid, name, one)
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))
     return prepared
+
+
+def _group_problems(grid: GridSpec, name: str, prepared: PreparedCorpus) -> list[str]:
+    """What keeps a corpus from the splits that the grid asks of it."""
+    products = [product for product in grid.products() if name in (product.corpora or ())]
+    problems = []
+    for split in dict.fromkeys(split for product in products for split in product.splits or ()):
+        column = GROUPED_BY[split]
+        if column is None:
+            continue
+        known = prepared.utterances()[column]
+        if (known == "").any():
+            problems.append(f"splits: {split}, but {(known == '').sum()} utterances of {name} have no {column}")
+        elif known.nunique() < max(grid.folds, 3):
+            # one group to test, one to train and one to validate
+            problems.append(
+                f"splits: {split} with {grid.folds} folds, but {name} has {known.nunique()} different values of "
+                f"{column}; it needs as many as folds, and at least 3"
+            )
+    return problems
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -16,7 +16,7 @@ import torch
 
 from data_prep.shards import SegmentCorpus
 from dsl.chain import StageResult, run_chain
-from dsl.splits import stratified_folds
+from dsl.splits import assign_folds, groups_of
 from dsl.training import Checkpoint, Epoch
 from sweep.stages import ChainSpec, StageSpec
 from sweep.store import Predictions, Store
@@ -44,7 +44,7 @@ def run_trial(
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     last = chain.last
     corpus = corpora[last.corpus].thinned(last.training.every)
-    fold_of = stratified_folds(corpus.utterances["label"].to_numpy(), last.folds, last.seed)
+    fold_of = assign_folds(last.split, corpus.utterances, last.folds, last.seed)
     memory = StoreMemory(store, chain, corpus, device, report)
     try:
         run_chain(
@@ -58,6 +58,7 @@ def run_trial(
             device,
             memory,
             memory.report_epoch,
+            groups_of(last.split, corpus.utterances),
         )
     except Exception as error:
         store.record_failure(memory.current.key, describe_error(error))

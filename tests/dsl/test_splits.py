@@ -3,12 +3,13 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 from dsl_toys import light
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl.splits import derived_seed, stratified_folds, validation_part
+from dsl.splits import assign_folds, derived_seed, groups_of, stratified_folds, validation_part
 
 seeds = st.integers(0, 2**32 - 1)
 BALANCED = np.arange(30) % 3
@@ -173,3 +174,55 @@ def test_zeros_at_the_end_do_not_count_in_a_derived_seed() -> None:
 @given(seeds, seeds)
 def test_a_derived_seed_fits_32_bits(first: int, second: int) -> None:
     assert 0 <= derived_seed(first, second) < 2**32
+
+
+UTTERANCES = pd.DataFrame(
+    [(label, f"s{speaker}", f"t{text}") for label in range(3) for speaker in range(6) for text in range(4)],
+    columns=["label", "speaker", "text"],
+)
+
+
+@pytest.mark.parametrize(("split", "folds"), [("speaker", 6), ("speaker", 3), ("text", 4), ("text", 2)])
+def test_a_grouped_split_keeps_every_group_in_one_fold(split: str, folds: int) -> None:
+    fold_of = assign_folds(split, UTTERANCES, folds, seed=0)
+    assert set(fold_of) == set(range(folds))
+    assert (pd.Series(fold_of).groupby(UTTERANCES[split]).nunique() == 1).all()
+
+
+def test_as_many_folds_as_speakers_leave_one_speaker_out() -> None:
+    fold_of = assign_folds("speaker", UTTERANCES, 6, seed=0)
+    assert (pd.Series(UTTERANCES["speaker"]).groupby(fold_of).nunique() == 1).all()
+
+
+def test_fewer_groups_than_folds_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 groups, fewer than the 5 folds"):
+        assign_folds("text", UTTERANCES, 5, seed=0)
+
+
+def test_the_stratified_split_has_the_papers_folds() -> None:
+    label = UTTERANCES["label"].to_numpy()
+    np.testing.assert_array_equal(assign_folds("stratified", UTTERANCES, 4, seed=1), stratified_folds(label, 4, 1))
+
+
+@pytest.mark.parametrize("split", ["speaker", "text"])
+@pytest.mark.parametrize("seed", range(5))
+def test_the_validation_part_of_a_grouped_split_is_whole_groups(split: str, seed: int) -> None:
+    groups = groups_of(split, UTTERANCES)
+    assert groups is not None
+    training = np.flatnonzero(assign_folds(split, UTTERANCES, 3, seed=0) != 0)
+    held_out = validation_part(UTTERANCES["label"].to_numpy(), training, 0.1, seed, groups)
+    left = np.setdiff1d(training, held_out)
+    assert 0 < len(held_out) < len(training)
+    assert not set(groups[held_out]) & set(groups[left])
+    assert np.isin(held_out, training).all()
+
+
+def test_a_single_group_leaves_none_to_validate() -> None:
+    with pytest.raises(ValueError, match="a single group"):
+        validation_part(np.array([0, 1, 0, 1]), np.arange(4), 0.1, 0, np.zeros(4))
+
+
+def test_the_validation_part_of_a_grouped_split_varies_with_the_seed() -> None:
+    groups = groups_of("speaker", UTTERANCES)
+    label, training = UTTERANCES["label"].to_numpy(), np.arange(len(UTTERANCES))
+    assert len({tuple(validation_part(label, training, 0.1, seed, groups)) for seed in range(20)}) > 2

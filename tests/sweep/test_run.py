@@ -13,10 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.cluster import ray_session
+from data_prep.corpora import read_manifest
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import write_json
+from data_prep.prepare import prepare
 from data_prep.shards import find_prepared, load_corpus, write_shard
+from data_prep.synthetic import SyntheticCorpus, write_corpus
 from dsl import backbones
 from sweep.cli import main
 from sweep.grid import Resources
@@ -244,3 +247,37 @@ def test_a_cluster_of_several_nodes_trains_each_stage_once_and_to_the_same_bits(
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("trained synthetic tiny") == 12  # a line for each training
     assert checksums(tmp_path / "store") == checksums(finished / "store")
+
+
+@pytest.fixture(scope="module")
+def three_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("speakers")
+    manifest = write_corpus(folder / "audio", SyntheticCorpus(speakers=3, texts=2, takes=1))
+    prepare("synthetic", read_manifest(manifest), folder / "data", inline=True)
+    return folder / "data"
+
+
+def test_a_speaker_split_tests_each_network_on_a_speaker_it_never_heard(
+    three_speakers: Path, write_grid: WriteGrid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid, store = write_grid(splits=["speaker"], rules=["bdsl"], folds=3), tmp_path / "store"
+    assert run(grid, three_speakers, store, "--inline") == 0
+    speaker = find_prepared(three_speakers, "synthetic").utterances()["speaker"]
+    for key in checksums(store):
+        predictions = Store(store).read_predictions(key)
+        assert predictions is not None
+        heard = set(speaker[predictions.utterance[~predictions.test]])
+        tested = set(speaker[predictions.utterance[predictions.test]])
+        assert (len(heard), len(tested), heard & tested) == (2, 1, set())
+    capsys.readouterr()
+    assert main(["tables", str(grid), "--data", str(three_speakers), "--store", str(store)]) == 0
+    assert "split: speaker" in capsys.readouterr().out
+
+
+def test_a_split_with_too_few_groups_is_refused(
+    three_speakers: Path, write_grid: WriteGrid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write_grid(splits=["speaker"], folds=4), three_speakers, tmp_path / "store") == 2
+    assert "splits: speaker with 4 folds, but synthetic has 3 different values of speaker" in capsys.readouterr().err
+    assert run(write_grid(splits=["text"], folds=2), three_speakers, tmp_path / "store") == 2
+    assert "has 2 different values of text; it needs as many as folds, and at least 3" in capsys.readouterr().err
