@@ -9,6 +9,7 @@ Half an hour on two cores; repeated with the same DIR it goes on, or only writes
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 from collections import Counter
@@ -46,10 +47,12 @@ def ser_sweep(*arguments: str) -> str:
 def run_facts(store: Path) -> dict[str, Any]:
     """What the store's stages say of how they were trained."""
     stages = [json.loads(path.read_text(encoding="utf-8")) for path in (store / "stages").glob("*/stage.json")]
+    rates = [stage["timing"]["segments_per_second"] for stage in stages]
     baseline = [stage["metrics"]["test_segment_accuracy"] for stage in stages if stage["iteration"] == 0]
     return {
         "stages": len(stages),
         "training_seconds": round(sum(stage["timing"]["seconds"] for stage in stages)),
+        "segments_per_second": {"median": round(statistics.median(rates)), "best": round(max(rates))},
         "epochs": sum(stage["metrics"]["epochs"] for stage in stages),
         "resumed_stages": sum(stage["timing"]["resumed_at_epoch"] > 0 for stage in stages),
         "segments": stages[0]["segments"],
