@@ -34,10 +34,9 @@ def emodb_run() -> str:
     rate = run["segments_per_second"]
     return (
         f"{run['stages']} stages of {run['segments']:,} segments, {run['epochs']} epochs in all, took {minutes:.0f} "
-        f"minutes of training on {run['cores']} cores ({devices}), a stage on each, at "
-        f"{rate['median']:,} segments a second a stage; the machine had other work to do, and the fastest stage, "
-        f"undisturbed, had {rate['best']:,}. Of the test segments, {run['baseline_test_segment_accuracy']:.2f}% were "
-        f"right at iteration 0. torch {run['versions']['torch']}."
+        f"minutes of training on {run['cores']} cores ({devices}), a stage on each, at a median of "
+        f"{rate['median']:,} segments a second a stage and {rate['best']:,} at best. Of the test segments, "
+        f"{run['baseline_test_segment_accuracy']:.2f}% were right at iteration 0. torch {run['versions']['torch']}."
     )
 
 
