@@ -77,7 +77,7 @@ def _plan_table_3(backbone: str, scored: Collection[Treatment]) -> list[RowPlan]
 
 def _plan_table_4(backbone: str, scored: Collection[Treatment]) -> list[RowPlan]:
     """The paper's alphas and any others in order; last, the control that retrains on the inherited labels."""
-    trained = {t.alpha for t in scored if t.backbone == backbone and t.rule == "wdsl"}
+    trained = {t.alpha for t in scored if t.backbone == backbone and t.rule == "wdsl" and t.iteration == 1}
     plans = []
     for alpha in sorted({*PAPER_ALPHAS, *trained}, key=float):
         treatment = _treatment(backbone, {"0": "bdsl", "1": "none"}.get(alpha, "wdsl"), alpha)

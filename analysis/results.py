@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
+from dsl.labels import labels_of
 from dsl.utterances import forest_decisions, mean_pooled, utterance_features
 from sweep.stages import ChainSpec, StageSpec
 from sweep.store import Store
@@ -30,22 +31,27 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
     seeds = Counter(replace(stages[0], seed=0) for stages in cells)
     frames = []
     for stages in cells:
-        found = [store.read_predictions(stage.key) for stage in stages]
-        done = [predictions for predictions in found if predictions is not None]
-        if not done:
+        read = [(stage, store.read_predictions(stage.key)) for stage in stages]
+        found = {stage.key: predictions for stage, predictions in read if predictions is not None}
+        if not found:
             continue
+        done = list(found.values())
         utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in done])
         q = np.concatenate([predictions.q[predictions.test] for predictions in done])
         cell = stages[0]
-        _, utterances = store.read_corpus(cell.corpus)
+        about_corpus, utterances = store.read_corpus(cell.corpus)
+        utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
         about = {
             columns.CORPUS: short[cell.corpus],
             columns.BACKBONE: cell.backbone,
             columns.RULE: cell.rule,
-            columns.ALPHA: np.nan if cell.alpha is None else cell.alpha,
+            columns.PARTIAL: bool(about_corpus.get("partial", False)),
+            columns.ALPHA: cell.alpha,
             columns.ITERATION: cell.iteration,
             columns.LABEL_SOURCE: cell.label_source or "",
             columns.SPLIT: cell.split,
+            columns.LABELS: cell.labels,
+            columns.VALIDATION_WA: _validation_wa(store, found),
             columns.SEED: cell.seed,
             columns.SEEDS: seeds[replace(cell, seed=0)],
             columns.FOLDS_DONE: len(done),
@@ -70,11 +76,19 @@ def score(decisions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns.SCORE_COLUMNS))
 
 
+def _validation_wa(store: Store, keys: Iterable[str]) -> float:
+    """The mean over stages of what they recognise of their validation utterances, in percent; NaN if unknown."""
+    metrics = [(store.read_stage(key) or {}).get("metrics", {}) for key in keys]
+    return float(np.mean([100 * each.get("validation_wa", np.nan) for each in metrics]))
+
+
 def _cells(chains: Iterable[ChainSpec]) -> list[list[StageSpec]]:
-    """The distinct stages of `chains`, those that differ in nothing but the fold together."""
+    """The distinct stages of `chains` that are tested, those that differ in nothing but the fold together."""
     cells: dict[StageSpec, dict[int, StageSpec]] = {}
     for chain in chains:
         for stage in chain.stages:
+            if stage.inner_fold is not None:
+                continue
             cells.setdefault(replace(stage, fold=0), {})[stage.fold] = stage
     return [[folds[fold] for fold in sorted(folds)] for folds in cells.values()]
 

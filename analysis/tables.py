@@ -24,11 +24,11 @@ from analysis.layouts import (
     backbone_name,
 )
 from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
+from dsl.labels import LEAKY_LABEL_SOURCES
 
 METRICS = ("WA", "UA")
 CORPUS_NAMES = {"casia": "CASIA", "emodb": "Emo-DB", "savee": "SAVEE"}
 PAPER_BACKBONE = "efficientnet_b0"  # of Tables III-V
-LEAKY_LABEL_SOURCE = "global_oof"
 
 
 class ScoreKey(NamedTuple):
@@ -145,7 +145,6 @@ def build_tables(scores: pd.DataFrame, corpora: Iterable[str], published: pd.Dat
     ordered = tuple(sorted(dict.fromkeys(corpora), key=_paper_position))
     _check_columns(scores)
     shown = scores[scores[columns.CORPUS].isin(ordered)]
-    shown = shown.assign(**{columns.ALPHA: _alpha_names(shown)})
     _check_duplicates(shown)
     values = index_published(load_published() if published is None else published)
     tables = []
@@ -173,12 +172,6 @@ def _check_duplicates(scores: pd.DataFrame) -> None:
         raise ValueError(f"scores: {len(repeated)} lines repeat another, the first: {first}; expected one line each")
 
 
-def _alpha_names(scores: pd.DataFrame) -> list[str]:
-    """Alpha as text where the rule takes one: floats that differ by rounding become the same."""
-    alphas = zip(scores[columns.RULE], scores[columns.ALPHA], strict=True)
-    return [f"{alpha:g}" if rule == "wdsl" else "" for rule, alpha in alphas]
-
-
 def _paper_position(corpus: str) -> int:
     names = list(CORPUS_NAMES)
     return names.index(corpus) if corpus in names else len(names)
@@ -189,7 +182,7 @@ def _groups(scores: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     for split in sorted(scores[columns.SPLIT].unique()):
         lines = scores[scores[columns.SPLIT] == split]
         sources = set(lines[columns.LABEL_SOURCE]) - {""} or {""}
-        for source in sorted(sources, key=lambda name: (name == LEAKY_LABEL_SOURCE, name)):
+        for source in sorted(sources, key=lambda name: (name in LEAKY_LABEL_SOURCES, name)):
             yield source, split, lines[lines[columns.LABEL_SOURCE].isin([source, ""])]
 
 
@@ -298,7 +291,7 @@ def _caption(caption: str, backbone: str | None, rows: Sequence[Row], evidence: 
         published = any(cell.published for row in rows for cell in row.cells.values())
         of_paper = f"; the published column is {backbone_name(PAPER_BACKBONE)}" if published else ""
         sentences.append(f"Backbone: {backbone_name(backbone)}{of_paper}.")
-    leaky = " (leaky: saw test labels)" if evidence.label_source == LEAKY_LABEL_SOURCE else ""
+    leaky = " (leaky: saw test labels)" if evidence.label_source in LEAKY_LABEL_SOURCES else ""
     source = f"Label source: {evidence.label_source}{leaky}; split" if evidence.label_source else "Split"
     sentences.append(f"{source}: {evidence.split}.")
     sentences.append("Recognition rate in percent, ± standard deviation over forest and training seeds.")

@@ -1,15 +1,18 @@
 """The update rules of labels (§IV-B3): pure functions from a network's predictions to the next one's targets.
 
-All arrays have one row a segment. q: predictions [N, K]; y: inherited labels, one-hot [N, K]; utterance: which
-utterance each segment is of [N]. Every rule returns targets g [N, K], float32, whose rows are distributions.
+All arrays have one row a segment of the fold's training utterances. q: predictions [N, K]; y: inherited labels, one-hot
+[N, K]; g: targets of the iteration before [N, K], y at first; utterance: which utterance each segment is of [N].
+Every rule returns targets [N, K] whose rows are distributions, or zeros for a segment that is to be left out.
 
-Adding a rule takes one function and one line in `RULES`.
+Adding a rule takes one function, whose arguments are named as above, and one line in `RULES`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from inspect import signature
 
 import numpy as np
+import pandas as pd
 
 
 def bdsl(q: np.ndarray) -> np.ndarray:
@@ -35,12 +38,64 @@ def hdl(q: np.ndarray) -> np.ndarray:
     return np.eye(q.shape[1])[q.argmax(axis=1)]
 
 
+def ema(q: np.ndarray, g: np.ndarray, alpha: float) -> np.ndarray:
+    """Temporal ensembling: alpha g + (1 - alpha) q, a running mean of the predictions that begins at the labels.
+
+    As in SELC (Lu and He, "SELC: Self-Ensemble Label Correction Improves Learning with Noisy Labels", IJCAI 2022),
+    an iteration here for an epoch there.
+    """
+    return alpha * g + (1 - alpha) * q
+
+
+def sharpened(q: np.ndarray, alpha: float) -> np.ndarray:
+    """Sharpening: q to the power of 1 / alpha, normalised; the temperature alpha makes bdsl at 1 and hdl towards 0.
+
+    As in MixMatch (Berthelot et al., "MixMatch: A Holistic Approach to Semi-Supervised Learning", NeurIPS 2019).
+    """
+    powered = (q / q.max(axis=1, keepdims=True)).astype(np.float64) ** (1 / alpha)
+    return powered / powered.sum(axis=1, keepdims=True)
+
+
+def confidence(q: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Confidence-weighted wdsl: the label counts as much as the prediction is unsure, alpha_i = 1 - max q_i (Eq. 8).
+
+    After the dynamic bootstrapping of Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction", ICML
+    2019, with the prediction's own confidence for the weight.
+    """
+    sure = q.max(axis=1, keepdims=True)
+    return sure * q + (1 - sure) * y
+
+
+def gsl_bdsl(q: np.ndarray, utterance: np.ndarray, alpha: float) -> np.ndarray:
+    """Between bdsl and gsl: (1 - alpha) q + alpha (the mean of q over the utterance) (Eq. 6 and 10)."""
+    return (1 - alpha) * q + alpha * gsl(q, utterance)
+
+
+def cleanlab(q: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The inherited labels without the segments that cleanlab finds mislabelled (confident learning).
+
+    Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021. It asks for
+    predictions on segments that the network did not learn: label source cross_fit.
+    """
+    from cleanlab.filter import find_label_issues
+
+    there = np.flatnonzero(y.any(axis=0))  # a fold may hold no utterance of a class
+    within = q[:, there] / q[:, there].sum(axis=1, keepdims=True)
+    wrong = find_label_issues(y[:, there].argmax(axis=1), within, n_jobs=1)
+    return np.where(wrong[:, None], 0, y)
+
+
 @dataclass(frozen=True)
 class Rule:
-    """An update rule: the function, and which of q, y, utterance and alpha it takes."""
+    """An update rule: the function, and which rules it is the same as at a limit of alpha."""
 
     update: Callable[..., np.ndarray]
-    needs: tuple[str, ...]
+    limits: Mapping[float, str] = field(default_factory=dict)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Which of q, y, g, utterance and alpha the function takes."""
+        return tuple(signature(self.update).parameters)
 
     @property
     def takes_alpha(self) -> bool:
@@ -48,16 +103,25 @@ class Rule:
 
 
 RULES = {
-    "bdsl": Rule(bdsl, ("q",)),
-    "wdsl": Rule(wdsl, ("q", "y", "alpha")),
-    "gsl": Rule(gsl, ("q", "utterance")),
-    "hdl": Rule(hdl, ("q",)),
+    "bdsl": Rule(bdsl),
+    "wdsl": Rule(wdsl, limits={0: "bdsl"}),
+    "gsl": Rule(gsl),
+    "hdl": Rule(hdl),
+    "ema": Rule(ema, limits={0: "bdsl"}),
+    "sharpened": Rule(sharpened, limits={0: "hdl", 1: "bdsl"}),
+    "confidence": Rule(confidence),
+    "gsl_bdsl": Rule(gsl_bdsl, limits={0: "bdsl", 1: "gsl"}),
+    "cleanlab": Rule(cleanlab),
 }
 BASELINE = "none"  # no update, no iteration after 0: the paper's "No DSL"
 ALIASES = {"dhl": "hdl"}  # the paper writes both
 
+# Whose predictions relabel the training segments of a fold: its own network's; those of networks inside the fold that
+# did not learn the segment; those of the folds' networks that tested it, which learnt this fold's test labels.
+LABEL_SOURCES = ("in_fold", "cross_fit", "global_oof")
+LEAKY_LABEL_SOURCES = ("global_oof",)
 
-LABEL_SOURCES = ("in_fold",)  # whose predictions relabel the training segments
+LABELS = ("given", "permuted")  # the corpus's own, or the same ones dealt out anew to the utterances
 
 
 @dataclass(frozen=True)
@@ -68,9 +132,11 @@ class LabelUpdate:
     alpha: float | None = None
 
 
-def updated_targets(update: LabelUpdate, q: np.ndarray, y: np.ndarray, utterance: np.ndarray) -> np.ndarray:
-    """Targets g, float32 [N, K]."""
-    given = {"q": q, "y": y, "utterance": utterance, "alpha": update.alpha}
+def updated_targets(
+    update: LabelUpdate, q: np.ndarray, y: np.ndarray, g: np.ndarray, utterance: np.ndarray
+) -> np.ndarray:
+    """Targets of the next iteration, float32 [N, K]."""
+    given = {"q": q, "y": y, "g": g, "utterance": utterance, "alpha": update.alpha}
     chosen = RULES[update.rule]
     return chosen.update(**{name: given[name] for name in chosen.needs}).astype(np.float32)
 
@@ -78,3 +144,12 @@ def updated_targets(update: LabelUpdate, q: np.ndarray, y: np.ndarray, utterance
 def one_hot(label: np.ndarray, classes: int) -> np.ndarray:
     """Labels [N] -> float32 [N, classes]."""
     return np.eye(classes, dtype=np.float32)[label]
+
+
+def labels_of(utterances: pd.DataFrame, labels: str, seed: int) -> np.ndarray:
+    """The class of each utterance, int [U]: its own, or with `permuted` that of another, drawn by `seed`.
+
+    Permuted labels have nothing to do with the speech: whatever is then recognised above chance is a leak.
+    """
+    label = utterances["label"].to_numpy()
+    return label if labels == "given" else np.random.default_rng((seed, 1)).permutation(label)

@@ -1,7 +1,9 @@
-"""Everything that changes what a training learns (§VIII-A). Part of a stage's identity."""
+"""Everything that changes what a training learns: how it is trained (§VIII-A), and which training of a chain it is."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from dsl.labels import BASELINE, LabelUpdate
 
 # At most so many epochs for each of the paper's corpora (§VIII-A); Emo-DB's for any other.
 PAPER_EPOCHS = {"casia": 20, "emodb": 12, "savee": 8}
@@ -14,7 +16,8 @@ class TrainingSettings:
 
     `every` thins the corpus to every n-th segment of an utterance; the learning rate is multiplied by `decay` every
     `decay_epochs`; `patience` epochs without a better validation loss end the training; `validation_share` is the
-    part of the training utterances held out for that.
+    part of the training utterances held out for that. Without `early_stopping` all epochs are trained and the last
+    weights kept, whatever the validation part says.
     """
 
     epochs: int = OTHER_EPOCHS
@@ -25,6 +28,79 @@ class TrainingSettings:
     decay_epochs: int = 2
     patience: int = 3
     validation_share: float = 0.1
+    early_stopping: bool = field(default=True, metadata={"later": True})
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+
+@dataclass(frozen=True)
+class Step:
+    """One training of a chain: iteration t on the fold's training part or, within that, on an inner fold's."""
+
+    iteration: int
+    inner_fold: int | None = None
+
+
+@dataclass(frozen=True)
+class ChainSettings:
+    """A chain (Algorithm 1): one fold's network of iteration 0, and those that follow from it by `updates`.
+
+    `corpus` is a prepared corpus's full name. `updates` has one entry for each iteration after 0. `label_source` is
+    one of LABEL_SOURCES, or None where there is no update; `inner_folds` is the number of networks that relabel one
+    another's segments under `cross_fit`, and None elsewhere. `labels` is one of LABELS.
+    """
+
+    corpus: str
+    backbone: str
+    split: str
+    folds: int
+    fold: int
+    seed: int
+    label_source: str | None
+    updates: tuple[LabelUpdate, ...]
+    training: TrainingSettings
+    inner_folds: int | None = field(default=None, kw_only=True, metadata={"later": True})
+    labels: str = field(default="given", kw_only=True, metadata={"later": True})
+
+    @property
+    def iteration(self) -> int:
+        return len(self.updates)
+
+    @property
+    def rule(self) -> str:
+        """The rule of the updates, `none` without any; joined by arrows where they differ."""
+        names = [update.rule for update in self.updates] or [BASELINE]
+        return "→".join(names if len(set(names)) > 1 else names[:1])
+
+    @property
+    def alpha(self) -> str:
+        """`0.2`; joined by arrows where it changes from one iteration to the next; empty where the rule has none."""
+        if all(update.alpha is None for update in self.updates):
+            return ""
+        alphas = ["-" if update.alpha is None else f"{update.alpha:g}" for update in self.updates]
+        return "→".join(alphas if len(set(alphas)) > 1 else alphas[:1])
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The trainings of the chain in order; under `cross_fit` each iteration needs inner ones of the one before."""
+        inner = range((self.inner_folds or 0) if self.label_source == "cross_fit" else 0)
+        steps = [Step(0)]
+        for iteration in range(1, self.iteration + 1):
+            steps += [*(Step(iteration - 1, fold) for fold in inner), Step(iteration)]
+        return tuple(steps)
+
+
+def identity_of(settings: Any) -> dict[str, Any]:
+    """A dataclass of settings as JSON values: what a stage's key is made of.
+
+    A field that was added later is left out at its default, so that stages trained before it are still found.
+    """
+    return {
+        one.name: _identity_value(getattr(settings, one.name))
+        for one in fields(settings)
+        if not (one.metadata.get("later") and getattr(settings, one.name) == one.default)
+    }
+
+
+def _identity_value(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_identity_value(each) for each in value]
+    return identity_of(value) if hasattr(value, "__dataclass_fields__") else value

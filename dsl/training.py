@@ -83,6 +83,8 @@ def fit(
 ) -> tuple[nn.Module, list[Epoch]]:
     """Train a fresh network on soft targets (Eq. 5) until validation stops improving; returns it at its best epoch.
 
+    Without early stopping, after all epochs and as it is then.
+
     `training` and `validation` are segment indices; `targets` float32 [S, K] has a row for every segment. A training
     whose checkpoint is there goes on from it and ends with the same bits as one that was never interrupted.
     Raises TrainingDivergedError.
@@ -146,7 +148,8 @@ class _Run:
     @property
     def finished(self) -> bool:
         waited = len(self.history) - 1 - self.best
-        return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
+        lost_patience = self.settings.early_stopping and waited >= self.settings.patience
+        return len(self.history) >= self.settings.epochs or lost_patience
 
     def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
         """One pass over `training` in the order that `seed` gives; returns the mean loss."""
@@ -165,7 +168,8 @@ class _Run:
 
     def finish_epoch(self, epoch: Epoch) -> None:
         self.history.append(epoch)
-        if epoch.number == 0 or epoch.validation_loss < self.history[self.best].validation_loss:
+        better = epoch.number == 0 or epoch.validation_loss < self.history[self.best].validation_loss
+        if better or not self.settings.early_stopping:
             self.best = epoch.number
             self.best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 

@@ -23,9 +23,9 @@ from data_prep.errors import UserError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.backbones import BACKBONES
-from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, RULES
+from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, LABELS, RULES, labels_of
 from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, TrainingSettings
-from dsl.splits import GROUPED_BY, SPLITS
+from dsl.splits import GROUPED_BY, SPLITS, parts_of
 from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
 LARGEST_FILE = 1_000_000  # bytes; a grid is a page of text
@@ -64,15 +64,21 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Alphas = float | tuple[float, ...] | None  # for all iterations; for each of them; of a rule that takes none
+
+
 class RuleChoice(Strict):
-    """A rule with the alphas to try: one that takes none has None."""
+    """A rule with the alphas to try."""
 
     rule: str
-    alphas: tuple[float | None, ...]
+    alphas: tuple[Alphas, ...]
 
 
 def parse_rule(entry: Any) -> RuleChoice:
-    """`bdsl`, `{wdsl: 0.2}` or `{wdsl: [0, 0.2]}`. Raises ValueError."""
+    """`bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}` or, with an alpha for each iteration, `{wdsl: [[0.5, 0.2]]}`.
+
+    Raises ValueError.
+    """
     if isinstance(entry, RuleChoice):
         return entry
     if isinstance(entry, Mapping):
@@ -96,7 +102,9 @@ def parse_rule(entry: Any) -> RuleChoice:
     return RuleChoice(rule=rule, alphas=tuple(map(parse_alpha, given if isinstance(given, list) else [given])))
 
 
-def parse_alpha(value: Any) -> float:
+def parse_alpha(value: Any) -> float | tuple[float, ...]:
+    if isinstance(value, list) and value and not any(isinstance(each, list) for each in value):
+        return tuple(float(parse_alpha(each)) for each in value)  # type: ignore[arg-type]
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"alpha {value!r} is not a number in [0, 1]")
     return float(value)
@@ -111,6 +119,7 @@ Splits = Annotated[tuple[Annotated[str, AfterValidator(one_of(SPLITS))], ...], F
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
 Folds = Annotated[int, Field(ge=2)]
 Iterations = Annotated[int, Field(ge=1, le=100)]
+InnerFolds = Annotated[int, Field(ge=2)]
 
 
 class Axes(Strict):
@@ -137,6 +146,7 @@ class TrainingChoice(Strict):
     decay_epochs: Count = 2
     patience: Count = 3
     validation_share: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    early_stopping: bool = True
 
     def for_corpus(self, corpus: str) -> TrainingSettings:
         epochs = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if self.epochs == "paper" else self.epochs
@@ -186,6 +196,8 @@ class GridSpec(Strict):
     rules: Rules | None = None
     iterations: Iterations = 1
     label_sources: LabelSources = ("in_fold",)
+    inner_folds: InnerFolds = 5
+    labels: Annotated[str, AfterValidator(one_of(LABELS))] = "given"
     splits: Splits = ("stratified",)
     folds: Folds = 10
     seeds: Seeds = (0,)
@@ -226,7 +238,19 @@ class GridSpec(Strict):
             for alpha, fold in itertools.product(choice.alphas, range(self.folds)):
                 updates = canonical_updates(choice.rule, alpha, axes.iterations)
                 label_source = source if updates else None
-                stage = StageSpec(found.name, backbone, split, self.folds, fold, seed, label_source, updates, training)
+                stage = StageSpec(
+                    found.name,
+                    backbone,
+                    split,
+                    self.folds,
+                    fold,
+                    seed,
+                    label_source,
+                    updates,
+                    training,
+                    inner_folds=self.inner_folds if label_source == "cross_fit" else None,
+                    labels=self.labels,
+                )
                 chains.append(ChainSpec(stage))
         return chains
 
@@ -255,7 +279,7 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     except ValidationError as error:
         problems = _problems(error)
         raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems)) from error
-    problems = _missing_axes(grid)
+    problems = _missing_axes(grid) + _unequal_alphas(grid)
     if problems:
         raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems))
     return grid
@@ -274,23 +298,47 @@ def resolve_corpora(grid: GridSpec, data: Path) -> dict[str, PreparedCorpus]:
             if count < grid.folds or count - math.ceil(count / grid.folds) < 2
         ]
         problems += _group_problems(grid, name, one)
+    problems = problems or _split_problems(grid, prepared)
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))
     return prepared
+
+
+def _split_problems(grid: GridSpec, prepared: Mapping[str, PreparedCorpus]) -> list[str]:
+    """What keeps folds and inner folds from being made: each is tried, for the splits that have more to ask for than
+    enough utterances."""
+    utterances = {one.name: one.utterances() for one in prepared.values()}
+    tried = set()
+    problems: dict[str, None] = {}
+    for chain in grid.expand(prepared):
+        last = chain.last
+        inner = range(last.inner_folds or 0)
+        wanted = (last.corpus, last.split, last.fold, last.seed, last.inner_folds)
+        if wanted in tried or not (inner or last.split == "speaker_text"):
+            continue
+        tried.add(wanted)
+        own = utterances[last.corpus]
+        relabelled = own.assign(label=labels_of(own, last.labels, last.seed))
+        try:
+            for inner_fold in (None, *inner):
+                parts_of(last, relabelled, inner_fold)
+        except ValueError as error:
+            where = f"{last.corpus}, splits: {last.split}, folds: {last.folds}"
+            within = f", inner_folds: {last.inner_folds}" if inner else ""
+            problems[f"{where}{within}: {error}"] = None
+    return list(problems)
 
 
 def _group_problems(grid: GridSpec, name: str, prepared: PreparedCorpus) -> list[str]:
     """What keeps a corpus from the splits that the grid asks of it."""
     products = [product for product in grid.products() if name in (product.corpora or ())]
     problems = []
-    for split in dict.fromkeys(split for product in products for split in product.splits or ()):
-        column = GROUPED_BY[split]
-        if column is None:
-            continue
+    splits = dict.fromkeys(split for product in products for split in product.splits or ())
+    for split, column in ((name, column) for name in splits for column in GROUPED_BY[name]):
         known = prepared.utterances()[column]
         if (known == "").any():
             problems.append(f"splits: {split}, but {(known == '').sum()} utterances of {name} have no {column}")
-        elif known.nunique() < max(grid.folds, 3):
+        elif split != "speaker_text" and known.nunique() < max(grid.folds, 3):
             # one group to test, one to train and one to validate
             problems.append(
                 f"splits: {split} with {grid.folds} folds, but {name} has {known.nunique()} different values of "
@@ -336,6 +384,18 @@ def _missing_axes(grid: GridSpec) -> list[str]:
             if not getattr(product, axis)
         ]
     return problems
+
+
+def _unequal_alphas(grid: GridSpec) -> list[str]:
+    """Alphas given for each iteration, but for another number of iterations than there are."""
+    return [
+        f"rules: {choice.rule} has {len(alpha)} alphas, one for each iteration, {list(alpha)}, but iterations is "
+        f"{product.iterations}"
+        for product in grid.products()
+        for choice in product.rules or ()
+        for alpha in choice.alphas
+        if isinstance(alpha, tuple) and len(alpha) != product.iterations
+    ]
 
 
 class _UniqueKeys(yaml.SafeLoader):

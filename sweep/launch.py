@@ -8,7 +8,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_prep.cluster import ray_session
@@ -68,19 +68,33 @@ def _launch_inline(
     tally = Tally(plan, concurrent=1)
     gpu = resources.gpu != 0
     interrupted = False
+    queue = ChainQueue(chains, range(len(chains)), tally.done)
     with make_display(tally) as display:
-        for number, chain in enumerate(chains):
-            cause = None
+        while issue := queue.issue("inline"):
+            number, chain, cause = issue.number, chains[issue.number], None
             try:
                 listener = _Listener(tally, display, number, chain)
-                run_trial(chain, corpora, store, listener, threads=resources.cpu, gpu=gpu)
+                run_trial(chain, corpora, store, listener, threads=resources.cpu, gpu=gpu, stages=issue.stages)
             except KeyboardInterrupt:
                 interrupted = True
                 break
             except Exception as error:  # one trial's failure must not stop the rest
                 cause = describe_error(error)
+            for key in tally.done:
+                queue.stage_done(key)
+            queue.ended("inline")
             _end_trial(tally, display, number, chain, cause)
+        if not interrupted:
+            _fail_blocked(queue, tally, display, chains)
     return _outcome(tally, chains, interrupted)
+
+
+def _fail_blocked(queue: ChainQueue, tally: Tally, display: Display, chains: list[ChainSpec]) -> None:
+    """Note the chains that cannot go on because other folds failed."""
+    for number in queue.waiting:
+        iteration = next(stage.iteration for stage in chains[number].stages if stage.key == queue.first_missing(number))
+        cause = f"iteration {iteration} needs iteration {iteration - 1} of every fold, and one failed"
+        _end_trial(tally, display, number, chains[number], cause)
 
 
 class _Listener:
@@ -146,15 +160,18 @@ def _launch_on_ray(
     with make_display(tally) as display:
         for _ in range(1 + resources.max_failures):
             watcher = _tune_watcher(tally, display, chains, store)
-            _run_experiment(trainable, ChainQueue(chains, waiting, tally.done), watcher, resources)
-            interrupted = watcher.ended < len(waiting)
+            queue = ChainQueue(chains, waiting, tally.done)
+            _run_experiment(trainable, queue, watcher, resources)
             # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
             # from the trial before it.
-            waiting = watcher.given_up
-            if interrupted or not waiting:
+            waiting = [*watcher.given_up, *queue.waiting]
+            interrupted = queue.running or queue.issue("next") is not None
+            if interrupted or not watcher.given_up:
                 break
-        for number in waiting:
-            watcher.fail(number, "its process ended again and again")
+        if not interrupted:
+            for number in watcher.given_up:
+                watcher.fail(number, "its process ended again and again")
+            _fail_blocked(queue, tally, display, chains)
     return _outcome(tally, chains, interrupted)
 
 
@@ -167,7 +184,7 @@ def _run_experiment(trainable: Any, queue: ChainQueue, watcher: Any, resources: 
             trainable,
             tune_config=tune.TuneConfig(
                 search_alg=_tune_searcher(queue),
-                num_samples=len(queue),
+                num_samples=-1,  # until the searcher has nothing more
                 reuse_actors=True,
                 max_concurrent_trials=resources.max_concurrent,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -196,7 +213,8 @@ def _tune_trial(
     from ray import tune
 
     try:
-        run_trial(chains[config["number"]], corpora, Store(store_uri), tune.report, threads=threads, gpu=gpu)
+        chain, store = chains[config["number"]], Store(store_uri)
+        run_trial(chain, corpora, store, tune.report, threads=threads, gpu=gpu, stages=config["stages"])
     except MAY_PASS_BY:
         raise
     except Exception as error:
@@ -209,10 +227,10 @@ def _tune_searcher(queue: ChainQueue) -> Any:
 
     class QueueSearcher(Searcher):
         def suggest(self, trial_id: str) -> Any:
-            if not len(queue):
-                return Searcher.FINISHED
-            number = queue.issue(trial_id)
-            return None if number is None else {"number": number}
+            issue = queue.issue(trial_id)
+            if issue is not None:
+                return asdict(issue)
+            return None if queue.running else Searcher.FINISHED
 
         def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
             if result.get("event") in ("trained", "reused"):
@@ -233,7 +251,6 @@ def _tune_watcher(tally: Tally, display: Display, chains: list[ChainSpec], store
 
     class Watcher(tune.Callback):
         def __init__(self) -> None:
-            self.ended = 0
             self.given_up: list[int] = []  # trials that ended with tries left
             self._causes: dict[int, str] = {}
 
@@ -247,12 +264,10 @@ def _tune_watcher(tally: Tally, display: Display, chains: list[ChainSpec], store
                 _Listener(tally, display, number, chains[number])(result)
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            self.ended += 1
             number = trial.config["number"]
             _end_trial(tally, display, number, chains[number], self._causes.get(number))
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            self.ended += 1
             number = trial.config["number"]
             if trial.should_recover():
                 tally.ended(number)

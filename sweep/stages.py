@@ -1,60 +1,48 @@
 """What there is to train: chains, their stages, and the plan that says which of them are missing.
 
-A stage is one training: iteration t of a chain. Its key is the hash of everything that changes what it learns and
-of nothing else, so that chains, grids and launches that need the same training find one another's.
+A stage is one training of a chain: its iteration t, or an inner one that relabels segments for it. Its key is the hash
+of everything that changes what it learns and of nothing else, so that chains, grids and launches that need the same
+training find one another's.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from data_prep.files import canonical_hash
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
-from dsl.settings import TrainingSettings
+from dsl.settings import ChainSettings, identity_of
 
 METHOD_VERSION = 1  # raise when the code changes what a stage with the same settings learns
 KEY_LENGTH = 20
 
 
 @dataclass(frozen=True)
-class StageSpec:
-    """One training. `corpus` is a prepared corpus's full name; `updates` has one entry for each iteration after 0."""
+class StageSpec(ChainSettings):
+    """One training: the last of the chain that these settings describe or, with `inner_fold`, one inside its fold."""
 
-    corpus: str
-    backbone: str
-    split: str
-    folds: int
-    fold: int
-    seed: int
-    label_source: str | None
-    updates: tuple[LabelUpdate, ...]
-    training: TrainingSettings
-
-    @property
-    def iteration(self) -> int:
-        return len(self.updates)
-
-    @property
-    def rule(self) -> str:
-        return self.updates[-1].rule if self.updates else BASELINE
-
-    @property
-    def alpha(self) -> float | None:
-        return self.updates[-1].alpha if self.updates else None
+    inner_fold: int | None = field(default=None, kw_only=True, metadata={"later": True})
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return {"method": METHOD_VERSION, **asdict(self)}
+        return {"method": METHOD_VERSION, **identity_of(self)}
 
     @cached_property
     def key(self) -> str:
         return canonical_hash(self.identity, KEY_LENGTH)
 
-    def at(self, iteration: int) -> "StageSpec":
+    def at(self, iteration: int, inner_fold: int | None = None) -> "StageSpec":
         """The stage of the same chain at an earlier iteration; iteration 0 knows no rule and no label source."""
         updates = self.updates[:iteration]
-        return replace(self, updates=updates, label_source=self.label_source if updates else None)
+        inner_folds = self.inner_folds if updates or inner_fold is not None else None
+        source = self.label_source if updates else None
+        return replace(self, updates=updates, label_source=source, inner_folds=inner_folds, inner_fold=inner_fold)
+
+    @cached_property
+    def out_of_fold(self) -> tuple["StageSpec", ...]:
+        """The same iteration's stages of all folds: between them, they have tested every segment."""
+        return tuple(replace(self, fold=fold) for fold in range(self.folds))
 
 
 @dataclass(frozen=True)
@@ -65,36 +53,45 @@ class ChainSpec:
 
     @cached_property
     def stages(self) -> tuple[StageSpec, ...]:
-        return tuple(self.last.at(iteration) for iteration in range(self.last.iteration + 1))
+        """What the chain trains, in order."""
+        return tuple(self.last.at(step.iteration, step.inner_fold) for step in self.last.steps)
 
-    @property
-    def rule(self) -> str:
-        return self.last.rule
-
-    @property
-    def alpha(self) -> float | None:
-        return self.last.alpha
+    def foreign_inputs(self, stage: StageSpec) -> tuple[StageSpec, ...]:
+        """What `stage` needs of other folds' chains before it can be trained: under `global_oof`, all of t - 1."""
+        if stage.label_source != "global_oof":
+            return ()
+        return stage.at(stage.iteration - 1).out_of_fold
 
     @property
     def label(self) -> str:
         """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`."""
-        rule = self.rule if self.alpha is None else f"{self.rule} {self.alpha:g}"
-        corpus = self.last.corpus.rpartition("-")[0]
-        return f"{corpus} {self.last.backbone} {rule} fold {self.last.fold} seed {self.last.seed}"
+        last = self.last
+        source = "" if last.label_source in (None, "in_fold") else f" {last.label_source}"
+        return f"{last.corpus.rpartition('-')[0]} {_network(last)}{source} fold {last.fold} seed {last.seed}"
 
 
-def canonical_updates(rule: str, alpha: float | None, iterations: int) -> tuple[LabelUpdate, ...]:
+def _network(stage: StageSpec) -> str:
+    return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha) if part)
+
+
+def canonical_updates(rule: str, alphas: float | Sequence[float] | None, iterations: int) -> tuple[LabelUpdate, ...]:
     """The label updates of a chain, the same for every way of writing it.
 
-    `none` has no iterations; wdsl with alpha 0 is bdsl; a rule that takes no alpha carries none.
+    `none` has no iterations; wdsl with alpha 0 is bdsl, as other rules at a limit are one that needs no alpha; a rule
+    that takes no alpha carries none. `alphas` is one for all iterations, or one for each.
     """
     rule = ALIASES.get(rule, rule)
     if rule == BASELINE:
         return ()
-    if rule == "wdsl" and alpha == 0:
-        rule = "bdsl"
-    update = LabelUpdate(rule, alpha if RULES[rule].takes_alpha else None)
-    return (update,) * iterations
+    listed = alphas if isinstance(alphas, Sequence) else [alphas] * iterations
+    return tuple(_canonical_update(rule, alpha) for alpha in listed[:iterations])
+
+
+def _canonical_update(rule: str, alpha: float | None) -> LabelUpdate:
+    known = RULES[rule]
+    if alpha is not None and alpha in known.limits:
+        return LabelUpdate(known.limits[alpha])
+    return LabelUpdate(rule, alpha if known.takes_alpha else None)
 
 
 def distinct(chains: Iterable[ChainSpec]) -> list[ChainSpec]:
@@ -154,8 +151,9 @@ class Plan:
         """Stages done and in all of each (corpus, backbone, rule, alpha, iteration), over folds and seeds."""
         cells: dict[str, tuple[int, int]] = {}
         for key, stage in self.stages.items():
-            rule = stage.rule if stage.alpha is None else f"{stage.rule} {stage.alpha:g}"
-            cell = f"{stage.corpus} {stage.backbone} {rule} t={stage.iteration}"
+            source = "" if stage.label_source in (None, "in_fold") else f" {stage.label_source}"
+            inner = "" if stage.inner_fold is None else f" of {stage.inner_folds} inner folds"
+            cell = f"{stage.corpus} {_network(stage)}{source} t={stage.iteration}{inner}"
             done, total = cells.get(cell, (0, 0))
             cells[cell] = (done + (key in self.done), total + 1)
         return cells
@@ -171,5 +169,7 @@ class Plan:
         }
 
     def label_of(self, key: str) -> str:
-        """A stage for people: its chain, and the iteration."""
-        return f"{ChainSpec(self.stages[key]).label}, t={self.stages[key].iteration}"
+        """A stage for people: its chain, the iteration, and the inner fold where it is of one."""
+        stage = self.stages[key]
+        inner = "" if stage.inner_fold is None else f", inner fold {stage.inner_fold}"
+        return f"{ChainSpec(stage).label}, t={stage.iteration}{inner}"

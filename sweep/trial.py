@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from data_prep.shards import SegmentCorpus
-from dsl.chain import StageResult, run_chain
-from dsl.splits import assign_folds, groups_of
+from dsl.chain import MissingInputsError, StageResult, run_chain
+from dsl.labels import labels_of
+from dsl.settings import Step
 from dsl.training import Checkpoint, Epoch
 from sweep.stages import ChainSpec, StageSpec
 from sweep.store import Predictions, Store
@@ -33,9 +34,11 @@ def run_trial(
     *,
     threads: int,
     gpu: bool,
+    stages: int | None = None,
 ) -> None:
-    """Train every stage of `chain` that the store does not hold, on `threads` CPU threads and, with `gpu`, on the GPU.
+    """Train what the store does not hold of a chain, on `threads` CPU threads and, with `gpu`, on the GPU.
 
+    Only the first `stages` of it, where that is given: the others need what other folds have not trained yet.
     `corpora` maps full names to corpora in memory. `report` is told of every epoch ({"event": "epoch", ...}) and
     every stage ({"event": "trained" | "reused", ...}). On an error the stage that failed is noted in the store.
     """
@@ -44,22 +47,11 @@ def run_trial(
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     last = chain.last
     corpus = corpora[last.corpus].thinned(last.training.every)
-    fold_of = assign_folds(last.split, corpus.utterances, last.folds, last.seed)
     memory = StoreMemory(store, chain, corpus, device, report)
     try:
-        run_chain(
-            corpus,
-            fold_of,
-            last.fold,
-            last.backbone,
-            last.updates,
-            last.training,
-            last.seed,
-            device,
-            memory,
-            memory.report_epoch,
-            groups_of(last.split, corpus.utterances),
-        )
+        run_chain(corpus, last, device, memory, memory.report_epoch, stages)
+    except MissingInputsError:
+        raise
     except Exception as error:
         store.record_failure(memory.current.key, describe_error(error))
         raise
@@ -86,26 +78,45 @@ class StoreMemory:
         self._report = report
         self.current: StageSpec = chain.stages[0]
 
-    def load(self, iteration: int) -> np.ndarray | None:
-        self.current = self._chain.stages[iteration]
-        key = self.current.key
-        found = self._store.read_predictions(key)
-        if found is None:
-            return None
-        self._report({"event": "reused", "iteration": iteration, "key": key})
-        return found.q
+    def load(self, step: Step) -> np.ndarray | None:
+        self.current = self._chain.last.at(step.iteration, step.inner_fold)
+        found = self._read(self.current)
+        if found is not None:
+            self._report({"event": "reused", "iteration": step.iteration, "key": self.current.key})
+        return found
 
-    def save(self, iteration: int, result: StageResult) -> None:
+    def out_of_fold(self, iteration: int) -> np.ndarray | None:
+        q = None
+        for stage in self._chain.last.at(iteration).out_of_fold:
+            predictions = self._store.read_predictions(stage.key)
+            if predictions is None:
+                return None
+            q = np.full_like(predictions.q, np.nan) if q is None else q
+            q[predictions.test] = predictions.q[predictions.test]
+        return q
+
+    def save(self, step: Step, result: StageResult) -> None:
         corpus = self._corpus
-        predictions = Predictions(corpus.utterance, corpus.segment, result.test, result.q)
-        self._store.commit(self._chain.stages[iteration], predictions, stage_facts(corpus, result, self._device))
-        self._report({"event": "trained", "iteration": iteration, "key": self.current.key, "seconds": result.seconds})
+        there = ~np.isnan(result.q).any(axis=1)
+        predictions = Predictions(corpus.utterance[there], corpus.segment[there], result.test[there], result.q[there])
+        self._store.commit(self.current, predictions, stage_facts(self.current, corpus, result, self._device))
+        said = {"iteration": step.iteration, "key": self.current.key, "seconds": result.seconds}
+        self._report({"event": "trained", **said})
 
-    def checkpoint(self, iteration: int) -> Checkpoint:
-        return StoredCheckpoint(self._store, self._chain.stages[iteration].key)
+    def checkpoint(self, step: Step) -> Checkpoint:
+        return StoredCheckpoint(self._store, self.current.key)
 
-    def report_epoch(self, iteration: int, epoch: Epoch) -> None:
-        self._report({"event": "epoch", "iteration": iteration, "key": self.current.key, **asdict(epoch)})
+    def report_epoch(self, step: Step, epoch: Epoch) -> None:
+        self._report({"event": "epoch", "iteration": step.iteration, "key": self.current.key, **asdict(epoch)})
+
+    def _read(self, stage: StageSpec) -> np.ndarray | None:
+        """The predictions of a stage for all segments; NaN where it has none."""
+        predictions = self._store.read_predictions(stage.key)
+        if predictions is None:
+            return None
+        q = np.full((len(self._corpus), predictions.q.shape[1]), np.nan, dtype=np.float32)
+        q[np.isin(self._corpus.utterance, predictions.utterance)] = predictions.q
+        return q
 
 
 class StoredCheckpoint:
@@ -122,17 +133,22 @@ class StoredCheckpoint:
         self._store.write_checkpoint(self._key, content)
 
 
-def stage_facts(corpus: SegmentCorpus, result: StageResult, device: torch.device) -> dict[str, Any]:
+def stage_facts(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device) -> dict[str, Any]:
     """What stage.json says beyond identity: metrics, history, timing, device, versions, code revision."""
     best = min(result.history, key=lambda epoch: epoch.validation_loss)
+    kept = best if stage.training.early_stopping else result.history[-1]
     decided = result.q[result.test].argmax(axis=1)
+    label = labels_of(corpus.utterances, stage.labels, stage.seed)[corpus.utterance[result.test]]
     return {
         "classes": list(corpus.classes),
         "segments": len(corpus),
         "metrics": {
-            "test_segment_accuracy": float((decided == corpus.label[result.test]).mean()),
-            "validation_loss": best.validation_loss,
-            "best_epoch": best.number,
+            "test_segment_accuracy": float((decided == label).mean()),
+            "validation_loss": kept.validation_loss,
+            "validation_wa": result.validation_wa,
+            "targets_right": result.targets_right,
+            "training_segments": result.training_segments,
+            "kept_epoch": kept.number,
             "epochs": len(result.history),
         },
         "history": [asdict(epoch) for epoch in result.history],

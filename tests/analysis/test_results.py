@@ -65,7 +65,7 @@ def fill(store: Store, of: Sequence[ChainSpec], decided: np.ndarray = DECIDED) -
         store.add_corpus(PreparedCorpus(folder, manifest))
         shutil.rmtree(folder)
     for stage in {stage.key: stage for one in of for stage in one.stages}.values():
-        store.commit(stage, predictions(stage.fold, decided), {})
+        store.commit(stage, predictions(stage.fold, decided), {"metrics": {"validation_wa": 0.75}})
 
 
 @pytest.fixture
@@ -91,8 +91,8 @@ def decisions_of(*seeds: list[int]) -> pd.DataFrame:
         pd.DataFrame({"forest_seed": seed, "utterance": list("abcd"), "label": [0, 0, 1, 1], "predicted": predicted})
         for seed, predicted in enumerate(seeds)
     ]
-    cell = {"corpus": "emodb", "backbone": "densenet22", "rule": "none", "alpha": np.nan, "iteration": 0}
-    cell |= {"label_source": "", "split": "stratified", "seed": 0, "seeds": 1, "folds_done": 2, "folds": 2}
+    cell = {"corpus": "emodb", "backbone": "densenet22", "rule": "none", "alpha": "", "iteration": 0, "partial": False}
+    cell |= {"label_source": "", "split": "stratified", "seed": 0, "seeds": 1, "folds_done": 2, "folds": 2, "labels": "given", "validation_wa": 50.0}
     return pd.concat(frames).assign(**cell, decision="forest", speaker="s", classes=2)
 
 
@@ -116,7 +116,10 @@ def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
         "corpus": "emodb",
         "backbone": "densenet22",
         "rule": "wdsl",
-        "alpha": 0.2,
+        "alpha": "0.2",
+        "labels": "given",
+        "partial": False,
+        "validation_wa": 75.0,
         "iteration": 1,
         "label_source": "in_fold",
         "split": "stratified",

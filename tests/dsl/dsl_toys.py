@@ -7,7 +7,7 @@ from hypothesis import settings
 
 from data_prep.shards import SegmentCorpus
 from dsl.chain import StageResult
-from dsl.settings import TrainingSettings
+from dsl.settings import Step, TrainingSettings
 
 CPU = torch.device("cpu")
 CLASSES = ("anger", "joy", "neutral")
@@ -68,22 +68,38 @@ class MemoryCheckpoint:
 
 
 class MemoryStages:
-    """A chain's memory in memory: what `saved` it, in order, and the predictions it knows."""
+    """A chain's memory in memory: what `saved` it, in order, the predictions it knows, and those of other folds."""
 
-    def __init__(self, known: dict[int, np.ndarray] | None = None) -> None:
-        self.q = dict(known or {})
-        self.saved: dict[int, StageResult] = {}
-        self.checkpoints: dict[int, MemoryCheckpoint] = {}
+    def __init__(
+        self, known: dict[int, np.ndarray] | None = None, others: dict[int, np.ndarray] | None = None
+    ) -> None:
+        self._known = {Step(iteration): q for iteration, q in (known or {}).items()}
+        self._others = others or {}
+        self._checkpoints: dict[Step, MemoryCheckpoint] = {}
+        self.trained: dict[Step, StageResult] = {}
 
-    def load(self, iteration: int) -> np.ndarray | None:
-        return self.q.get(iteration)
+    @property
+    def saved(self) -> dict[int, StageResult]:
+        """What was trained on the fold's whole training part, by iteration."""
+        return {step.iteration: result for step, result in self.trained.items() if step.inner_fold is None}
 
-    def save(self, iteration: int, result: StageResult) -> None:
-        self.q[iteration] = result.q
-        self.saved[iteration] = result
+    @property
+    def q(self) -> dict[int, np.ndarray]:
+        """Predictions by iteration."""
+        known = {step.iteration: q for step, q in self._known.items() if step.inner_fold is None}
+        return known | {iteration: result.q for iteration, result in self.saved.items()}
 
-    def checkpoint(self, iteration: int) -> MemoryCheckpoint:
-        return self.checkpoints.setdefault(iteration, MemoryCheckpoint())
+    def load(self, step: Step) -> np.ndarray | None:
+        return self.trained[step].q if step in self.trained else self._known.get(step)
+
+    def out_of_fold(self, iteration: int) -> np.ndarray | None:
+        return self._others.get(iteration)
+
+    def save(self, step: Step, result: StageResult) -> None:
+        self.trained[step] = result
+
+    def checkpoint(self, step: Step) -> MemoryCheckpoint:
+        return self._checkpoints.setdefault(step, MemoryCheckpoint())
 
 
 def distributions(rows: int, classes: int, seed: int = 0) -> np.ndarray:

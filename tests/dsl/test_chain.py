@@ -14,6 +14,7 @@ from data_prep.shards import SegmentCorpus
 from dsl import chain
 from dsl.chain import StageResult, run_chain
 from dsl.labels import RULES, LabelUpdate, one_hot, updated_targets
+from dsl.settings import ChainSettings, Step
 from dsl.splits import stratified_folds
 from dsl.training import Epoch
 
@@ -33,16 +34,16 @@ def update(rule: str) -> LabelUpdate:
 def run(
     corpus: SegmentCorpus,
     *updates: LabelUpdate,
-    fold: int = 0,
-    seed: int = 0,
-    fold_of: np.ndarray | None = None,
     memory: MemoryStages | None = None,
-    on_epoch: Callable[[int, Epoch], None] = lambda iteration, epoch: None,
+    on_epoch: Callable[[Step, Epoch], None] = lambda step, epoch: None,
+    steps: int | None = None,
+    **settings: Any,
 ) -> MemoryStages:
-    """Run a chain of `tiny` networks; returns what it left in its memory."""
+    """Run a chain of `tiny` networks with some of its `settings` replaced; returns what it left in its memory."""
     memory = memory or MemoryStages()
-    fold_of = folds_of(corpus) if fold_of is None else fold_of
-    run_chain(corpus, fold_of, fold, "tiny", updates, QUICK, seed, CPU, memory, on_epoch)
+    source = "in_fold" if updates else None
+    chain = ChainSettings("toy", "tiny", "stratified", FOLDS, 0, 0, source, updates, QUICK)
+    run_chain(corpus, replace(chain, **settings), CPU, memory, on_epoch, steps)
     return memory
 
 
