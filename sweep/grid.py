@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import pandas as pd
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -307,7 +308,7 @@ def resolve_corpora(grid: GridSpec, data: Path) -> dict[str, PreparedCorpus]:
 def _split_problems(grid: GridSpec, prepared: Mapping[str, PreparedCorpus]) -> list[str]:
     """What keeps folds and inner folds from being made: each is tried, for the splits that have more to ask for than
     enough utterances."""
-    utterances = {one.name: one.utterances() for one in prepared.values()}
+    utterances: dict[str, pd.DataFrame] = {}
     tried = set()
     problems: dict[str, None] = {}
     for chain in grid.expand(prepared):
@@ -317,6 +318,8 @@ def _split_problems(grid: GridSpec, prepared: Mapping[str, PreparedCorpus]) -> l
         if wanted in tried or not (inner or last.split == "speaker_text"):
             continue
         tried.add(wanted)
+        if last.corpus not in utterances:
+            utterances |= {one.name: one.utterances() for one in prepared.values() if one.name == last.corpus}
         own = utterances[last.corpus]
         relabelled = own.assign(label=labels_of(own, last.labels, last.seed))
         try:

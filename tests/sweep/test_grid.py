@@ -42,10 +42,10 @@ def problems_of(**fields: Any) -> str:
 def test_one_chain_for_each_combination_and_fold() -> None:
     chains = chains_of(backbones=["densenet22", "tiny"], rules=["bdsl", {"wdsl": [0.2, 0.5]}], seeds=[0, 1], folds=3)
     assert len(chains) == 2 * 3 * 2 * 3
-    assert {(c.last.backbone, c.rule, c.alpha, c.last.seed, c.last.fold) for c in chains} == {
+    assert {(c.last.backbone, c.last.rule, c.last.alpha, c.last.seed, c.last.fold) for c in chains} == {
         (backbone, rule, alpha, seed, fold)
         for backbone in ("densenet22", "tiny")
-        for rule, alpha in (("bdsl", None), ("wdsl", 0.2), ("wdsl", 0.5))
+        for rule, alpha in (("bdsl", ""), ("wdsl", "0.2"), ("wdsl", "0.5"))
         for seed in (0, 1)
         for fold in range(3)
     }
@@ -117,7 +117,7 @@ def test_products_take_what_they_leave_out_from_the_grid() -> None:
         "test",
     )
     chains = grid.expand(CORPORA)
-    assert {(c.last.backbone, c.rule, c.last.iteration) for c in chains} == {("tiny", "bdsl", 3), ("vgg19", "gsl", 2)}
+    assert {(c.last.backbone, c.last.rule, c.last.iteration) for c in chains} == {("tiny", "bdsl", 3), ("vgg19", "gsl", 2)}
 
 
 def test_epochs_follow_the_paper_for_each_corpus() -> None:

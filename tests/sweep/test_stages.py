@@ -70,7 +70,7 @@ def test_owners_of_an_iteration_0_start_before_all_that_share_one(listed: list[C
 
 def test_a_baseline_chain_owns_its_iteration_0() -> None:
     ordered = launch_order([chain("bdsl", 0), chain("bdsl", 1), chain("none", 0), chain("none", 1)])
-    assert [c.rule for c in ordered] == ["none", "none", "bdsl", "bdsl"]
+    assert [c.last.rule for c in ordered] == ["none", "none", "bdsl", "bdsl"]
 
 
 def test_a_plan_counts_done_missing_and_failed_stages() -> None:
@@ -79,7 +79,7 @@ def test_a_plan_counts_done_missing_and_failed_stages() -> None:
     plan = Plan.of(wanted, done, {wanted[1].last.key: "loss became NaN", "another grid's failure": "x"})
     assert plan.counts() == {"total": 3, "done": 1, "missing": 1, "failed": 1}
     assert plan.naive_stages == 5
-    assert [c.rule for c in plan.unfinished] == ["bdsl", "gsl"]
+    assert [c.last.rule for c in plan.unfinished] == ["bdsl", "gsl"]
     assert plan.as_dict()["failures"][0]["cause"] == "loss became NaN"
 
 
