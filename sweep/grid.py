@@ -328,7 +328,7 @@ def _split_problems(grid: GridSpec, prepared: Mapping[str, PreparedCorpus]) -> l
         except ValueError as error:
             where = f"{last.corpus}, splits: {last.split}, folds: {last.folds}"
             within = f", inner_folds: {last.inner_folds}" if inner else ""
-            problems[f"{where}{within}: {error}"] = None
+            problems[f"{where}{within}: {error}; ask for fewer folds or another split"] = None
     return list(problems)
 
 

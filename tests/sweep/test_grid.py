@@ -117,7 +117,10 @@ def test_products_take_what_they_leave_out_from_the_grid() -> None:
         "test",
     )
     chains = grid.expand(CORPORA)
-    assert {(c.last.backbone, c.last.rule, c.last.iteration) for c in chains} == {("tiny", "bdsl", 3), ("vgg19", "gsl", 2)}
+    assert {(c.last.backbone, c.last.rule, c.last.iteration) for c in chains} == {
+        ("tiny", "bdsl", 3),
+        ("vgg19", "gsl", 2),
+    }
 
 
 def test_epochs_follow_the_paper_for_each_corpus() -> None:
