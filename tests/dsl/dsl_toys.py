@@ -70,9 +70,7 @@ class MemoryCheckpoint:
 class MemoryStages:
     """A chain's memory in memory: what `saved` it, in order, the predictions it knows, and those of other folds."""
 
-    def __init__(
-        self, known: dict[int, np.ndarray] | None = None, others: dict[int, np.ndarray] | None = None
-    ) -> None:
+    def __init__(self, known: dict[int, np.ndarray] | None = None, others: dict[int, np.ndarray] | None = None) -> None:
         self._known = {Step(iteration): q for iteration, q in (known or {}).items()}
         self._others = others or {}
         self._checkpoints: dict[Step, MemoryCheckpoint] = {}
