@@ -402,6 +402,17 @@ def test_dropped_segments_do_not_count_as_learnt(corpus: SegmentCorpus, fits: li
 
 
 @pytest.mark.usefixtures("dropping")
+def test_every_iteration_is_standardised_alike_whatever_is_dropped(
+    corpus: SegmentCorpus, fits: list[Fit], standardised: list[np.ndarray]
+) -> None:
+    memory = run(corpus, update("first"), **CROSS_FIT)
+    first, *_, last = memory.trained
+    assert (first, last) == (Step(0), Step(1))
+    np.testing.assert_array_equal(standardised[-1], standardised[0])
+    assert len(fits[-1].training) < len(fits[0].training)
+
+
+@pytest.mark.usefixtures("dropping")
 def test_an_update_that_drops_every_segment_is_an_error_of_the_users(corpus: SegmentCorpus) -> None:
     with pytest.raises(UserError, match="leaves 0 training segments; use another rule"):
         run(corpus, update("all"))
