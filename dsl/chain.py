@@ -92,9 +92,8 @@ class _Chain:
         self._device = device
         self._memory = memory
         self._q: dict[Step, np.ndarray] = {}  # of the trainings that are done
-        self._on_device: tuple[int | None, Segments] | None = (
-            None  # inner fold, and the corpus as its training needs it
-        )
+        # The corpus as the trainings of an inner fold need it, or those of none.
+        self._on_device: tuple[int | None, Segments] | None = None
 
     def run(self, on_epoch: Callable[[Step, Epoch], None], steps: int | None) -> None:
         for step in self._chain.steps[:steps]:

@@ -80,7 +80,8 @@ def cleanlab(q: np.ndarray, y: np.ndarray) -> np.ndarray:
     from cleanlab.filter import find_label_issues
 
     there = np.flatnonzero(y.any(axis=0))  # a fold may hold no utterance of a class
-    within = q[:, there] / q[:, there].sum(axis=1, keepdims=True)
+    within = np.maximum(q[:, there], 1e-30)  # all of a prediction may be for a class that is not there
+    within /= within.sum(axis=1, keepdims=True)
     wrong = find_label_issues(y[:, there].argmax(axis=1), within, n_jobs=1)
     return np.where(wrong[:, None], 0, y)
 

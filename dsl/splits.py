@@ -94,7 +94,7 @@ def may_train(split: str, utterances: pd.DataFrame, tested: np.ndarray) -> np.nd
 
 
 def _crossed_folds(utterances: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
-    """Folds [U] that are a part of the speakers by a part of the texts each, as many parts of either as can be."""
+    """Folds [U]: each a part of the speakers by a part of the texts, about as many parts of one as of the other."""
     speakers, texts = (pd.factorize(utterances[name], sort=True)[0] for name in ("speaker", "text"))
     there = speakers.max() + 1, texts.max() + 1
     shapes = [(rows, folds // rows) for rows in range(2, folds) if folds % rows == 0]

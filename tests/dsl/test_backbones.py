@@ -100,10 +100,10 @@ for module in pkgutil.iter_modules(dsl.__path__):
 import numpy as np
 from dsl_toys import CPU, MemoryStages, toy_corpus
 corpus, memory = toy_corpus(), MemoryStages()
-settings = dsl.settings.TrainingSettings(epochs=1)
-fold_of = dsl.splits.stratified_folds(corpus.utterances["label"].to_numpy(), 3, 0)
-updates = [dsl.labels.LabelUpdate("wdsl", 0.2)]
-dsl.chain.run_chain(corpus, fold_of, 0, "tiny", updates, settings, 0, CPU, memory)
+updates = (dsl.labels.LabelUpdate("wdsl", 0.2),)
+training = dsl.settings.TrainingSettings(epochs=1)
+chain = dsl.settings.ChainSettings("toy", "tiny", "stratified", 3, 0, 0, "in_fold", updates, training)
+dsl.chain.run_chain(corpus, chain, CPU, memory)
 features = dsl.utterances.utterance_features(memory.saved[1].q, corpus.utterance)
 print(len(dsl.utterances.mean_pooled(features, 3)))
 """

@@ -1,6 +1,7 @@
 """Folds and the validation part: whole utterances, every class everywhere, the same for the same seed."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,22 @@ from dsl_toys import light
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dsl.splits import assign_folds, derived_seed, groups_of, stratified_folds, validation_part
+from dsl.labels import LabelUpdate
+from dsl.settings import ChainSettings, Step, TrainingSettings
+from dsl.splits import (
+    GROUPED_BY,
+    SPLITS,
+    Parts,
+    assign_folds,
+    derived_seed,
+    groups_of,
+    may_train,
+    parts_of,
+    stratified_folds,
+    training_seed,
+    validation_part,
+    whole_folds,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 BALANCED = np.arange(30) % 3
@@ -176,6 +192,9 @@ def test_a_derived_seed_fits_32_bits(first: int, second: int) -> None:
     assert 0 <= derived_seed(first, second) < 2**32
 
 
+# Splits by groups
+
+
 UTTERANCES = pd.DataFrame(
     [(label, f"s{speaker}", f"t{text}") for label in range(3) for speaker in range(6) for text in range(4)],
     columns=["label", "speaker", "text"],
@@ -226,3 +245,253 @@ def test_the_validation_part_of_a_grouped_split_varies_with_the_seed() -> None:
     groups = groups_of("speaker", UTTERANCES)
     label, training = UTTERANCES["label"].to_numpy(), np.arange(len(UTTERANCES))
     assert len({tuple(validation_part(label, training, 0.1, seed, groups)) for seed in range(20)}) > 2
+
+
+def test_whole_folds_are_stratified_where_there_are_no_groups() -> None:
+    np.testing.assert_array_equal(whole_folds(BALANCED, None, 5, 1), stratified_folds(BALANCED, 5, 1))
+
+
+@light
+@given(labels(at_least=4), st.integers(2, 4), st.integers(0, 4), seeds)
+def test_whole_folds_of_groups_keep_each_of_them_in_one_and_leave_no_fold_empty(
+    label: np.ndarray, folds: int, more: int, seed: int
+) -> None:
+    groups = np.arange(len(label)) % (folds + more)
+    fold_of = whole_folds(label, groups, folds, seed)
+    assert set(fold_of) == set(range(folds))
+    assert (pd.Series(fold_of).groupby(groups).nunique() == 1).all()
+
+
+# No speaker and no text in both
+
+
+@pytest.mark.parametrize("folds", [4, 6, 8, 12, 24])
+def test_speaker_text_tests_every_utterance_in_one_of_the_folds(folds: int) -> None:
+    fold_of = assign_folds("speaker_text", UTTERANCES, folds, seed=0)
+    assert fold_of.shape == (len(UTTERANCES),)
+    assert set(fold_of) == set(range(folds))
+
+
+def test_a_fold_of_speaker_text_is_some_speakers_saying_some_texts() -> None:
+    fold_of = assign_folds("speaker_text", UTTERANCES, 6, seed=0)
+    for fold in range(6):
+        tested = UTTERANCES[fold_of == fold]
+        pairs = set(zip(tested["speaker"], tested["text"], strict=True))
+        assert pairs == set(itertools.product(tested["speaker"], tested["text"]))
+
+
+@pytest.mark.parametrize(("folds", "parts"), [(4, [2, 2]), (6, [2, 3]), (8, [2, 4]), (12, [3, 4]), (24, [4, 6])])
+def test_speaker_text_divides_speakers_and_texts_about_alike(folds: int, parts: list[int]) -> None:
+    """Whichever there are more of."""
+    swapped = UTTERANCES.rename(columns={"speaker": "text", "text": "speaker"})
+    for utterances in (UTTERANCES, swapped):
+        tested = utterances.groupby(assign_folds("speaker_text", utterances, folds, seed=0))
+        assert sorted(tested[name].agg(frozenset).nunique() for name in ("speaker", "text")) == parts
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_a_prime_number_of_folds_of_speaker_text_is_refused(folds: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"{folds} folds are no product of at most 6 parts of the speakers and at most"
+    ):
+        assign_folds("speaker_text", UTTERANCES, folds, seed=0)
+
+
+@pytest.mark.parametrize(("column", "folds"), [("speaker", 10), ("text", 4)])
+def test_too_few_speakers_or_texts_for_speaker_text_are_refused(column: str, folds: int) -> None:
+    few = UTTERANCES.assign(**{column: "the only one"})
+    with pytest.raises(ValueError, match=f"at most 1 parts of the {column}s"):
+        assign_folds("speaker_text", few, folds, seed=0)
+
+
+def test_a_fold_of_speaker_text_with_nothing_to_test_is_refused() -> None:
+    """Half of the speakers say the first half of the texts, the others the rest: two of four folds are empty."""
+    late_speaker, late_text = UTTERANCES["speaker"] > "s2", UTTERANCES["text"] > "t1"
+    apart = UTTERANCES[late_speaker == late_text].replace({"speaker": {"s1": "s0", "s2": "s0", "s4": "s3", "s5": "s3"}})
+    apart = apart.replace({"text": {"t1": "t0", "t3": "t2"}}).reset_index(drop=True)
+    with pytest.raises(ValueError, match=r"fold . has nothing to test: none of its speakers says one of its texts"):
+        assign_folds("speaker_text", apart, 4, seed=0)
+
+
+# Who may train
+
+
+TESTED = ((UTTERANCES["speaker"] == "s1") & (UTTERANCES["text"] == "t2")).to_numpy()
+
+
+@pytest.mark.parametrize(
+    ("split", "kept_out"),
+    [
+        ("stratified", TESTED),
+        ("speaker", UTTERANCES["speaker"] == "s1"),
+        ("text", UTTERANCES["text"] == "t2"),
+        ("speaker_text", (UTTERANCES["speaker"] == "s1") | (UTTERANCES["text"] == "t2")),
+    ],
+)
+def test_all_may_train_but_the_tested_and_those_of_their_groups(split: str, kept_out: np.ndarray) -> None:
+    np.testing.assert_array_equal(may_train(split, UTTERANCES, TESTED), ~np.asarray(kept_out))
+
+
+def test_who_is_tested_stays_as_it_was() -> None:
+    tested = TESTED.copy()
+    may_train("speaker_text", UTTERANCES, tested)
+    np.testing.assert_array_equal(tested, TESTED)
+
+
+# The parts of a fold, and of the folds inside it
+
+
+FOLDS = {"stratified": 5, "speaker": 6, "text": 4, "speaker_text": 4}
+every_split = pytest.mark.parametrize("split", SPLITS)
+every_part = pytest.mark.parametrize(
+    ("split", "inner_fold"), [(split, inner) for split in SPLITS for inner in (None, 0, 1, 2)]
+)
+
+
+def chain(split: str, fold: int = 0, seed: int = 0, **settings: object) -> ChainSettings:
+    """A chain with three inner folds."""
+    basic = ChainSettings(
+        "toy", "tiny", split, FOLDS[split], fold, seed, "cross_fit", (), TrainingSettings(), inner_folds=3
+    )
+    return replace(basic, **settings)  # type: ignore[arg-type]
+
+
+def all_parts(split: str, inner_fold: int | None, seed: int = 0) -> list[Parts]:
+    """Of every fold."""
+    return [parts_of(chain(split, fold, seed), UTTERANCES, inner_fold) for fold in range(FOLDS[split])]
+
+
+@every_part
+def test_every_part_has_utterances_and_none_has_one_of_another(split: str, inner_fold: int | None) -> None:
+    for parts in all_parts(split, inner_fold):
+        assert parts.training.any() and parts.validation.any() and parts.tested.any()
+        assert (parts.training.astype(int) + parts.validation + parts.tested).max() == 1
+
+
+@every_part
+def test_no_group_that_is_tested_trains_or_validates(split: str, inner_fold: int | None) -> None:
+    """Inside a fold of `speaker_text` it is the speakers that are apart."""
+    columns = GROUPED_BY[split] if inner_fold is None else GROUPED_BY[split][:1]
+    for column, parts in itertools.product(columns, all_parts(split, inner_fold)):
+        learnt = parts.training | parts.validation
+        assert not set(UTTERANCES[column][learnt]) & set(UTTERANCES[column][parts.tested])
+
+
+@every_part
+def test_no_group_that_validates_trains(split: str, inner_fold: int | None) -> None:
+    """Under `speaker_text` it is the speakers that are apart."""
+    for column, parts in itertools.product(GROUPED_BY[split][:1], all_parts(split, inner_fold)):
+        assert not set(UTTERANCES[column][parts.training]) & set(UTTERANCES[column][parts.validation])
+
+
+@every_split
+def test_the_folds_test_every_utterance_once(split: str) -> None:
+    tested = sum(parts.tested.astype(int) for parts in all_parts(split, None))
+    np.testing.assert_array_equal(tested, np.ones(len(UTTERANCES)))
+
+
+@every_split
+def test_all_who_may_train_or_validate_do(split: str) -> None:
+    for parts in all_parts(split, None):
+        np.testing.assert_array_equal(parts.training | parts.validation, may_train(split, UTTERANCES, parts.tested))
+
+
+@every_split
+def test_the_inner_folds_test_the_folds_training_utterances_once_and_no_others(split: str) -> None:
+    for fold in range(FOLDS[split]):
+        outer = parts_of(chain(split, fold), UTTERANCES)
+        tested = sum(parts_of(chain(split, fold), UTTERANCES, inner).tested.astype(int) for inner in range(3))
+        np.testing.assert_array_equal(tested, outer.training | outer.validation)
+
+
+@every_split
+def test_an_inner_fold_learns_from_the_folds_training_utterances_that_it_does_not_test(split: str) -> None:
+    for fold, inner in itertools.product(range(FOLDS[split]), range(3)):
+        outer, parts = (parts_of(chain(split, fold), UTTERANCES, each) for each in (None, inner))
+        learnt = parts.training | parts.validation
+        np.testing.assert_array_equal(learnt, (outer.training | outer.validation) & ~parts.tested)
+
+
+@pytest.mark.parametrize("inner_fold", [None, 0])
+def test_labels_of_tested_utterances_do_not_matter_where_groups_make_the_folds(inner_fold: int | None) -> None:
+    """As many folds as speakers: which is tested in which is in no label."""
+    outer = parts_of(chain("speaker"), UTTERANCES)
+    label = UTTERANCES["label"].where(~outer.tested, 2 - UTTERANCES["label"])
+    expected = parts_of(chain("speaker"), UTTERANCES, inner_fold)
+    found = parts_of(chain("speaker"), UTTERANCES.assign(label=label), inner_fold)
+    for name in ("training", "validation", "tested"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+@every_part
+def test_neither_rule_nor_label_source_changes_the_parts(split: str, inner_fold: int | None) -> None:
+    other = chain(split, label_source="in_fold", updates=(LabelUpdate("hdl"),), backbone="vgg19")
+    for name in ("training", "validation", "tested"):
+        first, second = (parts_of(each, UTTERANCES, inner_fold) for each in (chain(split), other))
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+
+
+def test_each_seed_has_inner_folds_and_validation_parts_of_its_own() -> None:
+    parts = [parts_of(chain("stratified", seed=seed), UTTERANCES, inner) for seed in range(3) for inner in range(3)]
+    assert len({each.tested.tobytes() for each in parts}) == 9
+    assert len({each.validation.tobytes() for each in parts}) == 9
+
+
+def test_more_inner_folds_than_groups_left_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 groups, fewer than the 4 folds"):
+        parts_of(chain("text", inner_folds=4), UTTERANCES, 0)
+
+
+def test_an_inner_fold_that_leaves_a_single_group_is_refused() -> None:
+    with pytest.raises(ValueError, match="a single group"):
+        parts_of(chain("speaker", folds=3, inner_folds=2), UTTERANCES[UTTERANCES["speaker"] < "s3"], 0)
+
+
+PLAIN = pd.DataFrame({"label": np.arange(24) % 2, "speaker": np.arange(24) // 4, "text": np.arange(24) // 2 % 4})
+
+
+@pytest.mark.parametrize(
+    ("split", "tested", "validation"),
+    [
+        ("stratified", [2, 10, 11, 13, 19, 22], [1, 8]),
+        ("speaker", [16, 17, 18, 19], [0, 1, 2, 3]),
+        ("text", [2, 3, 10, 11, 18, 19], [0, 1, 8, 9, 16, 17]),
+    ],
+)
+def test_a_fold_stays_what_it_was(split: str, tested: list[int], validation: list[int]) -> None:
+    """As it was before there were inner folds: stages of those days are still found by their keys."""
+    parts = parts_of(chain(split, folds=4, fold=1, seed=5), PLAIN)
+    assert np.flatnonzero(parts.tested).tolist() == tested
+    assert np.flatnonzero(parts.validation).tolist() == validation
+
+
+@pytest.mark.parametrize(
+    ("split", "tested", "validation"),
+    [
+        ("stratified", [0, 4, 5, 7, 9, 14, 15, 16, 21], [3, 18]),
+        ("speaker", [8, 9, 10, 11, 12, 13, 14, 15], [0, 1, 2, 3]),
+        ("speaker_text", [12, 13], [4, 5]),
+    ],
+)
+def test_an_inner_fold_stays_what_it_was(split: str, tested: list[int], validation: list[int]) -> None:
+    parts = parts_of(chain(split, folds=4, fold=1, seed=5, inner_folds=2), PLAIN, 1)
+    assert np.flatnonzero(parts.tested).tolist() == tested
+    assert np.flatnonzero(parts.validation).tolist() == validation
+
+
+# Seeds of trainings
+
+
+def test_the_seed_of_a_training_stays_what_it_was() -> None:
+    assert training_seed(chain("stratified", fold=2, seed=1), Step(3)) == derived_seed(1, 2, 3)
+
+
+def test_every_training_of_a_grid_has_a_seed_of_its_own() -> None:
+    steps = [Step(t, inner) for t in range(3) for inner in (None, 0, 1, 2)]
+    grid = itertools.product(range(4), range(3), steps)
+    assert len({training_seed(chain("text", fold, seed), step) for fold, seed, step in grid}) == 4 * 3 * 12
+
+
+def test_the_seed_of_a_training_depends_on_neither_rule_nor_label_source() -> None:
+    other = chain("text", label_source="in_fold", updates=(LabelUpdate("wdsl", 0.2),), inner_folds=None)
+    assert training_seed(other, Step(1)) == training_seed(chain("text"), Step(1))

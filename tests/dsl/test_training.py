@@ -292,6 +292,27 @@ def test_the_network_is_the_one_of_the_best_epoch(trainer: Trainer) -> None:
     assert loss != pytest.approx(history[-1].validation_loss, rel=1e-3)
 
 
+TO_THE_END = replace(STOPPING, epochs=6, patience=1, early_stopping=False)
+
+
+def test_without_early_stopping_a_training_has_all_its_epochs(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter(range(6))  # worse with every epoch
+    monkeypatch.setattr(training, "_validation", lambda q, goal: (float(next(losses)), 0.5))
+    _, history = trainer.fit(trainer.label, TO_THE_END, network="linear")
+    assert [epoch.number for epoch in history] == [0, 1, 2, 3, 4, 5]
+
+
+def test_without_early_stopping_the_network_is_the_one_of_the_last_epoch(trainer: Trainer) -> None:
+    to_the_end = replace(STOPPING, epochs=12, early_stopping=False)
+    network, history = trainer.fit(trainer.mistaken, to_the_end)
+    assert best_of(history) < 11
+    loss = trainer.loss(network, trainer.mistaken, trainer.validation)
+    assert loss == pytest.approx(history[-1].validation_loss, rel=1e-6)
+    assert loss != pytest.approx(history[best_of(history)].validation_loss, rel=1e-3)
+
+
 # The same bits
 
 
@@ -301,9 +322,10 @@ Outcome = tuple[list[Epoch], bytes]
 class Resumable:
     """A training on mistaken labels, in as many pieces as it takes. `reported`: the epochs of the last piece."""
 
-    def __init__(self, trainer: Trainer, network: str) -> None:
+    def __init__(self, trainer: Trainer, network: str, settings: TrainingSettings = STOPPING) -> None:
         self.trainer = trainer
         self.network = network
+        self.settings = settings
         self.checkpoint = MemoryCheckpoint()
         self.reported: list[int] = []
 
@@ -318,7 +340,7 @@ class Resumable:
 
         network, history = self.trainer.fit(
             self.trainer.mistaken,
-            STOPPING,
+            self.settings,
             network=self.network,
             seed=seed,
             checkpoint=self.checkpoint,
@@ -361,6 +383,15 @@ def test_a_training_killed_in_any_epoch_goes_on_to_the_same_bits(
             resumable.go_on(killed_in=killed)
         assert resumable.go_on() == expected
         assert resumable.reported == list(range(min(killed + 1, last), last + 1))
+
+
+def test_a_training_without_early_stopping_that_was_killed_goes_on_to_the_same_bits(trainer: Trainer) -> None:
+    expected = Resumable(trainer, "tiny", TO_THE_END).go_on()
+    for killed in range(6):
+        training = Resumable(trainer, "tiny", TO_THE_END)
+        with pytest.raises(KillError):
+            training.go_on(killed_in=killed)
+        assert training.go_on() == expected
 
 
 def test_a_training_killed_again_and_again_goes_on_to_the_same_bits(
