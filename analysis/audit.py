@@ -5,14 +5,18 @@ Whatever is, leaks: labels of test utterances have reached what was tested on th
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from analysis import columns
-from analysis.statistics import holm, rate_intervals
+from analysis.formats import interval_text, p_text
+from analysis.render import aligned
+from analysis.results import decision_arrays, score_networks
+from analysis.statistics import UNDECIDED, holm
+from analysis.tables import source_name
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 PERMUTATIONS = 10_000
@@ -62,57 +66,96 @@ class Finding:
 
 
 def audit(decisions: pd.DataFrame) -> list[Finding]:
-    """A finding for every network and kind of decision in `decisions` (`results.decide`), of permuted labels only.
+    """A finding for every network and kind of decision in `decisions` (`results.decide`) that is of permuted labels.
 
     p values are adjusted by Holm's method over all complete findings.
     """
     permuted = decisions[decisions[columns.LABELS] == "permuted"]
+    if permuted.empty:
+        return []
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
-    found = [_finding(group) for _, group in permuted.groupby(identity, dropna=False, sort=False)]
-    complete = [one for one in found if one.verdict != INCOMPLETE]
-    adjusted = dict(zip(map(id, complete), holm([one.p for one in complete]), strict=True))
-    return [Finding(**{**asdict(one), "p_holm": float(adjusted.get(id(one), np.nan))}) for one in found]
+    scores = score_networks(permuted).set_index(identity)
+    found = [
+        _finding(dict(zip(identity, key, strict=True)), scores.loc[[key]].iloc[0], group)
+        for key, group in permuted.groupby(identity, dropna=False, sort=False)
+    ]
+    p = [np.nan if one.verdict == INCOMPLETE else one.p for one in found]
+    return [replace(one, p_holm=float(adjusted)) for one, adjusted in zip(found, holm(p), strict=True)]
 
 
 def permutation_test(
-    label: Sequence[np.ndarray], predicted: Sequence[np.ndarray], permutations: int = PERMUTATIONS, seed: int = 0
+    label: np.ndarray, predicted: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0
 ) -> tuple[float, np.ndarray]:
-    """UA, and what it comes to where labels are dealt out anew: a fraction, and float64 [permutations].
+    """UA, the mean over rows, and what it comes to where labels are dealt out anew: a fraction, and [permutations].
 
-    There is an entry for each training seed: `label` [U] and `predicted` [R, U], whose rates are averaged over all.
+    Both arrays are [R, U], as from `results.decision_arrays`; rows of the same labels are dealt the same ones.
     """
     rng = np.random.default_rng(seed)
-    observed, null = [], []
-    for own, decided in zip(label, predicted, strict=True):
-        classes, coded, counts = np.unique(own, return_inverse=True, return_counts=True)
-        weight = 1 / (len(classes) * counts)  # of an utterance of each class in UA
-        dealt = rng.permuted(np.tile(coded, (permutations, 1)), axis=1)
-        said = np.where(np.isin(decided, classes), np.searchsorted(classes, decided), -1)
-        observed.append(np.mean([(weight[coded] * (coded == row)).sum() for row in said]))
-        null.append(np.mean([(weight[dealt] * (dealt == row)).sum(axis=1) for row in said], axis=0))
-    return float(np.mean(observed)), np.mean(null, axis=0)
+    labels, group = np.unique(label, axis=0, return_inverse=True)
+    observed = np.zeros(len(label))
+    null = np.zeros((len(label), permutations))
+    for number, row in enumerate(labels):
+        decided = row != UNDECIDED
+        own = row[decided]
+        weight = _weights(own)
+        dealt = rng.permuted(np.tile(own, (permutations, 1)), axis=1)
+        for place in np.flatnonzero(group == number):
+            said = predicted[place, decided]
+            observed[place] = (weight[own] * (own == said)).sum()
+            null[place] = (weight[dealt] * (dealt == said)).sum(axis=1)
+    return float(observed.mean()), null.mean(axis=0)
 
 
-def _finding(group: pd.DataFrame) -> Finding:
-    """A network by one kind of decision; `group` has a line for each training seed, forest seed and utterance."""
-    label, predicted = [], []
-    for _, seed in group.groupby(columns.SEED):
-        by_utterance = seed.pivot(index=columns.FOREST_SEED, columns=columns.UTTERANCE, values=columns.PREDICTED)
-        known = seed.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.LABEL]
-        label.append(known.reindex(by_utterance.columns).to_numpy())
-        predicted.append(by_utterance.to_numpy())
-    ua, null = permutation_test(label, predicted)
-    intervals = [rate_intervals(own, decided).ua for own, decided in zip(label, predicted, strict=True)]
-    first = group.iloc[0]
-    per_seed = group.drop_duplicates(columns.SEED)
+def _weights(label: np.ndarray) -> np.ndarray:
+    """What an utterance of each class adds to UA where it is recognised, float64 [K]."""
+    counts = np.bincount(label)
+    return 1 / (np.maximum(counts, 1) * np.count_nonzero(counts))
+
+
+def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> Finding:
+    label, predicted, _ = decision_arrays(group)
+    ua, null = permutation_test(label.to_numpy(), predicted.to_numpy())
+    classes = len(np.setdiff1d(label.to_numpy(), UNDECIDED))
     return Finding(
-        **{name: first[name] for name in (*columns.NETWORK, columns.CORPUS, columns.SPLIT, columns.DECISION)},
-        folds_done=int(per_seed[columns.FOLDS_DONE].sum()),
-        folds=int(first[columns.FOLDS] * first[columns.SEEDS]),
+        **{each.name: identity[each.name] for each in fields(Finding) if each.name in identity},
+        folds_done=int(score[columns.FOLDS_DONE]),
+        folds=int(score[columns.FOLDS]),
         ua=100 * ua,
-        low=100 * float(np.mean([each.low for each in intervals])),
-        high=100 * float(np.mean([each.high for each in intervals])),
-        chance=100 / len(np.unique(label[0])),
+        low=float(score[columns.UA_LOW]),
+        high=float(score[columns.UA_HIGH]),
+        chance=100 / classes,
         found_from=100 * float(np.quantile(null, 0.95)),
         p=float((1 + (null >= ua - 1e-12).sum()) / (1 + len(null))),
     )
+
+
+def to_text(findings: Sequence[Finding]) -> str:
+    """The findings as an aligned Markdown table, and what follows from them."""
+    head = ["label source", "network", "decision", "UA", "95% interval", "chance", "found out from", "p", "verdict"]
+    lines = [head, *map(_line, findings)]
+    return "\n".join([aligned(lines), *conclusions(findings), ""])
+
+
+def _line(one: Finding) -> list[str]:
+    network = " ".join(part for part in (one.corpus, one.backbone, one.rule, one.alpha, f"t={one.iteration}") if part)
+    source = source_name(one.label_source) if one.label_source else "(none yet)"
+    split = "" if one.split == "stratified" else f", {one.split}"
+    verdict = one.verdict if one.verdict != INCOMPLETE else f"{INCOMPLETE} ({one.folds_done}/{one.folds})"
+    rates = [f"{one.ua:.2f}", interval_text(one.low, one.high), f"{one.chance:.2f}", f"{one.found_from:.2f}"]
+    return [source + split, network, one.decision, *rates, p_text(one.p_holm), verdict]
+
+
+def conclusions(findings: Sequence[Finding]) -> list[str]:
+    """In sentences: which label sources leak, and whether the audit could tell."""
+    sources = dict.fromkeys(one.label_source for one in findings if one.label_source)
+    sentences = []
+    for source in sources:
+        own = [one for one in findings if one.label_source == source and one.verdict != INCOMPLETE]
+        above = [one for one in own if one.verdict == ABOVE_CHANCE]
+        sentences.append(f"{source}: {len(above)} of {len(own)} above chance.")
+        if own and not above and source in LEAKY_LABEL_SOURCES:
+            sentences.append(
+                f"{source} leaks, and was not found out: this audit is too weak to acquit the others. Train until the "
+                "labels are learnt by heart (more epochs, early_stopping: false)."
+            )
+    return sentences

@@ -1,0 +1,86 @@
+"""Emo-DB through the commands with one of the grids in configs/, and what came of it, as data.
+
+    python benchmarks/emodb.py emodb_lite --source EMODB --work DIR       # half an hour on two cores
+    python benchmarks/emodb.py label_sources --source EMODB --work DIR    # an hour and a half
+    python benchmarks/emodb.py leakage_audit --source EMODB --work DIR    # three quarters of an hour
+    python docs/figures.py
+
+Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+GRIDS = ("emodb_lite", "label_sources", "leakage_audit")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("grid", choices=GRIDS)
+    parser.add_argument("--source", type=Path, required=True, help="the folder of Emo-DB's wav files")
+    parser.add_argument("--work", type=Path, required=True, help="a folder for data and stores")
+    options = parser.parse_args()
+    grid = f"configs/{options.grid}.yaml"
+    results = ROOT / "benchmarks" / "results" / options.grid
+    results.mkdir(parents=True, exist_ok=True)
+    work = options.work.absolute()
+    store = work / options.grid
+    place = [grid, "--data", str(work / "data"), "--store", str(store)]
+    said = ser_sweep("prepare", "emodb", "--source", str(options.source.absolute()), "--out", str(work / "data"))
+    (results / "prepare.txt").write_text(said.replace(str(work), "work"), encoding="utf-8")
+    ser_sweep("run", *place)
+    if yaml.safe_load((ROOT / grid).read_text(encoding="utf-8")).get("labels") == "permuted":
+        for name, flags in (("audit.md", []), ("audit.json", ["--json"])):
+            # Status 1 says that a label source leaks which should not: a result like any other.
+            (results / name).write_text(ser_sweep("audit", *place, *flags, allowed=(0, 1)), encoding="utf-8")
+    else:
+        for form in ("md", "csv"):
+            ser_sweep("tables", *place, "--format", form, "--out", str(results / f"tables.{form}"))
+        for name, flags in (("claims.md", []), ("claims.json", ["--json"])):
+            (results / name).write_text(ser_sweep("claims", *place, *flags), encoding="utf-8")
+    facts = json.dumps(run_facts(store), indent=2) + "\n"
+    (results / "run.json").write_text(facts, encoding="utf-8")
+
+
+def ser_sweep(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
+    """What a command prints; its progress goes to the terminal. Raises CalledProcessError for any other status."""
+    command = [sys.executable, "-m", "sweep.cli", *arguments]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode not in allowed:
+        raise subprocess.CalledProcessError(done.returncode, command)
+    return done.stdout
+
+
+def run_facts(store: Path) -> dict[str, Any]:
+    """What the store's stages say of how they were trained."""
+    stages = [json.loads(path.read_text(encoding="utf-8")) for path in (store / "stages").glob("*/stage.json")]
+    rates = [stage["timing"]["segments_per_second"] for stage in stages]
+    baseline = [stage["metrics"]["test_segment_accuracy"] for stage in stages if stage["iteration"] == 0]
+    return {
+        "stages": len(stages),
+        "training_seconds": round(sum(stage["timing"]["seconds"] for stage in stages)),
+        "segments_per_second": {"median": round(statistics.median(rates)), "best": round(max(rates))},
+        "epochs": sum(stage["metrics"]["epochs"] for stage in stages),
+        "resumed_stages": sum(stage["timing"]["resumed_at_epoch"] > 0 for stage in stages),
+        "segments": stages[0]["segments"],
+        "baseline_test_segment_accuracy": round(100 * sum(baseline) / len(baseline), 2),
+        "devices": dict(Counter(f"{s['device']['type']} {s['device']['name']}" for s in stages)),
+        "threads": stages[0]["device"]["threads"],
+        "cores": os.cpu_count(),
+        "versions": stages[0]["versions"],
+        "revisions": dict(Counter(str(stage["revision"]) for stage in stages)),
+    }
+
+
+if __name__ == "__main__":
+    main()
