@@ -92,7 +92,16 @@ def decisions_of(*seeds: list[int]) -> pd.DataFrame:
         for seed, predicted in enumerate(seeds)
     ]
     cell = {"corpus": "emodb", "backbone": "densenet22", "rule": "none", "alpha": "", "iteration": 0, "partial": False}
-    cell |= {"label_source": "", "split": "stratified", "seed": 0, "seeds": 1, "folds_done": 2, "folds": 2, "labels": "given", "validation_wa": 50.0}
+    cell |= {
+        "label_source": "",
+        "split": "stratified",
+        "seed": 0,
+        "seeds": 1,
+        "folds_done": 2,
+        "folds": 2,
+        "labels": "given",
+        "validation_wa": 50.0,
+    }
     return pd.concat(frames).assign(**cell, decision="forest", speaker="s", classes=2)
 
 
