@@ -1,14 +1,14 @@
 """From the stage store to the paper's tables; nothing but the store is read.
 
     decisions = decide(store, chains)
-    scores = score_networks(decisions)
-    print(to_markdown(build_tables(scores, scores["corpus"].unique())))
+    print(to_markdown(collect_tables(store, chains, decisions)))
 
 `decide` turns predictions on segments into decisions on utterances, `score_networks` those into recognition rates,
 `comparisons` into differences and tests, and `build_tables` sets the rates beside the published ones. Column names are
 in `analysis.columns`.
 """
 
+from analysis.collection import collect_tables
 from analysis.comparisons import compare, comparisons
 from analysis.render import to_csv, to_json, to_latex, to_markdown
 from analysis.results import decide, label_correction, score, score_networks
@@ -16,6 +16,7 @@ from analysis.tables import build_tables
 
 __all__ = [
     "build_tables",
+    "collect_tables",
     "compare",
     "comparisons",
     "decide",

@@ -1,9 +1,10 @@
 """Which rows the paper's Tables II-V have: the networks of ours that a row shows, and the row's name in the paper."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from analysis import columns
 from dsl.labels import BASELINE
 
 BACKBONE_NAMES = {
@@ -30,6 +31,12 @@ class Treatment(NamedTuple):
     alpha: str
     iteration: int
 
+    @classmethod
+    def of(cls, line: Mapping[Any, Any]) -> "Treatment":
+        """That of a data frame's line, as a record."""
+        backbone, rule, alpha = (line[name] for name in (columns.BACKBONE, columns.RULE, columns.ALPHA))
+        return cls(backbone, rule, alpha, int(line[columns.ITERATION]))
+
     def at(self, iteration: int) -> "Treatment":
         """The network of the same chain at an earlier iteration."""
         if iteration == 0:
@@ -50,6 +57,7 @@ class RowLabel:
 
     name: str
     iteration: int | None = None
+    leaky: bool = False  # whether its networks saw test labels, which is said beside the name
 
     def __str__(self) -> str:
         return self.name if self.iteration is None else f"{self.name}^{self.iteration}"

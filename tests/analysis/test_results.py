@@ -397,7 +397,7 @@ def test_a_store_that_lacks_everything_makes_no_tables(tmp_path: Path) -> None:
     assert (tuple(decisions.columns), tuple(scores.columns)) == (DECISION_COLUMNS, SCORE_COLUMNS)
     tables = build_tables(scores, scores["corpus"].unique())
     assert to_markdown(tables) == to_latex(tables) == ""
-    assert to_csv(tables).startswith("table,backbone,") and to_csv(tables).count("\n") == 1
+    assert to_csv(tables).startswith("table,labels,") and to_csv(tables).count("\n") == 1
     assert to_json(tables) == '{\n  "tables": []\n}\n'
 
 
@@ -406,7 +406,7 @@ def test_tables_are_the_same_to_the_byte_when_made_again(store: Store) -> None:
     fill(store, asked)
     texts = []
     for _ in range(2):
-        scores = score(decide(Store(store.uri), asked, forest_seeds=1))
+        scores = score_networks(decide(Store(store.uri), asked, forest_seeds=1))
         tables = build_tables(scores, scores["corpus"].unique())
         texts.append([render(tables) for render in (to_markdown, to_latex, to_csv, to_json)])
     assert texts[0] == texts[1]
