@@ -36,8 +36,44 @@ DECISION_COLUMNS = (*CELL_COLUMNS, DECISION, FOREST_SEED, UTTERANCE, SPEAKER, LA
 # One line the scores of a cell by one decision, in percent.
 UTTERANCES = "utterances"
 WA, UA = "wa", "ua"
-WA_SD, UA_SD = "wa_sd", "ua_sd"  # standard deviation over forest seeds
+WA_SD, UA_SD = "wa_sd", "ua_sd"  # standard deviation over forest seeds, and over training seeds where they are pooled
 WA_LOW, WA_HIGH = "wa_low", "wa_high"  # 95% bootstrap interval over utterances
 UA_LOW, UA_HIGH = "ua_low", "ua_high"
+WA_SPEAKER_LOW, WA_SPEAKER_HIGH = "wa_speaker_low", "wa_speaker_high"  # and over whole speakers
+UA_SPEAKER_LOW, UA_SPEAKER_HIGH = "ua_speaker_low", "ua_speaker_high"
 RECALL = "recall"  # of each class, a list
-SCORE_COLUMNS = (*CELL_COLUMNS, DECISION, UTTERANCES, WA, UA, WA_SD, UA_SD, RECALL)
+RATE_COLUMNS = (
+    *(DECISION, UTTERANCES, WA, UA, WA_SD, UA_SD),
+    *(WA_LOW, WA_HIGH, UA_LOW, UA_HIGH),
+    *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH),
+    RECALL,
+)
+SCORE_COLUMNS = (*CELL_COLUMNS, *RATE_COLUMNS)
+
+# A network is a cell of all its training seeds; its folds, done and in all, are those of all seeds that are asked for.
+NETWORK_IDENTITY = (CORPUS, PARTIAL, BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE, SPLIT, LABELS)
+NETWORK_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, VALIDATION_WA)
+NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, *RATE_COLUMNS)
+
+# One line a comparison of two networks of one corpus, split and kind of labels: the first minus the second.
+SECOND = "second_"  # before the column names of the second network
+WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH = "wa_difference", "wa_difference_low", "wa_difference_high"
+UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH = "ua_difference", "ua_difference_low", "ua_difference_high"
+ONLY_FIRST, ONLY_SECOND = "only_first", "only_second"  # utterances that the majority of one alone has right
+P = "p"  # of McNemar's exact test; NaN where labels differ from a training seed to another
+P_HOLM = "p_holm"  # adjusted within the comparison's family
+COMPLETE = "complete"  # whether every fold of every training seed of both is there
+NETWORK = (BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE)
+COMPARISON_COLUMNS = (
+    *(CORPUS, PARTIAL, SPLIT, LABELS, *NETWORK, *(SECOND + name for name in NETWORK)),
+    *(DECISION, UTTERANCES, COMPLETE),
+    *(WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH),
+    *(UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH),
+    *(ONLY_FIRST, ONLY_SECOND, P, P_HOLM),
+)
+
+# One line a network whose segments' true classes are known: the share of training segments whose most likely target is
+# the true class, in percent, mean and standard deviation over folds and training seeds. Iteration 0 has the inherited
+# labels for targets.
+TARGETS_RIGHT, TARGETS_RIGHT_SD = "targets_right", "targets_right_sd"
+CORRECTION_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, TARGETS_RIGHT, TARGETS_RIGHT_SD)

@@ -1,8 +1,11 @@
 """Which rows the paper's Tables II-V have: the networks of ours that a row shows, and the row's name in the paper."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from analysis import columns
+from dsl.labels import BASELINE
 
 BACKBONE_NAMES = {
     "vgg19": "VGG19",
@@ -13,15 +16,39 @@ BACKBONE_NAMES = {
 LAST_PAPER_ITERATION = 2
 PAPER_ALPHAS = ("0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
 BEST_ALPHA = "0.2"
+ARROW = "→"
+NO_ALPHA = "-"  # of an iteration whose rule takes none, in a chain where another's does
 
 
 class Treatment(NamedTuple):
-    """How a network came about. `alpha` is its shortest decimal form, empty for rules that take none."""
+    """How a network came about. `alpha` is its shortest decimal form, empty for rules that take none.
+
+    Rule and alpha are joined by arrows where they change from one iteration to the next, as in `0.5→0.2`.
+    """
 
     backbone: str
     rule: str
     alpha: str
     iteration: int
+
+    @classmethod
+    def of(cls, line: Mapping[Any, Any]) -> "Treatment":
+        """That of a data frame's line, as a record."""
+        backbone, rule, alpha = (line[name] for name in (columns.BACKBONE, columns.RULE, columns.ALPHA))
+        return cls(backbone, rule, alpha, int(line[columns.ITERATION]))
+
+    def at(self, iteration: int) -> "Treatment":
+        """The network of the same chain at an earlier iteration."""
+        if iteration == 0:
+            return Treatment(self.backbone, BASELINE, "", 0)
+        rule, alpha = (_first_of(text, iteration) for text in (self.rule, self.alpha))
+        return Treatment(self.backbone, rule, "" if alpha == NO_ALPHA else alpha, iteration)
+
+
+def _first_of(text: str, count: int) -> str:
+    """The first entries of a rule or alpha; one where they are all the same, as in `dsl.settings.ChainSettings`."""
+    entries = text.split(ARROW)[:count]
+    return ARROW.join(entries if len(set(entries)) > 1 else entries[:1])
 
 
 @dataclass(frozen=True)
@@ -30,6 +57,7 @@ class RowLabel:
 
     name: str
     iteration: int | None = None
+    leaky: bool = False  # whether its networks saw test labels, which is said beside the name
 
     def __str__(self) -> str:
         return self.name if self.iteration is None else f"{self.name}^{self.iteration}"

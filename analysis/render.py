@@ -1,4 +1,4 @@
-"""Tables as text: Markdown, LaTeX, CSV and JSON. What they say is decided in `analysis.tables`."""
+"""Tables as text: Markdown, LaTeX, CSV and JSON. What they say is decided where they are built."""
 
 import csv
 import io
@@ -7,11 +7,13 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from analysis.formats import MISSING, score_text, signed
 from analysis.layouts import RowLabel
-from analysis.tables import METRICS, Cell, Footnote, Row, Table, corpus_name
+from analysis.listings import Listing, Record, group_heading
+from analysis.tables import METRICS, Cell, Footnote, Row, Table, corpus_name, score_record
 
-_COLUMN_GROUPS = ("forest", "mean pooling", "published")
-_MISSING = "—"
+_OURS = ("forest", "mean")
+_COLUMN_GROUPS = (*_OURS, "paper", "− paper")
 _PLAIN = "0123456789abcdefghijklmnop"  # iterations, and marks of footnotes
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
 _SUPERSCRIPT = str.maketrans(_PLAIN, _RAISED)
@@ -20,57 +22,82 @@ _LATEX = str.maketrans(
     | {"[": "{[}", "]": "{]}"}
     | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
     | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    | {"—": "---", "±": r"$\pm$", "α": r"$\alpha$"}
+    | {"—": "---", "±": r"$\pm$", "−": "$-$", "→": r"$\to$", "α": r"$\alpha$"}
     | {raised: f"$^{{{plain}}}$" for plain, raised in zip(_PLAIN, _RAISED, strict=True)}
 )
 _CELL_FIELDS = (
-    *("forest", "forest_sd", "mean_pooling", "published", "published_backbone"),
-    *("difference", "folds_done", "folds", "note"),
+    *("forest", "forest_sd", "forest_low", "forest_high", "forest_speaker_low", "forest_speaker_high"),
+    *("mean_pooling", "mean_pooling_sd", "mean_pooling_low", "mean_pooling_high"),
+    *("mean_pooling_speaker_low", "mean_pooling_speaker_high"),
+    *("published", "published_backbone", "difference"),
+    *("folds_done", "folds", "utterances", "partial", "note"),
 )
-_CSV_COLUMNS = ("table", "backbone", "label_source", "split", "row", "corpus", "metric", *_CELL_FIELDS)
+_LISTED_FIELDS = (
+    *("baseline_difference", "baseline_difference_low", "baseline_difference_high", "p_holm"),
+    *("validation_wa", "value", "value_sd"),
+)
+_KEYS = ("table", "labels", "backbone", "label_source", "leaky", "split")
+_ROW_KEYS = ("row", "rule", "alpha", "iteration", "corpus", "metric")
+CSV_COLUMNS = (*_KEYS, *_ROW_KEYS, *_CELL_FIELDS, *_LISTED_FIELDS)
 
 
-def to_markdown(tables: Sequence[Table]) -> str:
-    """Each table as aligned Markdown, one block of rows per corpus so that lines fit a terminal."""
-    return "\n".join(_markdown_table(table) for table in tables)
+def to_markdown(tables: Sequence[Table | Listing]) -> str:
+    """Each table as aligned Markdown, one block of rows per corpus or label source so that lines fit a terminal."""
+    return "\n".join(_markdown_listing(one) if isinstance(one, Listing) else _markdown_table(one) for one in tables)
 
 
-def to_latex(tables: Sequence[Table]) -> str:
+def to_latex(tables: Sequence[Table | Listing]) -> str:
     """Each table as a `table*` environment in the paper's layout; needs packages booktabs and graphicx."""
-    return "\n".join(_latex_table(table) for table in tables)
+    return "\n".join(_latex_listing(one) if isinstance(one, Listing) else _latex_table(one) for one in tables)
 
 
-def to_csv(tables: Sequence[Table]) -> str:
-    """One line per table, row, corpus and metric; rates in percent, missing ones empty."""
+def to_csv(tables: Sequence[Table | Listing]) -> str:
+    """One line per table, row, corpus and metric under CSV_COLUMNS; rates in percent, missing ones empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _CSV_COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for table in tables:
-        for row in table.rows:
-            for (corpus, metric), cell in row.cells.items():
-                keys = {
-                    "table": table.number,
-                    "backbone": table.backbone or row.backbone,
-                    "label_source": table.label_source,
-                    "split": table.split,
-                    "row": str(row.label),
-                    "corpus": corpus,
-                    "metric": metric,
-                }
-                writer.writerow(keys | _cell_record(cell))
+        rows = (
+            [record for row in table.rows for record in row.records] if isinstance(table, Listing) else _records(table)
+        )
+        writer.writerows(rows)
     return text.getvalue()
 
 
-def to_json(tables: Sequence[Table]) -> str:
+def to_json(tables: Sequence[Table | Listing]) -> str:
     """An object `{tables: [{number, caption, ..., rows: [{row, cells: {corpus: {WA: {...}}}}]}]}`.
 
-    Rates are in percent, missing ones null.
+    A table that the paper does not have, and Table I, has a list `records` instead of rows, each with what it knows of
+    CSV_COLUMNS. Rates are in percent, missing ones null.
     """
-    return json.dumps({"tables": [_json_table(table) for table in tables]}, indent=2, ensure_ascii=False) + "\n"
+    listed = [_json_listing(one) if isinstance(one, Listing) else _json_table(one) for one in tables]
+    return json.dumps({"tables": listed}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _listed_records(listing: Listing) -> list[Record]:
+    return [record for row in listing.rows for record in row.records]
+
+
+def _records(table: Table) -> Iterator[Record]:
+    for row in table.rows:
+        for (corpus, metric), cell in row.cells.items():
+            yield {
+                "table": table.number,
+                "labels": table.labels,
+                "backbone": table.backbone or row.backbone,
+                "label_source": table.label_source,
+                "leaky": row.label.leaky,
+                "split": table.split,
+                "row": str(row.label),
+                "corpus": corpus,
+                "metric": metric,
+                **_cell_record(cell),
+            }
 
 
 def _label_text(label: RowLabel) -> str:
-    return label.name if label.iteration is None else label.name + str(label.iteration).translate(_SUPERSCRIPT)
+    iteration = "" if label.iteration is None else str(label.iteration).translate(_SUPERSCRIPT)
+    return f"{label.name}{iteration}{' (leaky)' if label.leaky else ''}"
 
 
 def _footnote_text(footnote: Footnote) -> str:
@@ -78,20 +105,19 @@ def _footnote_text(footnote: Footnote) -> str:
 
 
 def _cell_text(table: Table, cell: Cell, group: str) -> str:
-    if group == "published":
-        if cell.published is None:
-            return _MISSING
+    if group == "forest":
+        return score_text(cell.forest, spread=True)
+    if group == "mean":
+        return score_text(cell.mean_pooling, interval=False)
+    if group == "paper" and cell.published is not None:
         return f"{cell.published.value:.2f}{table.mark(cell).translate(_SUPERSCRIPT)}"
-    score = cell.forest if group == "forest" else cell.mean_pooling
-    if score is None:
-        return _MISSING
-    spread = f" ± {score.spread:.2f}" if group == "forest" else ""
-    folds = "" if score.complete else f" ({score.folds_done}/{score.folds} folds)"
-    return f"{score.value:.2f}{spread}{folds}"
+    if group == "− paper" and cell.difference is not None:
+        return signed(cell.difference)
+    return MISSING
 
 
 def _column_groups(table: Table, corpus: str) -> tuple[str, ...]:
-    return _COLUMN_GROUPS if table.has_published(corpus) else _COLUMN_GROUPS[:-1]
+    return _COLUMN_GROUPS if table.has_published(corpus) else _OURS
 
 
 def _corpus_texts(table: Table, row: Row, corpus: str) -> list[str]:
@@ -101,15 +127,34 @@ def _corpus_texts(table: Table, row: Row, corpus: str) -> list[str]:
 
 
 def _markdown_table(table: Table) -> str:
-    parts = [f"**Table {table.number}.** {_escape_markdown(table.caption)}\n"]
+    blocks = []
     for corpus in table.corpora:
         headings = [f"{metric} {group}" for group in _column_groups(table, corpus) for metric in METRICS]
         lines = [[table.row_heading, *headings]]
         rows = [row for row in table.rows if row.shows(corpus)]
         lines += [[_label_text(row.label), *_corpus_texts(table, row, corpus)] for row in rows]
-        parts.append(f"{_escape_markdown(corpus_name(corpus))}\n\n{_aligned(lines)}")
-    if table.footnotes:
-        parts.append("".join(f"- {_escape_markdown(_footnote_text(footnote))}\n" for footnote in table.footnotes))
+        blocks.append((corpus_name(corpus), lines))
+    return _markdown(f"Table {table.number}", table.caption, blocks, table.footnotes)
+
+
+def _markdown_listing(listing: Listing) -> str:
+    blocks = []
+    for group in listing.groups:
+        lines = [[listing.row_heading, *group.headings]]
+        rows = [row for row in listing.rows if group.name in row.texts]
+        lines += [[_label_text(row.label), *row.texts[group.name]] for row in rows]
+        blocks.append((group_heading(group), lines))
+    return _markdown(listing.title, listing.caption, blocks, listing.footnotes)
+
+
+def _markdown(
+    title: str, caption: str, blocks: Sequence[tuple[str, list[list[str]]]], footnotes: Sequence[Footnote]
+) -> str:
+    """A table of blocks, each with a heading and lines of which the first is the head."""
+    parts = [f"**{_escape_markdown(title)}.** {_escape_markdown(caption)}\n"]
+    parts += [f"{_escape_markdown(heading)}\n\n{_aligned(lines)}".lstrip("\n") for heading, lines in blocks]
+    if footnotes:
+        parts.append("".join(f"- {_escape_markdown(_footnote_text(footnote))}\n" for footnote in footnotes))
     return "\n".join(parts)
 
 
@@ -135,35 +180,65 @@ def _escape_markdown(text: str) -> str:
 
 def _latex_table(table: Table) -> str:
     columns = [2 * len(_column_groups(table, corpus)) for corpus in table.corpora]
+    caption = f"Table {table.number} of the paper. {table.caption}"
+    body = [*_latex_head(table, columns), *_latex_rows(table)]
+    return _latex(caption, sum(columns), body, table.footnotes)
+
+
+def _latex(caption: str, columns: int, body: Sequence[str], footnotes: Sequence[Footnote]) -> str:
+    """The environment around head and rows of a tabular with `columns` after the first."""
     lines = [
         r"\begin{table*}[t]",
         r"\centering",
-        rf"\caption{{{_escape_latex(f'Table {table.number} of the paper. {table.caption}')}}}",
+        rf"\caption{{{_escape_latex(caption)}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * sum(columns)}}}",
+        rf"\begin{{tabular}}{{l{'r' * columns}}}",
         r"\toprule",
-        *_latex_head(table, columns),
-        *_latex_rows(table),
+        *body,
         r"\bottomrule",
         r"\end{tabular}}",
     ]
-    for footnote in table.footnotes:
+    for footnote in footnotes:
         lines.append(rf"\par\smallskip{{\footnotesize {_escape_latex(_footnote_text(footnote))}}}")
     return "\n".join([*lines, r"\end{table*}", ""])
 
 
+def _latex_spans(spans: Sequence[tuple[str, int]]) -> list[str]:
+    """Two lines: headings over so many columns each, and a rule under each of them."""
+    texts, rules = [""], []
+    start = 2
+    for heading, width in spans:
+        texts.append(rf"\multicolumn{{{width}}}{{c}}{{{_escape_latex(heading)}}}")
+        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+        start += width
+    return [" & ".join(texts) + r" \\", " ".join(rules)]
+
+
 def _latex_head(table: Table, columns: list[int]) -> list[str]:
     """Three lines - corpora, column groups, metrics - with a rule under each corpus."""
-    corpora, rules, groups = [""], [], [""]
-    start = 2
-    for corpus, width in zip(table.corpora, columns, strict=True):
-        corpora.append(rf"\multicolumn{{{width}}}{{c}}{{{_escape_latex(corpus_name(corpus))}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
-        groups += [rf"\multicolumn{{2}}{{c}}{{{name.capitalize()}}}" for name in _column_groups(table, corpus)]
-        start += width
+    spans = [(corpus_name(corpus), width) for corpus, width in zip(table.corpora, columns, strict=True)]
+    groups = [""]
+    for corpus in table.corpora:
+        names = [_escape_latex(name.capitalize()) for name in _column_groups(table, corpus)]
+        groups += [rf"\multicolumn{{2}}{{c}}{{{name}}}" for name in names]
     metrics = [_escape_latex(table.row_heading), *METRICS * (sum(columns) // 2)]
-    heads = [" & ".join(texts) + r" \\" for texts in (corpora, groups, metrics)]
-    return [heads[0], " ".join(rules), *heads[1:]]
+    return [*_latex_spans(spans), *(" & ".join(texts) + r" \\" for texts in (groups, metrics))]
+
+
+def _latex_listing(listing: Listing) -> str:
+    headings = [listing.row_heading, *(heading for group in listing.groups for heading in group.headings)]
+    named = [(group_heading(group), len(group.headings)) for group in listing.groups]
+    body = _latex_spans(named) if any(name for name, _ in named) else []
+    body.append(" & ".join(map(_escape_latex, headings)) + r" \\")
+    previous = None
+    for row in listing.rows:
+        if row.backbone != previous:
+            body.append(r"\midrule")
+        previous = row.backbone
+        missing = {group.name: [MISSING] * len(group.headings) for group in listing.groups}
+        texts = [text for group in listing.groups for text in {**missing, **row.texts}[group.name]]
+        body.append(" & ".join(_escape_latex(text) for text in [_label_text(row.label), *texts]) + r" \\")
+    return _latex(f"{listing.title}. {listing.caption}", len(headings) - 1, body, listing.footnotes)
 
 
 def _latex_rows(table: Table) -> Iterator[str]:
@@ -188,8 +263,18 @@ def _json_table(table: Table) -> dict[str, Any]:
         "backbone": table.backbone,
         "label_source": table.label_source,
         "split": table.split,
+        "labels": table.labels,
         "rows": [{"row": str(row.label), "cells": _json_cells(row)} for row in table.rows],
         "footnotes": [{"mark": footnote.mark, "text": footnote.text} for footnote in table.footnotes],
+    }
+
+
+def _json_listing(listing: Listing) -> dict[str, Any]:
+    return {
+        "number": listing.title,
+        "caption": listing.caption,
+        "records": _listed_records(listing),
+        "footnotes": [{"mark": footnote.mark, "text": footnote.text} for footnote in listing.footnotes],
     }
 
 
@@ -200,19 +285,13 @@ def _json_cells(row: Row) -> dict[str, dict[str, dict[str, Any]]]:
     return cells
 
 
-def _cell_record(cell: Cell) -> dict[str, float | str | None]:
+def _cell_record(cell: Cell) -> Record:
     """A cell's values for machines: percent to four decimals, None where there is none."""
-    record: dict[str, float | str | None] = dict.fromkeys(_CELL_FIELDS)
-    if cell.forest:
-        record |= {"forest": round(cell.forest.value, 4), "forest_sd": round(cell.forest.spread, 4)}
-    if cell.mean_pooling:
-        record |= {"mean_pooling": round(cell.mean_pooling.value, 4)}
+    record: Record = dict.fromkeys(_CELL_FIELDS) | score_record(cell.forest, cell.mean_pooling)
     if cell.published:
         published = cell.published
         record |= {"published": published.value, "published_backbone": published.backbone or None}
         record |= {"note": published.note or None}
     if cell.difference is not None:
         record |= {"difference": round(cell.difference, 4)}
-    if cell.scores:
-        record |= {"folds_done": cell.scores[0].folds_done, "folds": cell.scores[0].folds}
     return record

@@ -1,8 +1,10 @@
 """Stage store -> decisions on utterances -> scores: tidy data frames, from the store alone."""
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -10,13 +12,16 @@ import pandas as pd
 
 from analysis import columns
 from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
+from analysis.statistics import UNDECIDED, rate_intervals
+from data_prep.files import canonical_hash
 from dsl.labels import labels_of
 from dsl.utterances import forest_decisions, mean_pooled, utterance_features
-from sweep.stages import ChainSpec, StageSpec
-from sweep.store import Store
+from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec
+from sweep.store import Predictions, Store
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A)
 FOREST_SEEDS = 3
+DECISION_VERSION = 1  # raise when the code decides otherwise on the same predictions
 
 
 def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST_SEEDS) -> pd.DataFrame:
@@ -24,41 +29,28 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
 
     A cell is what folds together: everything that identifies a stage but its fold. The columns are
     `columns.DECISION_COLUMNS`. Folds whose stage is not in the store, or damaged there, are left out and show in
-    `folds_done`. Raises StoreError where the store has stages of a corpus but not the corpus.
+    `folds_done`. Decisions are kept in the store and made once. Raises StoreError where the store has stages of a
+    corpus but not the corpus.
     """
     short = _short_names({chain.last.corpus for chain in chains})
     cells = _cells(chains)
     seeds = Counter(replace(stages[0], seed=0) for stages in cells)
     frames = []
     for stages in cells:
-        read = [(stage, store.read_predictions(stage.key)) for stage in stages]
-        found = {stage.key: predictions for stage, predictions in read if predictions is not None}
-        if not found:
+        records = {stage: record for stage in stages if (record := _record(store, stage)) is not None}
+        decided, done = _decide_cell(store, records, forest_seeds) if records else (None, [])
+        if decided is None:
             continue
-        done = list(found.values())
-        utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in done])
-        q = np.concatenate([predictions.q[predictions.test] for predictions in done])
         cell = stages[0]
-        about_corpus, utterances = store.read_corpus(cell.corpus)
-        utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
         about = {
-            columns.CORPUS: short[cell.corpus],
-            columns.BACKBONE: cell.backbone,
-            columns.RULE: cell.rule,
-            columns.PARTIAL: bool(about_corpus.get("partial", False)),
-            columns.ALPHA: cell.alpha,
-            columns.ITERATION: cell.iteration,
-            columns.LABEL_SOURCE: cell.label_source or "",
-            columns.SPLIT: cell.split,
-            columns.LABELS: cell.labels,
-            columns.VALIDATION_WA: _validation_wa(store, found),
+            **_about_network(store, cell, short),
+            columns.VALIDATION_WA: _mean_percent([records[stage] for stage in done], "validation_wa"),
             columns.SEED: cell.seed,
             columns.SEEDS: seeds[replace(cell, seed=0)],
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
-            columns.CLASSES: q.shape[1],
         }
-        frames += [decided.assign(**about) for decided in _decide_cell(q, utterance, utterances, forest_seeds)]
+        frames.append(decided.assign(**about))
     decisions = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
     return decisions.reindex(columns=list(columns.DECISION_COLUMNS))
 
@@ -70,16 +62,70 @@ def score(decisions: pd.DataFrame) -> pd.DataFrame:
     """
     identity = [*columns.CELL_COLUMNS, columns.DECISION]
     rows = [
-        dict(zip(identity, key, strict=True)) | _scores_of(group)
+        dict(zip(identity, key, strict=True)) | _rates_of(group)
         for key, group in decisions.groupby(identity, dropna=False, sort=False)
     ]
     return pd.DataFrame(rows, columns=list(columns.SCORE_COLUMNS))
 
 
-def _validation_wa(store: Store, keys: Iterable[str]) -> float:
-    """The mean over stages of what they recognise of their validation utterances, in percent; NaN if unknown."""
-    metrics = [(store.read_stage(key) or {}).get("metrics", {}) for key in keys]
-    return float(np.mean([100 * each.get("validation_wa", np.nan) for each in metrics]))
+def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
+    """One row for each network and decision, over its training seeds: what tables show.
+
+    Rates are means over training and forest seeds, spreads cover both, and intervals are of the mean. The columns are
+    `columns.NETWORK_SCORE_COLUMNS`.
+    """
+    identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
+    rows = [
+        dict(zip(identity, key, strict=True)) | _pooled(group) | _rates_of(group)
+        for key, group in decisions.groupby(identity, dropna=False, sort=False)
+    ]
+    return pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
+
+
+def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
+    """One row for each network of whose training segments the true class is known: how many targets are right.
+
+    The columns are `columns.CORRECTION_COLUMNS`; shares are in percent, mean and standard deviation over folds and
+    training seeds. The targets of iteration 0 are the inherited labels. Empty where the store knows no true class.
+    """
+    short = _short_names({chain.last.corpus for chain in chains})
+    networks: dict[StageSpec, list[StageSpec]] = {}
+    for stages in _cells(chains):
+        networks.setdefault(replace(stages[0], fold=0, seed=0), []).extend(stages)
+    rows = []
+    for stages in networks.values():
+        found = [_metrics(record).get(columns.TARGETS_RIGHT) for stage in stages if (record := _record(store, stage))]
+        right = np.array([100 * share for share in found if share is not None])
+        if not len(right):
+            continue
+        rows.append(
+            {
+                **_about_network(store, stages[0], short),
+                columns.SEEDS: len({stage.seed for stage in stages}),
+                columns.FOLDS_DONE: len(right),
+                columns.FOLDS: len(stages),
+                columns.TARGETS_RIGHT: right.mean(),
+                columns.TARGETS_RIGHT_SD: right.std(),
+            }
+        )
+    return pd.DataFrame(rows, columns=list(columns.CORRECTION_COLUMNS))
+
+
+def decision_arrays(decisions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """The decisions of one network in the shapes of `analysis.statistics`: labels, decisions, speakers.
+
+    The first two have a row for each training and forest seed and a column for each utterance, with UNDECIDED where a
+    training seed does not have it; the speakers are those of the columns.
+    """
+    rows = [columns.SEED, columns.FOREST_SEED]
+    wide = decisions.pivot(index=rows, columns=columns.UTTERANCE, values=[columns.LABEL, columns.PREDICTED])
+    wide = wide.fillna(UNDECIDED).astype(np.int64)
+    speaker = decisions.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.SPEAKER]
+    label, predicted = wide[columns.LABEL], wide[columns.PREDICTED]
+    return label, predicted, speaker.loc[label.columns]
+
+
+# From the store
 
 
 def _cells(chains: Iterable[ChainSpec]) -> list[list[StageSpec]]:
@@ -100,13 +146,84 @@ def _short_names(full: Iterable[str]) -> dict[str, str]:
     return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
 
 
-def _decide_cell(
-    q: np.ndarray, utterance: np.ndarray, utterances: pd.DataFrame, forest_seeds: int
-) -> Iterable[pd.DataFrame]:
-    """A frame of decisions on utterances for mean pooling and for each forest seed.
+def _about_network(store: Store, stage: StageSpec, short: dict[str, str]) -> dict[str, Any]:
+    """The columns of NETWORK_IDENTITY for the network that `stage` is a fold of."""
+    about_corpus, _ = store.read_corpus(stage.corpus)
+    return {
+        columns.CORPUS: short[stage.corpus],
+        columns.PARTIAL: bool(about_corpus.get("partial", False)),
+        columns.BACKBONE: stage.backbone,
+        columns.RULE: stage.rule,
+        columns.ALPHA: stage.alpha,
+        columns.ITERATION: stage.iteration,
+        columns.LABEL_SOURCE: stage.label_source or "",
+        columns.SPLIT: stage.split,
+        columns.LABELS: stage.labels,
+    }
 
-    `q` [N, K] are predictions on segments, `utterance` [N] says which row of `utterances` each segment is of.
+
+def _record(store: Store, stage: StageSpec) -> dict[str, Any] | None:
+    """What stage.json says; None where it is missing, or says nothing of predictions."""
+    record = store.read_stage(stage.key)
+    return record if record is not None and isinstance(record.get("predictions"), dict) else None
+
+
+def _metrics(record: dict[str, Any]) -> dict[str, Any]:
+    return record.get("metrics", {})
+
+
+def _mean_percent(records: Iterable[dict[str, Any]], metric: str) -> float:
+    """The mean of a share over stages, in percent; NaN where one does not know it."""
+    return float(np.mean([100 * _metrics(record).get(metric, np.nan) for record in records]))
+
+
+# From predictions to decisions
+
+
+def _decide_cell(
+    store: Store, records: dict[StageSpec, dict[str, Any]], forest_seeds: int
+) -> tuple[pd.DataFrame | None, list[StageSpec]]:
+    """The decisions of one cell, and the stages they are from; None where the predictions of all are damaged.
+
+    Decisions that the store holds are of predictions that were whole when they were made.
     """
+    key = _decision_key(records, forest_seeds)
+    kept = _read_decisions(store, key)
+    if kept is not None:
+        return kept, list(records)
+    read = {stage: store.read_predictions(stage.key) for stage in records}
+    found = {stage: predictions for stage, predictions in read.items() if predictions is not None}
+    if not found:
+        return None, []
+    cell = next(iter(found))
+    _, utterances = store.read_corpus(cell.corpus)
+    utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
+    decided = pd.concat(_decisions(list(found.values()), utterances, forest_seeds), ignore_index=True)
+    if len(found) == len(records):
+        store.write_decisions(key, decided.to_parquet(index=False))
+    return decided, list(found)
+
+
+def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -> str:
+    """The hash of everything that decisions follow from."""
+    identity = {
+        "method": DECISION_VERSION,
+        "scikit-learn": version("scikit-learn"),
+        "forest_seeds": forest_seeds,
+        "stages": [[stage.key, record["predictions"].get("sha256")] for stage, record in records.items()],
+    }
+    return canonical_hash(identity, KEY_LENGTH)
+
+
+def _read_decisions(store: Store, key: str) -> pd.DataFrame | None:
+    content = store.read_decisions(key)
+    return None if content is None else pd.read_parquet(io.BytesIO(content))
+
+
+def _decisions(done: Sequence[Predictions], utterances: pd.DataFrame, forest_seeds: int) -> Iterable[pd.DataFrame]:
+    """A frame of decisions on the test utterances of `done` folds for mean pooling and for each forest seed."""
+    q = np.concatenate([predictions.q[predictions.test] for predictions in done])
+    utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in done])
     tested, position = np.unique(utterance, return_inverse=True)
     known = utterances.iloc[tested]
     label = known["label"].to_numpy()
@@ -125,14 +242,30 @@ def _decide_cell(
                 columns.SPEAKER: known["speaker"].to_numpy(),
                 columns.LABEL: label,
                 columns.PREDICTED: predicted,
+                columns.CLASSES: q.shape[1],
             }
         )
 
 
-def _scores_of(group: pd.DataFrame) -> dict[str, Any]:
-    """Scores of one cell by one decision."""
+# From decisions to scores
+
+
+def _pooled(group: pd.DataFrame) -> dict[str, Any]:
+    """What a network's training seeds come to: folds of all seeds that are asked for, and the mean validation rate."""
+    seeds = group.drop_duplicates(columns.SEED)
+    asked = int(seeds[columns.SEEDS].max())
+    return {
+        columns.SEEDS: asked,
+        columns.FOLDS_DONE: int(seeds[columns.FOLDS_DONE].sum()),
+        columns.FOLDS: int(seeds[columns.FOLDS].max()) * asked,
+        columns.VALIDATION_WA: seeds[columns.VALIDATION_WA].mean(),
+    }
+
+
+def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
+    """Rates of one cell or network by one decision, with spread and intervals, in percent."""
     per_seed = []
-    for _, seed in group.groupby(columns.FOREST_SEED):
+    for _, seed in group.groupby([columns.SEED, columns.FOREST_SEED]):
         label, predicted = seed[columns.LABEL].to_numpy(), seed[columns.PREDICTED].to_numpy()
         recall = class_recall(label, predicted, int(seed[columns.CLASSES].iloc[0]))
         per_seed.append((weighted_accuracy(label, predicted), unweighted_accuracy(label, predicted), recall))
@@ -143,5 +276,23 @@ def _scores_of(group: pd.DataFrame) -> dict[str, Any]:
         columns.UA: ua.mean(),
         columns.WA_SD: wa.std(),
         columns.UA_SD: ua.std(),
+        **_intervals_of(group),
         columns.RECALL: recall.mean(axis=0).tolist(),
+    }
+
+
+def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
+    """95% bootstrap intervals of WA and UA, over utterances and over speakers, in percent."""
+    label, predicted, speaker = decision_arrays(group)
+    by_utterance = rate_intervals(label, predicted)
+    by_speaker = rate_intervals(label, predicted, cluster=speaker)
+    return {
+        columns.WA_LOW: 100 * by_utterance.wa.low,
+        columns.WA_HIGH: 100 * by_utterance.wa.high,
+        columns.UA_LOW: 100 * by_utterance.ua.low,
+        columns.UA_HIGH: 100 * by_utterance.ua.high,
+        columns.WA_SPEAKER_LOW: 100 * by_speaker.wa.low,
+        columns.WA_SPEAKER_HIGH: 100 * by_speaker.wa.high,
+        columns.UA_SPEAKER_LOW: 100 * by_speaker.ua.low,
+        columns.UA_SPEAKER_HIGH: 100 * by_speaker.ua.high,
     }

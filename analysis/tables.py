@@ -3,12 +3,11 @@
 `build_tables` fills the rows of `analysis.layouts` and adds captions and footnotes; `analysis.render` only formats.
 """
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from string import ascii_lowercase
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -42,13 +41,20 @@ class ScoreKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A recognition rate in percent: mean and spread (standard deviation) over forest and training seeds."""
+    """A recognition rate in percent: mean and spread (standard deviation) over forest and training seeds.
+
+    `interval` is its 95% bootstrap interval over utterances, `by_speaker` that over whole speakers: low and high, NaN
+    where there is one of them only.
+    """
 
     value: float
     spread: float
+    interval: tuple[float, float]
+    by_speaker: tuple[float, float]
     folds_done: int
     folds: int
     utterances: int
+    partial: bool
 
     @property
     def complete(self) -> bool:
@@ -71,8 +77,8 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Random forest minus published, in percentage points."""
-        if self.forest is None or self.published is None:
+        """Random forest minus published, in percentage points; None for a part of a corpus, which cannot compare."""
+        if self.forest is None or self.published is None or self.forest.partial:
             return None
         return self.forest.value - self.published.value
 
@@ -103,7 +109,10 @@ class Footnote:
 
 @dataclass(frozen=True)
 class Table:
-    """One of the paper's tables for one label source and split; `backbone` is None if rows differ in it."""
+    """One of the paper's tables for one label source, split and kind of labels.
+
+    `backbone` is None if rows differ in it.
+    """
 
     number: str
     caption: str
@@ -111,6 +120,7 @@ class Table:
     backbone: str | None
     label_source: str
     split: str
+    labels: str
     corpora: tuple[str, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[Footnote, ...]
@@ -132,88 +142,131 @@ def corpus_name(corpus: str) -> str:
 
 
 def build_tables(scores: pd.DataFrame, corpora: Iterable[str], published: pd.DataFrame | None = None) -> list[Table]:
-    """The paper's Tables II-V for every label source and split in `scores`.
+    """The paper's Tables II-V for every split, kind of labels and label source in `scores`.
 
-    `scores` has one line per cell and utterance decision, with the columns `columns.SCORE_COLUMNS`; rates and
-    spreads are in percent. Several training seeds are averaged, and the spread then covers them too. `corpora` are
-    the short names to show; the paper's come first, in its order. `published` replaces `load_published()`.
+    `scores` is what `score_networks` returns. `corpora` are the short names to show; the paper's come first, in its
+    order. `published` replaces `load_published()`; beside permuted labels there is nothing published.
 
     Rows with neither a score nor a published value are left out. Tables III-V appear for each backbone that
     has a score there which Table II does not already show. Raises ValueError if a column is missing or two lines
-    are for the same cell and decision.
+    are for the same network and decision.
     """
-    ordered = tuple(sorted(dict.fromkeys(corpora), key=_paper_position))
+    ordered = paper_order(corpora)
     _check_columns(scores)
     shown = scores[scores[columns.CORPUS].isin(ordered)]
     _check_duplicates(shown)
     values = index_published(load_published() if published is None else published)
     tables = []
-    for label_source, split, lines in _groups(shown):
-        tables += _tables_of_group(_Evidence(label_source, split, ordered, _index_scores(lines), values))
+    for split, labels, label_source, lines in _groups(shown):
+        comparable = values if labels == "given" else {}
+        tables += _tables_of_group(_Evidence(label_source, split, labels, ordered, index_scores(lines), comparable))
     return tables
+
+
+def paper_order(corpora: Iterable[str]) -> tuple[str, ...]:
+    """Each corpus once, the paper's first, in its order."""
+    names = list(CORPUS_NAMES)
+    return tuple(sorted(dict.fromkeys(corpora), key=lambda name: names.index(name) if name in names else len(names)))
+
+
+def source_order(label_sources: Iterable[str]) -> list[str]:
+    """Label sources of networks after iteration 0; just the empty one where there is none. Leaky ones come last."""
+    named = set(label_sources) - {""} or {""}
+    return sorted(named, key=lambda name: (name in LEAKY_LABEL_SOURCES, name))
 
 
 # From the data frame to scores
 
-_SEEDS_OF = [columns.CORPUS, columns.BACKBONE, columns.RULE, columns.ALPHA, columns.ITERATION, columns.DECISION]
+_SCORED = [columns.CORPUS, columns.BACKBONE, columns.RULE, columns.ALPHA, columns.ITERATION, columns.DECISION]
 
 
 def _check_columns(scores: pd.DataFrame) -> None:
-    missing = [column for column in columns.SCORE_COLUMNS if column not in scores.columns]
+    missing = [column for column in columns.NETWORK_SCORE_COLUMNS if column not in scores.columns]
     if missing:
         raise ValueError(f"scores: no column {', '.join(missing)}; has {', '.join(map(str, scores.columns))}")
 
 
 def _check_duplicates(scores: pd.DataFrame) -> None:
-    identity = [*_SEEDS_OF, columns.LABEL_SOURCE, columns.SPLIT, columns.SEED]
+    identity = [*_SCORED, columns.LABEL_SOURCE, columns.SPLIT, columns.LABELS]
     repeated = scores[scores.duplicated(identity)]
     if len(repeated):
         first = ", ".join(f"{column} {repeated.iloc[0][column]}" for column in identity)
-        raise ValueError(f"scores: {len(repeated)} lines repeat another, the first: {first}; expected one line each")
+        raise ValueError(
+            f"scores: {len(repeated)} lines repeat another, the first: {first}; expected one line each, as "
+            "score_networks makes them"
+        )
 
 
-def _paper_position(corpus: str) -> int:
-    names = list(CORPUS_NAMES)
-    return names.index(corpus) if corpus in names else len(names)
+def _groups(scores: pd.DataFrame) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Split, labels, label source and their lines; those of iteration 0 are in every label source."""
+    for (split, labels), lines in scores.groupby([columns.SPLIT, columns.LABELS]):
+        for source in source_order(lines[columns.LABEL_SOURCE]):
+            yield split, labels, source, lines[lines[columns.LABEL_SOURCE].isin([source, ""])]
 
 
-def _groups(scores: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Label source, split and their lines; those of iteration 0 are in every label source of their split."""
-    for split in sorted(scores[columns.SPLIT].unique()):
-        lines = scores[scores[columns.SPLIT] == split]
-        sources = set(lines[columns.LABEL_SOURCE]) - {""} or {""}
-        for source in sorted(sources, key=lambda name: (name in LEAKY_LABEL_SOURCES, name)):
-            yield source, split, lines[lines[columns.LABEL_SOURCE].isin([source, ""])]
-
-
-def _index_scores(lines: pd.DataFrame) -> dict[ScoreKey, Score]:
+def index_scores(lines: pd.DataFrame) -> dict[ScoreKey, Score]:
+    """The rates of `lines`, which are of one split, kind of labels and label source."""
     index = {}
-    for key, seeds in lines.groupby(_SEEDS_OF, sort=False):
-        corpus, backbone, rule, alpha, iteration, decision = key
-        treatment = Treatment(backbone, rule, alpha, int(iteration))
-        index[ScoreKey(treatment, corpus, decision, "WA")] = _pool_seeds(seeds, columns.WA, columns.WA_SD)
-        index[ScoreKey(treatment, corpus, decision, "UA")] = _pool_seeds(seeds, columns.UA, columns.UA_SD)
+    for line in lines.to_dict("records"):
+        for metric in METRICS:
+            key = ScoreKey(Treatment.of(line), line[columns.CORPUS], line[columns.DECISION], metric)
+            index[key] = _score(line, metric)
     return index
 
 
-def _pool_seeds(seeds: pd.DataFrame, value: str, spread: str) -> Score:
-    """One score from a line per training seed; variance = mean within a seed + variance between seeds."""
-    variance = (seeds[spread] ** 2).mean() + seeds[value].var(ddof=0)
+_RATES = {
+    "WA": (
+        *(columns.WA, columns.WA_SD, columns.WA_LOW, columns.WA_HIGH),
+        *(columns.WA_SPEAKER_LOW, columns.WA_SPEAKER_HIGH),
+    ),
+    "UA": (
+        *(columns.UA, columns.UA_SD, columns.UA_LOW, columns.UA_HIGH),
+        *(columns.UA_SPEAKER_LOW, columns.UA_SPEAKER_HIGH),
+    ),
+}
+
+
+def score_record(forest: Score | None, mean_pooling: Score | None) -> dict[str, float | bool]:
+    """What machines are told of a rate by either decision: percent to four decimals, without what is not known."""
+    record: dict[str, float | bool] = {}
+    for name, score in (("mean_pooling", mean_pooling), ("forest", forest)):
+        if score is None:
+            continue
+        values = {
+            name: score.value,
+            f"{name}_sd": score.spread,
+            f"{name}_low": score.interval[0],
+            f"{name}_high": score.interval[1],
+            f"{name}_speaker_low": score.by_speaker[0],
+            f"{name}_speaker_high": score.by_speaker[1],
+        }
+        record |= {key: round(value, 4) for key, value in values.items() if value == value}
+        record |= {"folds_done": score.folds_done, "folds": score.folds, "utterances": score.utterances}
+        record |= {"partial": score.partial}
+    return record
+
+
+def _score(line: dict[Hashable, Any], metric: str) -> Score:
+    value, spread, low, high, speaker_low, speaker_high = (float(line[column]) for column in _RATES[metric])
     return Score(
-        value=float(seeds[value].mean()),
-        spread=math.sqrt(variance),
-        folds_done=int(seeds[columns.FOLDS_DONE].sum()),
-        folds=int(seeds[columns.FOLDS].max() * seeds[columns.SEEDS].max()),
-        utterances=int(seeds[columns.UTTERANCES].max()),
+        value=value,
+        spread=spread,
+        interval=(low, high),
+        by_speaker=(speaker_low, speaker_high),
+        folds_done=int(line[columns.FOLDS_DONE]),
+        folds=int(line[columns.FOLDS]),
+        utterances=int(line[columns.UTTERANCES]),
+        partial=bool(line[columns.PARTIAL]),
     )
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Everything the tables of one label source and split are made of."""
+    """Everything the tables of one label source, split and kind of labels are made of."""
 
     label_source: str
     split: str
+    labels: str
     corpora: tuple[str, ...]
     scores: Mapping[ScoreKey, Score]
     published: Mapping[tuple[str, str, str, str], PublishedValue]
@@ -254,6 +307,7 @@ def _build(layout: Layout, backbone: str | None, plans: list[RowPlan], evidence:
         backbone=backbone,
         label_source=evidence.label_source,
         split=evidence.split,
+        labels=evidence.labels,
         corpora=evidence.corpora,
         rows=shown,
         footnotes=_footnotes(shown, evidence.corpora),
@@ -282,38 +336,74 @@ def _row(number: str, plan: RowPlan, evidence: _Evidence) -> Row:
         for corpus in evidence.corpora
         for metric in METRICS
     }
-    return Row(plan.label, plan.treatment.backbone if plan.treatment else "", cells)
+    treatment = plan.treatment
+    leaky = treatment is not None and treatment.iteration > 0 and evidence.label_source in LEAKY_LABEL_SOURCES
+    return Row(replace(plan.label, leaky=leaky), treatment.backbone if treatment else "", cells)
 
 
 def _caption(caption: str, backbone: str | None, rows: Sequence[Row], evidence: _Evidence) -> str:
     sentences = [caption]
+    published = any(cell.published for row in rows for cell in row.cells.values())
     if backbone is not None:
-        published = any(cell.published for row in rows for cell in row.cells.values())
-        of_paper = f"; the published column is {backbone_name(PAPER_BACKBONE)}" if published else ""
+        of_paper = f"; the paper's columns are {backbone_name(PAPER_BACKBONE)}" if published else ""
         sentences.append(f"Backbone: {backbone_name(backbone)}{of_paper}.")
-    leaky = " (leaky: saw test labels)" if evidence.label_source in LEAKY_LABEL_SOURCES else ""
-    source = f"Label source: {evidence.label_source}{leaky}; split" if evidence.label_source else "Split"
-    sentences.append(f"{source}: {evidence.split}.")
-    sentences.append("Recognition rate in percent, ± standard deviation over forest and training seeds.")
+    sentences.append(conditions(evidence.label_source, evidence.split, evidence.labels))
+    sentences.append(_RATES_AND_SPREAD)
+    if published:
+        sentences.append("− paper: the forest's rate minus the published one.")
     return " ".join(sentences)
+
+
+_RATES_AND_SPREAD = (
+    "Recognition rate in percent by random forest, ± standard deviation over forest and training seeds, [95% bootstrap "
+    "interval over utterances]; mean: by mean pooling."
+)
+
+
+def conditions(label_source: str, split: str, labels: str) -> str:
+    """What a caption says of where labels come from and how utterances are split; no source where there is none."""
+    sentences = []
+    if labels != "given":
+        sentences.append(f"Labels are {labels}: nothing is comparable with the paper, and more than chance is a leak.")
+    source = f"Label source: {source_name(label_source, ': saw test labels')}; split" if label_source else "Split"
+    sentences.append(f"{source}: {split}.")
+    return " ".join(sentences)
+
+
+def source_name(label_source: str, why: str = "") -> str:
+    """A label source as tables name it, marked where it is leaky."""
+    return f"{label_source} (leaky{why})" if label_source in LEAKY_LABEL_SOURCES else label_source
 
 
 def _footnotes(rows: Sequence[Row], corpora: Sequence[str]) -> tuple[Footnote, ...]:
     cells = [cell for row in rows for cell in row.cells.values()]
     notes = dict.fromkeys(cell.published.note for cell in cells if cell.published and cell.published.note)
     footnotes = [Footnote(mark, note) for mark, note in zip(ascii_lowercase, notes, strict=False)]
-    if any(not score.complete for cell in cells for score in cell.scores):
-        text = "Cells marked (done/all folds) are from incomplete folds, summed over training seeds."
-        footnotes.append(Footnote("", text))
-    return (*footnotes, *(note for corpus in corpora for note in _size_footnotes(rows, corpus)))
+    footnotes += score_footnotes(score for cell in cells for score in cell.scores)
+    for corpus in corpora:
+        scores = [score for row in rows for cell in row.of_corpus(corpus) for score in cell.scores]
+        published = any(cell.published for row in rows for cell in row.of_corpus(corpus))
+        footnotes += [Footnote("", text) for text in size_notes(corpus, scores, published)]
+    return tuple(footnotes)
 
 
-def _size_footnotes(rows: Sequence[Row], corpus: str) -> Iterator[Footnote]:
-    """A warning where complete cells rest on another number of utterances than the paper's (Table I)."""
+def score_footnotes(scores: Iterable[Score]) -> list[Footnote]:
+    """What is to be said of scores that rest on a part of the folds."""
+    if all(score.complete for score in scores):
+        return []
+    return [Footnote("", "Cells marked (done/all folds) are from incomplete folds, summed over training seeds.")]
+
+
+def size_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[str]:
+    """A warning where scores are of a part of a corpus, or beside `published` ones of another number of utterances."""
+    if any(score.partial for score in scores):
+        utterances = max(score.utterances for score in scores)
+        return [f"{corpus_name(corpus)}: only part of the corpus, {utterances:,} utterances: not comparable."]
     expected = PAPER_UTTERANCES.get(corpus)
-    if expected is None:
-        return
-    scores = [score for row in rows for cell in row.of_corpus(corpus) for score in cell.scores]
-    for utterances in sorted({score.utterances for score in scores if score.complete} - {expected}):
-        text = f"{utterances:,} utterances scored, {expected:,} in the paper: not comparable."
-        yield Footnote("", f"{corpus_name(corpus)}: {text}")
+    if expected is None or not published:
+        return []
+    found = sorted({score.utterances for score in scores if score.complete} - {expected})
+    return [
+        f"{corpus_name(corpus)}: {utterances:,} utterances scored, {expected:,} in the paper: not comparable."
+        for utterances in found
+    ]

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from data_prep.shards import PreparedCorpus
     from sweep.grid import GridSpec
     from sweep.stages import Plan
@@ -164,20 +166,10 @@ def run_sweep(options: argparse.Namespace) -> int:
 
 
 def run_tables(options: argparse.Namespace) -> int:
-    from analysis import build_tables, decide, score, to_csv, to_json, to_latex, to_markdown
+    from analysis import collect_tables, to_csv, to_json, to_latex, to_markdown
 
-    sweep = _open(options)
-    if not sweep.plan.done:
-        raise UserError(
-            f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
-            f"--data {options.data} --store {options.store}"
-        )
-    scores = score(decide(sweep.store, sweep.plan.chains))
-    if scores.empty:
-        raise UserError(
-            f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"
-        )
-    tables = build_tables(scores, list(dict.fromkeys(scores["corpus"])))
+    sweep, decisions = _decided(options)
+    tables = collect_tables(sweep.store, sweep.plan.chains, decisions, options.test_chosen)
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables).rstrip()
     if options.out is None:
@@ -234,6 +226,24 @@ def _open(options: argparse.Namespace) -> _Sweep:
         store.check_corpus(one, asked_for=name)
     plan = Plan.of(grid.expand(prepared), store.done_keys(), store.failures())
     return _Sweep(grid, prepared, store, plan)
+
+
+def _decided(options: argparse.Namespace) -> "tuple[_Sweep, pd.DataFrame]":
+    """A grid, and the decisions on utterances of what its store holds. Raises UserError where that is nothing."""
+    from analysis import decide
+
+    sweep = _open(options)
+    if not sweep.plan.done:
+        raise UserError(
+            f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
+            f"--data {options.data} --store {options.store}"
+        )
+    decisions = decide(sweep.store, sweep.plan.chains)
+    if decisions.empty:
+        raise UserError(
+            f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"
+        )
+    return sweep, decisions
 
 
 def _print_json(plan: "Plan") -> int:
@@ -373,12 +383,15 @@ def build_parser() -> argparse.ArgumentParser:
     tables = add(
         "tables",
         run_tables,
-        "the paper's Tables II to V, ours beside the published values",
+        "the paper's Tables I to V, ours beside the published values, and every network beside its baseline",
         f"ser-sweep tables {same} --format latex --out tables.tex",
         sweep,
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
     tables.add_argument("--out", type=Path, help="write to this file instead of the terminal")
+    tables.add_argument(
+        "--test-chosen", action="store_true", help="show the iterations that the test folds would choose, too"
+    )
     demo = add("demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo", common)
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
     return parser

@@ -7,6 +7,7 @@
     stages/<key>/stage.json                     identity, metrics, history, timing, versions; written last
     checkpoints/<key>                           the state of an unfinished training
     failures/<key>.json                         why a stage could not be trained
+    decisions/<key>                             decisions on utterances that analysis made; may be deleted
 
 A stage is there when its stage.json is: everything it names was written before. Files appear whole, by a rename.
 This module is the only one that knows the paths. A store is a local folder or any `pyarrow.fs` address (s3://...).
@@ -141,12 +142,10 @@ class Store:
 
     def read_checkpoint(self, key: str) -> bytes | None:
         """The state of an unfinished training; None where there is none, or a damaged one."""
-        content = self._read(f"checkpoints/{key}") or b""
-        digest, state = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-        return state if hashlib.sha256(state).digest() == digest else None
+        return self._read_checked(f"checkpoints/{key}")
 
     def write_checkpoint(self, key: str, state: bytes) -> None:
-        self._write(f"checkpoints/{key}", hashlib.sha256(state).digest() + state)
+        self._write_checked(f"checkpoints/{key}", state)
 
     def record_failure(self, key: str, cause: str) -> None:
         self._write_json(f"failures/{key}.json", {"cause": cause})
@@ -159,6 +158,17 @@ class Store:
             if content is not None:
                 found[path.stem] = content["cause"]
         return found
+
+    # Decisions, kept because forests take long
+
+    def read_decisions(self, key: str) -> bytes | None:
+        """Decisions that were made before; None where there are none, or damaged ones."""
+        return self._read_checked(f"decisions/{key}")
+
+    def write_decisions(self, key: str, content: bytes) -> None:
+        """Keep decisions; a store that cannot be written goes without."""
+        with contextlib.suppress(OSError):
+            self._write_checked(f"decisions/{key}", content)
 
     # Corpora
 
@@ -226,6 +236,15 @@ class Store:
                 return stream.read()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def _read_checked(self, name: str) -> bytes | None:
+        """What `_write_checked` wrote; None where it is missing or damaged."""
+        written = self._read(name) or b""
+        digest, content = written[:DIGEST_BYTES], written[DIGEST_BYTES:]
+        return content if hashlib.sha256(content).digest() == digest else None
+
+    def _write_checked(self, name: str, content: bytes) -> None:
+        self._write(name, hashlib.sha256(content).digest() + content)
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
         try:

@@ -1,12 +1,17 @@
 """What `ser-sweep corpora` prints: every corpus, and the paper's Table I beside what is prepared."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
 
 from data_prep.corpora.catalogue import CORPORA, Corpus
+from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 
 Row = Sequence[str]
 NOT_KNOWN = "-"
+TABLE_1_HEADINGS = ("utterances", "speakers", "emotions", "sampling rate", "segments", "segment, hop")
 
 
 def corpora_table() -> str:
@@ -21,10 +26,10 @@ def table_1(prepared: Sequence[PreparedCorpus] | None) -> str:
     Prepared corpora that the paper has not come last; None gives the paper's lines only. Raises ShardError where an
     utterances.parquet is damaged.
     """
-    rows: list[Row] = [("Table I", "utterances", "speakers", "emotions", "sampling rate", "segments", "segment, hop")]
-    published = [name for name, corpus in CORPORA.items() if corpus.paper]
-    for name in published:
-        rows.append(_paper_row(name, CORPORA[name]))
+    rows: list[Row] = [("Table I", *TABLE_1_HEADINGS)]
+    published = paper_rows()
+    for name, row in published.items():
+        rows.append((f"{name}: the paper's", *row))
         if prepared is None:
             continue
         ours = [one for one in prepared if one.corpus == name]
@@ -40,27 +45,29 @@ def _corpus_row(name: str, corpus: Corpus) -> Row:
     return name, corpus.language, *size, corpus.licence, get
 
 
-def _paper_row(name: str, corpus: Corpus) -> Row:
-    paper = corpus.paper
-    assert paper is not None
-    return (
-        f"{name}: the paper's",
-        f"{paper.utterances:,}",
-        f"{paper.speakers} ({paper.female} female)",
-        str(paper.emotions),
-        _kilohertz(paper.sample_rate),
-        f"{paper.segments:,}",
-        f"335 ms, {corpus.hop_ms} ms",
-    )
+def paper_rows() -> dict[str, Row]:
+    """Corpus -> its line of the paper's Table I with the segments of §VI, as texts under TABLE_1_HEADINGS."""
+    return {
+        name: (
+            f"{corpus.paper.utterances:,}",
+            f"{corpus.paper.speakers} ({corpus.paper.female} female)",
+            str(corpus.paper.emotions),
+            _kilohertz(corpus.paper.sample_rate),
+            f"{corpus.paper.segments:,}",
+            f"335 ms, {corpus.hop_ms} ms",
+        )
+        for name, corpus in CORPORA.items()
+        if corpus.paper is not None
+    }
 
 
-def _prepared_row(one: PreparedCorpus) -> Row:
-    manifest, settings = one.manifest, one.settings
-    rates = sorted({int(rate) for rate in one.utterances()["source_rate"]})
+def held_row(manifest: Mapping[str, Any], utterances: pd.DataFrame) -> Row:
+    """The same of a prepared corpus, from its manifest and its utterances."""
+    settings = FeatureSettings(**manifest["settings"])
+    rates = sorted({int(rate) for rate in utterances["source_rate"]})
     frame = 1_000 * settings.shift / settings.sample_rate
     rest = 1_000 * (settings.window - settings.shift) / settings.sample_rate
     return (
-        f"  {one.name}{' (a part)' if manifest['partial'] else ''}",
         f"{manifest['utterances']:,}",
         str(manifest["speakers"]),
         str(len(manifest["classes"])),
@@ -68,6 +75,15 @@ def _prepared_row(one: PreparedCorpus) -> Row:
         f"{manifest['segments']:,}",
         f"{settings.segment_frames * frame + rest:.0f} ms, {settings.segment_hop * frame:.0f} ms",
     )
+
+
+def held_name(name: str, manifest: Mapping[str, Any]) -> str:
+    """A prepared corpus's full name, marked where it is a part of the corpus only."""
+    return f"{name}{' (a part)' if manifest['partial'] else ''}"
+
+
+def _prepared_row(one: PreparedCorpus) -> Row:
+    return f"  {held_name(one.name, one.manifest)}", *held_row(one.manifest, one.utterances())
 
 
 def _kilohertz(rate: int) -> str:

@@ -5,13 +5,26 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import build_tables, decide, score, to_csv, to_json, to_latex, to_markdown
-from analysis.columns import DECISION_COLUMNS, SCORE_COLUMNS
+import analysis.results
+from analysis import (
+    build_tables,
+    decide,
+    label_correction,
+    score,
+    score_networks,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+)
+from analysis.columns import CORRECTION_COLUMNS, DECISION_COLUMNS, NETWORK_SCORE_COLUMNS, SCORE_COLUMNS
+from analysis.statistics import rate_intervals
 from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from sweep.stages import ChainSpec, StageSpec, canonical_updates
@@ -52,8 +65,11 @@ def predictions(fold: int, decided: np.ndarray = DECIDED) -> Predictions:
     return Predictions(utterance, np.tile(np.arange(SEGMENTS), len(LABEL)), test, q)
 
 
-def fill(store: Store, of: Sequence[ChainSpec], decided: np.ndarray = DECIDED) -> None:
-    """Commit every stage of the chains `of`, then take the folder of prepared data away."""
+def fill(store: Store, of: Sequence[ChainSpec], decided: np.ndarray = DECIDED, right: float | None = None) -> None:
+    """Commit every stage of the chains `of`, then take the folder of prepared data away.
+
+    The share of targets that are right is `right` in fold 0, and a tenth more in each fold and iteration after.
+    """
     folder = Path(store.uri).with_name("data")
     ids = [f"{row:02}" for row in range(len(LABEL))]
     for name in {one.last.corpus for one in of}:
@@ -65,7 +81,9 @@ def fill(store: Store, of: Sequence[ChainSpec], decided: np.ndarray = DECIDED) -
         store.add_corpus(PreparedCorpus(folder, manifest))
         shutil.rmtree(folder)
     for stage in {stage.key: stage for one in of for stage in one.stages}.values():
-        store.commit(stage, predictions(stage.fold, decided), {"metrics": {"validation_wa": 0.75}})
+        share = None if right is None else right + 0.1 * (stage.fold + stage.iteration)
+        metrics = {"validation_wa": 0.75, "targets_right": share}
+        store.commit(stage, predictions(stage.fold, decided), {"metrics": metrics})
 
 
 @pytest.fixture
@@ -85,8 +103,8 @@ def by_mean(store: Store, of: Sequence[ChainSpec]) -> pd.DataFrame:
     return score(decide(store, of, forest_seeds=0))
 
 
-def decisions_of(*seeds: list[int]) -> pd.DataFrame:
-    """A cell's decisions by forests on four utterances, two of each class."""
+def decisions_of(*seeds: list[int], **about: Any) -> pd.DataFrame:
+    """A cell's decisions by forests on four utterances, two of each class; `about` replaces what else is known."""
     frames = [
         pd.DataFrame({"forest_seed": seed, "utterance": list("abcd"), "label": [0, 0, 1, 1], "predicted": predicted})
         for seed, predicted in enumerate(seeds)
@@ -102,7 +120,9 @@ def decisions_of(*seeds: list[int]) -> pd.DataFrame:
         "labels": "given",
         "validation_wa": 50.0,
     }
-    return pd.concat(frames).assign(**cell, decision="forest", speaker="s", classes=2)
+    speaker = {"a": "s1", "b": "s2", "c": "s1", "d": "s2"}
+    made = pd.concat(frames).assign(**cell | {"decision": "forest", "classes": 2} | about)
+    return made.assign(speaker=made["utterance"].map(speaker))
 
 
 # Decisions
@@ -230,6 +250,43 @@ def test_forest_seeds_are_averaged_and_their_spread_is_reported() -> None:
     assert line["recall"] == pytest.approx([100 * (1 + 1 + 0.5) / 3, 100 * (1 + 0.5 + 0.5) / 3])
 
 
+def test_scores_have_intervals_over_utterances_and_over_speakers() -> None:
+    (line,) = score(decisions_of([0, 0, 1, 0])).to_dict("records")
+    rates = rate_intervals([0, 0, 1, 1], [0, 0, 1, 0])
+    assert [line["wa_low"], line["wa_high"]] == pytest.approx([100 * rates.wa.low, 100 * rates.wa.high])
+    assert [line["ua_low"], line["ua_high"]] == pytest.approx([100 * rates.ua.low, 100 * rates.ua.high])
+    # One speaker has both right, the other one of two: resamples of the two speakers have 100, 75 or 50.
+    assert [line["wa_speaker_low"], line["wa_speaker_high"]] == [50, 100]
+    assert [line["ua_speaker_low"], line["ua_speaker_high"]] == [50, 100]
+
+
+def test_the_training_seeds_of_a_network_are_averaged() -> None:
+    seeds = {"seeds": 3, "validation_wa": 60.0, "seed": 1}
+    decisions = pd.concat([decisions_of([0, 0, 1, 1], seeds=3), decisions_of([0, 0, 0, 0], folds_done=1, **seeds)])
+    scores = score_networks(decisions)
+    assert tuple(scores.columns) == NETWORK_SCORE_COLUMNS
+    (line,) = scores.to_dict("records")
+    assert (line["wa"], line["wa_sd"], line["utterances"]) == (75, 25, 4)
+    assert (line["seeds"], line["folds_done"], line["folds"]) == (3, 3, 6)
+    assert line["validation_wa"] == 55
+    assert line["wa_low"] < 75 < line["wa_high"]
+
+
+def test_a_network_of_one_training_seed_scores_as_its_cell(store: Store) -> None:
+    fill(store, chains("hdl"))
+    decisions = decide(store, chains("hdl"))
+    shared = list(NETWORK_SCORE_COLUMNS)
+    pd.testing.assert_frame_equal(score_networks(decisions)[shared], score(decisions)[shared])
+
+
+def test_training_seeds_with_labels_of_their_own_are_scored_by_those() -> None:
+    other = decisions_of([1, 1, 0, 0], seed=1, seeds=2, labels="permuted").assign(label=[1, 1, 0, 1])
+    decisions = pd.concat([decisions_of([0, 0, 1, 1], seeds=2, labels="permuted"), other])
+    (line,) = score_networks(decisions).to_dict("records")
+    assert line["wa"] == (100 + 75) / 2
+    assert line["wa_low"] < line["wa"] < line["wa_high"]
+
+
 def test_order_of_chains_does_not_matter_for_scores(store: Store) -> None:
     asked = [*chains("none"), *chains("hdl")[:2]]
     fill(store, asked, decided=np.array([0, 1, 0, 0, 1, 1, 1, 0, 1]))
@@ -238,6 +295,96 @@ def test_order_of_chains_does_not_matter_for_scores(store: Store) -> None:
         for given in (asked, asked[::-1])
     )
     pd.testing.assert_frame_equal(in_order, reversed_, check_exact=True)
+
+
+# Decisions that are kept
+
+
+@pytest.fixture
+def count_forests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many forest seeds each call for forests asked for."""
+    calls: list[int] = []
+    grow = analysis.results.forest_decisions
+
+    def counted(features: np.ndarray, label: np.ndarray, seeds: int, folds: int) -> np.ndarray:
+        calls.append(seeds)
+        return grow(features, label, seeds, folds)
+
+    monkeypatch.setattr(analysis.results, "forest_decisions", counted)
+    return calls
+
+
+def test_decisions_are_made_once(store: Store, count_forests: list[int]) -> None:
+    fill(store, chains("bdsl"))
+    made = decide(store, chains("bdsl"), forest_seeds=1)
+    assert len(count_forests) == 2
+    pd.testing.assert_frame_equal(decide(Store(store.uri), chains("bdsl"), forest_seeds=1), made)
+    assert len(count_forests) == 2
+
+
+def test_other_predictions_and_other_forest_seeds_are_decided_anew(store: Store, count_forests: list[int]) -> None:
+    fill(store, chains("none")[:2])
+    assert set(decide(store, chains("none"), forest_seeds=1)["folds_done"]) == {2}
+    fill(store, chains("none"))
+    assert set(decide(store, chains("none"), forest_seeds=1)["folds_done"]) == {3}
+    decide(store, chains("none"), forest_seeds=2)
+    fill(store, chains("none"), decided=LABEL)
+    by_mean = decide(store, chains("none"), forest_seeds=2).query("decision == 'mean'")
+    assert (by_mean["predicted"] == by_mean["label"]).all()
+    assert count_forests == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: b"", lambda content: b"x" + content])
+def test_damaged_decisions_are_made_again(store: Store, count_forests: list[int], damage: Any) -> None:
+    fill(store, chains("none"))
+    made = decide(store, chains("none"), forest_seeds=1)
+    (file,) = (Path(store.uri) / "decisions").iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(damage(whole))
+    pd.testing.assert_frame_equal(decide(store, chains("none"), forest_seeds=1), made)
+    assert len(count_forests) == 2
+    assert file.read_bytes() == whole
+
+
+def test_a_store_that_cannot_be_written_is_decided_all_the_same(store: Store) -> None:
+    fill(store, chains("none"))
+    (Path(store.uri) / "decisions").write_bytes(b"a file where the folder would be")
+    assert len(decide(store, chains("none"), forest_seeds=1)) == 2 * len(LABEL)
+
+
+def test_decisions_without_a_damaged_fold_are_not_kept(store: Store) -> None:
+    fill(store, chains("none"))
+    predictions_file(store, chains("none")[0].last).write_bytes(b"")
+    assert set(decide(store, chains("none"), forest_seeds=1)["folds_done"]) == {2}
+    assert not (Path(store.uri) / "decisions").exists()
+
+
+# Label correction
+
+
+def test_label_correction_is_the_mean_over_folds_and_seeds(store: Store) -> None:
+    asked = [*chains("bdsl"), *chains("bdsl", seed=1)]
+    fill(store, asked, right=0.4)
+    found = label_correction(store, asked)
+    assert tuple(found.columns) == CORRECTION_COLUMNS
+    inherited, corrected = found.to_dict("records")
+    assert (inherited["rule"], inherited["label_source"], inherited["iteration"]) == ("none", "", 0)
+    assert (corrected["rule"], corrected["label_source"], corrected["iteration"]) == ("bdsl", "in_fold", 1)
+    assert (corrected["seeds"], corrected["folds_done"], corrected["folds"]) == (2, 6, 6)
+    assert [inherited["targets_right"], corrected["targets_right"]] == pytest.approx([50, 60])
+    assert corrected["targets_right_sd"] == pytest.approx(np.std([50, 60, 70]))
+
+
+def test_label_correction_says_which_folds_are_there(store: Store) -> None:
+    fill(store, chains("none")[1:], right=0.4)
+    (line,) = label_correction(store, chains("none")).to_dict("records")
+    assert (line["folds_done"], line["folds"], line["targets_right"]) == (2, 3, pytest.approx(55))
+
+
+def test_a_corpus_of_which_no_truth_is_known_has_no_label_correction(store: Store) -> None:
+    fill(store, chains("bdsl"))
+    found = label_correction(store, chains("bdsl"))
+    assert found.empty and tuple(found.columns) == CORRECTION_COLUMNS
 
 
 # Tables
@@ -250,7 +397,7 @@ def test_a_store_that_lacks_everything_makes_no_tables(tmp_path: Path) -> None:
     assert (tuple(decisions.columns), tuple(scores.columns)) == (DECISION_COLUMNS, SCORE_COLUMNS)
     tables = build_tables(scores, scores["corpus"].unique())
     assert to_markdown(tables) == to_latex(tables) == ""
-    assert to_csv(tables).startswith("table,backbone,") and to_csv(tables).count("\n") == 1
+    assert to_csv(tables).startswith("table,labels,") and to_csv(tables).count("\n") == 1
     assert to_json(tables) == '{\n  "tables": []\n}\n'
 
 
@@ -259,7 +406,7 @@ def test_tables_are_the_same_to_the_byte_when_made_again(store: Store) -> None:
     fill(store, asked)
     texts = []
     for _ in range(2):
-        scores = score(decide(Store(store.uri), asked, forest_seeds=1))
+        scores = score_networks(decide(Store(store.uri), asked, forest_seeds=1))
         tables = build_tables(scores, scores["corpus"].unique())
         texts.append([render(tables) for render in (to_markdown, to_latex, to_csv, to_json)])
     assert texts[0] == texts[1]

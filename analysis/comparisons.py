@@ -1,0 +1,147 @@
+"""Which of two networks is better, on the same utterances and training seeds: differences, intervals, tests.
+
+A difference is the first network's rate minus the second's, with its paired bootstrap interval. McNemar's test asks of
+the majority decision over all forest and training seeds which utterances only one of the two has right. Where labels
+are permuted anew for each training seed there is no such majority, and no p.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis import columns
+from analysis.layouts import Treatment
+from analysis.results import decision_arrays
+from analysis.statistics import difference_intervals, holm, majority, mcnemar
+from dsl.labels import BASELINE
+
+
+class Network(NamedTuple):
+    """Everything that identifies a network but its training seed. `label_source` is empty for iteration 0."""
+
+    corpus: str
+    split: str
+    labels: str
+    label_source: str
+    treatment: Treatment
+
+    @property
+    def baseline(self) -> "Network":
+        """Iteration 0 of the same backbone, which all rules and label sources share."""
+        return self._replace(label_source="", treatment=Treatment(self.treatment.backbone, BASELINE, "", 0))
+
+
+class Pair(NamedTuple):
+    """Two networks to compare, of the same corpus, split and labels."""
+
+    first: Network
+    second: Network
+
+
+_OF_NETWORK = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE]
+_OF_TREATMENT = [columns.BACKBONE, columns.RULE, columns.ALPHA, columns.ITERATION]
+FAMILY = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE, columns.DECISION]
+
+
+def networks(decisions: pd.DataFrame) -> list[Network]:
+    """The networks that there are decisions of, in the order in which they first appear."""
+    found = decisions[_OF_NETWORK + _OF_TREATMENT].drop_duplicates().itertuples(index=False)
+    return [_network(line) for line in found]
+
+
+def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Every network beside its baseline, a line for each kind of decision; columns `columns.COMPARISON_COLUMNS`.
+
+    Differences are in percentage points. p values are adjusted by Holm's method within a family: all networks of one
+    label source on one corpus and split, of all backbones, by one kind of decision. Comparisons of which one side is
+    missing are left out, and those with missing folds are of the utterances that both have.
+    """
+    pairs = [Pair(one, one.baseline) for one in networks(decisions) if one != one.baseline]
+    lines = _compared(decisions, pairs)
+    lines[columns.P_HOLM] = lines.groupby(FAMILY, sort=False)[columns.P].transform(holm)
+    return lines
+
+
+def compare(decisions: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """The comparisons asked for, as in `comparisons`; all of one kind of decision are one family."""
+    lines = _compared(decisions, pairs)
+    lines[columns.P_HOLM] = lines.groupby(columns.DECISION, sort=False)[columns.P].transform(holm)
+    return lines
+
+
+def _network(values: Sequence[Any]) -> Network:
+    """From the values of _OF_NETWORK and _OF_TREATMENT, and whatever comes after."""
+    corpus, split, labels, label_source, backbone, rule, alpha, iteration, *_ = values
+    return Network(corpus, split, labels, label_source, Treatment(backbone, rule, alpha, int(iteration)))
+
+
+def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
+    groups = {
+        (_network(key), key[-1]): group
+        for key, group in decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT, columns.DECISION], sort=False)
+    }
+    lines = [
+        _comparison(pair, decision, groups[pair.first, decision], groups[pair.second, decision])
+        for pair in pairs
+        for decision in (columns.FOREST, columns.MEAN_POOLING)
+        if (pair.first, decision) in groups and (pair.second, decision) in groups
+    ]
+    found = [line for line in lines if line is not None]
+    empty = {columns.P: pd.Series(dtype=np.float64)}
+    return pd.DataFrame(found or empty, columns=list(columns.COMPARISON_COLUMNS))
+
+
+def _comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
+    """One line; None where the two have no utterance of the same training seed."""
+    complete = _complete(first) and _complete(second)
+    partial = bool(first[columns.PARTIAL].iloc[0])
+    key = [columns.SEED, columns.FOREST_SEED, columns.UTTERANCE]
+    both = first[key].merge(second[key])
+    if both.empty:
+        return None
+    (label, decided, _), (_, other, _) = (decision_arrays(both.merge(one)) for one in (first, second))
+    labels, decided, other = label.to_numpy(), decided.to_numpy(), other.to_numpy()
+    wa, ua = (_percent(rate) for rate in difference_intervals(labels, decided, other))
+    named = majority(labels)
+    consistent = ((labels == named) | (labels < 0)).all()
+    test = mcnemar(named, majority(decided), majority(other))
+    return {
+        columns.CORPUS: pair.first.corpus,
+        columns.PARTIAL: partial,
+        columns.SPLIT: pair.first.split,
+        columns.LABELS: pair.first.labels,
+        **_named(pair.first),
+        **{columns.SECOND + name: value for name, value in _named(pair.second).items()},
+        columns.DECISION: decision,
+        columns.UTTERANCES: label.shape[1],
+        columns.COMPLETE: complete,
+        **dict(zip(_DIFFERENCES, (*wa, *ua), strict=True)),
+        columns.ONLY_FIRST: test.only_first if consistent else np.nan,
+        columns.ONLY_SECOND: test.only_second if consistent else np.nan,
+        columns.P: test.p if consistent else np.nan,
+    }
+
+
+_DIFFERENCES = (
+    *(columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
+    *(columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
+)
+
+
+def _named(network: Network) -> dict[str, Any]:
+    """The columns that tell the two networks of a comparison apart."""
+    treatment = zip(_OF_TREATMENT, network.treatment, strict=True)
+    return {**dict(treatment), columns.LABEL_SOURCE: network.label_source}
+
+
+def _complete(group: pd.DataFrame) -> bool:
+    """Whether every fold of every training seed that the grid asks for is there."""
+    seeds = group.drop_duplicates(columns.SEED)
+    whole = (seeds[columns.FOLDS_DONE] >= seeds[columns.FOLDS]).all()
+    return bool(whole) and len(seeds) >= seeds[columns.SEEDS].max()
+
+
+def _percent(estimate: Iterable[float]) -> list[float]:
+    return [100 * value for value in estimate]

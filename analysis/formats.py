@@ -1,0 +1,40 @@
+"""How numbers look in tables."""
+
+import math
+
+from analysis.tables import Score
+
+MISSING = "—"
+MINUS = "−"
+
+
+def score_text(score: Score | None, spread: bool = False, interval: bool = True) -> str:
+    """`74.95 ± 0.24 [71.2, 78.5] (7/10 folds)`, of which what is asked for, known and needed."""
+    if score is None:
+        return MISSING
+    deviation = f" ± {score.spread:.2f}" if spread else ""
+    bounds = interval_text(*score.interval) if interval else ""
+    folds = "" if score.complete else f" ({score.folds_done}/{score.folds} folds)"
+    return f"{score.value:.2f}{deviation}{bounds}{folds}"
+
+
+def interval_text(low: float, high: float) -> str:
+    """` [71.2, 78.5]`, or nothing where it is not known."""
+    return "" if math.isnan(low) else f" [{number(low)}, {number(high)}]"
+
+
+def number(value: float, digits: int = 1) -> str:
+    """With a minus that is one, and no negative zero."""
+    return f"{value:z.{digits}f}".replace("-", MINUS)
+
+
+def signed(value: float) -> str:
+    """A difference in points: `+0.69`, `−5.37`, `0.00`."""
+    return number(value, 2) if round(value, 2) <= 0 else f"+{value:.2f}"
+
+
+def p_text(p: float) -> str:
+    """` p 0.04`, or nothing where there is no test."""
+    if math.isnan(p):
+        return ""
+    return " p < 0.001" if p < 0.001 else f" p {p:.2g}" if p < 0.1 else f" p {p:.2f}"

@@ -1,0 +1,198 @@
+"""How sure rates and their differences are: bootstrap intervals, McNemar's test, Holm's correction.
+
+Pure functions on arrays of class indices, in the shapes of `analysis.metrics`. An utterance may be decided several
+times, by forests and networks of several seeds: `predicted` is then [R, U], and a rate is the mean over the R rows.
+`label` is [U], or [R, U] where labels are permuted anew for each training seed; UNDECIDED in a row's label and
+decision stands for an utterance that the row says nothing of, as where folds are missing.
+
+Intervals and tests tell the chance in which utterances were recorded. Networks are taken as they are: what another
+training would give is seen in the spread over seeds alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+UNDECIDED = -1
+
+
+class Estimate(NamedTuple):
+    """A rate, or a difference of two, as a fraction, and its interval; NaN where nothing can be resampled."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Rates(NamedTuple):
+    wa: Estimate
+    ua: Estimate
+
+
+class McNemar(NamedTuple):
+    """Utterances that only the first, or only the second set of decisions has right, and the two-sided p of that."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def rate_intervals(
+    label: ArrayLike,
+    predicted: ArrayLike,
+    cluster: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Rates:
+    """WA and UA (§VIII-A) with percentile bootstrap intervals.
+
+    Utterances are drawn with replacement or, with `cluster` [U] (their speakers), whole clusters: then what the
+    utterances of a speaker have in common does not pass for independent evidence. UA is the mean over the classes that
+    a resample holds. Raises ValueError for shapes that do not fit and where nothing is decided.
+    """
+    tally = _tally(label, predicted)
+    return _estimates(tally.columns, [tally], [1.0], cluster, resamples, level, seed)
+
+
+def difference_intervals(
+    label: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    cluster: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Rates:
+    """WA and UA of `first` minus those of `second`, with paired bootstrap intervals.
+
+    Both decide the same utterances, and each resample is scored for both. Shapes and errors as in `rate_intervals`.
+    """
+    tallies = [_tally(label, first), _tally(label, second)]
+    columns = np.concatenate([tally.columns for tally in tallies], axis=1)
+    return _estimates(columns, tallies, [1.0, -1.0], cluster, resamples, level, seed)
+
+
+def majority(predicted: ArrayLike) -> NDArray[np.int64]:
+    """The decision that most rows of `predicted` [R, U] agree on, [U]; among equals that of the first row to have one.
+
+    UNDECIDED where no row decides.
+    """
+    rows = np.atleast_2d(np.asarray(predicted))
+    votes = np.array([(rows == row).sum(axis=0) for row in rows])
+    votes[rows == UNDECIDED] = 0
+    return rows[votes.argmax(axis=0), np.arange(rows.shape[1])]
+
+
+def mcnemar(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
+    """McNemar's exact test of two decisions on each of the same utterances, all [U].
+
+    Under the null hypothesis an utterance that only one of them has right is as likely the first's as the second's.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
+
+    label, first_right, second_right = np.asarray(label), np.asarray(first) == label, np.asarray(second) == label
+    if not label.shape == first_right.shape == second_right.shape or label.ndim != 1:
+        raise ValueError(f"label: shape {label.shape}, expected one class per utterance, [U], and as many decisions")
+    only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
+    table = [
+        [int((first_right & second_right).sum()), only_first],
+        [only_second, int((~first_right & ~second_right).sum())],
+    ]
+    p = float(exact_mcnemar(table, exact=True).pvalue) if only_first + only_second else 1.0
+    return McNemar(only_first, only_second, p)
+
+
+def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """p values of one family of tests, adjusted by Holm's step-down method; NaN is no test and stays NaN."""
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = np.array(p, dtype=np.float64)
+    tested = ~np.isnan(adjusted)
+    if tested.any():
+        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
+    return adjusted
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What utterances add to the counts that rates are made of.
+
+    Rows with the same labels are one group: `columns` [U, G * K * 2] holds for each group and class how many utterances
+    there are (0 or 1) and the share of rows that have it right. `weight` [G] is the share of rows in each group.
+    """
+
+    columns: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    def rates(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """WA and UA [B, 2] from sums of `columns` [B, G * K * 2]."""
+        there, right = np.moveaxis(sums.reshape(len(sums), len(self.weight), -1, 2), -1, 0)
+        with np.errstate(invalid="ignore"):  # a resample may lack a class, or a group
+            wa = right.sum(axis=2) / there.sum(axis=2)
+            recall = right / there
+        occurs = there > 0
+        ua = np.where(occurs, recall, 0).sum(axis=2) / np.maximum(occurs.sum(axis=2), 1)
+        return np.stack([wa @ self.weight, ua @ self.weight], axis=1)
+
+
+def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
+    predicted = np.atleast_2d(np.asarray(predicted))
+    label = np.asarray(label)
+    if label.shape not in (predicted.shape, predicted.shape[1:]):
+        raise ValueError(
+            f"label: shape {label.shape}, expected {predicted.shape[1:]} or {predicted.shape} of predicted"
+        )
+    labels, group = np.unique(np.broadcast_to(label, predicted.shape), axis=0, return_inverse=True)
+    if not (labels != UNDECIDED).any(axis=1).all():
+        raise ValueError("label: a row without an utterance that is decided, expected at least one")
+    right = np.array([(predicted[group == g] == row).mean(axis=0) for g, row in enumerate(labels)])
+    of_class = labels[:, :, None] == np.arange(labels.max() + 1)
+    both = np.stack([of_class, of_class * right[:, :, None]], axis=-1)
+    columns = np.moveaxis(both, 0, 1).reshape(predicted.shape[1], -1)
+    return _Tally(columns, np.bincount(group) / len(group))
+
+
+def _estimates(
+    columns: NDArray[np.float64],
+    tallies: Sequence[_Tally],
+    signs: Sequence[float],
+    cluster: ArrayLike | None,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> Rates:
+    """The signed sum of the tallies' rates, and its interval. `columns` are theirs side by side."""
+
+    def signed(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        parts = np.split(sums, len(tallies), axis=1)
+        return np.sum(
+            [sign * tally.rates(part) for sign, tally, part in zip(signs, tallies, parts, strict=True)], axis=0
+        )
+
+    value = signed(columns.sum(axis=0, keepdims=True))[0]
+    units, copies = _units(columns, cluster)
+    if copies.sum() < 2:
+        return Rates(*(Estimate(float(rate), np.nan, np.nan) for rate in value))
+    drawn = np.random.default_rng(seed).multinomial(copies.sum(), copies / copies.sum(), size=resamples)
+    low, high = np.nanquantile(signed(drawn @ units), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return Rates(*(Estimate(*map(float, each)) for each in zip(value, low, high, strict=True)))
+
+
+def _units(columns: NDArray[np.float64], cluster: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What is drawn, one line each, and how many there are of each.
+
+    Utterances whose lines are equal are interchangeable: how often each kind is drawn is multinomial, and there are
+    few kinds. Clusters are drawn one by one.
+    """
+    if cluster is None:
+        return np.unique(columns, axis=0, return_counts=True)
+    members, position = np.unique(np.asarray(cluster), return_inverse=True)
+    sums = np.zeros((len(members), columns.shape[1]))
+    np.add.at(sums, position, columns)
+    return sums, np.ones(len(members), dtype=np.int64)

@@ -1,0 +1,158 @@
+"""Differences between networks on hand-made decisions of ten utterances, five of each class."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+
+from analysis import compare, comparisons
+from analysis.columns import COMPARISON_COLUMNS
+from analysis.comparisons import Network, Pair, networks
+from analysis.layouts import Treatment
+
+UTTERANCES = 10
+LABEL = np.arange(UTTERANCES) % 2
+
+
+def decisions(rule: str, wrong: list[int], **about: Any) -> pd.DataFrame:
+    """One forest's decisions for a network, complete and right but for the utterances `wrong`."""
+    predicted = LABEL.copy()
+    predicted[wrong] = 1 - predicted[wrong]
+    cell = {
+        "corpus": "emodb",
+        "partial": False,
+        "backbone": "densenet22",
+        "rule": rule,
+        "alpha": "",
+        "iteration": int(rule != "none"),
+        "label_source": "" if rule == "none" else "in_fold",
+        "split": "stratified",
+        "labels": "given",
+        "seed": 0,
+        "seeds": 1,
+        "folds_done": 10,
+        "folds": 10,
+        "decision": "forest",
+        "forest_seed": 0,
+        "speaker": "s",
+        "classes": 2,
+    }
+    names = [f"{row:02}" for row in range(UTTERANCES)]
+    return pd.DataFrame({"utterance": names, "label": LABEL, "predicted": predicted}).assign(**cell | about)
+
+
+def compared(*frames: pd.DataFrame) -> list[dict[str, Any]]:
+    found = comparisons(pd.concat(frames))
+    assert tuple(found.columns) == COMPARISON_COLUMNS
+    return found.to_dict("records")
+
+
+def test_a_network_is_compared_with_iteration_0_of_its_backbone() -> None:
+    (line,) = compared(decisions("none", [0, 1, 2, 3, 4, 5]), decisions("bdsl", [5, 6]))
+    assert line["rule"], line["second_rule"] == ("bdsl", "none")
+    assert (line["utterances"], line["complete"]) == (10, True)
+    assert line["wa_difference"] == pytest.approx(40)
+    assert line["ua_difference"] == pytest.approx(40)
+    assert (line["only_first"], line["only_second"]) == (5, 1)
+    assert line["p"] == line["p_holm"] == pytest.approx(binomtest(5, 6).pvalue)
+    assert line["wa_difference_low"] < 40 < line["wa_difference_high"]
+
+
+def test_a_network_that_decides_the_same_is_no_different() -> None:
+    (line,) = compared(decisions("none", [1]), decisions("bdsl", [1]))
+    assert (line["wa_difference"], line["wa_difference_low"], line["wa_difference_high"]) == (0, 0, 0)
+    assert line["p"] == 1
+
+
+def test_the_networks_of_a_label_source_are_one_family() -> None:
+    base = decisions("none", list(range(8)))
+    lines = compared(
+        base,
+        decisions("bdsl", []),
+        decisions("gsl", [0]),
+        decisions("gsl", [], backbone="vgg19"),
+        decisions("none", list(range(7)), backbone="vgg19"),
+        decisions("hdl", [], label_source="global_oof"),
+    )
+    family = [line for line in lines if line["label_source"] == "in_fold"]
+    p = [2 / 2**8, 2 / 2**7, 2 / 2**7]
+    assert [line["p"] for line in family] == pytest.approx(p)
+    assert [line["p_holm"] for line in family] == pytest.approx([3 * p[0], 2 * p[1], 2 * p[1]])
+    (alone,) = (line for line in lines if line["label_source"] == "global_oof")
+    assert alone["p_holm"] == alone["p"]
+
+
+def test_the_majority_over_forest_and_training_seeds_is_tested() -> None:
+    base = [decisions("none", [0, 1], seed=seed, seeds=3) for seed in range(3)]
+    wrong = ([0], [0, 1, 2], [2])
+    first = [decisions("bdsl", each, seed=seed, seeds=3) for seed, each in enumerate(wrong)]
+    (line,) = compared(*base, *first)
+    assert line["wa_difference"] == pytest.approx(100 * (1 - 1 + 1) / 3 / 10)
+    # Two of three have 0 and 2 wrong, one has 1 wrong: the majority is wrong on 0 and 2, the baseline on 0 and 1.
+    assert (line["only_first"], line["only_second"], line["p"]) == (1, 1, 1)
+
+
+def test_missing_folds_leave_what_both_have() -> None:
+    half = decisions("bdsl", [0], folds_done=5).iloc[:5]
+    (line,) = compared(decisions("none", [0, 1, 8]), half)
+    assert (line["utterances"], line["complete"], line["only_first"]) == (5, False, 1)
+    assert line["wa_difference"] == pytest.approx(20)
+
+
+def test_training_seeds_that_only_one_has_are_left_out() -> None:
+    base = [decisions("none", [0], seed=seed, seeds=2) for seed in range(2)]
+    (line,) = compared(*base, decisions("bdsl", [], seed=1, seeds=2))
+    assert (line["complete"], line["utterances"], line["wa_difference"]) == (False, 10, pytest.approx(10))
+
+
+def test_nothing_in_common_is_no_comparison() -> None:
+    assert compared(decisions("none", [], seed=0), decisions("bdsl", [], seed=1)) == []
+    assert compared(decisions("bdsl", [])) == []
+    assert compared(decisions("none", [])) == []
+
+
+def test_labels_that_differ_from_seed_to_seed_have_a_difference_but_no_test() -> None:
+    permuted = {"labels": "permuted", "seeds": 2}
+    frames = [decisions(rule, wrong, **permuted) for rule, wrong in (("none", [0]), ("bdsl", []))]
+    turned = [frame.assign(label=1 - frame["label"], seed=1) for frame in frames]
+    (line,) = compared(*frames, *turned)
+    assert line["labels"] == "permuted"
+    assert line["wa_difference"] == pytest.approx((10 - 10) / 2)
+    assert np.isnan([line["p"], line["p_holm"], line["only_first"]]).all()
+
+
+def test_permuted_and_given_labels_are_not_compared() -> None:
+    assert compared(decisions("none", []), decisions("bdsl", [], labels="permuted")) == []
+
+
+def test_any_two_networks_can_be_compared() -> None:
+    frame = pd.concat([decisions("bdsl", [0]), decisions("gsl", [0, 1]), decisions("hdl", [2])])
+    bdsl, gsl, hdl = networks(frame)
+    assert gsl == Network("emodb", "stratified", "given", "in_fold", Treatment("densenet22", "gsl", "", 1))
+    lines = compare(frame, [Pair(gsl, bdsl), Pair(bdsl, hdl), Pair(gsl.baseline, bdsl)]).to_dict("records")
+    assert [(line["rule"], line["second_rule"]) for line in lines] == [("gsl", "bdsl"), ("bdsl", "hdl")]
+    assert lines[0]["wa_difference"] == pytest.approx(-10)
+
+
+def test_each_kind_of_decision_is_compared_with_its_own() -> None:
+    frames = [decisions(rule, wrong, decision="mean") for rule, wrong in (("none", [0, 1]), ("bdsl", []))]
+    lines = compared(decisions("none", [0]), decisions("bdsl", []), *frames)
+    assert [(line["decision"], round(line["wa_difference"])) for line in lines] == [("forest", 10), ("mean", 20)]
+
+
+@pytest.mark.parametrize(
+    ("chain", "iteration", "earlier"),
+    [
+        (("bdsl", ""), 2, ("bdsl", "")),
+        (("wdsl", "0.2"), 1, ("wdsl", "0.2")),
+        (("wdsl", "0.5→0.2→0.1"), 2, ("wdsl", "0.5→0.2")),
+        (("wdsl", "0.5→0.5→0.1"), 2, ("wdsl", "0.5")),
+        (("bdsl→wdsl", "-→0.5"), 1, ("bdsl", "")),
+        (("wdsl→bdsl", "0.5→-"), 1, ("wdsl", "0.5")),
+        (("wdsl", "0.2"), 0, ("none", "")),
+    ],
+)
+def test_an_earlier_network_of_a_chain(chain: tuple[str, str], iteration: int, earlier: tuple[str, str]) -> None:
+    assert Treatment("vgg19", *chain, 3).at(iteration) == Treatment("vgg19", *earlier, iteration)

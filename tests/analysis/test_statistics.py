@@ -1,0 +1,253 @@
+"""Intervals and tests of recognition rates, against scipy, by hand, and by laws that hold for any decisions."""
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from analysis.metrics import unweighted_accuracy, weighted_accuracy
+from analysis.statistics import (
+    UNDECIDED,
+    Rates,
+    difference_intervals,
+    holm,
+    majority,
+    mcnemar,
+    rate_intervals,
+)
+
+CLASSES = 3
+SPEAKERS = 8
+
+
+def decisions(utterances: int = 120, rows: int = 3, right: float = 0.6, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [U] of unbalanced classes, and decisions [R, U] of which about the share `right` is."""
+    rng = np.random.default_rng(seed)
+    label = rng.choice(CLASSES, utterances, p=[0.6, 0.3, 0.1])
+    label[:CLASSES] = range(CLASSES)
+    guess = rng.integers(0, CLASSES, (rows, utterances))
+    return label, np.where(rng.random((rows, utterances)) < right, label, guess)
+
+
+def bounds(rates: Rates) -> np.ndarray:
+    return np.array([[rates.wa.low, rates.wa.high], [rates.ua.low, rates.ua.high]])
+
+
+def mean_rates(label: np.ndarray, predicted: np.ndarray) -> list[float]:
+    """WA and UA, each the mean over rows."""
+    return [np.mean([rate(label, row) for row in predicted]) for rate in (weighted_accuracy, unweighted_accuracy)]
+
+
+seeds = st.integers(0, 1_000)
+
+
+# Intervals of rates
+
+
+@given(seeds, st.integers(1, 4))
+@settings(max_examples=20, deadline=None)
+def test_the_value_is_the_mean_of_the_metric_over_rows(seed: int, rows: int) -> None:
+    label, predicted = decisions(30, rows, seed=seed)
+    rates = rate_intervals(label, predicted, resamples=10)
+    assert [rates.wa.value, rates.ua.value] == pytest.approx(mean_rates(label, predicted))
+
+
+@pytest.mark.parametrize("metric", ["wa", "ua"])
+def test_intervals_are_scipys(metric: str) -> None:
+    label, predicted = decisions()
+
+    def rate(drawn: np.ndarray, axis: int) -> np.ndarray:
+        right = (predicted == label).mean(axis=0)[drawn]
+        if metric == "wa":
+            return right.mean(axis=axis)
+        classes = [label[drawn] == one for one in range(CLASSES)]
+        return np.mean([(right * one).sum(axis=axis) / one.sum(axis=axis) for one in classes], axis=0)
+
+    index = (np.arange(len(label)),)
+    theirs = stats.bootstrap(index, rate, vectorized=True, method="percentile", rng=0)
+    ours = getattr(rate_intervals(label, predicted), metric)
+    assert ours[1:] == pytest.approx(tuple(theirs.confidence_interval), abs=0.005)
+
+
+def test_intervals_by_speaker_are_scipys_over_speakers() -> None:
+    label, predicted = decisions(rows=1)
+    speaker = np.arange(len(label)) % SPEAKERS
+    predicted[0, speaker < 3] = label[speaker < 3]
+    right = [(predicted[0] == label)[speaker == one] for one in range(SPEAKERS)]  # as many utterances each
+
+    def rate(drawn: np.ndarray) -> float:
+        return np.concatenate([right[one] for one in drawn]).mean()
+
+    theirs = stats.bootstrap(
+        (np.arange(SPEAKERS),), rate, n_resamples=5_000, vectorized=False, method="percentile", rng=0
+    )
+    ours = rate_intervals(label, predicted, cluster=speaker).wa
+    assert ours[1:] == pytest.approx(tuple(theirs.confidence_interval), abs=0.01)
+    assert ours.high - ours.low > 1.3 * np.ptp(rate_intervals(label, predicted).wa[1:])
+
+
+def test_the_wa_of_one_row_is_binomial() -> None:
+    label, predicted = decisions(400, rows=1)
+    rates = rate_intervals(label, predicted)
+    expected = stats.binom(400, rates.wa.value).ppf([0.025, 0.975]) / 400
+    assert rates.wa[1:] == pytest.approx(tuple(expected), abs=0.003)
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_one_a_close_one() -> None:
+    label, predicted = decisions()
+    one, same, other = (bounds(rate_intervals(label, predicted, seed=seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(one, same)
+    assert 0 < np.abs(one - other).max() < 0.02
+
+
+def test_the_order_of_utterances_does_not_matter() -> None:
+    label, predicted = decisions()
+    order = np.random.default_rng(1).permutation(len(label))
+    shuffled = rate_intervals(label[order], predicted[:, order])
+    np.testing.assert_allclose(bounds(shuffled), bounds(rate_intervals(label, predicted)))
+
+
+def test_a_lower_level_is_a_narrower_interval() -> None:
+    label, predicted = decisions()
+    wide, narrow = (bounds(rate_intervals(label, predicted, level=level)) for level in (0.95, 0.5))
+    assert (wide[:, 0] < narrow[:, 0]).all() and (narrow[:, 1] < wide[:, 1]).all()
+
+
+def test_decisions_that_are_all_right_leave_no_doubt() -> None:
+    label, _ = decisions()
+    assert rate_intervals(label, label) == Rates((1, 1, 1), (1, 1, 1))
+
+
+def test_one_utterance_and_one_speaker_have_no_interval() -> None:
+    label, predicted = decisions()
+    for rates in (rate_intervals([1], [[1]]), rate_intervals(label, predicted, cluster=np.zeros(len(label)))):
+        assert np.isnan(bounds(rates)).all()
+        assert not np.isnan(rates.wa.value)
+
+
+def test_ten_thousand_resamples_take_a_moment() -> None:
+    label, predicted = decisions(7_200)
+    started = time.perf_counter()
+    rate_intervals(label, predicted, resamples=10_000)
+    assert time.perf_counter() - started < 5
+
+
+# Several training seeds
+
+
+def test_rows_with_labels_of_their_own_are_scored_by_those() -> None:
+    label, predicted = decisions(rows=2)
+    labels = np.array([label, label[::-1]])
+    expected = np.mean([weighted_accuracy(*pair) for pair in zip(labels, predicted, strict=True)])
+    assert rate_intervals(labels, predicted).wa.value == pytest.approx(expected)
+
+
+def test_the_same_labels_in_every_row_are_as_good_as_one_row_of_them() -> None:
+    label, predicted = decisions(rows=2)
+    np.testing.assert_array_equal(
+        bounds(rate_intervals([label, label], predicted)), bounds(rate_intervals(label, predicted))
+    )
+
+
+def test_an_utterance_that_a_row_does_not_decide_counts_in_the_others_alone() -> None:
+    label = np.array([[0, 0, 1, 1], [0, UNDECIDED, 1, 1]])
+    predicted = np.array([[0, 0, 1, 0], [0, UNDECIDED, 1, 0]])
+    rates = rate_intervals(label, predicted)
+    assert rates.wa.value == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert rates.ua.value == pytest.approx(3 / 4)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"label: shape \(2,\), expected \(3,\) or \(1, 3\)"):
+        rate_intervals([0, 1], [0, 1, 1])
+    with pytest.raises(ValueError, match="a row without an utterance that is decided"):
+        rate_intervals([[0], [UNDECIDED]], [[0], [UNDECIDED]])
+
+
+# Differences
+
+
+def test_a_difference_is_of_the_same_resamples() -> None:
+    """Both sets of decisions differ in five utterances only, which unpaired intervals would drown."""
+    label, first = decisions(400, rows=1)
+    second = first.copy()
+    wrong = np.flatnonzero(first[0] != label)[:5]
+    second[0, wrong] = label[wrong]
+    difference = difference_intervals(label, second, first).wa
+    assert difference.value == pytest.approx(5 / 400)
+    assert 0 < difference.low < difference.high < 0.03
+
+
+@given(seeds)
+@settings(max_examples=10, deadline=None)
+def test_a_difference_changes_its_sign_with_its_order(seed: int) -> None:
+    label, first = decisions(40, seed=seed)
+    _, second = decisions(40, right=0.8, seed=seed)
+    there = difference_intervals(label, first, second)
+    back = difference_intervals(label, second, first)
+    assert there.wa.value == pytest.approx(-back.wa.value)
+    np.testing.assert_allclose(bounds(there), -bounds(back)[:, ::-1], atol=0.04)
+
+
+def test_the_interval_of_a_difference_is_scipys_paired_one() -> None:
+    label, first = decisions(rows=1)
+    _, second = decisions(rows=1, right=0.75, seed=0)
+    right = [(each[0] == label).astype(float) for each in (first, second)]
+    theirs = stats.bootstrap(
+        right,
+        lambda a, b, axis: np.mean(a - b, axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=0,
+    )
+    assert difference_intervals(label, first, second).wa[1:] == pytest.approx(
+        tuple(theirs.confidence_interval), abs=0.01
+    )
+
+
+# Tests of paired decisions
+
+
+def test_the_majority_of_rows_decides() -> None:
+    assert majority([[0, 1, 2], [0, 2, 2], [1, 2, 2]]).tolist() == [0, 2, 2]
+
+
+def test_among_equals_the_first_row_to_have_one_decides() -> None:
+    assert majority([[2, 0], [1, 1], [1, 1], [2, 0]]).tolist() == [2, 0]
+    assert majority([[0], [2], [1], [1], [2]]).tolist() == [2]
+
+
+def test_rows_that_do_not_decide_have_no_vote() -> None:
+    assert majority([[UNDECIDED, UNDECIDED], [UNDECIDED, 1], [2, UNDECIDED]]).tolist() == [2, 1]
+    assert majority([[UNDECIDED], [UNDECIDED]]).tolist() == [UNDECIDED]
+
+
+def test_mcnemar_is_the_binomial_test_of_the_utterances_that_differ() -> None:
+    label = np.zeros(30, dtype=int)
+    first, second = label.copy(), label.copy()
+    second[:9] = 1  # only the first has these right
+    first[9:11] = 1  # only the second these
+    first[20:], second[20:] = 1, 1
+    found = mcnemar(label, first, second)
+    assert (found.only_first, found.only_second) == (9, 2)
+    assert found.p == pytest.approx(stats.binomtest(9, 11).pvalue)
+
+
+def test_decisions_that_are_equally_right_differ_in_nothing() -> None:
+    assert mcnemar([0, 0], [0, 1], [0, 2]) == (0, 0, 1.0)
+
+
+def test_mcnemar_refuses_decisions_on_other_utterances() -> None:
+    with pytest.raises(ValueError, match="expected one class per utterance"):
+        mcnemar([0, 1], [0, 1], [[0, 1]])
+
+
+def test_holm_is_computed_by_hand() -> None:
+    adjusted = holm([0.01, 0.04, np.nan, 0.03])
+    np.testing.assert_allclose(adjusted, [0.03, 0.06, np.nan, 0.06])
+    assert np.isnan(holm([np.nan])).all()
+    assert len(holm([])) == 0
