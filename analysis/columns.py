@@ -41,3 +41,6 @@ WA_LOW, WA_HIGH = "wa_low", "wa_high"  # 95% bootstrap interval over utterances
 UA_LOW, UA_HIGH = "ua_low", "ua_high"
 RECALL = "recall"  # of each class, a list
 SCORE_COLUMNS = (*CELL_COLUMNS, DECISION, UTTERANCES, WA, UA, WA_SD, UA_SD, RECALL)
+
+# One line the label correction of a treatment: see `results.label_correction`.
+TARGETS_RIGHT = "targets_right"  # of training segments, in percent, mean over folds

@@ -76,6 +76,32 @@ def score(decisions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns.SCORE_COLUMNS))
 
 
+def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
+    """How many training segments have a target whose most likely class is the true one, a row a treatment.
+
+    Columns: corpus, backbone, rule, alpha, label_source, iteration and `targets_right`, in percent, mean over the
+    folds and seeds that are there; NaN where the corpus does not know its segments' true classes.
+    """
+    short = _short_names({chain.last.corpus for chain in chains})
+    rows = []
+    for stage in (stage for stages in _cells(chains) for stage in stages):
+        right = (store.read_stage(stage.key) or {}).get("metrics", {}).get("targets_right")
+        rows.append(
+            {
+                columns.CORPUS: short[stage.corpus],
+                columns.BACKBONE: stage.backbone,
+                columns.RULE: stage.rule,
+                columns.ALPHA: stage.alpha,
+                columns.LABEL_SOURCE: stage.label_source or "",
+                columns.ITERATION: stage.iteration,
+                columns.TARGETS_RIGHT: np.nan if right is None else 100 * right,
+            }
+        )
+    identity = list(rows[0])[:-1] if rows else []
+    frame = pd.DataFrame(rows)
+    return frame.groupby(identity, sort=False, as_index=False)[columns.TARGETS_RIGHT].mean() if rows else frame
+
+
 def _validation_wa(store: Store, keys: Iterable[str]) -> float:
     """The mean over stages of what they recognise of their validation utterances, in percent; NaN if unknown."""
     metrics = [(store.read_stage(key) or {}).get("metrics", {}) for key in keys]

@@ -168,10 +168,7 @@ def run_tables(options: argparse.Namespace) -> int:
 
     sweep = _open(options)
     if not sweep.plan.done:
-        raise UserError(
-            f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
-            f"--data {options.data} --store {options.store}"
-        )
+        raise _nothing_trained(options)
     scores = score(decide(sweep.store, sweep.plan.chains))
     if scores.empty:
         raise UserError(
@@ -189,6 +186,21 @@ def run_tables(options: argparse.Namespace) -> int:
         with atomic_path(options.out) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
         print(f"wrote {options.out}", file=sys.stderr)
+    return DONE
+
+
+def run_figures(options: argparse.Namespace) -> int:
+    from analysis import decide, score
+    from analysis.figures import figures_of, save_figures
+
+    sweep = _open(options)
+    if not sweep.plan.done:
+        raise _nothing_trained(options)
+    chains = sweep.plan.chains
+    decisions = decide(sweep.store, chains)
+    drawings = figures_of(sweep.store, chains, decisions, score(decisions), options.utterance)
+    saved = save_figures(drawings, options.out, options.format)
+    print(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}")
     return DONE
 
 
@@ -234,6 +246,13 @@ def _open(options: argparse.Namespace) -> _Sweep:
         store.check_corpus(one, asked_for=name)
     plan = Plan.of(grid.expand(prepared), store.done_keys(), store.failures())
     return _Sweep(grid, prepared, store, plan)
+
+
+def _nothing_trained(options: argparse.Namespace) -> UserError:
+    return UserError(
+        f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
+        f"--data {options.data} --store {options.store}"
+    )
 
 
 def _print_json(plan: "Plan") -> int:
@@ -379,6 +398,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
     tables.add_argument("--out", type=Path, help="write to this file instead of the terminal")
+    figures = add(
+        "figures",
+        run_figures,
+        "recall by class, contours, learning curves and what else there is to see, as PNG and SVG",
+        f"ser-sweep figures {same} --out FIGURES --utterance 03a01Fa",
+        sweep,
+    )
+    figures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write figures to")
+    figures.add_argument(
+        "--utterance",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="utterances to draw contours along (default: the longest of each corpus that was tested)",
+    )
+    figures.add_argument(
+        "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
+    )
     demo = add("demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo", common)
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
     return parser

@@ -1,0 +1,140 @@
+"""What a figure is of: the methods it shows, their lines of scores, and what a reader must know about them."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import pandas as pd
+
+from analysis import columns
+from analysis.layouts import BEST_ALPHA, backbone_name
+from analysis.tables import corpus_name
+from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
+
+PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
+DECISION_NAMES = {columns.FOREST: "random forest", columns.MEAN_POOLING: "mean pooling"}
+INTERVALS = (columns.WA_LOW, columns.WA_HIGH, columns.UA_LOW, columns.UA_HIGH)
+
+
+class Method(NamedTuple):
+    """An update rule and its alpha, as text that is empty where it takes none."""
+
+    rule: str
+    alpha: str = ""
+
+    @property
+    def name(self) -> str:
+        if self.rule == BASELINE:
+            return "No DSL"
+        rule = self.rule.upper() if self.rule in PAPER_RULES else self.rule
+        return f"{rule} (α = {self.alpha})" if self.alpha else rule
+
+    @property
+    def position(self) -> tuple[int, str, float | str]:
+        """For sorting: the paper's rules come first."""
+        known = self.rule in PAPER_RULES
+        return PAPER_RULES.index(self.rule) if known else len(PAPER_RULES), self.rule, self.alpha
+
+
+class Setting(NamedTuple):
+    """What the lines of a figure have in common. `label_source` is empty where there is only iteration 0."""
+
+    corpus: str
+    backbone: str
+    split: str
+    labels: str
+    label_source: str
+
+    @property
+    def words(self) -> str:
+        """`Emo-DB, DenseNet22, label source global_oof (leaky), split speaker`."""
+        source = f"label source {source_name(self.label_source)}" if self.label_source else ""
+        names = (corpus_name(self.corpus), backbone_name(self.backbone), source, f"split {self.split}")
+        return ", ".join(filter(None, names))
+
+    @property
+    def slugs(self) -> tuple[str, ...]:
+        """The parts of a file name."""
+        labels = "" if self.labels == "given" else self.labels
+        return tuple(filter(None, (self.corpus, self.backbone, self.split, self.label_source, labels)))
+
+
+def source_name(label_source: str) -> str:
+    """A label source, and that it is leaky where it is."""
+    return f"{label_source} (leaky)" if label_source in LEAKY_LABEL_SOURCES else label_source
+
+
+def shown_methods(methods: Iterable[Method]) -> list[Method]:
+    """One method a rule, in the paper's order: of several alphas the one nearest to the paper's best.
+
+    Chosen by name alone: to show what scores best on the test folds would be to choose on them.
+    """
+    chosen: dict[str, Method] = {}
+    for method in sorted(set(methods), key=_distance):
+        chosen.setdefault(method.rule, method)
+    return sorted(chosen.values(), key=lambda method: method.position)
+
+
+def _distance(method: Method) -> tuple[float, str]:
+    """How far the method's last alpha is from the paper's best."""
+    last = method.alpha.rpartition("→")[2]
+    try:
+        return abs(float(last or BEST_ALPHA) - float(BEST_ALPHA)), method.alpha
+    except ValueError:  # an iteration without an alpha
+        return 1.0, method.alpha
+
+
+def settings_of(lines: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
+    """Each setting and its lines; those of iteration 0, which no label source has touched, are in every source's."""
+    shared = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS]
+    for (corpus, backbone, split, labels), group in lines.groupby(shared, sort=True):
+        sources = set(group[columns.LABEL_SOURCE]) - {""} or {""}
+        for source in sorted(sources, key=lambda name: (name in LEAKY_LABEL_SOURCES, name)):
+            yield Setting(corpus, backbone, split, labels, source), group[group[columns.LABEL_SOURCE].isin([source, ""])]
+
+
+def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Who decided, and the lines of that: the paper's random forest, or mean pooling where there is none."""
+    decision = columns.FOREST if (lines[columns.DECISION] == columns.FOREST).any() else columns.MEAN_POOLING
+    return decision, lines[lines[columns.DECISION] == decision]
+
+
+def pool_seeds(scores: pd.DataFrame) -> pd.DataFrame:
+    """One line for each treatment and decision: rates, intervals and recalls are means over training seeds, folds add up.
+
+    `scores` has the columns `columns.SCORE_COLUMNS`; those of intervals may be missing, and are NaN then.
+    """
+    identity = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE]
+    identity += [columns.RULE, columns.ALPHA, columns.ITERATION, columns.DECISION]
+    scores = scores.reindex(columns=list(dict.fromkeys([*scores.columns, *INTERVALS])))
+    rows = []
+    for key, seeds in scores.groupby(identity, sort=False):
+        means = seeds[[columns.WA, columns.UA, *INTERVALS]].astype(float).mean()
+        rows.append(
+            dict(zip(identity, key, strict=True))
+            | means.to_dict()
+            | {
+                columns.RECALL: pd.DataFrame(seeds[columns.RECALL].tolist()).mean().tolist(),
+                columns.FOLDS_DONE: int(seeds[columns.FOLDS_DONE].sum()),
+                columns.FOLDS: int(seeds[columns.FOLDS].max() * seeds[columns.SEEDS].max()),
+                columns.PARTIAL: bool(seeds[columns.PARTIAL].any()),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def notes_on(lines: pd.DataFrame) -> list[str]:
+    """What a reader must know about `lines` beside their title: a part of a corpus, permuted labels, missing folds."""
+    notes = []
+    if lines[columns.PARTIAL].any():
+        notes.append("A part of the corpus.")
+    if (lines[columns.LABELS] == "permuted").any():
+        notes.append("Labels permuted: anything above chance is a leak.")
+    missing = lines[lines[columns.FOLDS_DONE] < lines[columns.FOLDS]]
+    folds = dict.fromkeys(
+        f"{Method(line[columns.RULE], line[columns.ALPHA]).name} t = {line[columns.ITERATION]} "
+        f"{line[columns.FOLDS_DONE]}/{line[columns.FOLDS]}"
+        for line in missing.to_dict("records")
+    )
+    if folds:
+        notes.append(f"Folds missing, done/all: {', '.join(folds)}.")
+    return notes
