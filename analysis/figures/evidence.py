@@ -6,11 +6,13 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis import columns
+from analysis.figures.style import plain
 from analysis.layouts import BEST_ALPHA, backbone_name
 from analysis.tables import corpus_name
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
+PAPER_SPLIT = "stratified"
 DECISION_NAMES = {columns.FOREST: "random forest", columns.MEAN_POOLING: "mean pooling"}
 INTERVALS = (columns.WA_LOW, columns.WA_HIGH, columns.UA_LOW, columns.UA_HIGH)
 
@@ -29,6 +31,11 @@ class Method(NamedTuple):
         return f"{rule} (α = {self.alpha})" if self.alpha else rule
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """What a file name tells of it."""
+        return (self.rule, self.alpha) if self.alpha else (self.rule,)
+
+    @property
     def position(self) -> tuple[int, str, float | str]:
         """For sorting: the paper's rules come first."""
         known = self.rule in PAPER_RULES
@@ -45,15 +52,23 @@ class Setting(NamedTuple):
     label_source: str
 
     @property
-    def words(self) -> str:
-        """`Emo-DB, DenseNet22, label source global_oof (leaky), split speaker`."""
-        source = f"label source {source_name(self.label_source)}" if self.label_source else ""
-        names = (corpus_name(self.corpus), backbone_name(self.backbone), source, f"split {self.split}")
-        return ", ".join(filter(None, names))
+    def title(self) -> str:
+        """`Emo-DB, DenseNet22, label source global_oof (leaky)`, and the split where it is not the paper's."""
+        return self._joined("" if self.split == PAPER_SPLIT else self.split)
 
     @property
-    def slugs(self) -> tuple[str, ...]:
-        """The parts of a file name."""
+    def sentence(self) -> str:
+        """The title and the split, whatever it is."""
+        return f"{self._joined(self.split)}."
+
+    def _joined(self, split: str) -> str:
+        source = f"label source {source_name(self.label_source)}" if self.label_source else ""
+        names = (corpus_name(self.corpus), backbone_name(self.backbone), source, split and f"split {split}")
+        return plain(", ".join(filter(None, names)))
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What a file name tells of it."""
         labels = "" if self.labels == "given" else self.labels
         return tuple(filter(None, (self.corpus, self.backbone, self.split, self.label_source, labels)))
 
@@ -61,6 +76,11 @@ class Setting(NamedTuple):
 def source_name(label_source: str) -> str:
     """A label source, and that it is leaky where it is."""
     return f"{label_source} (leaky)" if label_source in LEAKY_LABEL_SOURCES else label_source
+
+
+def leaky_last(label_source: str) -> tuple[bool, str]:
+    """For sorting label sources."""
+    return label_source in LEAKY_LABEL_SOURCES, label_source
 
 
 def shown_methods(methods: Iterable[Method]) -> list[Method]:
@@ -88,8 +108,11 @@ def settings_of(lines: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
     shared = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS]
     for (corpus, backbone, split, labels), group in lines.groupby(shared, sort=True):
         sources = set(group[columns.LABEL_SOURCE]) - {""} or {""}
-        for source in sorted(sources, key=lambda name: (name in LEAKY_LABEL_SOURCES, name)):
-            yield Setting(corpus, backbone, split, labels, source), group[group[columns.LABEL_SOURCE].isin([source, ""])]
+        for source in sorted(sources, key=leaky_last):
+            yield (
+                Setting(corpus, backbone, split, labels, source),
+                group[group[columns.LABEL_SOURCE].isin([source, ""])],
+            )
 
 
 def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
@@ -99,7 +122,7 @@ def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 
 def pool_seeds(scores: pd.DataFrame) -> pd.DataFrame:
-    """One line for each treatment and decision: rates, intervals and recalls are means over training seeds, folds add up.
+    """One line for each treatment and decision: means of rates, intervals and recalls over seeds; folds add up.
 
     `scores` has the columns `columns.SCORE_COLUMNS`; those of intervals may be missing, and are NaN then.
     """
@@ -116,6 +139,7 @@ def pool_seeds(scores: pd.DataFrame) -> pd.DataFrame:
                 columns.RECALL: pd.DataFrame(seeds[columns.RECALL].tolist()).mean().tolist(),
                 columns.FOLDS_DONE: int(seeds[columns.FOLDS_DONE].sum()),
                 columns.FOLDS: int(seeds[columns.FOLDS].max() * seeds[columns.SEEDS].max()),
+                columns.UTTERANCES: int(seeds[columns.UTTERANCES].max()),
                 columns.PARTIAL: bool(seeds[columns.PARTIAL].any()),
             }
         )

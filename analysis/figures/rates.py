@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import columns
-from analysis.figures.evidence import Method, source_name
+from analysis.figures.evidence import Method, leaky_last, source_name
 from analysis.figures.style import (
     ONE_COLUMN,
     REFERENCE,
@@ -25,7 +25,7 @@ from dsl.labels import LEAKY_LABEL_SOURCES
 
 SERIES = "series"  # column of alpha curves: what a point belongs to
 PUBLISHED = "published"  # the series of the paper begins so
-CONTROL = "retraining control"  # a fresh network on the inherited labels: no point of the curve
+CONTROL = ", retraining control"  # ends the series of fresh networks on the inherited labels
 METRICS = {columns.WA: "WA [%]", columns.UA: "UA [%]"}
 BARS_OF_ONE_COLUMN = 24
 
@@ -66,11 +66,13 @@ def draw_alpha_curve(points: pd.DataFrame, title: str) -> Figure:
 
     `points` has the columns `series`, `alpha` (a number), `wa`, `ua` in percent, and `wa_low`, `wa_high`, `ua_low`,
     `ua_high`, which may be NaN or missing. Series whose name begins with "published" are drawn as what ours is
-    compared with, those that end in "retraining control" as single points.
+    compared with, those that end in ", retraining control" as single points.
     """
     figure, rows = panels(2, 1, 1.5, ONE_COLUMN, title, sharex=True)
     for axes, (metric, label) in zip(rows[:, 0], METRICS.items(), strict=True):
-        for position, (series, line) in enumerate(points.groupby(SERIES, sort=False)):
+        curves = list(dict.fromkeys(name.removesuffix(CONTROL) for name in points[SERIES]))
+        for series, line in points.groupby(SERIES, sort=False):
+            position = curves.index(str(series).removesuffix(CONTROL))
             _draw_series(axes, str(series), position, line.sort_values(columns.ALPHA), metric)
         axes.set(ylabel=label, xticks=np.arange(0, 1.01, 0.1), xlim=(-0.05, 1.05))
     rows[-1, 0].set_xlabel("Weight α of the inherited label (0: BDSL, 1: no DSL)")
@@ -99,10 +101,10 @@ def draw_label_sources(lines: pd.DataFrame, title: str, chance: float | None = N
     """
     figure, ((left, right),) = panels(1, 2, 1.9, ONE_COLUMN, title)
     for axes, (metric, label) in zip((left, right), METRICS.items(), strict=True):
-        for position, (source, line) in enumerate(lines.groupby(columns.LABEL_SOURCE, sort=False)):
-            line = line.sort_values(columns.ITERATION)
+        for position, source in enumerate(sorted(set(lines[columns.LABEL_SOURCE]), key=leaky_last)):
+            line = lines[lines[columns.LABEL_SOURCE] == source].sort_values(columns.ITERATION)
             look = series_style(position) | {"linestyle": "--" if source in LEAKY_LABEL_SOURCES else "-"}
-            axes.plot(line[columns.ITERATION], line[metric], label=plain(source_name(str(source))), **look)
+            axes.plot(line[columns.ITERATION], line[metric], label=plain(source_name(source)), **look)
         whole_numbers(axes, int(lines[columns.ITERATION].max()))
         axes.set(xlabel="Iteration", ylabel=label)
         axes.margins(x=0.1, y=0.12)

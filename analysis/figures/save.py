@@ -1,4 +1,4 @@
-"""Figures to files: PNG and SVG with names that any file system takes, and an index with captions and alternative text."""
+"""Figures to files: PNG and SVG under names that any file system takes, and an index with captions and alt text."""
 
 import hashlib
 import re

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.16  # inches, of an IEEE journal
 FONT_SIZE = 8.0  # points
 SMALL = 7.0
+CHARACTERS = 17  # of a title that fit an inch, most of the time
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with any kind of colour vision; the palest come last.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8F8700")
@@ -89,7 +90,7 @@ def panels(rows: int, columns: int, panel_height: float, width: float, title: st
 
     Each line of `title` is wrapped to the width.
     """
-    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, int(width * 15))]
+    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, int(width * CHARACTERS))]
     height = rows * panel_height + 0.14 * len(lines)
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle("\n".join(lines), x=0.02, horizontalalignment="left", linespacing=1.15)
@@ -98,12 +99,19 @@ def panels(rows: int, columns: int, panel_height: float, width: float, title: st
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """A legend below the axes, in as many columns as fit; the figure grows by it, so that the axes keep their size."""
-    widest = max(map(len, labels)) * 0.6 * SMALL + 5.0 * SMALL  # points: of the text, of its line and of the gap
-    columns = max(1, min(len(labels), int(figure.get_figwidth() * 72 / widest)))
+    columns = _legend_columns(labels, figure.get_figwidth() * 72)
     rows = math.ceil(len(labels) / columns)
-    columns = math.ceil(len(labels) / rows)
     figure.set_figheight(figure.get_figheight() + 0.05 + 0.14 * rows)
     figure.legend(handles, labels, loc="outside lower center", ncols=columns, borderaxespad=0.2)
+
+
+def _legend_columns(labels: Sequence[str], width: float) -> int:
+    """In how many columns `labels` fit `width` points, filled evenly and top to bottom as matplotlib does."""
+    for rows in range(1, len(labels)):
+        columns = [labels[first : first + rows] for first in range(0, len(labels), rows)]
+        if sum(max(map(len, column)) * 0.57 * SMALL + 5 * SMALL for column in columns) <= width:
+            return len(columns)
+    return 1
 
 
 def whole_numbers(axes: Axes, last: int, first: int = 0) -> None:
