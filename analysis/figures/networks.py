@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,11 @@ from matplotlib.lines import Line2D
 
 from analysis import columns
 from analysis.figures.style import (
-    COLORS,
     ONE_COLUMN,
     TWO_COLUMNS,
     in_style,
     legend_below,
+    name_classes,
     panels,
     plain,
     series_style,
@@ -23,8 +24,11 @@ from analysis.figures.style import (
 )
 
 RUN, EPOCH, LOSS, VALIDATION_LOSS = "run", "epoch", "loss", "validation_loss"  # columns of a history
-PANELS_OF_ONE_COLUMN = 4
+PANELS_IN_A_COLUMN = 6  # above one another; more go side by side
+SEGMENTS_OF_ONE_COLUMN = 200
 CLASSES_OF_ONE_COLUMN = 8
+LOSSES: dict[str, dict[str, Any]] = {LOSS: series_style(0), VALIDATION_LOSS: series_style(1)}
+MEAN: dict[str, Any] = {"linewidth": 1.6}
 
 
 @in_style
@@ -36,10 +40,9 @@ def draw_contours(
     `seconds` [S] says where in the utterance each segment has its centre, `probabilities` maps an iteration to its
     predictions [S, K], and `label` is the utterance's class, which is drawn thicker.
     """
-    columns_of_panels = 1 if len(probabilities) <= PANELS_OF_ONE_COLUMN else 2
-    width = ONE_COLUMN if columns_of_panels == 1 else TWO_COLUMNS
-    rows = math.ceil(len(probabilities) / columns_of_panels)
-    figure, grid = panels(rows, columns_of_panels, 1.15, width, title, sharex=True, sharey=True)
+    across = 1 if len(probabilities) <= PANELS_IN_A_COLUMN else 2
+    width = ONE_COLUMN if across == 1 and len(seconds) <= SEGMENTS_OF_ONE_COLUMN else TWO_COLUMNS
+    figure, grid = panels(math.ceil(len(probabilities) / across), across, 1.15, width, title, sharex=True, sharey=True)
     for axes, (iteration, q) in zip(grid.flat, sorted(probabilities.items()), strict=False):
         _draw_probabilities(axes, seconds, q, [plain(name) for name in classes], label)
         axes.set_title(f"Iteration {iteration}", loc="left", pad=2)
@@ -47,7 +50,7 @@ def draw_contours(
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel("Probability")
-    for axes in grid.flat[len(probabilities) - columns_of_panels : len(probabilities)]:
+    for axes in grid.flat[len(probabilities) - across : len(probabilities)]:
         axes.set_xlabel("Centre of segment [s]")
         axes.tick_params(axis="x", labelbottom=True)
     legend_below(figure, *grid[0, 0].get_legend_handles_labels())
@@ -58,14 +61,13 @@ def _draw_probabilities(axes: Axes, seconds: np.ndarray, q: np.ndarray, classes:
     step = max(1, len(seconds) // 8)  # markers tell lines apart in grey, but one a segment would hide them
     for position, name in enumerate(classes):
         own = position == label
+        look = series_style(position) | ({"linestyle": "-", "linewidth": 1.7, "zorder": 3} if own else {})
         axes.plot(
             seconds,
             q[:, position],
             label=f"{name} (label)" if own else name,
             markevery=(position * step // len(classes), step),
-            linewidth=1.7 if own else 0.8,
-            zorder=3 if own else 2,
-            **series_style(position),
+            **{"linewidth": 0.7, "zorder": 2, **look},
         )
     axes.set(ylim=(-0.03, 1.03), yticks=(0, 0.5, 1))
     axes.margins(x=0.02)
@@ -79,7 +81,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
     share of the row. A class without an utterance has an empty row.
     """
     width = ONE_COLUMN if len(classes) <= CLASSES_OF_ONE_COLUMN else TWO_COLUMNS
-    figure, ((axes,),) = panels(1, 1, 0.85 * width, width, title)
+    figure, ((axes,),) = panels(1, 1, 0.75 * width, width, title)
     totals = counts.sum(axis=1, keepdims=True)
     share = 100 * np.divide(counts, totals, out=np.full(counts.shape, np.nan), where=totals > 0)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
@@ -87,7 +89,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
         shade = "white" if share[row, column] > 55 else "black"
         axes.text(column, row, _count(counts[row, column]), ha="center", va="center", fontsize=6.5, color=shade)
     names = [plain(name) for name in classes]
-    axes.set_xticks(range(len(names)), names, rotation=35, ha="right", rotation_mode="anchor")
+    name_classes(axes, classes)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="Decided class", ylabel="Class of the utterance")
     axes.grid(False)
@@ -115,8 +117,8 @@ def draw_learning_curves(history: pd.DataFrame, title: str) -> Figure:
     figure, grid = panels(math.ceil(len(iterations) / across), across, 1.8, width, title, sharey=True)
     for axes, iteration in zip(grid.flat, iterations, strict=False):
         own = history[history[columns.ITERATION] == iteration]
-        for column, color, line in ((LOSS, COLORS[0], "-"), (VALIDATION_LOSS, COLORS[1], "--")):
-            _draw_losses(axes, own, column, color, line)
+        for column, look in LOSSES.items():
+            _draw_losses(axes, own.pivot(index=EPOCH, columns=RUN, values=column), look)
         axes.set_title(f"Iteration {iteration}", loc="left", pad=2)
         axes.set_xlabel("Epoch")
         whole_numbers(axes, int(own[EPOCH].max()), first=1)
@@ -124,15 +126,15 @@ def draw_learning_curves(history: pd.DataFrame, title: str) -> Figure:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel("Cross-entropy [nats]")
-    handles = [Line2D([], [], color=COLORS[0]), Line2D([], [], color=COLORS[1], linestyle="--")]
+    handles = [Line2D([], [], **look, **MEAN) for look in LOSSES.values()]
     handles.append(Line2D([], [], color="0.5", linewidth=0.5))
     legend_below(figure, handles, ["training, mean", "validation, mean", "one fold"])
     return figure
 
 
-def _draw_losses(axes: Axes, history: pd.DataFrame, column: str, color: str, line: str) -> None:
-    by_epoch = history.pivot(index=EPOCH, columns=RUN, values=column)
+def _draw_losses(axes: Axes, by_epoch: pd.DataFrame, look: Mapping[str, Any]) -> None:
+    """`by_epoch` has a row an epoch and a column a run, NaN after a run's last epoch."""
     for run in by_epoch:
-        axes.plot(by_epoch.index, by_epoch[run], color=color, linestyle=line, linewidth=0.5, alpha=0.45)
+        axes.plot(by_epoch.index, by_epoch[run], linewidth=0.5, alpha=0.45, **(dict(look) | {"marker": ""}))
     mean = by_epoch.dropna().mean(axis=1)
-    axes.plot(mean.index, mean, color=color, linestyle=line, linewidth=1.6, marker="o" if line == "-" else "s")
+    axes.plot(mean.index, mean, **look, **MEAN)

@@ -102,8 +102,6 @@ def _alpha_curve(setting: Setting, ours: pd.DataFrame) -> Drawing:
     published = _published_points(setting.corpus)
     points = pd.concat([ours, published])
     notes = notes_on(ours)
-    if len(published) and setting.backbone != PAPER_BACKBONE:
-        notes.append(f"The published curve is of another backbone, {backbone_name(PAPER_BACKBONE)}.")
     expected = PAPER_UTTERANCES.get(setting.corpus, 0)
     if len(published) and (ours[columns.UTTERANCES] != expected).any():
         notes.append(f"Not of the paper's {expected:,} utterances: not comparable.")
@@ -115,7 +113,7 @@ def _alpha_curve(setting: Setting, ours: pd.DataFrame) -> Drawing:
     return Drawing(
         "alpha",
         setting.parts,
-        sentences(f"{what} IV; α = 0 is BDSL, α = 1 is iteration 0.", setting.sentence, *notes),
+        sentences(f"{what} Table IV; α = 0 is BDSL, α = 1 is iteration 0.", setting.sentence, *notes),
         f"Line chart of WA in percent. {', '.join(told)}.",
         draw_alpha_curve(points, titled(setting.title, notes)),
     )
@@ -166,7 +164,7 @@ def label_sources(pooled: pd.DataFrame, cells: Iterable[ChainCell], classes: Cla
 def _label_sources(setting: Setting, method: Method, decided_by: str, lines: pd.DataFrame, classes: int) -> Drawing:
     notes = notes_on(lines)
     told = [
-        f"{source_name(line[columns.LABEL_SOURCE])} iteration {line[columns.ITERATION]}: {line[columns.UA]:.1f}"
+        f"{source_name(line[columns.LABEL_SOURCE])} t = {line[columns.ITERATION]}: {line[columns.UA]:.1f}"
         for line in records(lines)
     ]
     title = titled(f"{setting.title}, {method.name}, {decided_by}", notes)
@@ -175,8 +173,8 @@ def _label_sources(setting: Setting, method: Method, decided_by: str, lines: pd.
         "label-sources",
         (*setting.parts, *method.parts),
         sentences(
-            f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. What is leaky has "
-            "learnt labels of test utterances.",
+            f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. What is leaky "
+            "has learnt labels of test utterances.",
             setting.sentence,
             *notes,
         ),

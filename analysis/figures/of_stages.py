@@ -74,10 +74,9 @@ def history_of(store: Store, cell: ChainCell) -> pd.DataFrame:
 
 def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
     runs = history.groupby(columns.ITERATION)[RUN].nunique()
-    folds = [f"t = {t} {runs.get(t, 0)}/{len(cell.chains)}" for t in cell.iterations]
+    missing = [f"{runs.get(t, 0)} at t = {t}" for t in cell.iterations if runs.get(t, 0) < len(cell.chains)]
     notes = _labels_note(cell)
-    if (runs.reindex(cell.iterations, fill_value=0) < len(cell.chains)).any():
-        notes.append(f"Folds missing, done/all: {', '.join(folds)}.")
+    notes += [f"Folds missing: of {len(cell.chains)} there are {', '.join(missing)}."] if missing else []
     by_epoch = history.groupby([columns.ITERATION, EPOCH])[[LOSS, VALIDATION_LOSS]].mean()
     told = []
     for iteration, own in by_epoch.groupby(level=0):

@@ -16,6 +16,7 @@ from analysis.figures.style import (
     bar_style,
     in_style,
     legend_below,
+    name_classes,
     panels,
     plain,
     series_style,
@@ -26,6 +27,7 @@ from dsl.labels import LEAKY_LABEL_SOURCES
 SERIES = "series"  # column of alpha curves: what a point belongs to
 PUBLISHED = "published"  # the series of the paper begins so
 CONTROL = ", retraining control"  # ends the series of fresh networks on the inherited labels
+BESIDE = 0.015  # of alpha, from one series to the next
 METRICS = {columns.WA: "WA [%]", columns.UA: "UA [%]"}
 BARS_OF_ONE_COLUMN = 24
 
@@ -45,24 +47,18 @@ def draw_class_recall(lines: pd.DataFrame, classes: Sequence[str], title: str) -
     for position, (name, values) in enumerate(zip(names, recall, strict=True)):
         x = np.arange(len(classes)) + (position - (len(names) - 1) / 2) * thickness
         axes.bar(x, values, thickness, label=plain(name), **bar_style(position))
-    axes.set_xticks(range(len(classes)), [plain(name) for name in classes])
-    _lean_long(axes, classes, width)
+    name_classes(axes, classes)
     axes.tick_params(axis="x", length=0)
     axes.set(xlim=(-0.6, len(classes) - 0.4), ylim=(0, 100), xlabel="Class", ylabel="Recall [%]")
     legend_below(figure, *axes.get_legend_handles_labels())
     return figure
 
 
-def _lean_long(axes: Axes, names: Sequence[str], width: float) -> None:
-    """Lean the x axis's labels where side by side they would overlap on a figure `width` inches wide."""
-    if max(map(len, names)) * len(names) > 13 * width:
-        for label in axes.get_xticklabels():
-            label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
-
-
 @in_style
 def draw_alpha_curve(points: pd.DataFrame, title: str) -> Figure:
     """WA and UA by the weight alpha (Table IV), with intervals where they are known.
+
+    Points of different series at one alpha are drawn side by side, so that their intervals can be told apart.
 
     `points` has the columns `series`, `alpha` (a number), `wa`, `ua` in percent, and `wa_low`, `wa_high`, `ua_low`,
     `ua_high`, which may be NaN or missing. Series whose name begins with "published" are drawn as what ours is
@@ -74,7 +70,7 @@ def draw_alpha_curve(points: pd.DataFrame, title: str) -> Figure:
         for series, line in points.groupby(SERIES, sort=False):
             position = curves.index(str(series).removesuffix(CONTROL))
             _draw_series(axes, str(series), position, line.sort_values(columns.ALPHA), metric)
-        axes.set(ylabel=label, xticks=np.arange(0, 1.01, 0.1), xlim=(-0.05, 1.05))
+        axes.set(ylabel=label, xticks=np.arange(0, 1.01, 0.1), xlim=(-0.04, 1.08))
     rows[-1, 0].set_xlabel("Weight α of the inherited label (0: BDSL, 1: no DSL)")
     legend_below(figure, *rows[0, 0].get_legend_handles_labels())
     return figure
@@ -82,9 +78,14 @@ def draw_alpha_curve(points: pd.DataFrame, title: str) -> Figure:
 
 def _draw_series(axes: Axes, series: str, position: int, line: pd.DataFrame, metric: str) -> None:
     alpha, value = line[columns.ALPHA].to_numpy(float), line[metric].to_numpy(float)
-    look = series_style(position) | (REFERENCE if series.startswith(PUBLISHED) else {})
+    look = series_style(position)
+    if series.startswith(PUBLISHED):
+        look |= REFERENCE
+    else:
+        alpha = alpha + BESIDE * position
     if series.endswith(CONTROL):
         look |= {"linestyle": "none", "markerfacecolor": "none"}
+        alpha = alpha + 2 * BESIDE
     axes.plot(alpha, value, label=plain(series), **look)
     low, high = f"{metric}_low", f"{metric}_high"
     if {low, high} <= set(line.columns) and line[[low, high]].notna().to_numpy().any():

@@ -114,6 +114,22 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
     return 1
 
 
+def name_classes(axes: Axes, classes: Sequence[str]) -> None:
+    """Classes as labels of the x axis at 0, 1, ...; they lean where side by side they would overlap.
+
+    The figure then grows by what that takes.
+    """
+    names = [plain(name) for name in classes]
+    axes.set_xticks(range(len(names)), names)
+    longest = max(map(len, names)) * 0.57 * SMALL / 72  # inches
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    if longest * len(names) > 0.85 * figure.get_figwidth():
+        for label in axes.get_xticklabels():
+            label.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
+        figure.set_figheight(figure.get_figheight() + math.sin(math.radians(35)) * longest)
+
+
 def whole_numbers(axes: Axes, last: int, first: int = 0) -> None:
     """Ticks of the x axis at whole numbers only, at most ten of them."""
     step = max(1, math.ceil((last - first) / 9))
