@@ -32,7 +32,7 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
     `folds_done`. Decisions are kept in the store and made once. Raises StoreError where the store has stages of a
     corpus but not the corpus.
     """
-    short = _short_names({chain.last.corpus for chain in chains})
+    short = short_names({chain.last.corpus for chain in chains})
     cells = _cells(chains)
     seeds = Counter(replace(stages[0], seed=0) for stages in cells)
     frames = []
@@ -88,7 +88,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
     The columns are `columns.CORRECTION_COLUMNS`; shares are in percent, mean and standard deviation over folds and
     training seeds. The targets of iteration 0 are the inherited labels. Empty where the store knows no true class.
     """
-    short = _short_names({chain.last.corpus for chain in chains})
+    short = short_names({chain.last.corpus for chain in chains})
     networks: dict[StageSpec, list[StageSpec]] = {}
     for stages in _cells(chains):
         networks.setdefault(replace(stages[0], fold=0, seed=0), []).extend(stages)
@@ -139,7 +139,7 @@ def _cells(chains: Iterable[ChainSpec]) -> list[list[StageSpec]]:
     return [[folds[fold] for fold in sorted(folds)] for folds in cells.values()]
 
 
-def _short_names(full: Iterable[str]) -> dict[str, str]:
+def short_names(full: Iterable[str]) -> dict[str, str]:
     """Full name -> corpus, or the full name itself where two preparations of one corpus are in the same grid."""
     short = {name: name.rpartition("-")[0] for name in full}
     shared = list(short.values())

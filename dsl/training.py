@@ -148,8 +148,7 @@ class _Run:
     @property
     def finished(self) -> bool:
         waited = len(self.history) - 1 - self.best
-        lost_patience = self.settings.early_stopping and waited >= self.settings.patience
-        return len(self.history) >= self.settings.epochs or lost_patience
+        return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
 
     def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
         """One pass over `training` in the order that `seed` gives; returns the mean loss."""

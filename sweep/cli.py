@@ -184,6 +184,16 @@ def run_tables(options: argparse.Namespace) -> int:
     return DONE
 
 
+def run_figures(options: argparse.Namespace) -> int:
+    from analysis.figures import figures_of, save_figures
+
+    sweep, decisions = _decided(options)
+    drawings = figures_of(sweep.store, sweep.plan.chains, decisions, options.utterance)
+    saved = save_figures(drawings, options.out, options.format)
+    print(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}")
+    return DONE
+
+
 def run_demo(options: argparse.Namespace) -> int:
     """Prepare, run and tables on the synthetic corpus, as a user would call them."""
     data, store = str(options.out / "data"), str(options.out / "store")
@@ -391,6 +401,24 @@ def build_parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", type=Path, help="write to this file instead of the terminal")
     tables.add_argument(
         "--test-chosen", action="store_true", help="show the iterations that the test folds would choose, too"
+    )
+    figures = add(
+        "figures",
+        run_figures,
+        "recall by class, contours, learning curves and what else there is to see, as PNG and SVG",
+        f"ser-sweep figures {same} --out FIGURES --utterance 03a01Fa",
+        sweep,
+    )
+    figures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write figures to")
+    figures.add_argument(
+        "--utterance",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="utterances to draw contours along (default: the longest of each corpus that was tested)",
+    )
+    figures.add_argument(
+        "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
     )
     demo = add("demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo", common)
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")

@@ -1,5 +1,6 @@
 """One trial: a chain run against the store. The same function for Ray Tune and for a run in this process."""
 
+import contextlib
 import platform
 import socket
 import subprocess
@@ -7,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from sweep.stages import ChainSpec, StageSpec
 from sweep.store import Predictions, Store
 
 Report = Callable[[dict[str, Any]], None]
-VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn")
+VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn", "cleanlab")
 
 
 def run_trial(
@@ -164,9 +165,19 @@ def stage_facts(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, de
             "threads": torch.get_num_threads(),
             "host": socket.gethostname(),
         },
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS_OF}},
+        "versions": versions(),
         "revision": code_revision(),
     }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """The versions of what a training depends on, where it is installed."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONS_OF:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 @cache

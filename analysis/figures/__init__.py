@@ -1,0 +1,28 @@
+"""Figures of a grid: what the paper's Figures 1 and 3 to 9 show, and what else there is to see in a store.
+
+    decisions = decide(store, chains)
+    save_figures(figures_of(store, chains, decisions, score(decisions)), Path("figures"))
+
+Functions `draw_...` turn data frames and arrays into matplotlib figures; `figures_of` finds the data in a store, and
+`save_figures` writes PNG, SVG and an index.
+"""
+
+from analysis.figures.gather import figures_of
+from analysis.figures.networks import draw_confusion, draw_contours, draw_learning_curves
+from analysis.figures.rates import draw_alpha_curve, draw_class_recall, draw_label_correction, draw_label_sources
+from analysis.figures.save import FORMATS, Drawing, save_figure, save_figures
+
+__all__ = [
+    "FORMATS",
+    "Drawing",
+    "draw_alpha_curve",
+    "draw_class_recall",
+    "draw_confusion",
+    "draw_contours",
+    "draw_label_correction",
+    "draw_label_sources",
+    "draw_learning_curves",
+    "figures_of",
+    "save_figure",
+    "save_figures",
+]

@@ -1,0 +1,44 @@
+"""From a store and the scores of a grid to every figure for which there is data."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from analysis import columns
+from analysis.figures import of_scores, of_stages
+from analysis.figures.cells import shown_cells
+from analysis.figures.save import Drawing
+from analysis.results import label_correction, score_networks, short_names
+from data_prep.errors import UserError
+from sweep.stages import ChainSpec
+from sweep.store import Store
+
+
+def figures_of(
+    store: Store,
+    chains: Sequence[ChainSpec],
+    decisions: pd.DataFrame,
+    utterances: Sequence[str] = (),
+) -> Iterator[Drawing]:
+    """Every figure of a grid for which there is data, one after the other.
+
+    `decisions` is what `decide` makes of `store` and `chains`. `utterances` are the ids to
+    draw contours along; by default the longest one of each corpus that was tested. Raises UserError where nothing is
+    trained, and for ids that none of the corpora has.
+    """
+    if decisions.empty:
+        raise UserError(f"store {store.uri} has no training of the grid to draw; train with: ser-sweep run")
+    scores = score_networks(decisions)
+    known = short_names({chain.last.corpus for chain in chains})
+    names = {full: name for full, name in sorted(known.items()) if (scores[columns.CORPUS] == name).any()}
+    corpora = {full: store.read_corpus(full) for full in names}
+    classes = {names[full]: list(about["classes"]) for full, (about, _) in corpora.items()}
+    cells = [cell for cell in shown_cells(chains) if cell.about.corpus in corpora]
+    of_stages.check_ids(store, cells, corpora, utterances)
+    yield from of_scores.class_recall(scores, classes)
+    yield from of_scores.alpha_curves(scores)
+    yield from of_scores.label_sources(scores, cells, classes)
+    yield from of_stages.label_corrections(label_correction(store, chains))
+    yield from of_stages.contours(store, cells, corpora, utterances)
+    yield from of_scores.confusions(scores, decisions, classes)
+    yield from of_stages.learning_curves(store, cells)

@@ -1,0 +1,714 @@
+"""What figures show is what the data say; files are reproducible, safe and described."""
+
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+import analysis
+from analysis import decide, score
+from analysis.figures import (
+    Drawing,
+    draw_alpha_curve,
+    draw_class_recall,
+    draw_confusion,
+    draw_contours,
+    draw_label_correction,
+    draw_label_sources,
+    draw_learning_curves,
+    figures_of,
+    save_figure,
+    save_figures,
+)
+from analysis.figures.evidence import INTERVALS, Method, notes_on, shown_methods
+from analysis.figures.of_scores import alpha_curves, by_method, class_recall, confusion_counts, confusions
+from analysis.figures.of_stages import segment_centres
+from analysis.figures.save import slug
+from analysis.figures.style import COLORS, HATCHES, ONE_COLUMN, TWO_COLUMNS, bar_style, series_style
+from analysis.published import load_published
+from analysis.results import label_correction
+from data_prep.errors import UserError
+from data_prep.features import FeatureSettings
+from sweep.cli import main
+from sweep.grid import load_grid, resolve_corpora
+from sweep.stages import ChainSpec
+from sweep.store import Store
+
+EMOTIONS = ["anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def line(**fields: Any) -> dict[str, Any]:
+    """A line of scores: by default a complete baseline of two classes on Emo-DB."""
+    baseline = fields.get("rule", "none") == "none"
+    return {
+        "corpus": "emodb",
+        "backbone": "densenet22",
+        "rule": "none",
+        "alpha": "",
+        "iteration": 0 if baseline else 1,
+        "label_source": "" if baseline else "in_fold",
+        "split": "stratified",
+        "labels": "given",
+        "partial": False,
+        "seed": 0,
+        "seeds": 1,
+        "folds_done": 10,
+        "folds": 10,
+        "utterances": 535,
+        "decision": "forest",
+        "wa": 75.0,
+        "ua": 74.0,
+        "wa_sd": 0.0,
+        "ua_sd": 0.0,
+        "recall": [80.0, 68.0],
+    } | fields
+
+
+def pooled(*lines: dict[str, Any]) -> pd.DataFrame:
+    frame = pd.DataFrame(lines)
+    return frame.reindex(columns=list(dict.fromkeys([*frame.columns, *INTERVALS])))
+
+
+def curve(axes: Axes, label: str) -> tuple[list[float], list[float]]:
+    """x and y of the line that the legend calls `label`."""
+    (found,) = (each for each in axes.get_lines() if each.get_label() == label)
+    return list(map(float, found.get_xdata())), list(map(float, found.get_ydata()))
+
+
+def names_in_legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def title_of(figure: Figure) -> str:
+    return figure.get_suptitle()
+
+
+def every_axis_is_named(figure: Figure) -> bool:
+    """Whether the figure's panels name both axes, shared ones once a row or column."""
+    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    rows = {axes.get_subplotspec().rowspan.start for axes in panels}
+    return any(axes.get_xlabel() for axes in panels) and sum(bool(axes.get_ylabel()) for axes in panels) >= len(rows)
+
+
+def rendered(figure: Figure, path: Path) -> bytes:
+    save_figure(figure, path)
+    return path.read_bytes()
+
+
+# Recall by class
+
+
+def recall_figure(
+    values: Sequence[Sequence[float]], classes: Sequence[str] = EMOTIONS, title: str = "a title"
+) -> Figure:
+    methods = [("none", ""), ("bdsl", ""), ("wdsl", "0.2"), ("gsl", ""), ("hdl", "")]
+    rows = [{"rule": r, "alpha": a, "recall": list(v)} for (r, a), v in zip(methods, values, strict=False)]
+    return draw_class_recall(pd.DataFrame(rows), classes, title)
+
+
+def test_bars_are_as_high_as_the_recalls() -> None:
+    recall = np.random.default_rng(0).uniform(0, 100, (5, 7))
+    (axes,) = recall_figure(recall).axes
+    drawn = [[bar.get_height() for bar in bars] for bars in axes.containers]
+    np.testing.assert_array_equal(drawn, recall)
+
+
+def test_bars_of_a_class_stand_side_by_side_above_its_name() -> None:
+    (axes,) = recall_figure(np.full((5, 7), 50)).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == EMOTIONS
+    for position in range(7):
+        edges = [bars[position].get_x() for bars in axes.containers]
+        ends = [bars[position].get_x() + bars[position].get_width() for bars in axes.containers]
+        np.testing.assert_allclose(edges[1:], ends[:-1])
+        assert (edges[0] + ends[-1]) / 2 == pytest.approx(position)
+
+
+def test_recall_names_methods_as_the_paper_does() -> None:
+    figure = recall_figure(np.full((5, 7), 50))
+    assert names_in_legend(figure) == ["No DSL", "BDSL", "WDSL (α = 0.2)", "GSL", "HDL"]
+    assert every_axis_is_named(figure)
+    assert figure.axes[0].get_ylabel() == "Recall [%]"
+
+
+def test_a_class_without_utterances_has_no_bar() -> None:
+    (axes,) = recall_figure([[np.nan, 50.0]], ["anger", "fear"]).axes
+    assert np.isnan(axes.containers[0][0].get_height())
+
+
+def test_few_bars_fit_one_column_and_many_take_two() -> None:
+    assert recall_figure(np.full((2, 4), 50), EMOTIONS[:4]).get_figwidth() == ONE_COLUMN
+    assert recall_figure(np.full((5, 7), 50)).get_figwidth() == TWO_COLUMNS
+
+
+def test_long_class_names_lean_and_leave_the_bars_their_height(tmp_path: Path) -> None:
+    short, long = (
+        recall_figure(np.full((5, 7), 50)),
+        recall_figure(np.full((5, 7), 50), [f"class_{'x' * 20}{i}" for i in range(7)]),
+    )
+    assert {label.get_rotation() for label in short.axes[0].get_xticklabels()} == {0}
+    assert {label.get_rotation() for label in long.axes[0].get_xticklabels()} == {35}
+    heights = []
+    for figure in (short, long):
+        save_figure(figure, tmp_path / "a.png")
+        heights.append(figure.axes[0].get_position().height * figure.get_figheight())
+    assert heights[1] > 0.85 * heights[0]
+
+
+# Series
+
+
+def test_series_differ_in_colour_line_and_marker_and_bars_in_colour_and_hatch() -> None:
+    looks = {tuple(map(str, series_style(position).values())) for position in range(56)}
+    assert len(looks) == 56
+    assert len({str(series_style(position)["marker"]) for position in range(8)}) == 8
+    assert len({(bar_style(i)["color"], bar_style(i)["hatch"]) for i in range(16)}) == 16
+    assert len(set(COLORS)) == len(set(HATCHES)) == 8
+
+
+# The alpha curve
+
+
+def alpha_points(**more: Any) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"series": "random forest", "alpha": [1.0, 0.0, 0.2], "wa": [70, 60, 80], "ua": [69, 59, 79], **more}
+    )
+
+
+def test_the_alpha_curve_goes_through_the_rates_in_order_of_alpha() -> None:
+    wa, ua = draw_alpha_curve(alpha_points(), "t").axes
+    assert curve(wa, "random forest") == ([0, 0.2, 1], [60, 80, 70])
+    assert curve(ua, "random forest") == ([0, 0.2, 1], [59, 79, 69])
+    assert (wa.get_ylabel(), ua.get_ylabel()) == ("WA [%]", "UA [%]")
+
+
+def test_intervals_reach_from_low_to_high() -> None:
+    limits = {"wa_low": [65, 55, 75], "wa_high": [77, 66, 88], "ua_low": np.nan, "ua_high": np.nan}
+    wa, ua = draw_alpha_curve(alpha_points(**limits), "t").axes
+    (bars,) = (c for c in wa.containers)
+    ends = sorted((round(s[0, 1]), round(s[1, 1])) for s in bars[2][0].get_segments())
+    assert ends == [(55, 66), (65, 77), (75, 88)]
+    assert not ua.containers
+
+
+def test_without_columns_of_intervals_the_curve_has_none() -> None:
+    assert not draw_alpha_curve(alpha_points(), "t").axes[0].containers
+
+
+def test_the_published_curve_stands_beside_ours() -> None:
+    lines = [line(), line(rule="bdsl"), line(rule="wdsl", alpha="0.2"), line(rule="wdsl", alpha="1", wa=71.0)]
+    (drawing,) = alpha_curves(pooled(*lines))
+    paper = load_published()
+    wanted = paper[(paper["table"] == "IV") & (paper["corpus"] == "emodb") & (paper["metric"] == "UA")]
+    x, y = curve(drawing.figure.axes[1], "published (EfficientNet-B0)")
+    assert x == pytest.approx(wanted["row"].astype(float).tolist())
+    assert y == wanted["value"].tolist()
+    assert curve(drawing.figure.axes[0], "random forest") == ([0, 0.2, 1], [75, 75, 75])
+    assert curve(drawing.figure.axes[0], "random forest, retraining control")[1] == [71]
+
+
+def test_intervals_of_scores_are_drawn_and_said() -> None:
+    limits = {"wa_low": 70.0, "wa_high": 79.0, "ua_low": 69.0, "ua_high": 78.0}
+    lines = [line(corpus="mine"), line(corpus="mine", rule="wdsl", alpha="0.2")]
+    (plain,) = alpha_curves(pooled(*lines))
+    (drawing,) = alpha_curves(pooled(*(each | limits for each in lines)))
+    assert "95% bootstrap intervals" in drawing.caption and "intervals" not in plain.caption
+    assert drawing.figure.axes[0].containers and not plain.figure.axes[0].containers
+    assert names_in_legend(plain.figure) == ["random forest"]
+
+
+def test_another_number_of_utterances_than_the_papers_is_called_not_comparable() -> None:
+    lines = [line(utterances=400), line(rule="wdsl", alpha="0.2", utterances=400)]
+    (drawing,) = alpha_curves(pooled(*lines))
+    assert "Not of the paper's 535 utterances: not comparable." in drawing.caption
+
+
+def test_one_alpha_is_no_curve() -> None:
+    assert list(alpha_curves(pooled(line(), line(rule="bdsl"), line(rule="gsl")))) == []
+
+
+# Contours
+
+
+def contour(iterations: int = 3, segments: int = 20, classes: Sequence[str] = EMOTIONS) -> tuple[Figure, Any, Any]:
+    rng = np.random.default_rng(1)
+    q = {t: rng.dirichlet(np.ones(len(classes)), segments) for t in range(iterations)}
+    seconds = 0.1675 + 0.01 * np.arange(segments)
+    return draw_contours(seconds, q, classes, 4 % len(classes), "t"), seconds, q
+
+
+def test_contours_are_the_probabilities_a_panel_an_iteration() -> None:
+    figure, seconds, q = contour()
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Iteration 0", "Iteration 1", "Iteration 2"]
+    for axes, probabilities in zip(figure.axes, q.values(), strict=True):
+        np.testing.assert_array_equal([drawn.get_ydata() for drawn in axes.get_lines()], probabilities.T)
+        np.testing.assert_array_equal(axes.get_lines()[0].get_xdata(), seconds)
+    assert figure.axes[-1].get_xlabel() == "Centre of segment [s]"
+    assert every_axis_is_named(figure)
+
+
+def test_the_label_of_an_utterance_is_named_and_thicker() -> None:
+    figure, _, _ = contour()
+    assert names_in_legend(figure)[4] == "happiness (label)"
+    widths = [drawn.get_linewidth() for drawn in figure.axes[0].get_lines()]
+    assert widths[4] > 2 * max(widths[:4] + widths[5:])
+
+
+@pytest.mark.parametrize("iterations", [1, 7, 8])
+def test_there_are_as_many_panels_as_iterations(iterations: int) -> None:
+    figure, _, _ = contour(iterations)
+    assert len(figure.axes) == iterations
+    assert every_axis_is_named(figure)
+
+
+def test_an_utterance_of_one_segment_is_drawn_as_points() -> None:
+    figure, _, _ = contour(segments=1)
+    assert all(drawn.get_marker() not in ("", "None") for drawn in figure.axes[0].get_lines())
+
+
+def test_the_first_segment_has_its_centre_at_half_its_length() -> None:
+    centres = segment_centres(np.array([0, 1, 8]), FeatureSettings())
+    assert centres == pytest.approx([0.1675, 0.1775, 0.2475])
+    assert segment_centres(np.array([1]), FeatureSettings(segment_hop=3)) == pytest.approx([0.1975])
+
+
+# Confusions, learning curves, label sources, label correction
+
+
+def test_fields_of_a_confusion_matrix_hold_counts_and_are_shaded_by_row() -> None:
+    figure = draw_confusion(np.array([[6.0, 2.0], [0.5, 1.5]]), ["anger", "fear"], "t")
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[75, 25], [25, 75]])
+    assert [text.get_text() for text in axes.texts] == ["6", "2", "0.5", "1.5"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("Decided class", "Class of the utterance")
+
+
+def test_a_class_without_utterances_has_an_empty_row() -> None:
+    axes = draw_confusion(np.array([[0.0, 0.0], [1.0, 3.0]]), ["anger", "fear"], "t").axes[0]
+    assert [text.get_text() for text in axes.texts] == ["1", "3"]
+
+
+def decisions(label: Sequence[int], *predicted: Sequence[int]) -> pd.DataFrame:
+    frames = [pd.DataFrame({"forest_seed": s, "label": label, "predicted": p}) for s, p in enumerate(predicted)]
+    return pd.concat(frames).assign(**cell())
+
+
+def cell(**fields: Any) -> dict[str, Any]:
+    """A line of scores without what is only there of several decisions together."""
+    return {name: value for name, value in line(**fields).items() if name != "recall"}
+
+
+def test_confusion_counts_are_means_over_forest_seeds() -> None:
+    counts = confusion_counts(decisions([0, 0, 1], [0, 1, 1], [0, 0, 1]), 2)
+    np.testing.assert_array_equal(counts, [[1.5, 0.5], [0, 1]])
+
+
+def test_iteration_0_that_label_sources_share_has_one_confusion_matrix() -> None:
+    sources = [{}, *({"rule": "bdsl", "label_source": source} for source in ("in_fold", "global_oof"))]
+    made = pd.concat([decisions([0, 1], [0, 1]).assign(**cell(**fields)) for fields in sources])
+    names = [
+        drawing.name
+        for drawing in confusions(pooled(*(line(**fields) for fields in sources)), made, {"emodb": ["anger", "fear"]})
+    ]
+    assert names == [
+        "confusion-emodb-densenet22-stratified-none",
+        "confusion-emodb-densenet22-stratified-in_fold-bdsl",
+        "confusion-emodb-densenet22-stratified-global_oof-bdsl",
+    ]
+
+
+def test_learning_curves_show_each_fold_and_the_mean_as_far_as_all_go() -> None:
+    rows = [
+        {"iteration": t, "run": run, "epoch": epoch, "loss": run + epoch, "validation_loss": 2.0 * run + epoch}
+        for t in (0, 1)
+        for run, epochs in ((0, 2), (1, 3))
+        for epoch in range(1, epochs + 1)
+    ]
+    figure = draw_learning_curves(pd.DataFrame(rows), "t")
+    assert len(figure.axes) == 2 and every_axis_is_named(figure)
+    folds_and_mean = [list(drawn.get_ydata()) for drawn in figure.axes[0].get_lines()[:3]]
+    assert folds_and_mean[0][:2] == [1, 2] and np.isnan(folds_and_mean[0][2])
+    assert folds_and_mean[1:] == [[2, 3, 4], [1.5, 2.5]]
+    assert list(figure.axes[0].get_lines()[5].get_ydata()) == [2, 3]
+
+
+def test_a_leaky_label_source_is_dashed_comes_last_and_is_named_so() -> None:
+    rows = [
+        {"label_source": s, "iteration": t, "wa": 50 + t, "ua": 40 + t}
+        for s in ("global_oof", "in_fold")
+        for t in (0, 1)
+    ]
+    figure = draw_label_sources(pd.DataFrame(rows), "t", chance=25.0)
+    wa, ua = figure.axes
+    assert names_in_legend(figure) == ["in_fold", "global_oof (leaky)", "chance"]
+    assert [drawn.get_linestyle() for drawn in wa.get_lines()] == ["-", "--"]
+    assert curve(ua, "global_oof (leaky)") == ([0, 1], [40, 41])
+    assert curve(ua, "chance")[1] == [25, 25]
+
+
+def test_label_correction_begins_at_the_inherited_labels_share() -> None:
+    rows = [("none", "", 0, 70.0), ("bdsl", "", 1, 75.0), ("bdsl", "", 2, 72.0), ("hdl", "", 2, 80.0)]
+    frame = pd.DataFrame(rows, columns=["rule", "alpha", "iteration", "targets_right"])
+    figure = draw_label_correction(frame, [Method("bdsl"), Method("hdl"), Method("gsl")], "t")
+    (axes,) = figure.axes
+    assert names_in_legend(figure) == ["inherited labels", "BDSL", "HDL"]
+    assert curve(axes, "inherited labels")[1] == [70, 70]
+    assert curve(axes, "BDSL") == ([0, 1, 2], [70, 75, 72])
+    assert np.isnan(curve(axes, "HDL")[1][1])
+
+
+# What is shown, and what a reader is told
+
+
+def test_of_several_alphas_the_one_nearest_to_the_papers_best_is_shown() -> None:
+    methods = [Method("wdsl", alpha) for alpha in ("1", "0.5→0.3", "0.25", "0")] + [
+        Method("ema", "0.9"),
+        Method("none"),
+    ]
+    assert shown_methods(methods) == [Method("none"), Method("wdsl", "0.25"), Method("ema", "0.9")]
+
+
+def test_methods_come_in_the_papers_order() -> None:
+    lines = [line(rule=rule) for rule in ("cleanlab", "hdl", "gsl", "bdsl", "none")]
+    assert by_method(pooled(*lines))["rule"].tolist() == ["none", "bdsl", "gsl", "hdl", "cleanlab"]
+
+
+def test_training_seeds_are_averaged_and_their_folds_add_up() -> None:
+    (one,) = pooled(
+        line(seeds=2, recall=[60.0, np.nan]), line(seed=1, seeds=2, folds_done=4, wa=85.0, recall=[80.0, 10.0])
+    ).to_dict("records")
+    assert (one["wa"], one["recall"], one["folds_done"], one["folds"]) == (80, [70, 10], 14, 20)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"folds_done": 7}, "7 of 10 folds."),
+        ({"partial": True}, "A part of the corpus."),
+        ({"labels": "permuted"}, "Labels permuted: anything above chance is a leak."),
+        ({"rule": "bdsl", "label_source": "global_oof"}, "label source global_oof (leaky)"),
+        ({"split": "speaker"}, "split speaker"),
+    ],
+)
+def test_what_a_reader_must_know_is_in_title_and_caption(fields: dict[str, Any], said: str) -> None:
+    (drawing,) = class_recall(pooled(line(**fields)), {"emodb": ["anger", "fear"]})
+    assert said in title_of(drawing.figure).replace("\n", " ")
+    assert said in drawing.caption
+
+
+def test_cells_with_missing_folds_are_named_where_others_are_whole() -> None:
+    (note,) = notes_on(pooled(line(), line(rule="bdsl", folds_done=7)))
+    assert note == "Folds missing: BDSL at t = 1 has 7 of 10."
+
+
+def test_alternative_text_tells_the_numbers() -> None:
+    (drawing,) = class_recall(pooled(line(recall=[81.4, np.nan])), {"emodb": ["anger", "fear"]})
+    assert drawing.alt == "Bar chart of recall in percent. No DSL: anger 81."
+
+
+# Names and files
+
+
+def test_names_from_files_are_no_markup(tmp_path: Path) -> None:
+    name = r"$x^2$ & <b>\frac"
+    figure = draw_class_recall(
+        pd.DataFrame([{"rule": name, "alpha": "", "recall": [50.0, 60.0]}]), [name, "fear"], f"of {name}"
+    )
+    texts = [element.text for element in ET.fromstring(rendered(figure, tmp_path / "a.svg")).iter(f"{SVG}text")]
+    assert texts.count(name) == 2 and f"of {name}" in texts
+
+
+@pytest.mark.parametrize("extension", ["png", "svg"])
+def test_any_name_of_a_class_can_be_drawn(tmp_path: Path, extension: str) -> None:
+    names = ["$\\bad{$", "50% & more", "<i>", "ärger"]
+    for figure in (contour(2, 5, names)[0], draw_confusion(np.eye(4), names, "$a$")):
+        content = rendered(figure, tmp_path / f"a.{extension}")
+        assert extension == "png" or {"50% & more", "<i>"} <= {
+            e.text for e in ET.fromstring(content).iter(f"{SVG}text")
+        }
+
+
+def test_what_cannot_be_printed_does_not_break_a_file(tmp_path: Path) -> None:
+    figure = recall_figure([[50.0, 60.0]], ["a\x00b\nc\ud800", "fear"])
+    ET.fromstring(rendered(figure, tmp_path / "a.svg"))
+    assert figure.axes[0].get_xticklabels()[0].get_text() == "a\ufffdb\ufffdc\ufffd"
+
+
+FIGURES = {
+    "recall": lambda: recall_figure(np.full((5, 7), 50), title="Emo-DB\nFolds missing"),
+    "contours": lambda: contour()[0],
+    "alpha": lambda: draw_alpha_curve(alpha_points(wa_low=50, wa_high=85), "Emo-DB"),
+    "confusion": lambda: draw_confusion(np.eye(7), EMOTIONS, "Emo-DB"),
+}
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
+def test_the_same_figure_is_the_same_file(make: Any, tmp_path: Path) -> None:
+    for extension in ("png", "svg"):
+        first, second = (rendered(make(), tmp_path / f"{name}.{extension}") for name in "ab")
+        assert first == second
+        assert b"date" not in first.lower()
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
+def test_nothing_is_cut_off(make: Any, tmp_path: Path) -> None:
+    figure = make()
+    content = rendered(figure, tmp_path / "a.png")
+    assert content[:4] == b"\x89PNG"
+    pixels = imread(tmp_path / "a.png")
+    assert pixels.shape[1] == pytest.approx(200 * figure.get_figwidth(), abs=1)
+    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
+        assert (edge == 1).all()
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
+def test_titles_legends_and_panels_do_not_overlap(make: Any, tmp_path: Path) -> None:
+    figure = make()
+    save_figure(figure, tmp_path / "a.png")
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes] + [figure._suptitle.get_window_extent(renderer)]
+    boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
+    for position, box in enumerate(boxes):
+        for other in boxes[position + 1 :]:
+            assert not (box.width and other.width and box.shrunk(0.98, 0.98).overlaps(other.shrunk(0.98, 0.98)))
+
+
+def test_text_stays_text_in_svg(tmp_path: Path) -> None:
+    tree = ET.fromstring(rendered(recall_figure(np.full((5, 7), 50)), tmp_path / "a.svg"))
+    texts = {element.text for element in tree.iter(f"{SVG}text")}
+    assert {*EMOTIONS, "WDSL (α = 0.2)", "Recall [%]"} <= texts
+
+
+@pytest.mark.parametrize(
+    "text", ["03a01Fa", "../../etc/passwd", "CON", "a b", "a-b", "ä", "", ".", "..", "x" * 300, "a\x00"]
+)
+def test_slugs_are_safe(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_]+([-.][a-z0-9_]+)*", slug(text))
+    assert len(slug(text)) <= 49
+
+
+def test_different_texts_have_different_slugs() -> None:
+    texts = ["a", "A", "a b", "a-b", "ä", "ö", "", "x" * 300, "x" * 301, "0.2", "0..2"]
+    assert len({slug(text) for text in texts}) == len(texts)
+    assert (slug("emodb"), slug("efficientnet_b0"), slug("0.2")) == ("emodb", "efficientnet_b0", "0.2")
+
+
+def drawing(*about: str) -> Drawing:
+    return Drawing("contours", about, "A caption.", "Lines.", contour(1, 3, ["anger", "fear"])[0])
+
+
+def test_the_index_lists_figures_with_caption_alternative_text_and_files(tmp_path: Path) -> None:
+    save_figures([drawing("emodb", "03a01Fa")], tmp_path / "new" / "out", ["svg", "png", "svg"])
+    (one,) = json.loads((tmp_path / "new/out/index.json").read_text())["figures"]
+    name = f"contours-emodb-{slug('03a01Fa')}"
+    assert one == {
+        "name": name,
+        "kind": "contours",
+        "caption": "A caption.",
+        "alt": "Lines.",
+        "files": [f"{name}.svg", f"{name}.png"],
+    }
+    assert sorted(path.name for path in (tmp_path / "new/out").iterdir()) == sorted([*one["files"], "index.json"])
+
+
+def test_two_figures_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="two figures are called contours-emodb"):
+        save_figures([drawing("emodb"), drawing("emodb")], tmp_path)
+
+
+# From a store
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+    """A folder with a grid and its finished store: two label sources, two iterations."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "grid.yaml").write_text(
+        "{corpora: [synthetic], backbones: [tiny], rules: [none, bdsl, {wdsl: [0.2, 1]}], iterations: 2, folds: 2,"
+        " label_sources: [in_fold, global_oof], training: {epochs: 2, every: 16}}"
+    )
+    assert main(["run", *arguments(folder, small_data), "--inline"]) == 0
+    return folder
+
+
+def arguments(folder: Path, data: Path) -> list[str]:
+    return [str(folder / "grid.yaml"), "--data", str(data), "--store", str(folder / "store")]
+
+
+def opened(folder: Path, data: Path) -> tuple[Store, list[ChainSpec]]:
+    grid = load_grid(folder / "grid.yaml")
+    return Store(folder / "store"), grid.expand(resolve_corpora(grid, data))
+
+
+def drawn(folder: Path, data: Path, utterances: Sequence[str] = ()) -> dict[str, Drawing]:
+    store, chains = opened(folder, data)
+    made = decide(store, chains, forest_seeds=0)
+    return {each.name: each for each in figures_of(store, chains, made, utterances)}
+
+
+@pytest.fixture(scope="module")
+def drawings(swept: Path, small_data: Path) -> dict[str, Drawing]:
+    """All figures of the store, by name."""
+    return drawn(swept, small_data)
+
+
+def test_every_kind_of_figure_comes_from_a_store(drawings: dict[str, Drawing]) -> None:
+    kinds = [each.kind for each in drawings.values()]
+    assert {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)} == {
+        "class-recall": 2,
+        "alpha": 2,
+        "label-sources": 2,
+        "label-correction": 2,
+        "contours": 5,
+        "confusion": 5,
+        "learning-curves": 5,
+    }
+    assert all(each.caption.endswith(".") and each.alt for each in drawings.values())
+
+
+def test_contours_are_those_of_the_fold_that_tested_the_utterance(swept: Path, small_data: Path) -> None:
+    store, chains = opened(swept, small_data)
+    about, utterances = store.read_corpus(chains[0].last.corpus)
+    row = 5
+    one = utterances["id"].iloc[row]
+    figure = next(
+        each
+        for name, each in drawn(swept, small_data, [one]).items()
+        if "contours" in name and "-in_fold-bdsl-" in name
+    ).figure
+    assert f"Utterance {one}, label {utterances['emotion'].iloc[row]}" in title_of(figure)
+    assert len(figure.axes) == 3
+    of_rule = [c.last for c in chains if c.last.rule == "bdsl" and c.last.label_source == "in_fold"]
+    for iteration, axes in enumerate(figure.axes):
+        for stage in of_rule:
+            predictions = store.read_predictions(stage.at(iteration).key)
+            assert predictions is not None
+            own = predictions.utterance == row
+            same = np.array_equal([line.get_ydata() for line in axes.get_lines()], predictions.q[own].T)
+            assert same == predictions.test[own].all()
+    settings = FeatureSettings(**about["settings"])
+    np.testing.assert_allclose(
+        figure.axes[0].get_lines()[0].get_xdata(), segment_centres(predictions.segment[own], settings)
+    )
+
+
+def test_by_default_contours_are_along_the_longest_utterance(
+    swept: Path, small_data: Path, drawings: dict[str, Drawing]
+) -> None:
+    store, chains = opened(swept, small_data)
+    _, utterances = store.read_corpus(chains[0].last.corpus)
+    thinned = -(-utterances["segments"] // 16)
+    longest = utterances["id"].iloc[int(thinned.to_numpy().argmax())]
+    contours = [each for each in drawings.values() if each.kind == "contours"]
+    assert all(f"Utterance {longest}," in title_of(each.figure) for each in contours)
+
+
+def test_iterations_that_are_not_trained_are_said(swept: Path, small_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept, tmp_path / "copy")
+    store, chains = opened(tmp_path / "copy", small_data)
+    for chain in chains:
+        if chain.last.rule == "bdsl" and chain.last.label_source == "in_fold":
+            shutil.rmtree(Path(store.uri) / "stages" / chain.last.key)
+    found = drawn(tmp_path / "copy", small_data)
+    contours = next(
+        each for name, each in found.items() if name.startswith("contours-synthetic-tiny-stratified-in_fold-bdsl")
+    )
+    assert len(contours.figure.axes) == 2 and "Iterations missing: 2." in title_of(contours.figure)
+    curves = found["learning-curves-synthetic-tiny-stratified-in_fold-bdsl"]
+    assert "Folds missing: of 2 there are 0 at t = 2." in title_of(curves.figure)
+
+
+def test_epochs_are_counted_from_one(drawings: dict[str, Drawing]) -> None:
+    figure = drawings["learning-curves-synthetic-tiny-stratified-none"].figure
+    assert list(figure.axes[0].get_lines()[0].get_xdata()) == [1, 2]
+
+
+def test_label_correction_is_what_stages_say(swept: Path, small_data: Path) -> None:
+    store, chains = opened(swept, small_data)
+    frame = label_correction(store, chains)
+    (found,) = frame[(frame["rule"] == "bdsl") & (frame["label_source"] == "in_fold") & (frame["iteration"] == 2)][
+        "targets_right"
+    ]
+    stages = [c.last for c in chains if c.last.rule == "bdsl" and c.last.label_source == "in_fold"]
+    said = [(store.read_stage(stage.key) or {})["metrics"]["targets_right"] for stage in stages]
+    assert found == pytest.approx(100 * np.mean(said))
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decisions by mean pooling alone, which take no time."""
+    monkeypatch.setattr(analysis, "decide", partial(decide, forest_seeds=0))
+
+
+def test_the_command_writes_figures_and_their_index(
+    swept: Path, small_data: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "figures"
+    assert main(["figures", *arguments(swept, small_data), "--out", str(out), "--format", "svg"]) == 0
+    figures = json.loads((out / "index.json").read_text())["figures"]
+    assert f"{len(figures)} figures in {out}" in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {"index.json"} | {file for one in figures for file in one["files"]}
+    for path in out.glob("*.svg"):
+        ET.parse(path)
+
+
+def test_an_unknown_utterance_is_refused_with_near_ones(
+    swept: Path, small_data: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "figures",
+        *arguments(swept, small_data),
+        "--out",
+        str(tmp_path / "out"),
+        "--utterance",
+        "s01_t01_anger_9",
+    ]
+    assert main(command) == 2
+    said = capsys.readouterr().err
+    assert "utterance 's01_t01_anger_9' is in none of the grid's corpora; near to it: s01_t01_anger_" in said
+    assert not (tmp_path / "out" / "index.json").exists()
+
+
+def test_an_utterance_that_no_network_was_tested_on_is_refused(swept: Path, small_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(swept, tmp_path / "copy")
+    store, chains = opened(tmp_path / "copy", small_data)
+    gone = next(chain.last.at(0) for chain in chains if chain.last.fold == 1)
+    predictions = store.read_predictions(gone.key)
+    assert predictions is not None
+    one = store.read_corpus(gone.corpus)[1]["id"].iloc[int(predictions.utterance[predictions.test][0])]
+    for chain in chains:
+        for stage in chain.stages:
+            if stage.fold == 1:
+                shutil.rmtree(Path(store.uri) / "stages" / stage.key, ignore_errors=True)
+    with pytest.raises(UserError, match="the fold that tests it is not trained"):
+        drawn(tmp_path / "copy", small_data, [one])
+
+
+def test_a_store_with_nothing_trained_is_an_error_that_says_what_to_run(
+    small_data: Path, tmp_path: Path, swept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "figures",
+        str(swept / "grid.yaml"),
+        "--data",
+        str(small_data),
+        "--store",
+        str(tmp_path / "none"),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main(command) == 2
+    assert "train them with: ser-sweep run" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
