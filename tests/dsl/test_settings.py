@@ -27,7 +27,7 @@ def test_a_chain_without_updates_is_one_step(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["in_fold", "global_oof"])
 def test_a_chain_has_a_step_for_each_iteration(source: str) -> None:
-    assert chain(BDSL, HDL, label_source=source).steps == (Step(0), Step(1), Step(2))
+    assert chain(BDSL, HDL, label_source=source, inner_folds=3).steps == (Step(0), Step(1), Step(2))
 
 
 def test_a_cross_fit_chain_has_a_step_for_each_inner_fold_before_each_update() -> None:
