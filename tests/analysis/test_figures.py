@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 import analysis
-from analysis import decide, score
+from analysis import decide
 from analysis.figures import (
     Drawing,
     draw_alpha_curve,
