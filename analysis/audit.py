@@ -131,9 +131,8 @@ def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) ->
 
 def to_text(findings: Sequence[Finding]) -> str:
     """The findings as an aligned Markdown table, and what follows from them."""
-    head = ["label source", "network", "decision", "UA", "95% interval", "chance", "found out from", "p", "verdict"]
-    lines = [head, *map(_line, findings)]
-    return "\n".join([aligned(lines), *conclusions(findings), ""])
+    head = ["label source", "network", "decision", "UA", "chance", "95% of chance below", "p (Holm)", "verdict"]
+    return "\n".join([aligned([head, *map(_line, findings)]), *conclusions(findings), ""])
 
 
 def _line(one: Finding) -> list[str]:
@@ -141,8 +140,8 @@ def _line(one: Finding) -> list[str]:
     source = source_name(one.label_source) if one.label_source else "(none yet)"
     split = "" if one.split == "stratified" else f", {one.split}"
     verdict = one.verdict if one.verdict != INCOMPLETE else f"{INCOMPLETE} ({one.folds_done}/{one.folds})"
-    rates = [f"{one.ua:.2f}", interval_text(one.low, one.high), f"{one.chance:.2f}", f"{one.found_from:.2f}"]
-    return [source + split, network, one.decision, *rates, p_text(one.p_holm), verdict]
+    rates = [f"{one.ua:.2f}{interval_text(one.low, one.high)}", f"{one.chance:.2f}", f"{one.found_from:.2f}"]
+    return [source + split, network, one.decision, *rates, p_text(one.p_holm).removeprefix(" p "), verdict]
 
 
 def conclusions(findings: Sequence[Finding]) -> list[str]:

@@ -152,13 +152,13 @@ def _markdown(
 ) -> str:
     """A table of blocks, each with a heading and lines of which the first is the head."""
     parts = [f"**{_escape_markdown(title)}.** {_escape_markdown(caption)}\n"]
-    parts += [f"{_escape_markdown(heading)}\n\n{_aligned(lines)}".lstrip("\n") for heading, lines in blocks]
+    parts += [f"{_escape_markdown(heading)}\n\n{aligned(lines)}".lstrip("\n") for heading, lines in blocks]
     if footnotes:
         parts.append("".join(f"- {_escape_markdown(_footnote_text(footnote))}\n" for footnote in footnotes))
     return "\n".join(parts)
 
 
-def _aligned(lines: list[list[str]]) -> str:
+def aligned(lines: list[list[str]]) -> str:
     """A Markdown table, its first column flush left, the others flush right; `lines[0]` is the head."""
     escaped = [[_escape_markdown(text) for text in line] for line in lines]
     widths = [max(3, *map(len, column)) for column in zip(*escaped, strict=True)]

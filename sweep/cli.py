@@ -1,7 +1,7 @@
 """The command `ser-sweep`: parses, calls, prints.
 
-Exit status: 0 when everything asked for is done, 1 when some trials failed, 2 for bad usage or input, 130 when
-interrupted.
+Exit status: 0 when everything asked for is done, 1 when some trials failed or an audit finds a leak, 2 for bad usage
+or input, 130 when interrupted.
 """
 
 import argparse
@@ -192,6 +192,20 @@ def run_figures(options: argparse.Namespace) -> int:
     saved = save_figures(drawings, options.out, options.format)
     print(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}")
     return DONE
+
+
+def run_audit(options: argparse.Namespace) -> int:
+    from analysis.audit import audit, to_text
+
+    sweep, decisions = _decided(options)
+    if sweep.grid.labels != "permuted":
+        raise UserError(
+            f"grid {options.grid} has the corpus's own labels, and an audit needs labels: permuted; see "
+            "configs/leakage_audit.yaml"
+        )
+    findings = audit(decisions)
+    print(json.dumps([one.as_dict() for one in findings], indent=2) if options.json else to_text(findings), end="")
+    return FAILED if any(one.unexpected for one in findings) else DONE
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -420,6 +434,14 @@ def build_parser() -> argparse.ArgumentParser:
     figures.add_argument(
         "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
     )
+    audit = add(
+        "audit",
+        run_audit,
+        "the null-label test: whether anything is recognised above chance where labels are permuted",
+        "ser-sweep audit configs/leakage_audit.yaml --data DATA --store STORE",
+        sweep,
+    )
+    audit.add_argument("--json", action="store_true", help="a JSON list")
     demo = add("demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo", common)
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
     return parser

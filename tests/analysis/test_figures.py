@@ -385,13 +385,6 @@ def test_methods_come_in_the_papers_order() -> None:
     assert by_method(pooled(*lines))["rule"].tolist() == ["none", "bdsl", "gsl", "hdl", "cleanlab"]
 
 
-def test_training_seeds_are_averaged_and_their_folds_add_up() -> None:
-    (one,) = pooled(
-        line(seeds=2, recall=[60.0, np.nan]), line(seed=1, seeds=2, folds_done=4, wa=85.0, recall=[80.0, 10.0])
-    ).to_dict("records")
-    assert (one["wa"], one["recall"], one["folds_done"], one["folds"]) == (80, [70, 10], 14, 20)
-
-
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
