@@ -2,7 +2,7 @@
 
     python benchmarks/emodb.py emodb_lite --source EMODB --work DIR       # half an hour on two cores
     python benchmarks/emodb.py label_sources --source EMODB --work DIR    # an hour and a half
-    python benchmarks/emodb.py leakage_audit --source EMODB --work DIR    # three quarters of an hour
+    python benchmarks/emodb.py leakage_audit --source EMODB --work DIR    # half an hour
     python docs/figures.py
 
 Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again.

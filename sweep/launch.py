@@ -110,7 +110,7 @@ class _Listener:
         self._tally.reported(self._number, self._chain, said)
         line = None
         if said["event"] == "trained":
-            line = f"trained {self._chain.label}, t={said['iteration']}, in {said['seconds']:.1f} s"
+            line = f"trained {self._tally.plan.label_of(said['key'])}, in {said['seconds']:.1f} s"
         self._display.update(line)
 
 
