@@ -108,12 +108,16 @@ def _plan_table_4(backbone: str, scored: Collection[Treatment]) -> list[RowPlan]
     trained = {t.alpha for t in scored if t.backbone == backbone and t.rule == "wdsl" and t.iteration == 1}
     plans = []
     for alpha in sorted({*PAPER_ALPHAS, *trained}, key=float):
-        treatment = _treatment(backbone, {"0": "bdsl", "1": "none"}.get(alpha, "wdsl"), alpha)
-        plans.append(RowPlan(RowLabel(alpha), treatment, alpha))
+        plans.append(RowPlan(RowLabel(alpha), paper_treatment(backbone, alpha), alpha))
     control = _treatment(backbone, "wdsl", "1")
     if control in scored:
         plans.append(RowPlan(RowLabel("1 (retraining control)"), control, None))
     return plans
+
+
+def paper_treatment(backbone: str, alpha: str) -> Treatment:
+    """What the paper's Table IV shows of an alpha: 0 is DSL-BDSL, and 1 is no DSL."""
+    return _treatment(backbone, {"0": "bdsl", "1": "none"}.get(alpha, "wdsl"), alpha)
 
 
 def _plan_table_5(backbone: str, scored: Collection[Treatment]) -> list[RowPlan]:

@@ -208,6 +208,15 @@ def run_audit(options: argparse.Namespace) -> int:
     return FAILED if any(one.unexpected for one in findings) else DONE
 
 
+def run_claims(options: argparse.Namespace) -> int:
+    from analysis.claims import claims_json, claims_text, evaluate_claims
+
+    _, decisions = _decided(options)
+    findings = evaluate_claims(decisions)
+    print((claims_json if options.json else claims_text)(findings).rstrip())
+    return DONE
+
+
 def run_demo(options: argparse.Namespace) -> int:
     """Prepare, run and tables on the synthetic corpus, as a user would call them."""
     data, store = str(options.out / "data"), str(options.out / "store")
@@ -442,6 +451,14 @@ def build_parser() -> argparse.ArgumentParser:
         sweep,
     )
     audit.add_argument("--json", action="store_true", help="a JSON list")
+    claims = add(
+        "claims",
+        run_claims,
+        "what the paper says, tested on a grid's results: supported, contradicted or undecided",
+        f"ser-sweep claims {same} --json",
+        sweep,
+    )
+    claims.add_argument("--json", action="store_true", help="one JSON object")
     demo = add("demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo", common)
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
     return parser

@@ -27,9 +27,7 @@ UTTERANCES = 20
 LABEL = np.arange(UTTERANCES) % 2
 
 
-def decisions(
-    right: int, *, rule: str = "none", iteration: int = 0, decision: str = "forest", **about: Any
-) -> pd.DataFrame:
+def decisions(right: int, *, rule: str = "none", iteration: int = 0, **about: Any) -> pd.DataFrame:
     """A network's decisions, of which the first `right` are."""
     cell = {
         "corpus": "emodb",
@@ -145,7 +143,7 @@ def test_corpora_splits_and_kinds_of_labels_have_listings_of_their_own() -> None
         ]
     )
     captions = [one.caption for one in listed(networks_listings, frame)]
-    assert [caption.partition(" Rates")[0] for caption in captions] == [
+    assert [caption.partition(" Recognition")[0] for caption in captions] == [
         "Emo-DB. Split: speaker.",
         "CASIA. Split: stratified.",
         "Emo-DB. Split: stratified.",

@@ -35,7 +35,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return said.err
 
 
-COMMANDS = ["plan", "run", "status", "tables"]
+COMMANDS = ["plan", "run", "status", "tables", "claims"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -126,19 +126,29 @@ def test_run_status_and_tables_follow_a_sweep(
     assert "tiny gsl t=1      2 of 2" in capsys.readouterr().out
     assert main(["tables", *arguments]) == 0
     said = capsys.readouterr()
+    assert said.out.startswith("**Table I.**")
     assert "**Table II.**" in said.out
+    assert "**Iteration chosen by validation.**" in said.out
+    assert "test folds (optimistic)" not in said.out
     assert "DSL-GSL" in said.out
     for form, start in (("latex", "\\begin"), ("csv", "table,"), ("json", "{")):
         file = tmp_path / "out" / f"tables.{form}"
         assert main(["tables", *arguments, "--format", form, "--out", str(file)]) == 0
         assert start in file.read_text(encoding="utf-8").splitlines()[0]
     assert capsys.readouterr().out == ""
+    assert main(["tables", *arguments, "--test-chosen"]) == 0
+    assert "**Iteration chosen on the test folds (optimistic).**" in capsys.readouterr().out
+    assert main(["claims", *arguments]) == 0
+    assert "DSL-BDSL improves on no DSL. (Table II, §VIII-B (1))" in capsys.readouterr().out
+    assert main(["claims", *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["level"] == 0.05
 
 
 def test_tables_of_an_empty_store_name_the_command_that_fills_it(
     place: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "holds no stage of" in refused(["tables", *place()], capsys)
+    for command in ("tables", "claims"):
+        assert "holds no stage of" in refused([command, *place()], capsys)
 
 
 def test_tables_of_a_half_done_sweep_say_so(
