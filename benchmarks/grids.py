@@ -1,8 +1,9 @@
-"""Emo-DB through the commands with one of the grids in configs/, and what came of it, as data.
+"""One of the grids in configs/ through the commands, and what came of it, as data.
 
-    python benchmarks/emodb.py emodb_lite --source EMODB --work DIR       # half an hour on two cores
-    python benchmarks/emodb.py label_sources --source EMODB --work DIR    # an hour and a half
-    python benchmarks/emodb.py leakage_audit --source EMODB --work DIR    # half an hour
+    python benchmarks/grids.py emodb_lite --emodb EMODB --work DIR       # half an hour on two cores
+    python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # an hour
+    python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # half an hour
+    python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
     python docs/figures.py
 
 Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again.
@@ -21,22 +22,26 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-GRIDS = ("emodb_lite", "label_sources", "leakage_audit")
+GRIDS = {"emodb_lite": "emodb", "label_sources": "emodb", "leakage_audit": "emodb", "label_correction": "synthetic"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", choices=GRIDS)
-    parser.add_argument("--source", type=Path, required=True, help="the folder of Emo-DB's wav files")
+    parser.add_argument("--emodb", type=Path, help="the folder of Emo-DB's wav files")
     parser.add_argument("--work", type=Path, required=True, help="a folder for data and stores")
     options = parser.parse_args()
+    if GRIDS[options.grid] == "emodb" and options.emodb is None:
+        parser.error(f"{options.grid} needs --emodb")
     grid = f"configs/{options.grid}.yaml"
     results = ROOT / "benchmarks" / "results" / options.grid
     results.mkdir(parents=True, exist_ok=True)
     work = options.work.absolute()
     store = work / options.grid
     place = [grid, "--data", str(work / "data"), "--store", str(store)]
-    said = ser_sweep("prepare", "emodb", "--source", str(options.source.absolute()), "--out", str(work / "data"))
+    corpus = GRIDS[options.grid]
+    source = ["--source", str(options.emodb.absolute())] if corpus == "emodb" else []
+    said = ser_sweep("prepare", corpus, *source, "--out", str(work / "data"))
     (results / "prepare.txt").write_text(said.replace(str(work), "work"), encoding="utf-8")
     ser_sweep("run", *place)
     if yaml.safe_load((ROOT / grid).read_text(encoding="utf-8")).get("labels") == "permuted":
