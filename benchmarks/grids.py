@@ -51,7 +51,7 @@ def main() -> None:
     else:
         for form in ("md", "csv"):
             ser_sweep("tables", *place, "--format", form, "--out", str(results / f"tables.{form}"))
-        for name, flags in (("claims.md", []), ("claims.json", ["--json"])):
+        for name, flags in (("claims.txt", []), ("claims.json", ["--json"])):
             (results / name).write_text(ser_sweep("claims", *place, *flags), encoding="utf-8")
     facts = json.dumps(run_facts(store), indent=2) + "\n"
     (results / "run.json").write_text(facts, encoding="utf-8")
@@ -70,7 +70,8 @@ def run_facts(store: Path) -> dict[str, Any]:
     """What the store's stages say of how they were trained."""
     stages = [json.loads(path.read_text(encoding="utf-8")) for path in (store / "stages").glob("*/stage.json")]
     rates = [stage["timing"]["segments_per_second"] for stage in stages]
-    baseline = [stage["metrics"]["test_segment_accuracy"] for stage in stages if stage["iteration"] == 0]
+    outer = [stage for stage in stages if stage["iteration"] == 0 and "inner_fold" not in stage["identity"]]
+    baseline = [stage["metrics"]["test_segment_accuracy"] for stage in outer]
     return {
         "stages": len(stages),
         "training_seconds": round(sum(stage["timing"]["seconds"] for stage in stages)),

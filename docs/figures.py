@@ -11,31 +11,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-EMODB_LITE = ROOT / "benchmarks" / "results" / "emodb_lite"
-NEXT_TABLE = "\n**"
+RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md")
 
 
+def text_of(grid: str, name: str) -> str:
+    """A file of a grid's results, such as `benchmarks/grids.py` writes."""
+    return (RESULTS / grid / name).read_text(encoding="utf-8").strip()
+
+
 def fenced(text: str) -> str:
-    return f"```\n{text.strip()}\n```"
+    return f"```\n{text}\n```"
 
 
-def emodb_tables() -> str:
-    return (EMODB_LITE / "tables.md").read_text(encoding="utf-8").strip()
+def table_of(grid: str, title: str) -> str:
+    """One table of a grid's tables, from its title to the next one's."""
+    after = text_of(grid, "tables.md").partition(f"**{title}.**")[2]
+    if not after:
+        raise KeyError(f"{grid}: no table {title}")
+    return f"**{title}.**" + after.partition("\n**")[0].rstrip()
 
 
-def emodb_table_5() -> str:
-    after = emodb_tables().partition("**Table V.")[2]
-    return f"**Table V.{after.partition(NEXT_TABLE)[0]}".strip()
-
-
-def emodb_run() -> str:
-    run = json.loads((EMODB_LITE / "run.json").read_text(encoding="utf-8"))
+def run_of(grid: str) -> str:
+    """How a grid was trained, in sentences."""
+    run = json.loads(text_of(grid, "run.json"))
     minutes = run["training_seconds"] / 60
     devices = ", ".join(run["devices"])
     rate = run["segments_per_second"]
     return (
-        f"{run['stages']} stages of {run['segments']:,} segments, {run['epochs']} epochs in all, took {minutes:.0f} "
+        f"{run['stages']} stages of {run['segments']:,} segments, {run['epochs']:,} epochs in all, took {minutes:.0f} "
         f"minutes of training on {run['cores']} cores ({devices}), a stage on each, at a median of "
         f"{rate['median']:,} segments a second a stage and {rate['best']:,} at best. Of the test segments, "
         f"{run['baseline_test_segment_accuracy']:.2f}% were right at iteration 0. torch {run['versions']['torch']}."
@@ -43,10 +47,16 @@ def emodb_run() -> str:
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
-    "prepare": lambda: fenced((EMODB_LITE / "prepare.txt").read_text(encoding="utf-8")),
-    "emodb_table_5": emodb_table_5,
-    "emodb_tables": emodb_tables,
-    "emodb_run": emodb_run,
+    "prepare": lambda: fenced(text_of("emodb_lite", "prepare.txt")),
+    "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
+    "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
+    "emodb_run": lambda: run_of("emodb_lite"),
+    "label_sources_run": lambda: run_of("label_sources"),
+    "label_sources_networks": lambda: table_of("label_sources", "All networks"),
+    "label_sources_chosen": lambda: table_of("label_sources", "Iteration chosen by validation"),
+    "label_sources_claims": lambda: fenced(text_of("label_sources", "claims.txt")),
+    "leakage_audit": lambda: text_of("leakage_audit", "audit.md"),
+    "label_correction": lambda: table_of("label_correction", "Targets that are right"),
 }
 
 
