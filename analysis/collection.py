@@ -9,6 +9,7 @@ from analysis.comparisons import comparisons
 from analysis.listings import Listing, corpora_listing, correction_listings
 from analysis.networks import chosen_listings, networks_listings
 from analysis.results import label_correction, score_networks
+from analysis.sources import sources_listings
 from analysis.tables import Table, build_tables
 from sweep.stages import ChainSpec
 from sweep.store import Store
@@ -17,7 +18,7 @@ from sweep.store import Store
 def collect_tables(
     store: Store, chains: Sequence[ChainSpec], decisions: pd.DataFrame, test_chosen: bool = False
 ) -> list[Table | Listing]:
-    """The paper's Tables I to V, every network, the iterations that validation chooses, and how many labels are right.
+    """The paper's Tables I to V, every network, label sources, what validation chooses, and how many labels are right.
 
     `decisions` is what `decide` returns. With `test_chosen` also the iterations that the test folds would choose.
     """
@@ -27,6 +28,7 @@ def collect_tables(
         corpora_listing(store, chains),
         *build_tables(scores, scores[columns.CORPUS].unique()),
         *networks_listings(scores, compared),
+        *sources_listings(decisions),
         *chosen_listings(scores, compared),
         *(chosen_listings(scores, compared, by_test=True) if test_chosen else []),
         *correction_listings(label_correction(store, chains)),

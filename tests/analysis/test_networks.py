@@ -15,6 +15,7 @@ import pytest
 from analysis import comparisons, score_networks, to_csv, to_json, to_latex, to_markdown
 from analysis.listings import Listing
 from analysis.networks import chosen_listings, networks_listings
+from analysis.sources import sources_listings
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Listing]], str]] = {
@@ -73,6 +74,34 @@ def grid() -> pd.DataFrame:
             decisions(19 - off, rule="bdsl", iteration=1, label_source="global_oof", decision=decision),
         ]
     return pd.concat(frames)
+
+
+def test_label_sources_are_compared_in_pairs() -> None:
+    frame = pd.concat([grid(), decisions(12, rule="bdsl", iteration=1, label_source="cross_fit")])
+    (listing,) = sources_listings(frame)
+    assert [group.name for group in listing.groups] == [
+        "in_fold − cross_fit",
+        "global_oof (leaky) − cross_fit",
+        "global_oof (leaky) − in_fold",
+    ]
+    (row,) = listing.rows
+    assert str(row.label) == "DenseNet22 bdsl, t = 1"
+    # 14, 12 and 19 of 20 right: those that the worse has right, the better has too.
+    assert [texts[0].split()[0] for texts in row.texts.values()] == ["+10.00", "+35.00", "+25.00"]
+    assert row.texts["global_oof (leaky) − cross_fit"][0].endswith("p 0.047")  # 3 times 2 / 2 ** 7
+    record = row.records[0]
+    assert (record["label_source"], record["other_source"], record["source_difference"]) == ("in_fold", "cross_fit", 10)
+
+
+def test_one_label_source_is_compared_with_nothing() -> None:
+    assert sources_listings(decisions(14, rule="bdsl", iteration=1)) == []
+
+
+def test_missing_folds_are_said_where_label_sources_are_compared() -> None:
+    half = decisions(12, rule="bdsl", iteration=1, label_source="cross_fit", folds_done=5)
+    (listing,) = sources_listings(pd.concat([decisions(14, rule="bdsl", iteration=1), half]))
+    assert listing.rows[0].texts["in_fold − cross_fit"][0].endswith("(incomplete)")
+    assert listing.footnotes
 
 
 def listed(make: Callable[..., list[Listing]], frame: pd.DataFrame, **options: Any) -> list[Listing]:

@@ -1,0 +1,111 @@
+"""Label sources side by side: what a rule gains from one of them over another, on the same utterances."""
+
+from collections.abc import Hashable, Iterator
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from analysis import columns
+from analysis.comparisons import Network, Pair, compare, networks
+from analysis.formats import interval_text, p_text, signed
+from analysis.layouts import RowLabel, Treatment
+from analysis.listings import Group, Listing, ListingRow, Record, chain_name, treatment_order
+from analysis.tables import METRICS, Footnote, conditions, corpus_name, source_name, source_order
+from dsl.labels import LEAKY_LABEL_SOURCES
+
+SOURCES_COMPARED = "Label sources compared"
+Line = dict[Hashable, Any]
+_DIFFERENCES = {
+    "WA": (columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
+    "UA": (columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
+}
+_CAPTION = (
+    "Rate by random forest with the first label source minus that with the second, in points, [95% paired bootstrap "
+    "interval], and p of McNemar's exact test of WA, adjusted by Holm's method for all of the table."
+)
+_INCOMPLETE = "Differences marked (incomplete) are of the utterances that both have, with folds missing."
+
+
+def sources_listings(decisions: pd.DataFrame) -> list[Listing]:
+    """A listing for each corpus, split and kind of labels that more than one label source was used with.
+
+    `decisions` is what `decide` returns.
+    """
+    by_forest = decisions[decisions[columns.DECISION] == columns.FOREST]
+    conditions_of: dict[tuple[str, str, str], list[Network]] = {}
+    for network in networks(by_forest):
+        if network.treatment.iteration:
+            conditions_of.setdefault(network[:3], []).append(network)
+    found = [_listing(by_forest, known) for known in conditions_of.values()]
+    return [listing for listing in found if listing.rows]
+
+
+def _listing(decisions: pd.DataFrame, known: list[Network]) -> Listing:
+    sources = source_order({network.label_source for network in known})
+    pairs = [
+        Pair(network._replace(label_source=first), network)
+        for second, first in combinations(sources, 2)
+        for network in known
+        if network.label_source == second and network._replace(label_source=first) in known
+    ]
+    lines: dict[Treatment, list[Line]] = {}
+    for line in compare(decisions, pairs).to_dict("records"):
+        lines.setdefault(Treatment.of(line), []).append(line)
+    rows = [_row(treatment, lines[treatment]) for treatment in sorted(lines, key=treatment_order)]
+    corpus, split, labels = known[0][:3]
+    incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
+    return Listing(
+        SOURCES_COMPARED,
+        f"{corpus_name(corpus)}. {conditions('', split, labels)} {_CAPTION}",
+        "Network",
+        tuple(Group(_name(first, second), METRICS) for second, first in combinations(sources, 2)),
+        tuple(rows),
+        (Footnote("", _INCOMPLETE),) if incomplete else (),
+    )
+
+
+def _name(first: str, second: str) -> str:
+    return f"{source_name(first)} − {second}"
+
+
+def _row(treatment: Treatment, lines: list[Line]) -> ListingRow:
+    name = f"{chain_name(treatment)}, t = {treatment.iteration}"
+    texts = {
+        _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): _texts(line) for line in lines
+    }
+    records = tuple(record for line in lines for record in _records(name, treatment, line))
+    return ListingRow(RowLabel(name), texts, records, treatment.backbone)
+
+
+def _texts(line: Line) -> list[str]:
+    texts = []
+    for metric, (value, low, high) in _DIFFERENCES.items():
+        p = p_text(line[columns.P_HOLM]) if metric == "WA" else ""
+        folds = "" if line[columns.COMPLETE] else " (incomplete)"
+        texts.append(f"{signed(line[value])}{interval_text(line[low], line[high])}{p}{folds}")
+    return texts
+
+
+def _records(name: str, treatment: Treatment, line: Line) -> Iterator[Record]:
+    for metric, (value, low, high) in _DIFFERENCES.items():
+        yield {
+            "table": SOURCES_COMPARED,
+            "labels": line[columns.LABELS],
+            "backbone": treatment.backbone,
+            "label_source": line[columns.LABEL_SOURCE],
+            "leaky": line[columns.LABEL_SOURCE] in LEAKY_LABEL_SOURCES,
+            "split": line[columns.SPLIT],
+            "row": name,
+            "rule": treatment.rule,
+            "alpha": treatment.alpha,
+            "iteration": treatment.iteration,
+            "corpus": line[columns.CORPUS],
+            "metric": metric,
+            "partial": line[columns.PARTIAL],
+            "other_source": line[columns.SECOND + columns.LABEL_SOURCE],
+            "source_difference": round(line[value], 4),
+            "source_difference_low": round(line[low], 4),
+            "source_difference_high": round(line[high], 4),
+            **({"p_holm": round(line[columns.P_HOLM], 6)} if metric == "WA" and line[columns.P_HOLM] >= 0 else {}),
+        }
