@@ -1,6 +1,5 @@
 """Intervals and tests of recognition rates, against scipy, by hand, and by laws that hold for any decisions."""
 
-import time
 
 import numpy as np
 import pytest
@@ -126,13 +125,6 @@ def test_one_utterance_and_one_speaker_have_no_interval() -> None:
     for rates in (rate_intervals([1], [[1]]), rate_intervals(label, predicted, cluster=np.zeros(len(label)))):
         assert np.isnan(bounds(rates)).all()
         assert not np.isnan(rates.wa.value)
-
-
-def test_ten_thousand_resamples_take_a_moment() -> None:
-    label, predicted = decisions(7_200)
-    started = time.perf_counter()
-    rate_intervals(label, predicted, resamples=10_000)
-    assert time.perf_counter() - started < 5
 
 
 # Several training seeds
