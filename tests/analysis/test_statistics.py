@@ -1,6 +1,5 @@
 """Intervals and tests of recognition rates, against scipy, by hand, and by laws that hold for any decisions."""
 
-
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,6 +1,7 @@
 """Grid files: what they expand to, and what is wrong with bad ones."""
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,10 @@ def test_the_plan_of_all_rules_shares_iteration_0_and_the_equal_chains() -> None
     assert plan.naive_stages == 10 * (1 + 5 * 2)
 
 
-def test_the_paper_grid_has_the_known_number_of_trainings() -> None:
-    grid = load_grid(CONFIGS / "emodb_paper.yaml")
-    plan = Plan.of(grid.expand(CORPORA), (), {})
-    # A third (one corpus of three) of 1,020 shared and 1,380 unshared trainings.
-    assert (len(plan.stages), plan.naive_stages) == (340, 460)
+@pytest.mark.parametrize(("grid", "shared", "naive"), [("paper", 1020, 1380), ("emodb_paper", 340, 460)])
+def test_the_paper_grids_have_the_known_number_of_trainings(grid: str, shared: int, naive: int) -> None:
+    plan = Plan.of(load_grid(CONFIGS / f"{grid}.yaml").expand(CORPORA), (), {})
+    assert (len(plan.stages), plan.naive_stages) == (shared, naive)
 
 
 def test_the_order_in_a_grid_changes_no_key() -> None:
@@ -132,8 +132,8 @@ def test_epochs_follow_the_paper_for_each_corpus() -> None:
 def test_shipped_grids_load_expand_and_name_the_commands_that_run_them(path: Path) -> None:
     assert load_grid(path).expand(CORPORA)
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    for command in ("prepare", "run", "tables"):
-        assert any(f"ser-sweep {command}" in line for line in header)
+    for command in ("prepare", "run", "(tables|audit)"):
+        assert re.search(f"ser-sweep {command}", "\n".join(header))
 
 
 def test_every_problem_is_reported_at_once_with_its_field() -> None:
@@ -236,3 +236,55 @@ def test_shards_made_with_other_settings_are_refused(small_data: Path, write_gri
     assert resolve_corpora(load_grid(write_grid(features={"segment_hop": 1, "mels": 64})), small_data)
     with pytest.raises(GridError, match="segment_hop: the grid asks for 3, the shards have 1"):
         resolve_corpora(load_grid(write_grid(features={"segment_hop": 3})), small_data)
+
+
+# Label sources and annealed alphas
+
+
+def test_an_alpha_for_each_iteration_is_one_chain() -> None:
+    chains = chains_of(rules=[{"wdsl": [0.2, [0.5, 0.2]]}], iterations=2, folds=2)
+    assert [chain.last.alpha for chain in chains] == ["0.2", "0.2", "0.5→0.2", "0.5→0.2"]
+
+
+def test_an_annealed_chain_shares_what_equals_another_chain() -> None:
+    plan = plan_of(rules=["bdsl", {"wdsl": [[0, 0.2], [0.5, 0.2], 0.5]}], iterations=2, folds=2)
+    # iteration 0; bdsl's two; wdsl 0.2 after bdsl's first; wdsl 0.5's two; wdsl 0.2 after its first
+    assert len(plan.stages) == 2 * (1 + 2 + 1 + 2 + 1)
+
+
+def test_alphas_for_another_number_of_iterations_are_refused() -> None:
+    said = problems_of(rules=[{"wdsl": [[0.5, 0.2]]}], iterations=3)
+    assert "wdsl has 2 alphas, one for each iteration, [0.5, 0.2], but iterations is 3" in said
+
+
+def test_inner_folds_are_part_of_cross_fit_alone() -> None:
+    fields = {"rules": ["bdsl"], "label_sources": ["in_fold", "cross_fit"]}
+    two, five = (chains_of(**fields, inner_folds=count) for count in (2, 5))
+    assert [chain.last.label_source for chain in two if chain in five] == ["in_fold"] * 10
+    assert len(plan_of(**fields, inner_folds=2).stages) == 10 * (1 + 1 + 2 + 1)
+
+
+def test_permuted_labels_share_nothing_with_given_ones() -> None:
+    assert not set(plan_of(labels="permuted").stages) & set(plan_of().stages)
+    assert plan_of(labels="given").stages == plan_of().stages
+
+
+def test_what_is_not_known_of_label_sources_and_labels_is_refused() -> None:
+    said = problems_of(label_sources=["out_of_thin_air"], labels="none", inner_folds=1)
+    assert "'out_of_thin_air' is not known; allowed: in_fold, cross_fit, global_oof" in said
+    assert "'none' is not known; allowed: given, permuted" in said
+    assert "inner_folds" in said
+
+
+def test_inner_folds_that_a_corpus_is_too_small_for_are_refused(
+    small_data: Path, write_grid: Callable[..., Path]
+) -> None:
+    path = write_grid(rules=["bdsl"], label_sources=["cross_fit"], inner_folds=5, folds=2)
+    with pytest.raises(GridError, match="inner_folds: 5: a class has 4 utterances, fewer than the 5 folds"):
+        resolve_corpora(load_grid(path), small_data)
+
+
+def test_speaker_text_needs_a_product_of_folds(small_data: Path, write_grid: Callable[..., Path]) -> None:
+    resolve_corpora(load_grid(write_grid(rules=["bdsl"], folds=2)), small_data)
+    with pytest.raises(GridError, match="3 folds are no product of at most 2 parts of the speakers"):
+        resolve_corpora(load_grid(write_grid(rules=["bdsl"], splits=["speaker_text"], folds=3)), small_data)
