@@ -1,12 +1,13 @@
 """One of the grids in configs/ through the commands, and what came of it, as data.
 
-    python benchmarks/grids.py emodb_lite --emodb EMODB --work DIR       # half an hour on two cores
+    python benchmarks/grids.py emodb_lite --emodb EMODB --work DIR       # a quarter of an hour on two cores
     python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # an hour
     python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # half an hour
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
     python docs/figures.py
 
-Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again.
+Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again; grids find in
+DIR what they share.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import yaml
+from sweep.grid import load_grid, resolve_corpora
 
 ROOT = Path(__file__).parents[1]
 GRIDS = {"emodb_lite": "emodb", "label_sources": "emodb", "leakage_audit": "emodb", "label_correction": "synthetic"}
@@ -29,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", choices=GRIDS)
     parser.add_argument("--emodb", type=Path, help="the folder of Emo-DB's wav files")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for data and stores")
+    parser.add_argument("--work", type=Path, required=True, help="a folder for data and store")
     options = parser.parse_args()
     if GRIDS[options.grid] == "emodb" and options.emodb is None:
         parser.error(f"{options.grid} needs --emodb")
@@ -37,14 +38,14 @@ def main() -> None:
     results = ROOT / "benchmarks" / "results" / options.grid
     results.mkdir(parents=True, exist_ok=True)
     work = options.work.absolute()
-    store = work / options.grid
-    place = [grid, "--data", str(work / "data"), "--store", str(store)]
+    data, store = work / "data", work / "store"
+    place = [grid, "--data", str(data), "--store", str(store)]
     corpus = GRIDS[options.grid]
     source = ["--source", str(options.emodb.absolute())] if corpus == "emodb" else []
-    said = ser_sweep("prepare", corpus, *source, "--out", str(work / "data"))
+    said = ser_sweep("prepare", corpus, *source, "--out", str(data))
     (results / "prepare.txt").write_text(said.replace(str(work), "work"), encoding="utf-8")
     ser_sweep("run", *place)
-    if yaml.safe_load((ROOT / grid).read_text(encoding="utf-8")).get("labels") == "permuted":
+    if load_grid(ROOT / grid).labels == "permuted":
         for name, flags in (("audit.md", []), ("audit.json", ["--json"])):
             # Status 1 says that a label source leaks which should not: a result like any other.
             (results / name).write_text(ser_sweep("audit", *place, *flags, allowed=(0, 1)), encoding="utf-8")
@@ -53,7 +54,7 @@ def main() -> None:
             ser_sweep("tables", *place, "--format", form, "--out", str(results / f"tables.{form}"))
         for name, flags in (("claims.txt", []), ("claims.json", ["--json"])):
             (results / name).write_text(ser_sweep("claims", *place, *flags), encoding="utf-8")
-    facts = json.dumps(run_facts(store), indent=2) + "\n"
+    facts = json.dumps(run_facts(ROOT / grid, data, store), indent=2) + "\n"
     (results / "run.json").write_text(facts, encoding="utf-8")
 
 
@@ -66,9 +67,11 @@ def ser_sweep(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     return done.stdout
 
 
-def run_facts(store: Path) -> dict[str, Any]:
-    """What the store's stages say of how they were trained."""
-    stages = [json.loads(path.read_text(encoding="utf-8")) for path in (store / "stages").glob("*/stage.json")]
+def run_facts(grid: Path, data: Path, store: Path) -> dict[str, Any]:
+    """What the stages of a grid say of how they were trained."""
+    spec = load_grid(grid)
+    keys = sorted({stage.key for chain in spec.expand(resolve_corpora(spec, data)) for stage in chain.stages})
+    stages = [json.loads((store / "stages" / key / "stage.json").read_text(encoding="utf-8")) for key in keys]
     rates = [stage["timing"]["segments_per_second"] for stage in stages]
     outer = [stage for stage in stages if stage["iteration"] == 0 and "inner_fold" not in stage["identity"]]
     baseline = [stage["metrics"]["test_segment_accuracy"] for stage in outer]
