@@ -13,6 +13,7 @@ DIR what they share.
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,8 @@ from sweep.grid import load_grid, resolve_corpora
 
 ROOT = Path(__file__).parents[1]
 GRIDS = {"emodb_lite": "emodb", "label_sources": "emodb", "leakage_audit": "emodb", "label_correction": "synthetic"}
+
+SHOWN_FIGURES = ("label-sources", "label-correction", "contours")  # of all that there are, those that pages show
 
 
 def main() -> None:
@@ -54,6 +57,10 @@ def main() -> None:
             ser_sweep("tables", *place, "--format", form, "--out", str(results / f"tables.{form}"))
         for name, flags in (("claims.txt", []), ("claims.json", ["--json"])):
             (results / name).write_text(ser_sweep("claims", *place, *flags), encoding="utf-8")
+        drawn = work / "figures" / options.grid
+        ser_sweep("figures", *place, "--out", str(drawn), "--format", "svg")
+        for path in (path for kind in SHOWN_FIGURES for path in drawn.glob(f"{kind}-*.svg")):
+            shutil.copy(path, results / path.name)
     facts = json.dumps(run_facts(ROOT / grid, data, store), indent=2) + "\n"
     (results / "run.json").write_text(facts, encoding="utf-8")
 

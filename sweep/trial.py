@@ -1,6 +1,7 @@
 """One trial: a chain run against the store. The same function for Ray Tune and for a run in this process."""
 
 import contextlib
+import ctypes
 import platform
 import socket
 import subprocess
@@ -57,8 +58,18 @@ def run_trial(
         store.record_failure(memory.current.key, describe_error(error))
         raise
     finally:
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
+        _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """What a trial has freed, to the device and the machine: the same process runs the next one.
+
+    Tune runs each trial in a new thread, and glibc keeps what each of them freed: several GB after a day.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def describe_error(error: BaseException) -> str:

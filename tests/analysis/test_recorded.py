@@ -1,0 +1,87 @@
+"""What comes out of a store that a real, small sweep left: every table in every format, the claims, every figure."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from analysis import collect_tables, decide, to_csv, to_json, to_latex, to_markdown
+from analysis.claims import claims_json, claims_text, evaluate_claims
+from analysis.figures import figures_of, save_figures
+from data_prep.shards import PreparedCorpus
+from sweep.grid import load_grid
+from sweep.stages import ChainSpec
+from sweep.store import Store
+
+HERE = Path(__file__).parent
+GOLDEN = HERE / "golden"
+TABLES: dict[str, Callable[[Sequence[Any]], str]] = {
+    "recorded.md": to_markdown,
+    "recorded.tex": to_latex,
+    "recorded.csv": to_csv,
+    "recorded.json": to_json,
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A copy, because decisions are kept in a store."""
+    copy = tmp_path_factory.mktemp("recorded") / "store"
+    shutil.copytree(HERE / "recorded" / "store", copy)
+    return Store(copy)
+
+
+@pytest.fixture(scope="module")
+def chains(store: Store) -> list[ChainSpec]:
+    (name,) = store.corpora()
+    manifest, _ = store.read_corpus(name)
+    return load_grid(HERE / "recorded" / "grid.yaml").expand({"synthetic": PreparedCorpus(Path(name), manifest)})
+
+
+@pytest.fixture(scope="module")
+def decisions(store: Store, chains: list[ChainSpec]) -> pd.DataFrame:
+    return decide(store, chains, forest_seeds=1)
+
+
+def check_golden(name: str, text: str) -> None:
+    """Set UPDATE_GOLDEN=1 to write the files anew, then read their difference."""
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        (GOLDEN / name).write_text(text, encoding="utf-8")
+    assert text == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_equal_the_golden_files(
+    store: Store, chains: list[ChainSpec], decisions: pd.DataFrame, name: str
+) -> None:
+    check_golden(name, TABLES[name](collect_tables(store, chains, decisions, test_chosen=True)))
+
+
+def test_all_of_the_papers_tables_are_there(store: Store, chains: list[ChainSpec], decisions: pd.DataFrame) -> None:
+    text = to_markdown(collect_tables(store, chains, decisions))
+    for title in ("Table I", "Table II", "Table III", "Table IV", "Table V", "All networks", "Targets that are right"):
+        assert f"**{title}.**" in text
+    assert "(2/3 folds)" in text
+    assert "leaky: saw test labels" in text
+
+
+def test_claims_equal_the_golden_files(decisions: pd.DataFrame) -> None:
+    findings = evaluate_claims(decisions)
+    check_golden("recorded_claims.txt", claims_text(findings))
+    check_golden("recorded_claims.json", claims_json(findings))
+
+
+def test_every_kind_of_figure_is_drawn(
+    store: Store, chains: list[ChainSpec], decisions: pd.DataFrame, tmp_path: Path
+) -> None:
+    saved = save_figures(figures_of(store, chains, decisions), tmp_path, ["svg"])
+    assert {one["kind"] for one in saved} == {
+        *("class-recall", "contours", "alpha", "confusion", "label-sources", "label-correction", "learning-curves")
+    }
+    for path in tmp_path.glob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
