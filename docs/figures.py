@@ -32,6 +32,16 @@ def table_of(grid: str, title: str) -> str:
     return f"**{title}.**" + after.partition("\n**")[0].rstrip()
 
 
+def claims_of(grid: str) -> str:
+    """The claims of which a grid has all networks."""
+    claims = []
+    for claim in text_of(grid, "claims.txt").split("\n\n"):
+        lines = [line for line in claim.split("\n") if "(missing: " not in line]
+        if len(lines) > 1:
+            claims.append("\n".join(lines))
+    return "\n\n".join(claims)
+
+
 def run_of(grid: str) -> str:
     """How a grid was trained, in sentences."""
     run = json.loads(text_of(grid, "run.json"))
@@ -53,8 +63,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "emodb_run": lambda: run_of("emodb_lite"),
     "label_sources_run": lambda: run_of("label_sources"),
     "label_sources_networks": lambda: table_of("label_sources", "All networks"),
+    "label_sources_compared": lambda: table_of("label_sources", "Label sources compared"),
     "label_sources_chosen": lambda: table_of("label_sources", "Iteration chosen by validation"),
-    "label_sources_claims": lambda: fenced(text_of("label_sources", "claims.txt")),
+    "label_sources_claims": lambda: fenced(claims_of("label_sources")),
     "leakage_audit": lambda: text_of("leakage_audit", "audit.md"),
     "label_correction": lambda: table_of("label_correction", "Targets that are right"),
 }
