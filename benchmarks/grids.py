@@ -2,7 +2,7 @@
 
     python benchmarks/grids.py emodb_lite --emodb EMODB --work DIR       # a quarter of an hour on two cores
     python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # an hour
-    python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # half an hour
+    python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # a quarter of an hour
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
     python docs/figures.py
 
