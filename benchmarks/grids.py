@@ -26,7 +26,7 @@ from sweep.grid import load_grid, resolve_corpora
 ROOT = Path(__file__).parents[1]
 GRIDS = {"emodb_lite": "emodb", "label_sources": "emodb", "leakage_audit": "emodb", "label_correction": "synthetic"}
 
-SHOWN_FIGURES = ("label-sources", "label-correction", "contours")  # of all that there are, those that pages show
+SHOWN_FIGURES = ("label-sources", "label-correction")  # of all that there are, those that pages show
 
 
 def main() -> None:
