@@ -34,12 +34,13 @@ def table_of(grid: str, title: str) -> str:
 
 def claims_of(grid: str) -> str:
     """The claims of which a grid has all networks."""
-    claims = []
-    for claim in text_of(grid, "claims.txt").split("\n\n"):
-        lines = [line for line in claim.split("\n") if "(missing: " not in line]
-        if len(lines) > 1:
-            claims.append("\n".join(lines))
-    return "\n\n".join(claims)
+    found = []
+    for claim in json.loads(text_of(grid, "claims.json"))["claims"]:
+        known = [one for one in claim["findings"] if not (one["reason"] or "").startswith("missing")]
+        if known:
+            found.append(f"{claim['statement']} ({claim['source']})")
+            found += [f"  {one['label_source']}{' (leaky)' if one['leaky'] else ''}: {one['verdict']}" for one in known]
+    return "\n".join(found)
 
 
 def run_of(grid: str) -> str:
