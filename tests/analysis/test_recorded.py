@@ -48,6 +48,11 @@ def decisions(store: Store, chains: list[ChainSpec]) -> pd.DataFrame:
     return decide(store, chains, forest_seeds=1)
 
 
+@pytest.fixture(scope="module")
+def tables(store: Store, chains: list[ChainSpec], decisions: pd.DataFrame) -> list[Any]:
+    return collect_tables(store, chains, decisions, test_chosen=True)
+
+
 def check_golden(name: str, text: str) -> None:
     """Set UPDATE_GOLDEN=1 to write the files anew, then read their difference."""
     if os.environ.get("UPDATE_GOLDEN") == "1":
@@ -56,14 +61,12 @@ def check_golden(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables_equal_the_golden_files(
-    store: Store, chains: list[ChainSpec], decisions: pd.DataFrame, name: str
-) -> None:
-    check_golden(name, TABLES[name](collect_tables(store, chains, decisions, test_chosen=True)))
+def test_tables_equal_the_golden_files(tables: list[Any], name: str) -> None:
+    check_golden(name, TABLES[name](tables))
 
 
-def test_all_of_the_papers_tables_are_there(store: Store, chains: list[ChainSpec], decisions: pd.DataFrame) -> None:
-    text = to_markdown(collect_tables(store, chains, decisions))
+def test_all_of_the_papers_tables_are_there(tables: list[Any]) -> None:
+    text = to_markdown(tables)
     for title in ("Table I", "Table II", "Table III", "Table IV", "Table V", "All networks", "Targets that are right"):
         assert f"**{title}.**" in text
     assert "(2/3 folds)" in text
