@@ -48,8 +48,8 @@ def test_an_odd_corpus_goes_through_every_command(tmp_path: Path, capsys: pytest
     manifest = write_corpus(tmp_path / "corpus of mine")
     data, store, grid = tmp_path / "da ta", tmp_path / "sto re", tmp_path / "my grid.yaml"
     grid.write_text(
-        "{corpora: [mine], backbones: [tiny], rules: [none, bdsl, {wdsl: [0.2, [0.5, 0.1]]}, gsl],"
-        " label_sources: [in_fold, cross_fit], inner_folds: 2, iterations: 2,"
+        "{corpora: [mine], backbones: [tiny], rules: [none, {wdsl: [[0.5, 0.1]]}],"
+        " label_sources: [cross_fit], inner_folds: 2, iterations: 2,"
         " folds: 3, training: {epochs: 2, every: 4}}",
         encoding="utf-8",
     )
