@@ -3,6 +3,7 @@
 ser-sweep prepare emodb --source DIR --out DATA
 """
 
+import io
 import json
 import platform
 import re
@@ -20,9 +21,10 @@ from data_prep.audio import read_audio
 from data_prep.corpora import Utterance
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings, LogMel
-from data_prep.files import atomic_path, canonical_hash, sha256_of, write_json
+from data_prep.files import canonical_hash
+from data_prep.folders import Folder
 from data_prep.segments import frame_count, segment_count, true_labels
-from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, shard_problem, write_shard
+from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, data_folder, sha256, shard_problem, write_shard
 
 SEGMENTS_PER_SHARD = 16_384
 UTTERANCES_PER_INSPECTION = 64
@@ -56,7 +58,7 @@ class Prepared:
 def prepare(
     corpus: str,
     utterances: Sequence[Utterance],
-    out: Path,
+    out: str | Path,
     settings: FeatureSettings | None = None,
     *,
     truth: pd.DataFrame | None = None,
@@ -79,11 +81,10 @@ def prepare(
         inspected = _inspect(utterances, settings, run, progress)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
-        folder = out / f"{corpus}-{fingerprint}"
-        (folder / "shards").mkdir(parents=True, exist_ok=True)
+        folder = data_folder(out) / f"{corpus}-{fingerprint}"
         jobs = [
             _ShardJob(
-                folder.absolute(),
+                Folder(folder) / "shards",
                 number,
                 settings,
                 rows["id"].tolist(),
@@ -96,12 +97,12 @@ def prepare(
         for done, _ in enumerate(run(_make_shard, missing), start=len(jobs) - len(missing) + 1):
             progress("shards", done, len(jobs))
     shards = _describe(jobs)
-    with atomic_path(folder / "utterances.parquet") as temporary:
-        table.to_parquet(temporary, compression="zstd", index=False)
-        table_sha256 = sha256_of(temporary)
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, compression="zstd", index=False)
+    Folder(folder).write("utterances.parquet", buffer.getvalue())
     notices = _notices(table, settings)
-    manifest = _manifest(corpus, fingerprint, table, table_sha256, settings, partial, shards)
-    write_json(folder / "manifest.json", manifest)
+    manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
+    Folder(folder).write("manifest.json", _json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), len(missing), len(jobs) - len(missing), notices)
 
 
@@ -214,19 +215,19 @@ def _fingerprint(table: pd.DataFrame, settings: FeatureSettings, truth: pd.DataF
 
 @dataclass(frozen=True)
 class _ShardJob:
-    folder: Path
+    folder: Folder
     number: int
     settings: FeatureSettings
     ids: list[str]
     paths: list[Path]
 
     @property
-    def path(self) -> Path:
-        return self.folder / "shards" / f"shard-{self.number:05d}.parquet"
+    def file(self) -> str:
+        return f"shard-{self.number:05d}.parquet"
 
     @property
-    def description(self) -> Path:
-        return self.path.with_name(f"_{self.path.stem}.json")
+    def description(self) -> str:
+        return f"_shard-{self.number:05d}.json"
 
     @property
     def ids_hash(self) -> str:
@@ -235,10 +236,11 @@ class _ShardJob:
     def whole(self) -> dict[str, Any] | None:
         """The shard's description, where it is of these utterances and its file has the checksum noted of it."""
         try:
-            described = json.loads(self.description.read_text(encoding="utf-8"))
-            whole = described["ids_hash"] == self.ids_hash and shard_problem(self.folder, described) is None
+            described = json.loads(self.folder.read(self.description) or b"null")
+            same = described["ids_hash"] == self.ids_hash and described["file"] == self.file
+            whole = same and shard_problem(described, self.folder.read(self.file)) is None
             return described if whole else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             return None
 
 
@@ -253,18 +255,22 @@ def _make_shard(job: _ShardJob) -> None:
         frames = [(i, log_mel(read_audio(path, rate).samples)) for i, path in zip(job.ids, job.paths, strict=True)]
     finally:
         torch.set_num_threads(threads)
-    described = write_shard(job.path, frames, job.settings)
-    write_json(job.description, {**described, "ids_hash": job.ids_hash})
+    described = write_shard(job.folder, job.file, frames, job.settings)
+    job.folder.write(job.description, _json({**described, "ids_hash": job.ids_hash}))
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
 def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
     """The descriptions of all shards. Raises ShardError where one is not there after it was made."""
-    described = {job.path: job.whole() for job in jobs}
-    absent = [path.name for path, shard in described.items() if shard is None]
+    described = {job.file: job.whole() for job in jobs}
+    absent = [file for file, shard in described.items() if shard is None]
     if absent:
         raise ShardError(
-            f"{len(absent)} of {len(jobs)} shards were made but are not whole in {jobs[0].path.parent}; --out must be "
-            "on a disk that all machines of the cluster share:\n" + bulleted(absent)
+            f"{len(absent)} of {len(jobs)} shards were made but are not whole in {jobs[0].folder}; --out must be "
+            "on a mount that all machines of the cluster share, or in an object store:\n" + bulleted(absent)
         )
     return [shard for shard in described.values() if shard is not None]
 

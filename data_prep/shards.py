@@ -11,6 +11,8 @@ Neighbouring segments share all but `segment_hop` frames, which zstd finds and t
 frame once and gathers segments by index.
 """
 
+import hashlib
+import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +25,7 @@ import pyarrow.parquet as pq
 
 from data_prep.errors import ShardError, bulleted
 from data_prep.features import FeatureSettings
-from data_prep.files import atomic_path, sha256_of
+from data_prep.folders import Folder
 from data_prep.segments import cut_segments, segment_count
 
 SCHEMA_VERSION = 1
@@ -32,9 +34,12 @@ ROWS_PER_GROUP = 4096  # 32 MiB of float32 spectrograms
 
 @dataclass(frozen=True)
 class PreparedCorpus:
-    """A prepared corpus on disk, known by its manifest: enough to plan with, without reading a shard."""
+    """A prepared corpus, known by its manifest: enough to plan with, without reading a shard.
 
-    folder: Path
+    `folder` is a path, or a folder elsewhere (s3://...).
+    """
+
+    folder: Path | Folder
     manifest: dict[str, Any]
 
     @property
@@ -57,11 +62,18 @@ class PreparedCorpus:
 
     def utterances(self) -> pd.DataFrame:
         """What utterances.parquet holds. Raises ShardError where it is missing or damaged."""
-        path = self.folder / "utterances.parquet"
+        return pd.read_parquet(io.BytesIO(self.utterances_file()))
+
+    def utterances_file(self) -> bytes:
+        """utterances.parquet as it is. Raises ShardError where it is missing or damaged."""
+        content = Folder(self.folder).read("utterances.parquet")
         expected = self.manifest.get("utterances_sha256")
-        if not path.is_file() or (expected and sha256_of(path) != expected):
-            raise ShardError(f"{path} is missing or damaged; repeat the ser-sweep prepare command that made it")
-        return pd.read_parquet(path)
+        if content is None or (expected and sha256(content) != expected):
+            raise ShardError(
+                f"{self.folder}/utterances.parquet is missing or damaged; repeat the ser-sweep prepare command that "
+                "made it"
+            )
+        return content
 
 
 @dataclass(frozen=True)
@@ -118,18 +130,26 @@ def shard_schema(settings: FeatureSettings) -> pa.Schema:
     )
 
 
-def write_shard(path: Path, utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings) -> dict[str, Any]:
+def write_shard(
+    folder: Path | Folder, name: str, utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings
+) -> dict[str, Any]:
     """Write one shard whole; `utterances` are (id, frames [f, mels]). Returns its checksum and counts."""
     schema = shard_schema(settings)
     segments = 0
-    with atomic_path(path) as temporary:
-        options = {"compression": "zstd", "use_dictionary": ["utterance_id"], "write_statistics": False}
-        with pq.ParquetWriter(temporary, schema, **options) as writer:
-            for batch in _row_batches(utterances, settings, schema):
-                writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
-                segments += batch.num_rows
-        described = {"file": path.name, "sha256": sha256_of(temporary), "bytes": temporary.stat().st_size}
+    buffer = pa.BufferOutputStream()
+    options = {"compression": "zstd", "use_dictionary": ["utterance_id"], "write_statistics": False}
+    with pq.ParquetWriter(buffer, schema, **options) as writer:
+        for batch in _row_batches(utterances, settings, schema):
+            writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
+            segments += batch.num_rows
+    content = buffer.getvalue().to_pybytes()
+    Folder(folder).write(name, content)
+    described = {"file": name, "sha256": sha256(content), "bytes": len(content)}
     return {**described, "utterances": len(utterances), "segments": segments}
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _row_batches(utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings, schema: pa.Schema) -> Any:
@@ -156,14 +176,17 @@ def _record_batch(cut: list[tuple[str, np.ndarray]], settings: FeatureSettings, 
     return pa.record_batch([ids, pa.array(numbers), pa.array(starts), spectrograms], schema=schema)
 
 
-def list_prepared(data: Path) -> list[PreparedCorpus]:
+def list_prepared(data: str | Path) -> list[PreparedCorpus]:
     """Every whole prepared corpus in the folder `data`. Raises ShardError where `data` is not a folder."""
-    if not data.is_dir():
-        raise ShardError(f"data folder {data} does not exist; make it with: ser-sweep prepare CORPUS --out {data}")
+    place = data_folder(data)
     prepared = []
-    for path in sorted(data.glob("*/manifest.json")):
+    for name in Folder(place).folders():
+        content = (Folder(place) / name).read("manifest.json")
+        if content is None:
+            continue
+        path = f"{place}/{name}/manifest.json"
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = json.loads(content)
             newer = manifest["schema"] > SCHEMA_VERSION
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is damaged ({error}); prepare the corpus again") from error
@@ -171,11 +194,18 @@ def list_prepared(data: Path) -> list[PreparedCorpus]:
             raise ShardError(
                 f"{path} was written by a newer ser-sweep (schema {manifest['schema']}); upgrade to read it"
             )
-        prepared.append(PreparedCorpus(path.parent, manifest))
+        prepared.append(PreparedCorpus(place / name, manifest))
+    if not prepared and isinstance(place, Path) and not place.is_dir():
+        raise ShardError(f"data folder {data} does not exist; make it with: ser-sweep prepare CORPUS --out {data}")
     return prepared
 
 
-def find_prepared(data: Path, name: str) -> PreparedCorpus:
+def data_folder(data: str | Path) -> Path | Folder:
+    """Where `data` is: a path, or a folder elsewhere."""
+    return Folder(str(data)) if "://" in str(data) else Path(data)
+
+
+def find_prepared(data: str | Path, name: str) -> PreparedCorpus:
     """The prepared corpus in `data` called `name`: a corpus, or a folder name where one corpus has several.
 
     Raises ShardError, listing what is there, when there is none or more than one.
@@ -204,9 +234,9 @@ def _differences(one: PreparedCorpus, others: list[PreparedCorpus]) -> str:
 def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     """Read a prepared corpus into memory, checking every shard. Raises ShardError for one missing or damaged."""
     settings = prepared.settings
-    _check_shards(prepared)
+    shards = _whole_shards(prepared)
     utterances = prepared.utterances()
-    frames = [_shard_frames(prepared.folder / "shards" / s["file"], settings) for s in prepared.manifest["shards"]]
+    frames = [_shard_frames(content, settings) for content in shards]
     counts = segment_count_of(utterances, settings)
     utterance = np.repeat(np.arange(len(utterances), dtype=np.int32), counts)
     segment = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
@@ -234,31 +264,34 @@ def segment_count_of(utterances: pd.DataFrame, settings: FeatureSettings) -> np.
     return np.array([segment_count(frames, settings) for frames in utterances["frames"]], dtype=np.int64)
 
 
-def shard_problem(folder: Path, shard: dict[str, Any]) -> str | None:
-    """What is wrong with a shard, against its description; None where it is whole."""
-    path = folder / "shards" / shard["file"]
-    if not path.is_file():
+def shard_problem(shard: dict[str, Any], content: bytes | None) -> str | None:
+    """What is wrong with a shard's `content`, against its description; None where it is whole."""
+    if content is None:
         return f"{shard['file']}: missing"
-    if path.stat().st_size != shard["bytes"] or sha256_of(path) != shard["sha256"]:
+    if len(content) != shard["bytes"] or sha256(content) != shard["sha256"]:
         return f"{shard['file']}: damaged (its checksum is not the manifest's)"
     return None
 
 
-def _check_shards(prepared: PreparedCorpus) -> None:
-    problems = [shard_problem(prepared.folder, shard) for shard in prepared.manifest["shards"]]
+def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
+    """The files of all shards. Raises ShardError for those that are missing or damaged."""
+    shards = prepared.manifest["shards"]
+    contents = (Folder(prepared.folder) / "shards").read_all(shard["file"] for shard in shards)
+    problems = [shard_problem(shard, content) for shard, content in zip(shards, contents, strict=True)]
     found = [problem for problem in problems if problem]
     if found:
         raise ShardError(
             f"{prepared.folder}: {len(found)} of {len(problems)} shards cannot be used; "
             f"repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(found)
         )
+    return [content for content in contents if content is not None]
 
 
-def _shard_frames(path: Path, settings: FeatureSettings) -> np.ndarray:
+def _shard_frames(content: bytes, settings: FeatureSettings) -> np.ndarray:
     """Each frame of a shard once, float32 [F, mels]: all of a first segment, the new ones of those after it."""
     length, step = settings.segment_frames, min(settings.segment_hop, settings.segment_frames)
     parts = []
-    file = pq.ParquetFile(path)
+    file = pq.ParquetFile(pa.BufferReader(content))
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=["segment", "spectrogram"])
         segment = table["segment"].to_numpy()

@@ -69,7 +69,9 @@ def run_prepare(options: argparse.Namespace) -> int:
     truth: pd.DataFrame | None = None
     settings = settings_for(options.corpus, options.segment_ms, options.hop_ms, options.framing)
     if options.corpus == "synthetic":
-        source = options.source or options.out / "audio" / f"synthetic-seed{options.seed}"
+        if options.source is None and "://" in options.out:
+            raise UserError(f"prepare synthetic --out {options.out} needs --source: a folder here for its audio files")
+        source = options.source or Path(options.out) / "audio" / f"synthetic-seed{options.seed}"
         utterances, partial = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
         truth = read_truth(source / "truth.csv")
     elif options.source is None:
@@ -333,7 +335,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--debug", action="store_true", help="show the traceback of an error")
     sweep = argparse.ArgumentParser(add_help=False, parents=[common])
     sweep.add_argument("grid", type=Path, metavar="GRID.yaml", help="the grid file; see configs/")
-    sweep.add_argument("--data", type=Path, required=True, help="folder of prepared corpora")
+    sweep.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     sweep.add_argument("--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder")
     place = argparse.ArgumentParser(add_help=False)
     place.add_argument("--inline", action="store_true", help="work in this process, without Ray")
@@ -365,7 +367,7 @@ def build_parser() -> argparse.ArgumentParser:
         "ser-sweep corpora --data DATA",
         common,
     )
-    corpora.add_argument("--data", type=Path, help="folder of prepared corpora (default: the paper's lines only)")
+    corpora.add_argument("--data", help="folder of prepared corpora (default: the paper's lines only)")
     fetch = add(
         "fetch",
         run_fetch,
@@ -388,7 +390,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
     prepare.add_argument("--source", type=Path, help="the corpus's folder; for manifest, the CSV file")
-    prepare.add_argument("--out", type=Path, required=True, help="folder of prepared corpora")
+    prepare.add_argument("--out", required=True, help="folder of prepared corpora: a path or an address (s3://...)")
     prepare.add_argument("--name", help="another name for the corpus, for manifests (default: manifest)")
     prepare.add_argument("--allow-partial", action="store_true", help="accept a corpus of which files are missing")
     prepare.add_argument(

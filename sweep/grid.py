@@ -286,7 +286,7 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     return grid
 
 
-def resolve_corpora(grid: GridSpec, data: Path) -> dict[str, PreparedCorpus]:
+def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpus]:
     """The prepared corpora that a grid names, checked against what it asks of them. Raises GridError, ShardError."""
     prepared = {name: find_prepared(data, name) for name in grid.corpus_names()}
     problems = []

@@ -4,32 +4,35 @@
     corpora/<name>/corpus.json                  the prepared corpus that stages refer to, without its shards
     corpora/<name>/utterances.parquet
     stages/<key>/predictions-<sha256>.parquet   one row a segment: utterance, segment, test, q
+    stages/<key>/weights-<sha256>.safetensors   the network, where the grid keeps weights
     stages/<key>/stage.json                     identity, metrics, history, timing, versions; written last
     checkpoints/<key>                           the state of an unfinished training
     failures/<key>.json                         why a stage could not be trained
     decisions/<key>                             decisions on utterances that analysis made; may be deleted
+    leases/<launch>.json                        what a running launch is computing (sweep.lease)
+    events/<launch>.jsonl                       what happened in a launch (sweep.events)
+    shares/<kind>.json                          the share of a GPU that trainings of a kind turned out to need
 
-A stage is there when its stage.json is: everything it names was written before. Files appear whole, by a rename.
-This module is the only one that knows the paths. A store is a local folder or any `pyarrow.fs` address (s3://...).
+A stage is there when its stage.json is: everything it names was written before. Files appear whole, or not at all.
+This module is the only one that knows the paths. A store is anywhere that `data_prep.folders.Folder` may be.
 """
 
 import contextlib
 import hashlib
 import io
 import json
-import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyarrow import fs
 
 from data_prep.errors import UserError
+from data_prep.folders import Folder, FolderError
 from data_prep.shards import PreparedCorpus
 from sweep.stages import StageSpec
 
@@ -56,13 +59,11 @@ class Store:
     """A stage store at `uri`. Nothing is written before something is saved."""
 
     def __init__(self, uri: str | Path) -> None:
-        # Trials run in other folders than the command does.
-        self.uri = str(uri) if "://" in str(uri) else str(Path(uri).absolute())
         try:
-            self._files, root = fs.FileSystem.from_uri(self.uri)
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(f"store {self.uri} cannot be reached: {error}") from error
-        self._root = PurePosixPath(root)
+            self.folder = Folder(uri)
+        except FolderError as error:
+            raise StoreError(f"store {error}") from error
+        self.uri = self.folder.uri
         self._check_schema()
 
     @property
@@ -73,26 +74,38 @@ class Store:
         """Make this a store, unless it is one. Raises StoreError where other files lie there."""
         if self.exists:
             return
-        if self._list("."):
+        try:
+            others = self.folder.entries() or self.folder.folders()
+        except FolderError as error:
+            raise StoreError(f"store {error}") from error
+        if others:
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
         self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
 
     # Stages
 
     def done_keys(self) -> set[str]:
-        """The keys of all stages that are there: stage.json can be read, and the file it names has the right size."""
-        sizes = {(path.parent.name, path.name): size for path, size in self._list("stages", recursive=True)}
-        return {key for key, name in sizes if name == "stage.json" and self._looks_whole(key, sizes)}
+        """The keys of all stages that are there: stage.json can be read, and the files it names have the right size."""
+        return {record["key"] for record in self.records()}
 
-    def _looks_whole(self, key: str, sizes: dict[tuple[str, str], int]) -> bool:
-        described = self._predictions_of(key)
-        return described is not None and sizes.get((key, described["file"])) == described["bytes"]
+    def records(self) -> Iterator[dict[str, Any]]:
+        """stage.json of every stage that is there."""
+        sizes = {(e.path.parent.name, e.path.name): e.size for e in self.folder.entries("stages", recursive=True)}
+        keys = [key for key, name in sizes if name == "stage.json"]
+        contents = self.folder.read_all(f"stages/{key}/stage.json" for key in keys)
+        for key, content in zip(keys, contents, strict=True):
+            record = _parsed(content)
+            if record is not None and all(sizes.get((key, f["file"])) == f["bytes"] for f in _files_of(record)):
+                yield {**record, "key": key}
+
+    def has(self, key: str) -> bool:
+        """Whether a stage is there."""
+        return self._predictions_of(key) is not None
 
     def _predictions_of(self, key: str) -> dict[str, Any] | None:
         """File, checksum and size of a stage's predictions; None where stage.json is missing or damaged."""
         described = (self.read_stage(key) or {}).get("predictions")
-        whole = isinstance(described, dict) and {"file", "sha256", "bytes"} <= described.keys()
-        return described if whole else None
+        return described if _describes_file(described) else None
 
     def read_stage(self, key: str) -> dict[str, Any] | None:
         """A stage's stage.json; None where it is missing or damaged."""
@@ -101,8 +114,8 @@ class Store:
     def read_predictions(self, key: str) -> Predictions | None:
         """A stage's predictions, checked against their checksum; None where the stage is missing or damaged."""
         described = self._predictions_of(key)
-        content = None if described is None else self._read(f"stages/{key}/{described['file']}")
-        if described is None or content is None or hashlib.sha256(content).hexdigest() != described["sha256"]:
+        content = None if described is None else self._read_described(key, described)
+        if content is None:
             return None
         table = pq.read_table(pa.BufferReader(content))
         q = table["q"].combine_chunks()
@@ -113,29 +126,48 @@ class Store:
             q=q.flatten().to_numpy().reshape(len(q), -1),
         )
 
-    def commit(self, stage: StageSpec, predictions: Predictions, facts: dict[str, Any]) -> None:
-        """Save a finished stage: its predictions, then stage.json with its identity and `facts`."""
-        content = _predictions_parquet(predictions)
-        digest = hashlib.sha256(content).hexdigest()
-        file = f"predictions-{digest[:12]}.parquet"
-        self._write(f"stages/{stage.key}/{file}", content)
+    def read_weights(self, key: str) -> bytes | None:
+        """A stage's network as safetensors, checked; None where it was not kept, or is missing or damaged."""
+        described = (self.read_stage(key) or {}).get("weights")
+        return None if described is None else self._read_described(key, described)
+
+    def _read_described(self, key: str, described: dict[str, Any]) -> bytes | None:
+        """A file that stage.json describes; None where it is missing, or not what was written."""
+        if not _describes_file(described):
+            return None
+        content = self.folder.read(f"stages/{key}/{described['file']}")
+        return content if content is not None and hashlib.sha256(content).hexdigest() == described["sha256"] else None
+
+    def commit(
+        self, stage: StageSpec, predictions: Predictions, facts: dict[str, Any], weights: bytes | None = None
+    ) -> None:
+        """Save a finished stage: its predictions and weights, then stage.json with its identity and `facts`."""
+        files = {"predictions": self._write_described(stage.key, "predictions", "parquet", _parquet(predictions))}
+        if weights is not None:
+            files["weights"] = self._write_described(stage.key, "weights", "safetensors", weights)
         record = {
             "schema": SCHEMA_VERSION,
             "key": stage.key,
             "identity": stage.identity,
             "iteration": stage.iteration,
-            "predictions": {"file": file, "sha256": digest, "bytes": len(content)},
+            **files,
             **facts,
         }
         self._write_json(f"stages/{stage.key}/stage.json", record)
-        self._delete(f"checkpoints/{stage.key}")
-        self._delete(f"failures/{stage.key}.json")
+        self.folder.delete(f"checkpoints/{stage.key}")
+        self.folder.delete(f"failures/{stage.key}.json")
+
+    def _write_described(self, key: str, kind: str, suffix: str, content: bytes) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        file = f"{kind}-{digest[:12]}.{suffix}"
+        self.folder.write(f"stages/{key}/{file}", content)
+        return {"file": file, "sha256": digest, "bytes": len(content)}
 
     def discard_damaged(self, keys: Iterable[str]) -> list[str]:
         """Take the stages among `keys` out whose predictions are not what was committed; returns their keys."""
         damaged = [key for key in keys if self.read_predictions(key) is None]
         for key in damaged:
-            self._delete(f"stages/{key}/stage.json")
+            self.folder.delete(f"stages/{key}/stage.json")
         return damaged
 
     # Unfinished and failed stages
@@ -153,11 +185,22 @@ class Store:
     def failures(self) -> dict[str, str]:
         """Key -> cause, of the stages that could not be trained the last time they were tried."""
         found = {}
-        for path, _ in self._list("failures"):
-            content = self._read_json(f"failures/{path.name}")
-            if content is not None:
-                found[path.stem] = content["cause"]
+        paths = [entry.path for entry in self.folder.entries("failures")]
+        for path, content in zip(paths, self.folder.read_all(map(str, paths)), strict=True):
+            noted = _parsed(content)
+            if noted is not None and "cause" in noted:
+                found[path.stem] = noted["cause"]
         return found
+
+    # What launches tell one another
+
+    def read_share(self, kind: str) -> float | None:
+        """The share of a GPU that trainings of a kind turned out to need; None where nothing was learnt of it."""
+        share = (self._read_json(f"shares/{kind}.json") or {}).get("gpu")
+        return float(share) if isinstance(share, int | float) else None
+
+    def write_share(self, kind: str, share: float) -> None:
+        self._write_json(f"shares/{kind}.json", {"gpu": share})
 
     # Decisions, kept because forests take long
 
@@ -182,28 +225,28 @@ class Store:
         others = [name for name in self.corpora() if name.rpartition("-")[0] == prepared.corpus]
         if others and prepared.name not in others:
             raise StoreError(
-                f"store {self.uri} belongs to other data: it holds {', '.join(others)}, and {prepared.folder.parent} "
+                f"store {self.uri} belongs to other data: it holds {', '.join(others)}, and the data folder "
                 f"holds {prepared.name}. Use another --store or --data; to keep both in one store, write "
                 f"{prepared.name} in the grid's corpora"
             )
 
     def corpora(self) -> list[str]:
-        paths = [path for path, _ in self._list("corpora", recursive=True)]
+        paths = [entry.path for entry in self.folder.entries("corpora", recursive=True)]
         return sorted(path.parent.name for path in paths if path.name == "corpus.json")
 
     def add_corpus(self, prepared: PreparedCorpus) -> None:
         """Note the corpus that stages refer to, so that analysis needs nothing but the store."""
         if prepared.name in self.corpora():
             return
-        content = (prepared.folder / "utterances.parquet").read_bytes()
-        self._write(f"corpora/{prepared.name}/utterances.parquet", content)
+        content = prepared.utterances_file()
+        self.folder.write(f"corpora/{prepared.name}/utterances.parquet", content)
         about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
         self._write_json(f"corpora/{prepared.name}/corpus.json", about)
 
     def read_corpus(self, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
         """The manifest (without shards) and the utterances of a corpus in the store. Raises StoreError."""
         about = self._read_json(f"corpora/{name}/corpus.json")
-        content = self._read(f"corpora/{name}/utterances.parquet")
+        content = self.folder.read(f"corpora/{name}/utterances.parquet")
         if about is None or content is None:
             raise StoreError(f"store {self.uri} does not hold corpus {name}; ser-sweep run adds it")
         return about, pd.read_parquet(io.BytesIO(content))
@@ -218,72 +261,43 @@ class Store:
                 f"{SCHEMA_VERSION}); upgrade to use it"
             )
 
-    def _path(self, name: str) -> str:
-        return str(self._root / name)
-
-    def _list(self, folder: str, recursive: bool = False) -> list[tuple[PurePosixPath, int]]:
-        """Paths and sizes of what a folder holds."""
-        selector = fs.FileSelector(self._path(folder), recursive=recursive, allow_not_found=True)
-        try:
-            found = self._files.get_file_info(selector)
-        except NotADirectoryError as error:
-            raise StoreError(f"store {self.uri} is a file; give a folder") from error
-        return [(PurePosixPath(info.path), info.size) for info in found if info.base_name[:1] != "."]
-
-    def _read(self, name: str) -> bytes | None:
-        try:
-            with self._files.open_input_stream(self._path(name)) as stream:
-                return stream.read()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-
     def _read_checked(self, name: str) -> bytes | None:
         """What `_write_checked` wrote; None where it is missing or damaged."""
-        written = self._read(name) or b""
+        written = self.folder.read(name) or b""
         digest, content = written[:DIGEST_BYTES], written[DIGEST_BYTES:]
         return content if hashlib.sha256(content).digest() == digest else None
 
     def _write_checked(self, name: str, content: bytes) -> None:
-        self._write(name, hashlib.sha256(content).digest() + content)
+        self.folder.write(name, hashlib.sha256(content).digest() + content)
 
     def _read_json(self, name: str) -> dict[str, Any] | None:
-        try:
-            content = json.loads(self._read(name) or b"null")
-        except ValueError:
-            return None
-        return content if isinstance(content, dict) else None
-
-    def _write(self, name: str, content: bytes) -> None:
-        """Write a whole file: under a temporary name, then renamed; an object store's upload is atomic by itself."""
-        target = self._path(name)
-        if not isinstance(self._files, fs.LocalFileSystem):
-            with self._files.open_output_stream(target) as stream:
-                stream.write(content)
-            return
-        parent = PurePosixPath(target).parent
-        self._files.create_dir(str(parent), recursive=True)
-        temporary = str(parent / f".{uuid.uuid4().hex}.tmp")
-        try:
-            with self._files.open_output_stream(temporary) as stream:
-                stream.write(content)
-            self._files.move(temporary, target)
-        except BaseException:
-            self._delete_path(temporary)
-            raise
+        return _parsed(self.folder.read(name))
 
     def _write_json(self, name: str, content: dict[str, Any]) -> None:
         text = json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        self._write(name, text.encode() + b"\n")
-
-    def _delete(self, name: str) -> None:
-        self._delete_path(self._path(name))
-
-    def _delete_path(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._files.delete_file(path)
+        self.folder.write(name, text.encode() + b"\n")
 
 
-def _predictions_parquet(predictions: Predictions) -> bytes:
+def _parsed(content: bytes | None) -> dict[str, Any] | None:
+    """A JSON object; None where the content is missing or damaged."""
+    try:
+        found = json.loads(content or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _describes_file(described: Any) -> bool:
+    return isinstance(described, dict) and {"file", "sha256", "bytes"} <= described.keys()
+
+
+def _files_of(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """Descriptions of the files that a stage.json names. One that names no predictions names a file nobody has."""
+    named = [record.get("predictions"), *([record["weights"]] if "weights" in record else [])]
+    return [one if _describes_file(one) else {"file": "", "bytes": -1} for one in named]
+
+
+def _parquet(predictions: Predictions) -> bytes:
     q = pa.FixedSizeListArray.from_arrays(pa.array(predictions.q.ravel()), predictions.q.shape[1])
     table = pa.table(
         {

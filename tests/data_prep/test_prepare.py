@@ -210,7 +210,7 @@ def test_a_shard_cut_off_while_it_is_written_leaves_no_file(
     def no_space(*_: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("data_prep.shards.sha256_of", no_space)
+    monkeypatch.setattr("data_prep.folders.os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
         prepare_spoken(spoken, tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -220,7 +220,7 @@ def test_shards_that_are_not_there_after_they_were_made_are_told(
     spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparation, "_make_shard", lambda job: None)
-    with pytest.raises(ShardError, match=r"(?s)shards were made but are not whole .*share:.*shard-00000.parquet"):
+    with pytest.raises(ShardError, match=r"(?s)shards were made but are not whole .*store:.*shard-00000.parquet"):
         prepare_spoken(spoken, tmp_path)
     assert not list(tmp_path.glob("*/manifest.json"))
 

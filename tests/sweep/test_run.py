@@ -127,7 +127,7 @@ def poisoned_data(small_data: Path, tmp_path: Path) -> Path:
     (folder / "shards").mkdir(parents=True)
     frames = np.full((40, 64), np.nan, np.float32)
     settings = FeatureSettings()
-    shard = write_shard(folder / "shards" / "shard-00000.parquet", [(u, frames) for u in table["id"]], settings)
+    shard = write_shard(folder / "shards", "shard-00000.parquet", [(u, frames) for u in table["id"]], settings)
     table.to_parquet(folder / "utterances.parquet")
     about = {"schema": 1, "corpus": "poisoned", "fingerprint": "0", "settings": settings.as_dict(), "shards": [shard]}
     classes = {"anger": 8, "neutral": 8}

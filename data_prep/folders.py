@@ -1,0 +1,193 @@
+"""Folders wherever they lie: on a disk, on a mount that machines share, or in an object store (s3://bucket/folder).
+
+Files appear whole or not at all: on a disk under a temporary name that is then changed, in an object store by an
+upload that is atomic by itself. What is written is on the disk, not only on its way to it, when `write` returns.
+"""
+
+import contextlib
+import os
+import uuid
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pyarrow as pa
+from pyarrow import fs
+
+from data_prep.errors import UserError
+
+S3_OPTIONS = ("endpoint_override", "scheme", "region")
+CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS = 5.0, 20.0, 6
+READERS = 32  # threads that wait for an object store's answers
+
+
+class FolderError(UserError):
+    """An address that cannot be used as a folder."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file in a folder: its `path` relative to it, its size in bytes, and the storage's clock when it was written."""
+
+    path: PurePosixPath
+    size: int
+    modified: float
+
+
+class Folder:
+    """The folder at `location`: a path, or any address that `pyarrow.fs` knows. It need not be there yet.
+
+    An s3 address may end with `?endpoint_override=HOST:PORT&scheme=http&region=...`; otherwise they come from
+    AWS_ENDPOINT_URL and AWS_REGION, and keys from where AWS tools look for them. Raises FolderError.
+    """
+
+    def __init__(self, location: "str | Path | Folder") -> None:
+        given = str(location)
+        # Trials run in other folders than the command does.
+        self.uri: str = given if "://" in given else str(Path(given).absolute())
+        try:
+            self._files, root = _open(self.uri)
+        except (pa.ArrowException, OSError) as error:
+            raise FolderError(f"{self.uri} cannot be reached: {error}") from error
+        self._root = PurePosixPath(root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Folder, (self.uri,)
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Folder) and self.uri == other.uri
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+    def __truediv__(self, name: str) -> "Folder":
+        address, mark, options = self.uri.partition("?")
+        return Folder(f"{address.rstrip('/')}/{name}{mark}{options}")
+
+    @property
+    def name(self) -> str:
+        return self._root.name
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on a disk or a mount."""
+        return isinstance(self._files, fs.LocalFileSystem)
+
+    def entries(self, folder: str = "", recursive: bool = False) -> list[Entry]:
+        """What files `folder` holds, without those that are still being written; nothing where it is not there.
+
+        Raises FolderError where it is a file.
+        """
+        selector = fs.FileSelector(self._path(folder), recursive=recursive, allow_not_found=True)
+        try:
+            found = self._files.get_file_info(selector)
+        except NotADirectoryError as error:
+            raise FolderError(f"{self.uri} is a file; give a folder") from error
+        return [
+            Entry(PurePosixPath(info.path).relative_to(self._root), info.size, info.mtime_ns / 1e9)
+            for info in found
+            if info.type == fs.FileType.File and info.base_name[:1] != "."
+        ]
+
+    def folders(self) -> list[str]:
+        """The names of the folders in it."""
+        found = self._files.get_file_info(fs.FileSelector(self._path(""), allow_not_found=True))
+        return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
+
+    def modified(self, name: str) -> float | None:
+        """When a file was written, by the storage's clock; None where it is not there."""
+        info = self._files.get_file_info(self._path(name))
+        return info.mtime_ns / 1e9 if info.type == fs.FileType.File else None
+
+    def read(self, name: str) -> bytes | None:
+        """A file's content; None where there is none."""
+        try:
+            with self._files.open_input_stream(self._path(name)) as stream:
+                return stream.read()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def read_all(self, names: Iterable[str]) -> list[bytes | None]:
+        """Many files' contents, in order."""
+        if self.is_local:
+            return [self.read(name) for name in names]
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(self.read, names))
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a whole file, in place of one of that name. Raises OSError, and leaves nothing half-written."""
+        if not self.is_local:
+            with self._files.open_output_stream(self._path(name)) as stream:
+                stream.write(content)
+            return
+        target = Path(self._path(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
+
+    def delete(self, name: str) -> None:
+        """Take a file away, where it is there."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            self._files.delete_file(self._path(name))
+
+    def delete_folder(self, name: str) -> None:
+        """Take a folder away with all that is in it, where it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._files.delete_dir(self._path(name))
+
+    def _path(self, name: str) -> str:
+        return str(self._root / name)
+
+
+def _open(uri: str) -> tuple[Any, str]:
+    """The file system of an address, and the path in it."""
+    return _open_s3(uri) if uri.startswith("s3://") else fs.FileSystem.from_uri(uri)
+
+
+def _open_s3(uri: str) -> tuple[Any, str]:
+    """S3 with time limits and tries of our own: the library's wait for minutes on a server that does not answer."""
+    address = urlsplit(uri)
+    if "@" in address.netloc:
+        raise FolderError(
+            f"s3://...@{address.hostname}{address.path} holds keys, which would show in logs; give them in the "
+            "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a profile or the machine's role"
+        )
+    options = dict(parse_qsl(address.query))
+    unknown = options.keys() - set(S3_OPTIONS)
+    if unknown:
+        raise FolderError(f"{uri}: unknown option {', '.join(sorted(unknown))}; allowed: {', '.join(S3_OPTIONS)}")
+    endpoint = options.get("endpoint_override") or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+    scheme, _, host = (endpoint or "").rpartition("://")
+    region = options.get("region") or _environment("AWS_REGION", "AWS_DEFAULT_REGION")
+    if region is None and endpoint is None:
+        region = fs.resolve_s3_region(address.netloc)
+    files = fs.S3FileSystem(
+        endpoint_override=host or None,
+        scheme=options.get("scheme") or scheme or "https",
+        region=region or "us-east-1",
+        connect_timeout=CONNECT_SECONDS,
+        request_timeout=REQUEST_SECONDS,
+        allow_delayed_open=True,  # one request for a small file
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
+    )
+    return files, address.netloc + address.path
+
+
+def _environment(*names: str) -> str | None:
+    """The first of these variables that is set."""
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
