@@ -75,9 +75,18 @@ class Folder:
         return self._root.name
 
     @property
+    def parent(self) -> "Folder":
+        address, mark, options = self.uri.partition("?")
+        return Folder(f"{address.rstrip('/').rpartition('/')[0]}{mark}{options}")
+
+    @property
     def is_local(self) -> bool:
         """Whether it is on a disk or a mount."""
         return isinstance(self._files, fs.LocalFileSystem)
+
+    def local_path(self, name: str) -> Path:
+        """Where a file is on this machine; only of a folder that `is_local`."""
+        return Path(self._path(name))
 
     def entries(self, folder: str = "", recursive: bool = False) -> list[Entry]:
         """What files `folder` holds, without those that are still being written; nothing where it is not there.
@@ -120,20 +129,24 @@ class Folder:
         with ThreadPoolExecutor(READERS) as pool:
             return list(pool.map(self.read, names))
 
-    def write(self, name: str, content: bytes) -> None:
-        """Write a whole file, in place of one of that name. Raises OSError, and leaves nothing half-written."""
+    def write(self, name: str, content: bytes, durable: bool = True) -> None:
+        """Write a whole file, in place of one of that name. Raises OSError, and leaves nothing half-written.
+
+        One that is not `durable` may be lost, or empty, when the machine loses its power.
+        """
         if not self.is_local:
             with self._files.open_output_stream(self._path(name)) as stream:
                 stream.write(content)
             return
-        target = Path(self._path(name))
+        target = self.local_path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             with temporary.open("wb") as file:
                 file.write(content)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             temporary.replace(target)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -44,6 +44,9 @@ class StageResult:
     training_segments: int
     validation_wa: float
     targets_right: float | None
+    weights: dict[str, np.ndarray]  # the network's state
+    band_statistics: tuple[np.ndarray, np.ndarray]  # mean and deviation [mels] that standardise its input
+    peak_memory: int | None  # bytes of the GPU; None on a CPU
 
 
 class ChainMemory(Protocol):
@@ -106,6 +109,8 @@ class _Chain:
 
     def _train(self, step: Step, on_epoch: Callable[[Step, Epoch], None]) -> StageResult:
         begun = time.perf_counter()
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
         chain, corpus = self._chain, self._corpus
         part = FoldPart.of(corpus, chain, step.inner_fold)
         targets = self._targets(step.iteration)
@@ -145,6 +150,9 @@ class _Chain:
             training_segments=len(kept.training),
             validation_wa=float(right.mean()),
             targets_right=_targets_right(corpus, targets, kept.training),
+            weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
+            band_statistics=segments.statistics,
+            peak_memory=torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None,
         )
 
     def _segments(self, part: "FoldPart", inner_fold: int | None) -> Segments:

@@ -51,6 +51,7 @@ class Segments:
     """A corpus's segments on a device, standardised per Mel band."""
 
     def __init__(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray, device: torch.device) -> None:
+        self.statistics = mean, deviation
         frames = (corpus.frames - mean) / deviation
         self.frames = torch.from_numpy(frames.astype(np.float32)).to(device)
         self.start = torch.from_numpy(corpus.start).to(device)

@@ -154,8 +154,9 @@ def run_sweep(options: argparse.Namespace) -> int:
     if damaged:
         print(f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}", file=sys.stderr)
         sweep = _open(options)
-    resources = sweep.grid.resources
-    outcome = launch(sweep.plan, sweep.prepared, sweep.store, resources, inline=options.inline, address=options.address)
+    outcome = launch(
+        sweep.plan, sweep.prepared, sweep.store, sweep.grid, inline=options.inline, address=options.address
+    )
     if outcome.interrupted:
         print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)
         print(f"  ser-sweep {' '.join(sys.argv[1:])}", file=sys.stderr)

@@ -29,6 +29,7 @@ from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, TrainingSettings
 from dsl.splits import GROUPED_BY, SPLITS, parts_of
 from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
+WEIGHTS = ("none", "last", "all")  # networks to keep in the store: none, each chain's last one, all
 LARGEST_FILE = 1_000_000  # bytes; a grid is a page of text
 
 
@@ -205,6 +206,7 @@ class GridSpec(Strict):
     training: TrainingChoice = TrainingChoice()
     features: FeatureChoice = FeatureChoice()
     resources: Resources = Resources()
+    weights: Annotated[str, AfterValidator(one_of(WEIGHTS))] = "none"
     chains: Annotated[tuple[Axes, ...], Field(min_length=1)] | None = None
 
     def products(self) -> list[Axes]:

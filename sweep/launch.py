@@ -6,29 +6,36 @@ kill: finished stages are in the store, and unfinished ones go on from their las
 
 import logging
 import os
+import socket
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from data_prep.cluster import ray_session
-from data_prep.errors import UserError
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
-from sweep.grid import Resources
+from sweep.events import EventLog, new_launch, user
+from sweep.grid import GridSpec
+from sweep.lease import Lease, LeaseCheck, SupersededError
 from sweep.progress import Display, Tally, make_display
-from sweep.searcher import ChainQueue
+from sweep.searcher import ChainQueue, Issue
+from sweep.shares import GpuShares, slots, trial_share
 from sweep.stages import ChainSpec, Plan
 from sweep.store import Store
-from sweep.trial import describe_error, run_trial
+from sweep.trial import OutOfMemory, Report, code_revision, describe_error, run_trial, versions
 
 MAY_PASS_BY = (OSError, MemoryError, RuntimeError)  # torch raises RuntimeError for the device's errors
-AUTO_GPU_SHARE = 0.25  # of a GPU for each trial: the networks are small
+LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
+PENDING_ON_A_CLUSTER = 32  # trials issued ahead of the machines that an autoscaler is to start for them
 
 
 @dataclass(frozen=True)
 class Outcome:
     """How a launch ended: stages trained in it, and the causes of failed chains by their label."""
 
+    launch: str
     trained: int
     failures: dict[str, str]
     interrupted: bool
@@ -38,7 +45,7 @@ def launch(
     plan: Plan,
     prepared: Mapping[str, PreparedCorpus],
     store: Store,
-    resources: Resources,
+    grid: GridSpec,
     *,
     inline: bool = False,
     address: str | None = None,
@@ -49,151 +56,328 @@ def launch(
         store.add_corpus(one)
     chains = plan.unfinished
     if not chains:
-        return Outcome(0, {}, False)
+        return Outcome("", 0, {}, False)
     needed = {chain.last.corpus for chain in chains}
     corpora = {one.name: load_corpus(one) for one in prepared.values() if one.name in needed}
     if inline:
-        return _launch_inline(plan, chains, corpora, store, resources)
+        whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
+        with _launch(plan, chains, store, grid, whole, slots=1) as running:
+            _run_inline(running, corpora)
+        return running.outcome
     with ray_session(address):
-        return _launch_on_ray(plan, chains, corpora, store, resources)
+        import ray
+
+        cluster = ray.cluster_resources()
+        share = trial_share(grid.resources, cluster)
+        fit = slots(share, cluster, grid.resources.max_concurrent)
+        with _launch(plan, chains, store, grid, share, slots=min(fit, len(chains))) as running:
+            _run_on_ray(running, corpora, pending=fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
+        return running.outcome
 
 
-def _launch_inline(
-    plan: Plan,
-    chains: list[ChainSpec],
-    corpora: Mapping[str, SegmentCorpus],
-    store: Store,
-    resources: Resources,
-) -> Outcome:
-    tally = Tally(plan, concurrent=1)
-    gpu = resources.gpu != 0
-    interrupted = False
-    queue = ChainQueue(chains, range(len(chains)), tally.done)
-    with make_display(tally) as display:
-        while issue := queue.issue("inline"):
-            number, chain, cause = issue.number, chains[issue.number], None
-            try:
-                listener = _Listener(tally, display, number, chain)
-                run_trial(chain, corpora, store, listener, threads=resources.cpu, gpu=gpu, stages=issue.stages)
-            except KeyboardInterrupt:
-                interrupted = True
-                break
-            except Exception as error:  # one trial's failure must not stop the rest
-                cause = describe_error(error)
-            for key in tally.done:
-                queue.stage_done(key)
-            queue.ended("inline")
-            _end_trial(tally, display, number, chain, cause)
-        if not interrupted:
-            _fail_blocked(queue, tally, display, chains)
-    return _outcome(tally, chains, interrupted)
+@contextmanager
+def _launch(
+    plan: Plan, chains: list[ChainSpec], store: Store, grid: GridSpec, share: Mapping[str, float], slots: int
+) -> Iterator["Launch"]:
+    """A launch with its lease, event log and display."""
+    name = new_launch()
+    tally = Tally(plan, concurrent=slots)
+    begun = time.monotonic()
+    with EventLog(store.folder, name) as events:
+        events.write(
+            "launched",
+            grid=grid.name,
+            user=user(),
+            host=socket.gethostname(),
+            plan=plan.counts(),
+            share=dict(share),
+            slots=slots,
+            versions=versions(),
+            revision=code_revision(),
+        )
+        running = None
+        try:
+            with (
+                Lease(store.folder, name, lambda lost: events.write("took_over", launch=lost)) as lease,
+                make_display(tally) as display,
+            ):
+                running = Launch(name, chains, store, grid, share, events, lease, tally, display)
+                yield running
+                running.fail_blocked()
+        finally:
+            seconds = time.monotonic() - begun
+            interrupted = running is None or running.interrupted
+            events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
 
 
-def _fail_blocked(queue: ChainQueue, tally: Tally, display: Display, chains: list[ChainSpec]) -> None:
-    """Note the chains that cannot go on because other folds failed."""
-    for number in queue.waiting:
-        iteration = next(stage.iteration for stage in chains[number].stages if stage.key == queue.first_missing(number))
-        cause = f"iteration {iteration} needs iteration {iteration - 1} of every fold, and one failed"
-        _end_trial(tally, display, number, chains[number], cause)
+class Launch:
+    """What a launch knows of its trials; the same for those on Ray and those in this process."""
 
-
-class _Listener:
-    """Passes a trial's reports on to the tally and the display."""
-
-    def __init__(self, tally: Tally, display: Display, number: int, chain: ChainSpec) -> None:
+    def __init__(
+        self,
+        name: str,
+        chains: list[ChainSpec],
+        store: Store,
+        grid: GridSpec,
+        share: Mapping[str, float],
+        events: EventLog,
+        lease: Lease,
+        tally: Tally,
+        display: Display,
+    ) -> None:
+        self.name = name
+        self.chains = chains
+        self.store = store
+        self.resources = grid.resources
+        self.cpus = int(share["cpu"])
+        self.interrupted = False
+        self.given_up: list[int] = []  # chains whose trial ended with tries left
+        self._keep_weights = _keep_weights(grid.weights, chains)
+        self._shares = GpuShares(share["gpu"], store)
+        self._events = events
+        self._lease = lease
         self._tally = tally
         self._display = display
-        self._number = number
-        self._chain = chain
+        self._again: set[str] = set()  # trials whose chain is to be issued anew
+        self._causes: dict[int, str] = {}
+        self._looked = time.monotonic()
+        self.queue = self._queue_of(range(len(chains)))
 
-    def __call__(self, said: dict[str, Any]) -> None:
-        self._tally.reported(self._number, self._chain, said)
-        line = None
-        if said["event"] == "trained":
-            line = f"trained {self._tally.plan.label_of(said['key'])}, in {said['seconds']:.1f} s"
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Tune saves itself, with its searcher and callbacks, for a restore, which is never done here.
+        return (object, ())
+
+    def start_over(self, numbers: list[int]) -> None:
+        """Issue these chains anew."""
+        self.given_up = []
+        self.queue = self._queue_of(numbers)
+
+    def _queue_of(self, numbers: Any) -> ChainQueue:
+        return ChainQueue(self.chains, numbers, self._tally.done, self._lease.claim, self._lease.release)
+
+    @property
+    def outcome(self) -> Outcome:
+        failures = {self.chains[number].label: cause for number, cause in sorted(self._tally.failures.items())}
+        return Outcome(self.name, len(self._tally.trained), failures, self.interrupted)
+
+    # Trials begin
+
+    def issue(self, trial: str) -> dict[str, Any] | None:
+        """What `trial` is to do; None while there is nothing that can be done."""
+        issue = self.queue.issue(trial)
+        if issue is None and self.queue.elsewhere and time.monotonic() - self._looked >= LOOK_ELSEWHERE_SECONDS:
+            self._look_elsewhere()
+            issue = self.queue.issue(trial)
+        return None if issue is None else self._task(trial, issue)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing runs, and nothing is left to issue."""
+        return not (self.queue.running or self.queue.elsewhere)
+
+    def _task(self, trial: str, issue: Issue) -> dict[str, Any]:
+        chain = self.chains[issue.number]
+        gpu = self._shares.of(chain.last)
+        keep = [stage.key for stage in chain.stages if stage.key in self._keep_weights]
+        self._events.write("issued", trial=trial, chain=chain.label, stages=issue.stages, gpu=gpu)
+        return {"number": issue.number, "chain": chain, "stages": issue.stages, "gpu": gpu, "keep_weights": keep}
+
+    def _look_elsewhere(self) -> None:
+        """Note what other launches have done of what this one waits for."""
+        for key in self.queue.elsewhere:
+            if self.store.has(key):
+                self._tally.done.add(key)
+                self.queue.stage_done(key)
+        self.queue.look_elsewhere()
+        self._looked = time.monotonic()
+
+    # Trials report
+
+    def reported(self, trial: str, number: int, event: dict[str, Any]) -> None:
+        """Take in an event of a trial (`sweep.trial.run_trial`)."""
+        chain, kind, line = self.chains[number], event["event"], None
+        if kind in ("epoch", "trained", "reused"):
+            self._tally.reported(number, chain, event)
+        if kind in ("trained", "reused"):
+            self.queue.stage_done(event["key"])
+        if kind == "trained":
+            line = f"trained {self._tally.plan.label_of(event['key'])}, in {event['seconds']:.1f} s"
+        if kind == "failed":
+            self._causes[number] = event["cause"]
+        if kind == "superseded":
+            self._again.add(trial)
+        if kind == "out_of_memory":
+            line = self._ran_out_of_memory(trial, number, event)
+        if kind != "epoch":
+            self._events.write(**{"trial": trial, "chain": chain.label, **event})
         self._display.update(line)
 
+    def _ran_out_of_memory(self, trial: str, number: int, event: dict[str, Any]) -> str | None:
+        """Give trainings of this kind more of a GPU from now on, and this one another try."""
+        chain = self.chains[number]
+        larger = self._shares.ran_out(chain.last, event["gpu"])
+        if larger is None:
+            self._causes[number] = f"{event['cause']}; lower training.batch_size, or use a GPU with more memory"
+            return None
+        self._again.add(trial)
+        return f"{chain.label} ran out of memory on {event['gpu']:g} of a GPU; its kind gets {larger:g} from now on"
 
-def _end_trial(tally: Tally, display: Display, number: int, chain: ChainSpec, cause: str | None) -> None:
-    tally.ended(number, cause)
-    display.update(None if cause is None else f"FAILED  {chain.label}: {cause}")
+    # Trials end
+
+    def ended(self, trial: str) -> None:
+        """A trial is over: what it had is free for others."""
+        self.queue.ended(trial, again=trial in self._again)
+        self._again.discard(trial)
+
+    def completed(self, number: int) -> None:
+        """A trial came to its end; its chain failed if it said so."""
+        self._end(number, self._causes.pop(number, None))
+
+    def lost(self, number: int) -> None:
+        """A trial ended before its tries were used up."""
+        self.given_up.append(number)
+        self._tally.ended(number)
+
+    def fail(self, number: int, cause: str) -> None:
+        """Note that a chain could not be finished, and at which stage."""
+        unfinished = next((s for s in self.chains[number].stages if not self.store.has(s.key)), None)
+        if unfinished is not None:
+            self.store.record_failure(unfinished.key, cause)
+        self._events.write("failed", chain=self.chains[number].label, cause=cause)
+        self._end(number, cause)
+
+    def fail_blocked(self) -> None:
+        """Note the chains that cannot go on because other folds failed."""
+        if self.interrupted:
+            return
+        for number in self.queue.waiting:
+            missing = self.queue.first_missing(number)
+            iteration = next(stage.iteration for stage in self.chains[number].stages if stage.key == missing)
+            self._end(number, f"iteration {iteration} needs iteration {iteration - 1} of every fold, and one failed")
+
+    def _end(self, number: int, cause: str | None) -> None:
+        self._tally.ended(number, cause)
+        self._display.update(None if cause is None else f"FAILED  {self.chains[number].label}: {cause}")
 
 
-def _outcome(tally: Tally, chains: list[ChainSpec], interrupted: bool) -> Outcome:
-    failures = {chains[number].label: cause for number, cause in sorted(tally.failures.items())}
-    return Outcome(len(tally.trained), failures, interrupted)
+def _keep_weights(policy: str, chains: list[ChainSpec]) -> frozenset[str]:
+    """The keys of stages whose networks are kept."""
+    if policy == "none":
+        return frozenset()
+    listed = [chain.stages if policy == "all" else (chain.last,) for chain in chains]
+    return frozenset(stage.key for stages in listed for stage in stages)
 
 
-def _launch_on_ray(
-    plan: Plan,
-    chains: list[ChainSpec],
-    corpora: Mapping[str, SegmentCorpus],
-    store: Store,
-    resources: Resources,
-) -> Outcome:
+def train(
+    task: Mapping[str, Any], corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: Report
+) -> None:
+    """Do a task that `Launch.issue` gave. An error that may pass by, such as that of a device or a file server that
+    does not answer, is raised; any other is reported."""
+    try:
+        run_trial(
+            task["chain"],
+            corpora,
+            store,
+            report,
+            threads=cpus,
+            gpu=task["gpu"],
+            stages=task["stages"],
+            keep_weights=task["keep_weights"],
+            check=LeaseCheck(store.folder, launch),
+        )
+    except SupersededError:
+        report({"events": [{"event": "superseded"}]})
+    except OutOfMemory as error:
+        said = {"event": "out_of_memory", "key": error.stage.key, "gpu": task["gpu"], "cause": str(error)}
+        report({"events": [said]})
+    except MAY_PASS_BY:
+        raise
+    except Exception as error:
+        report({"events": [{"event": "failed", "cause": describe_error(error)}]})
+
+
+# In this process
+
+
+def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
+    trial = "inline"
+    while True:
+        task = launch.issue(trial)
+        if task is None and launch.over:
+            return
+        if task is None:
+            time.sleep(LOOK_ELSEWHERE_SECONDS)
+            continue
+        number = task["number"]
+
+        def report(said: dict[str, Any], number: int = number) -> None:
+            for event in said["events"]:
+                launch.reported(trial, number, event)
+
+        try:
+            train(task, corpora, launch.store, launch.name, launch.cpus, report)
+        except KeyboardInterrupt:
+            launch.interrupted = True
+            return
+        except MAY_PASS_BY as error:  # one trial's failure must not stop the rest
+            report({"events": [{"event": "failed", "cause": describe_error(error)}]})
+        launch.ended(trial)
+        launch.completed(number)
+
+
+# On Ray
+
+
+def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], pending: int) -> None:
     # Tune reads these when it is imported: the store keeps the results, so its own logs and snapshots are not needed.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
     # Trials issued ahead of the resources they wait for; with a searcher, Tune's own number is one.
-    os.environ.setdefault("TUNE_MAX_PENDING_TRIALS_PG", "32")
-    import ray
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pending)
     from ray import tune
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
-    share = trial_share(resources, ray.cluster_resources())
-    slots = _slots(share, ray.cluster_resources(), resources.max_concurrent)
-    tally = Tally(plan, concurrent=min(slots, len(chains)))
+    cpus = launch.cpus
     trainable = tune.with_resources(
-        tune.with_parameters(
-            _tune_trial,
-            chains=chains,
-            corpora=corpora,
-            store_uri=store.uri,
-            threads=resources.cpu,
-            gpu=share["gpu"] > 0,
-        ),
-        share,
+        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, launch=launch.name, cpus=cpus),
+        lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
     )
-    interrupted = False
-    waiting = list(range(len(chains)))
-    with make_display(tally) as display:
-        for _ in range(1 + resources.max_failures):
-            watcher = _tune_watcher(tally, display, chains, store)
-            queue = ChainQueue(chains, waiting, tally.done)
-            _run_experiment(trainable, queue, watcher, resources)
-            # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
-            # from the trial before it.
-            waiting = [*watcher.given_up, *queue.waiting]
-            interrupted = queue.running or queue.issue("next") is not None
-            if interrupted or not watcher.given_up:
-                break
-        if not interrupted:
-            for number in watcher.given_up:
-                watcher.fail(number, "its process ended again and again")
-            _fail_blocked(queue, tally, display, chains)
-    return _outcome(tally, chains, interrupted)
+    for _ in range(1 + launch.resources.max_failures):
+        _run_experiment(trainable, launch)
+        # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
+        # from the trial before it.
+        launch.interrupted = launch.queue.running or launch.queue.ready
+        if launch.interrupted or not launch.given_up:
+            return
+        launch.start_over([*launch.given_up, *launch.queue.waiting])
+    for number in launch.given_up:
+        launch.fail(number, "its process ended again and again")
 
 
-def _run_experiment(trainable: Any, queue: ChainQueue, watcher: Any, resources: Resources) -> None:
-    """One Tune experiment over the chains of `queue`."""
+def _bundle(cpus: int, gpu: float) -> dict[str, float]:
+    return {"CPU": cpus, "GPU": gpu} if gpu else {"CPU": cpus}
+
+
+def _run_experiment(trainable: Any, launch: Launch) -> None:
+    """One Tune experiment over the chains of the launch's queue."""
     from ray import tune
 
     with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
-                search_alg=_tune_searcher(queue),
+                search_alg=_tune_searcher(launch),
                 num_samples=-1,  # until the searcher has nothing more
                 reuse_actors=True,
-                max_concurrent_trials=resources.max_concurrent,
+                max_concurrent_trials=launch.resources.max_concurrent,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=scratch,
-                callbacks=[watcher],
-                failure_config=tune.FailureConfig(max_failures=resources.max_failures, fail_fast=False),
+                callbacks=[_tune_watcher(launch)],
+                failure_config=tune.FailureConfig(max_failures=launch.resources.max_failures, fail_fast=False),
                 verbose=0,
             ),
         )
@@ -201,43 +385,25 @@ def _run_experiment(trainable: Any, queue: ChainQueue, watcher: Any, resources: 
 
 
 def _tune_trial(
-    config: dict[str, Any],
-    chains: list[ChainSpec],
-    corpora: dict[str, SegmentCorpus],
-    store_uri: str,
-    threads: int,
-    gpu: bool,
+    config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, launch: str, cpus: int
 ) -> None:
-    """The Tune trainable. Raising an error makes Tune try the trial again: only one that may pass by is raised,
-    such as a device or a file server that did not answer. Any other is reported."""
+    """The Tune trainable. Raising an error makes Tune try the trial again."""
     from ray import tune
 
-    try:
-        chain, store = chains[config["number"]], Store(store_uri)
-        run_trial(chain, corpora, store, tune.report, threads=threads, gpu=gpu, stages=config["stages"])
-    except MAY_PASS_BY:
-        raise
-    except Exception as error:
-        tune.report({"event": "failed", "cause": describe_error(error)})
+    train(config, corpora, Store(store_uri), launch, cpus, tune.report)
 
 
-def _tune_searcher(queue: ChainQueue) -> Any:
-    """A Tune searcher that issues the chains of `queue`; a class made here, because its base needs Ray."""
+def _tune_searcher(launch: Launch) -> Any:
+    """A Tune searcher that issues the chains of a launch; a class made here, because its base needs Ray."""
     from ray.tune.search import Searcher
 
     class QueueSearcher(Searcher):
         def suggest(self, trial_id: str) -> Any:
-            issue = queue.issue(trial_id)
-            if issue is not None:
-                return asdict(issue)
-            return None if queue.running else Searcher.FINISHED
-
-        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-            if result.get("event") in ("trained", "reused"):
-                queue.stage_done(result["key"])
+            task = launch.issue(trial_id)
+            return Searcher.FINISHED if task is None and launch.over else task
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-            queue.ended(trial_id)
+            launch.ended(trial_id)
 
         def save(self, checkpoint_path: str) -> None: ...
         def restore(self, checkpoint_path: str) -> None: ...
@@ -245,47 +411,25 @@ def _tune_searcher(queue: ChainQueue) -> Any:
     return QueueSearcher()
 
 
-def _tune_watcher(tally: Tally, display: Display, chains: list[ChainSpec], store: Store) -> Any:
-    """A Tune callback that keeps the tally; a class made here, because its base needs Ray."""
+def _tune_watcher(launch: Launch) -> Any:
+    """A Tune callback that tells a launch of its trials; a class made here, because its base needs Ray."""
     from ray import tune
 
     class Watcher(tune.Callback):
-        def __init__(self) -> None:
-            self.given_up: list[int] = []  # trials that ended with tries left
-            self._causes: dict[int, str] = {}
-
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
-            number = trial.config["number"]
-            if result.get("event") == "failed":
-                self._causes[number] = result["cause"]
-            elif "event" in result:
-                _Listener(tally, display, number, chains[number])(result)
+            for event in result.get("events", ()):
+                launch.reported(trial.trial_id, trial.config["number"], event)
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            number = trial.config["number"]
-            _end_trial(tally, display, number, chains[number], self._causes.get(number))
+            launch.completed(trial.config["number"])
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-            number = trial.config["number"]
             if trial.should_recover():
-                tally.ended(number)
-                self.given_up.append(number)
+                launch.lost(trial.config["number"])
             else:
-                self.fail(number, _cause_of(trial))
-
-        def fail(self, number: int, cause: str) -> None:
-            """Note that a chain could not be finished, and at which stage."""
-            done = store.done_keys()
-            unfinished = next((stage for stage in chains[number].stages if stage.key not in done), None)
-            if unfinished is not None:
-                store.record_failure(unfinished.key, cause)
-            _end_trial(tally, display, number, chains[number], cause)
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            # Tune saves itself with its callbacks for a restore, which is never done here.
-            return (tune.Callback, ())
+                launch.fail(trial.config["number"], _cause_of(trial))
 
     return Watcher()
 
@@ -296,22 +440,3 @@ def _cause_of(trial: Any) -> str:
     while error is not None and getattr(error, "cause", None) is not None:
         error = error.cause
     return describe_error(error) if error is not None else "the trial's process ended without saying why"
-
-
-def trial_share(resources: Resources, cluster: Mapping[str, float]) -> dict[str, float]:
-    """CPU and GPU that one trial takes. Raises UserError where the cluster could never give that."""
-    gpus = cluster.get("GPU", 0)
-    gpu = (AUTO_GPU_SHARE if gpus else 0.0) if resources.gpu == "auto" else resources.gpu
-    for name, asked, there in (("cpu", resources.cpu, cluster.get("CPU", 0)), ("gpu", gpu, gpus)):
-        if asked > there:
-            raise UserError(
-                f"resources.{name}: the grid asks for {asked:g} a trial and the cluster has {there:g}; "
-                f"lower it in the grid, or connect to a larger cluster with --address"
-            )
-    return {"cpu": resources.cpu, "gpu": gpu}
-
-
-def _slots(share: Mapping[str, float], cluster: Mapping[str, float], limit: int | None) -> int:
-    """Trials that can run at once."""
-    fits = min(int(cluster.get(name.upper(), 0) / amount + 1e-9) for name, amount in share.items() if amount)
-    return max(1, min(fits, limit or fits))

@@ -225,7 +225,7 @@ class Store:
         others = [name for name in self.corpora() if name.rpartition("-")[0] == prepared.corpus]
         if others and prepared.name not in others:
             raise StoreError(
-                f"store {self.uri} belongs to other data: it holds {', '.join(others)}, and the data folder "
+                f"store {self.uri} belongs to other data: it holds {', '.join(others)}, and {prepared.folder.parent} "
                 f"holds {prepared.name}. Use another --store or --data; to keep both in one store, write "
                 f"{prepared.name} in the grid's corpora"
             )

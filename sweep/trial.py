@@ -2,11 +2,12 @@
 
 import contextlib
 import ctypes
+import json
 import platform
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -21,11 +22,22 @@ from dsl.chain import MissingInputsError, StageResult, run_chain
 from dsl.labels import labels_of
 from dsl.settings import Step
 from dsl.training import Checkpoint, Epoch
+from sweep.lease import SupersededError
+from sweep.shares import cap_memory, is_out_of_memory
 from sweep.stages import ChainSpec, StageSpec
 from sweep.store import Predictions, Store
 
 Report = Callable[[dict[str, Any]], None]
+SECONDS_BETWEEN_REPORTS = 2.0
 VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn", "cleanlab")
+
+
+class OutOfMemory(Exception):  # noqa: N818
+    """A training needs more memory than its share of the GPU has."""
+
+    def __init__(self, stage: StageSpec, cause: str) -> None:
+        super().__init__(cause)
+        self.stage = stage
 
 
 def run_trial(
@@ -35,30 +47,65 @@ def run_trial(
     report: Report,
     *,
     threads: int,
-    gpu: bool,
+    gpu: float,
     stages: int | None = None,
+    keep_weights: Collection[str] = (),
+    check: Callable[[bool], None] = lambda now: None,
 ) -> None:
-    """Train what the store does not hold of a chain, on `threads` CPU threads and, with `gpu`, on the GPU.
+    """Train what the store does not hold of a chain, on `threads` CPU threads and `gpu` of a GPU, where there is one.
 
     Only the first `stages` of it, where that is given: the others need what other folds have not trained yet.
-    `corpora` maps full names to corpora in memory. `report` is told of every epoch ({"event": "epoch", ...}) and
-    every stage ({"event": "trained" | "reused", ...}). On an error the stage that failed is noted in the store.
+    `corpora` maps full names to corpora in memory. `report` is told what happened since it was last told, as
+    {"events": [{"event": "epoch" | "trained" | "reused" | "ended", ...}]}. The networks of the stages
+    `keep_weights` go to the store, too. `check` is called with whether a commit is next, and raises
+    SupersededError to stop the trial. On another error the stage that failed is noted in the store.
     """
+    began = time.time()
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
+    cap_memory(gpu)
     last = chain.last
     corpus = corpora[last.corpus].thinned(last.training.every)
-    memory = StoreMemory(store, chain, corpus, device, report)
+    reports = _Reports(report, last_key=chain.stages[: stages or len(chain.stages)][-1].key)
+    memory = StoreMemory(store, chain, corpus, device, reports, gpu, keep_weights, check)
     try:
         run_chain(corpus, last, device, memory, memory.report_epoch, stages)
-    except MissingInputsError:
+    except (MissingInputsError, SupersededError):
         raise
     except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemory(memory.current, describe_error(error)) from error
         store.record_failure(memory.current.key, describe_error(error))
         raise
     finally:
+        reports.end({"event": "ended", "began": began, "seconds": time.time() - began})
         _give_memory_back()
+
+
+class _Reports:
+    """A trial's reports, sent together where nobody waits for them: each costs the launch some milliseconds."""
+
+    def __init__(self, send: Report, last_key: str) -> None:
+        self._send = send
+        self._last_key = last_key
+        self._waiting: list[dict[str, Any]] = []
+        self._sent = time.monotonic()
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        self._waiting.append(event)
+        due = time.monotonic() - self._sent >= SECONDS_BETWEEN_REPORTS
+        if (event["event"] == "epoch" and due) or (event["event"] != "epoch" and event["key"] != self._last_key):
+            self._flush()
+
+    def end(self, event: dict[str, Any]) -> None:
+        self._waiting.append(event)
+        self._flush()
+
+    def _flush(self) -> None:
+        events, self._waiting = self._waiting, []
+        self._sent = time.monotonic()
+        self._send({"events": events})
 
 
 def _give_memory_back() -> None:
@@ -81,13 +128,24 @@ class StoreMemory:
     """A chain's memory in the store (`dsl.chain.ChainMemory`)."""
 
     def __init__(
-        self, store: Store, chain: ChainSpec, corpus: SegmentCorpus, device: torch.device, report: Report
+        self,
+        store: Store,
+        chain: ChainSpec,
+        corpus: SegmentCorpus,
+        device: torch.device,
+        report: Report,
+        gpu: float,
+        keep_weights: Collection[str],
+        check: Callable[[bool], None],
     ) -> None:
         self._store = store
         self._chain = chain
         self._corpus = corpus
         self._device = device
         self._report = report
+        self._gpu = gpu
+        self._keep_weights = keep_weights
+        self._check = check
         self.current: StageSpec = chain.stages[0]
 
     def load(self, step: Step) -> np.ndarray | None:
@@ -108,17 +166,24 @@ class StoreMemory:
         return q
 
     def save(self, step: Step, result: StageResult) -> None:
-        corpus = self._corpus
+        corpus, stage = self._corpus, self.current
         there = ~np.isnan(result.q).any(axis=1)
         predictions = Predictions(corpus.utterance[there], corpus.segment[there], result.test[there], result.q[there])
-        self._store.commit(self.current, predictions, stage_facts(self.current, corpus, result, self._device))
-        said = {"iteration": step.iteration, "key": self.current.key, "seconds": result.seconds}
-        self._report({"event": "trained", **said})
+        facts = stage_facts(stage, corpus, result, self._device, self._gpu)
+        weights = _safetensors(stage, corpus, result) if stage.key in self._keep_weights else None
+        self._check(True)
+        said = {"iteration": step.iteration, "key": stage.key, "seconds": result.seconds}
+        if self._store.has(stage.key):  # another launch was faster
+            self._report({"event": "reused", **said})
+            return
+        self._store.commit(stage, predictions, facts, weights)
+        self._report({"event": "trained", **said, "finished": time.time()})
 
     def checkpoint(self, step: Step) -> Checkpoint:
         return StoredCheckpoint(self._store, self.current.key)
 
     def report_epoch(self, step: Step, epoch: Epoch) -> None:
+        self._check(False)
         self._report({"event": "epoch", "iteration": step.iteration, "key": self.current.key, **asdict(epoch)})
 
     def _read(self, stage: StageSpec) -> np.ndarray | None:
@@ -145,7 +210,20 @@ class StoredCheckpoint:
         self._store.write_checkpoint(self._key, content)
 
 
-def stage_facts(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device) -> dict[str, Any]:
+def _safetensors(stage: StageSpec, corpus: SegmentCorpus, result: StageResult) -> bytes:
+    """The network, and the statistics of Mel bands that its input is standardised by, as safetensors."""
+    from safetensors.numpy import save
+
+    mean, deviation = result.band_statistics
+    tensors = {f"network.{name}": value for name, value in result.weights.items()}
+    tensors |= {"input.mean": mean.astype(np.float32), "input.deviation": deviation.astype(np.float32)}
+    about = {"backbone": stage.backbone, "corpus": stage.corpus, "classes": json.dumps(corpus.classes)}
+    return save({name: np.ascontiguousarray(value) for name, value in tensors.items()}, about)
+
+
+def stage_facts(
+    stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device, gpu: float
+) -> dict[str, Any]:
     """What stage.json says beyond identity: metrics, history, timing, device, versions, code revision."""
     best = min(result.history, key=lambda epoch: epoch.validation_loss)
     kept = best if stage.training.early_stopping else result.history[-1]
@@ -175,6 +253,8 @@ def stage_facts(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, de
             "name": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
             "threads": torch.get_num_threads(),
             "host": socket.gethostname(),
+            "gpu_share": gpu if device.type == "cuda" else 0.0,
+            "peak_memory_bytes": result.peak_memory,
         },
         "versions": versions(),
         "revision": code_revision(),

@@ -23,7 +23,7 @@ from data_prep.synthetic import SyntheticCorpus, write_corpus
 from dsl import backbones
 from sweep.cli import main
 from sweep.grid import Resources
-from sweep.launch import trial_share
+from sweep.shares import trial_share
 from sweep.store import Store
 
 WriteGrid = Callable[..., Path]

@@ -1,0 +1,174 @@
+"""What a running launch is computing, told to the other launches on its store, so that they do something else.
+
+A launch's lease is a file in the store: the keys it computes, and who it is. To take a key, a launch first writes it
+down and then looks at the leases of the others: of two that take the same key at the same time, at least one sees the
+other and lets go. No lock is needed, and nothing of the storage but that a file that was written can be seen.
+
+A lease is renewed every few seconds. One that is not renewed for a minute, or whose process on this machine is gone, is
+over, and whoever finds it takes it away: trials that the lost launch left behind see that, and stop. Ages are told by
+the storage's own clock. A lease saves work and guards nothing: two launches that train a stage come to the same bits.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import UserError
+from data_prep.folders import Entry, Folder
+
+LEASES = "leases"
+EXPIRES_SECONDS = 60.0
+RENEW_SECONDS = 15.0
+CHECK_SECONDS = 5.0
+
+
+class SupersededError(UserError):
+    """The launch that a trial is of is over, and another one has its work."""
+
+
+class Lease:
+    """The lease of `launch` on a store's folder. As a context, it is renewed until the end and then given back."""
+
+    def __init__(self, folder: Folder, launch: str, on_takeover: Callable[[str], None] = lambda launch: None) -> None:
+        self._folder = folder
+        self._launch = launch
+        self._on_takeover = on_takeover
+        self._keys: set[str] = set()
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
+
+    def __enter__(self) -> "Lease":
+        with contextlib.suppress(OSError):
+            self._write()
+        self._renewing.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._renewing.join()
+        with contextlib.suppress(OSError):
+            self._folder.delete(_file_of(self._launch))
+
+    def claim(self, keys: Iterable[str]) -> set[str]:
+        """Take `keys`; returns those that another launch has, and takes none if there are any.
+
+        Where the store cannot be written they are taken without a lease: it only saves work.
+        """
+        wanted = set(keys)
+        with self._lock, contextlib.suppress(OSError):
+            taken = wanted & self._keys_of_others()
+            if taken:
+                return taken
+            self._keys |= wanted
+            self._write()
+            taken = wanted & self._keys_of_others()
+            if taken:
+                self._keys -= wanted
+                self._write()
+            return taken
+        return set()
+
+    def release(self, keys: Iterable[str]) -> None:
+        """Let go of `keys`; the others see it when the lease is next written."""
+        with self._lock:
+            self._keys.difference_update(keys)
+
+    def _keys_of_others(self) -> set[str]:
+        """What living launches compute. Leases that are over are taken away."""
+        entries = {entry.path.stem: entry for entry in self._folder.entries(LEASES)}
+        own = entries.pop(self._launch, None)
+        found: set[str] = set()
+        for launch, entry in entries.items():
+            lease = _parsed(self._folder.read(str(entry.path)))
+            if _is_over(entry, lease, own):
+                self._folder.delete(str(entry.path))
+                self._on_takeover(launch)
+            elif lease is not None:
+                found.update(lease["keys"])
+        return found
+
+    def _write(self) -> None:
+        content = {"launch": self._launch, "process": this_process(), "keys": sorted(self._keys)}
+        self._folder.write(_file_of(self._launch), json.dumps(content).encode(), durable=False)
+
+    def _renew(self) -> None:
+        while not self._over.wait(RENEW_SECONDS):
+            with self._lock, contextlib.suppress(OSError):
+                self._write()
+
+
+class LeaseCheck:
+    """Lets a trial ask, now and then, whether its launch goes on: its lease was there, and is no more."""
+
+    def __init__(self, folder: Folder, launch: str) -> None:
+        self._folder = folder
+        self._launch = launch
+        self._asked = time.monotonic()
+        self._was_there = self._is_there()
+
+    def __call__(self, now: bool = False) -> None:
+        """Raise SupersededError where the lease is gone. Asks the store `now`, or if it was not asked for a while."""
+        if not now and time.monotonic() - self._asked < CHECK_SECONDS:
+            return
+        self._asked = time.monotonic()
+        there = self._is_there()
+        if self._was_there and there is False:
+            raise SupersededError(f"launch {self._launch} is over")
+        self._was_there = self._was_there or there
+
+    def _is_there(self) -> bool | None:
+        """None where the store does not say."""
+        try:
+            return self._folder.modified(_file_of(self._launch)) is not None
+        except OSError:
+            return None
+
+
+def this_process() -> dict[str, Any]:
+    """Enough to tell from this machine, and from no other, whether this process is still there."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "machine": _machine()}
+
+
+def _file_of(launch: str) -> str:
+    return f"{LEASES}/{launch}.json"
+
+
+def _parsed(content: bytes | None) -> dict[str, Any] | None:
+    try:
+        found = json.loads(content or b"null")
+        return {"keys": list(found["keys"]), "process": dict(found["process"])}
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_over(entry: Entry, lease: dict[str, Any] | None, own: Entry | None) -> bool:
+    if own is not None and own.modified - entry.modified > EXPIRES_SECONDS:
+        return True
+    process = lease["process"] if lease is not None else {}
+    if not process.get("started") or process.get("machine") != _machine():
+        return False
+    return _started(process["pid"]) != process["started"]
+
+
+def _machine() -> list[str] | None:
+    """This boot of this machine, and the space that its process numbers are of; None where that cannot be told."""
+    try:
+        return [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
+    except OSError:
+        return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process was started, in the kernel's ticks; None where there is none, or it has ended."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if state in "ZX" else fields[18]

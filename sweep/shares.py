@@ -1,0 +1,81 @@
+"""What of a machine a trial takes: CPUs, a share of a GPU, and what running out of memory has taught about that."""
+
+from collections.abc import Mapping
+
+import torch
+
+from data_prep.errors import UserError
+from sweep.grid import Resources
+from sweep.stages import StageSpec
+from sweep.store import Store
+
+AUTO_GPU_SHARE = 0.25  # of a GPU for each trial: the networks are small
+MEMORY_WORDS = ("out of memory", "alloc_failed", "cudaerrormemoryallocation")
+
+
+def trial_share(resources: Resources, cluster: Mapping[str, float]) -> dict[str, float]:
+    """CPU and GPU that one trial takes. Raises UserError where the cluster could never give that."""
+    gpus = cluster.get("GPU", 0)
+    gpu = (AUTO_GPU_SHARE if gpus else 0.0) if resources.gpu == "auto" else resources.gpu
+    for name, asked, there in (("cpu", resources.cpu, cluster.get("CPU", 0)), ("gpu", gpu, gpus)):
+        if asked > there:
+            raise UserError(
+                f"resources.{name}: the grid asks for {asked:g} a trial and the cluster has {there:g}; "
+                f"lower it in the grid, or connect to a larger cluster with --address"
+            )
+    return {"cpu": resources.cpu, "gpu": gpu}
+
+
+def slots(share: Mapping[str, float], cluster: Mapping[str, float], limit: int | None) -> int:
+    """Trials that can run at once."""
+    fits = min(int(cluster.get(name.upper(), 0) / amount + 1e-9) for name, amount in share.items() if amount)
+    return max(1, min(fits, limit or fits))
+
+
+def kind_of(stage: StageSpec) -> str:
+    """Trainings that need the same memory have the same kind: `efficientnet_b0-batch128`."""
+    return f"{stage.backbone}-batch{stage.training.batch_size}"
+
+
+class GpuShares:
+    """The share of a GPU that a trial of each kind gets: `least`, or what one that ran out of memory has taught.
+
+    What was learnt is kept in the store, for this launch and those after it.
+    """
+
+    def __init__(self, least: float, store: Store) -> None:
+        self._least = least
+        self._store = store
+        self._learnt: dict[str, float] = {}
+
+    def of(self, stage: StageSpec) -> float:
+        """The share for trainings of this kind; 0 where the sweep uses no GPU."""
+        if not self._least:
+            return 0.0
+        kind = kind_of(stage)
+        if kind not in self._learnt:
+            self._learnt[kind] = max(self._least, self._store.read_share(kind) or 0.0)
+        return self._learnt[kind]
+
+    def ran_out(self, stage: StageSpec, share: float) -> float | None:
+        """Learn that `share` is too little for this kind; returns the next larger one, None after a whole GPU."""
+        if not 0 < share < 1:
+            return None
+        larger = max(self.of(stage), min(1.0, 2 * share))
+        self._learnt[kind_of(stage)] = larger
+        self._store.write_share(kind_of(stage), larger)
+        return larger
+
+
+def cap_memory(share: float) -> None:
+    """Let this process have its share of the GPU's memory and no more: to Ray a share is only a number."""
+    if torch.cuda.is_available() and share:
+        torch.cuda.set_per_process_memory_fraction(min(1.0, share))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a GPU's memory, or this process's share of it, is used up."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(one in words for one in MEMORY_WORDS)
