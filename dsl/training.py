@@ -136,7 +136,7 @@ class _Run:
     def __init__(
         self, build: Callable[[], nn.Module], settings: TrainingSettings, seed: int, device: torch.device
     ) -> None:
-        torch.manual_seed(seed)
+        _seed(seed, device)
         self.settings = settings
         self.network = build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
@@ -153,7 +153,7 @@ class _Run:
 
     def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
         """One pass over `training` in the order that `seed` gives; returns the mean loss."""
-        torch.manual_seed(seed)  # dropout, where a backbone has it: the state to resume from is the epoch's number
+        _seed(seed, goal.device)  # dropout, where a backbone has it: the state to resume from is the epoch's number
         order = torch.from_numpy(np.random.default_rng(seed).permutation(training)).to(goal.device)
         total = torch.zeros((), dtype=torch.float64, device=goal.device)
         self.network.train()
@@ -196,6 +196,14 @@ class _Run:
         self.scheduler.load_state_dict(state["scheduler"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.best, self.best_weights = state["best"], state["best_weights"]
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed what the device draws from. torch.manual_seed would note, with a stack trace each time and for good, to seed
+    the kinds of device that are not in use here."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
 
 
 def _batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:

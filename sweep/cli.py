@@ -171,7 +171,7 @@ def run_sweep(options: argparse.Namespace) -> int:
 def run_tables(options: argparse.Namespace) -> int:
     from analysis import collect_tables, to_csv, to_json, to_latex, to_markdown
 
-    sweep, decisions = _decided(options)
+    sweep, decisions = _decided(options, forests=not options.no_forests)
     tables = collect_tables(sweep.store, sweep.plan.chains, decisions, options.test_chosen)
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables).rstrip()
@@ -264,9 +264,9 @@ def _open(options: argparse.Namespace) -> _Sweep:
     return _Sweep(grid, prepared, store, plan)
 
 
-def _decided(options: argparse.Namespace) -> "tuple[_Sweep, pd.DataFrame]":
+def _decided(options: argparse.Namespace, forests: bool = True) -> "tuple[_Sweep, pd.DataFrame]":
     """A grid, and the decisions on utterances of what its store holds. Raises UserError where that is nothing."""
-    from analysis import decide
+    from analysis import FOREST_SEEDS, decide
 
     sweep = _open(options)
     if not sweep.plan.done:
@@ -274,7 +274,7 @@ def _decided(options: argparse.Namespace) -> "tuple[_Sweep, pd.DataFrame]":
             f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
             f"--data {options.data} --store {options.store}"
         )
-    decisions = decide(sweep.store, sweep.plan.chains)
+    decisions = decide(sweep.store, sweep.plan.chains, FOREST_SEEDS if forests else 0)
     if decisions.empty:
         raise UserError(
             f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"
@@ -427,6 +427,11 @@ def build_parser() -> argparse.ArgumentParser:
     tables.add_argument("--out", type=Path, help="write to this file instead of the terminal")
     tables.add_argument(
         "--test-chosen", action="store_true", help="show the iterations that the test folds would choose, too"
+    )
+    tables.add_argument(
+        "--no-forests",
+        action="store_true",
+        help="mean pooling only, for a quick look: forests take seconds for each network and seed, the first time",
     )
     figures = add(
         "figures",

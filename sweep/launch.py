@@ -6,12 +6,13 @@ kill: finished stages are in the store, and unfinished ones go on from their las
 
 import logging
 import os
+import pickle
 import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from data_prep.cluster import ray_session
@@ -71,7 +72,7 @@ def launch(
         share = trial_share(grid.resources, cluster)
         fit = slots(share, cluster, grid.resources.max_concurrent)
         with _launch(plan, chains, store, grid, share, slots=min(fit, len(chains))) as running:
-            _run_on_ray(running, corpora, pending=fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
+            _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
         return running.outcome
 
 
@@ -108,6 +109,17 @@ def _launch(
             seconds = time.monotonic() - begun
             interrupted = running is None or running.interrupted
             events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a trial is to do: the first `stages` of a chain, on a share of a GPU, and which networks to keep."""
+
+    number: int
+    chain: ChainSpec
+    stages: int
+    gpu: float
+    keep_weights: list[str]
 
 
 class Launch:
@@ -162,7 +174,7 @@ class Launch:
 
     # Trials begin
 
-    def issue(self, trial: str) -> dict[str, Any] | None:
+    def issue(self, trial: str) -> "Task | None":
         """What `trial` is to do; None while there is nothing that can be done."""
         issue = self.queue.issue(trial)
         if issue is None and self.queue.elsewhere and time.monotonic() - self._looked >= LOOK_ELSEWHERE_SECONDS:
@@ -175,12 +187,13 @@ class Launch:
         """Whether nothing runs, and nothing is left to issue."""
         return not (self.queue.running or self.queue.elsewhere)
 
-    def _task(self, trial: str, issue: Issue) -> dict[str, Any]:
+    def _task(self, trial: str, issue: Issue) -> "Task":
         chain = self.chains[issue.number]
         gpu = self._shares.of(chain.last)
         keep = [stage.key for stage in chain.stages if stage.key in self._keep_weights]
         self._events.write("issued", trial=trial, chain=chain.label, stages=issue.stages, gpu=gpu)
-        return {"number": issue.number, "chain": chain, "stages": issue.stages, "gpu": gpu, "keep_weights": keep}
+        bare = ChainSpec(replace(chain.last))  # without what it has worked out about itself
+        return Task(issue.number, bare, issue.stages, gpu, keep)
 
     def _look_elsewhere(self) -> None:
         """Note what other launches have done of what this one waits for."""
@@ -269,26 +282,26 @@ def _keep_weights(policy: str, chains: list[ChainSpec]) -> frozenset[str]:
 
 
 def train(
-    task: Mapping[str, Any], corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: Report
+    task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: Report
 ) -> None:
     """Do a task that `Launch.issue` gave. An error that may pass by, such as that of a device or a file server that
     does not answer, is raised; any other is reported."""
     try:
         run_trial(
-            task["chain"],
+            task.chain,
             corpora,
             store,
             report,
             threads=cpus,
-            gpu=task["gpu"],
-            stages=task["stages"],
-            keep_weights=task["keep_weights"],
+            gpu=task.gpu,
+            stages=task.stages,
+            keep_weights=task.keep_weights,
             check=LeaseCheck(store.folder, launch),
         )
     except SupersededError:
         report({"events": [{"event": "superseded"}]})
     except OutOfMemory as error:
-        said = {"event": "out_of_memory", "key": error.stage.key, "gpu": task["gpu"], "cause": str(error)}
+        said = {"event": "out_of_memory", "key": error.stage.key, "gpu": task.gpu, "cause": str(error)}
         report({"events": [said]})
     except MAY_PASS_BY:
         raise
@@ -308,7 +321,7 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
         if task is None:
             time.sleep(LOOK_ELSEWHERE_SECONDS)
             continue
-        number = task["number"]
+        number = task.number
 
         def report(said: dict[str, Any], number: int = number) -> None:
             for event in said["events"]:
@@ -328,13 +341,12 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
 # On Ray
 
 
-def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], pending: int) -> None:
+def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
     # Tune reads these when it is imported: the store keeps the results, so its own logs and snapshots are not needed.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
-    # Trials issued ahead of the resources they wait for; with a searcher, Tune's own number is one.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(pending)
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)  # with a searcher, Tune's own number is one
     from ray import tune
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
@@ -344,7 +356,7 @@ def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], pending: i
         lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
     )
     for _ in range(1 + launch.resources.max_failures):
-        _run_experiment(trainable, launch)
+        _run_experiment(trainable, launch, at_once)
         # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
         # from the trial before it.
         launch.interrupted = launch.queue.running or launch.queue.ready
@@ -359,8 +371,12 @@ def _bundle(cpus: int, gpu: float) -> dict[str, float]:
     return {"CPU": cpus, "GPU": gpu} if gpu else {"CPU": cpus}
 
 
-def _run_experiment(trainable: Any, launch: Launch) -> None:
-    """One Tune experiment over the chains of the launch's queue."""
+def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> None:
+    """One Tune experiment over the chains of the launch's queue, `at_once` trials issued at a time.
+
+    One that is issued beyond what the machines hold has a place made for it that it then does not use, because it gets
+    the process of a trial that ended: no more are issued, but where an autoscaler is to see them waiting.
+    """
     from ray import tune
 
     with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
@@ -370,7 +386,7 @@ def _run_experiment(trainable: Any, launch: Launch) -> None:
                 search_alg=_tune_searcher(launch),
                 num_samples=-1,  # until the searcher has nothing more
                 reuse_actors=True,
-                max_concurrent_trials=launch.resources.max_concurrent,
+                max_concurrent_trials=launch.resources.max_concurrent or at_once,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
@@ -390,7 +406,8 @@ def _tune_trial(
     """The Tune trainable. Raising an error makes Tune try the trial again."""
     from ray import tune
 
-    train(config, corpora, Store(store_uri), launch, cpus, tune.report)
+    task = pickle.loads(bytes.fromhex(config["task"]))
+    train(task, corpora, Store(store_uri), launch, cpus, tune.report)
 
 
 def _tune_searcher(launch: Launch) -> Any:
@@ -400,7 +417,10 @@ def _tune_searcher(launch: Launch) -> Any:
     class QueueSearcher(Searcher):
         def suggest(self, trial_id: str) -> Any:
             task = launch.issue(trial_id)
-            return Searcher.FINISHED if task is None and launch.over else task
+            if task is None:
+                return Searcher.FINISHED if launch.over else None
+            # Tune copies configurations, again and again, and a string is cheaply copied.
+            return {"number": task.number, "gpu": task.gpu, "task": pickle.dumps(task).hex()}
 
         def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
             launch.ended(trial_id)

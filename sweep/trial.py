@@ -95,7 +95,8 @@ class _Reports:
     def __call__(self, event: dict[str, Any]) -> None:
         self._waiting.append(event)
         due = time.monotonic() - self._sent >= SECONDS_BETWEEN_REPORTS
-        if (event["event"] == "epoch" and due) or (event["event"] != "epoch" and event["key"] != self._last_key):
+        others_wait = event["event"] == "trained" and event["key"] != self._last_key
+        if due or others_wait:
             self._flush()
 
     def end(self, event: dict[str, Any]) -> None:

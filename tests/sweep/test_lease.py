@@ -1,0 +1,147 @@
+"""Leases: two launches on one store do not compute the same, and one that is lost holds nobody up."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from data_prep.folders import Folder
+from sweep import lease
+from sweep.lease import Lease, LeaseCheck, SupersededError, this_process
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_a_key_is_one_launchs_at_a_time(folder: Folder) -> None:
+    with Lease(folder, "one") as one, Lease(folder, "two") as two:
+        assert one.claim({"a", "b"}) == set()
+        assert two.claim({"b", "c"}) == {"b"}
+        assert two.claim({"c"}) == set()
+        one.release({"a", "b"})
+        one.claim(set())  # what was let go is told with the next thing that is written
+        assert two.claim({"b"}) == set()
+
+
+def test_of_two_that_take_a_key_at_the_same_time_at_most_one_has_it(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two looks at the leases before either was written, the worst order there is."""
+    with Lease(folder, "one") as one, Lease(folder, "two") as two:
+        write = Lease._write
+        interrupted: list[set[str]] = []
+
+        def write_after_the_other(self: Lease) -> None:
+            if self is one and not interrupted:
+                interrupted.append(set())
+                interrupted[0] = two.claim({"a"})
+            write(self)
+
+        monkeypatch.setattr(Lease, "_write", write_after_the_other)
+        assert one.claim({"a"}) == {"a"}
+        assert interrupted == [set()]
+
+
+def test_a_launch_gives_its_lease_back_at_its_end(folder: Folder) -> None:
+    with Lease(folder, "one") as one:
+        one.claim({"a"})
+    with Lease(folder, "two") as two:
+        assert two.claim({"a"}) == set()
+
+
+def test_a_lease_that_is_not_renewed_is_over_after_a_minute(folder: Folder) -> None:
+    taken_over: list[str] = []
+    elsewhere = {**this_process(), "machine": ["another", "machine"]}
+    path = write_lease(folder, "one", {"launch": "one", "process": elsewhere, "keys": ["a"]})
+    with Lease(folder, "two", taken_over.append) as two:
+        assert two.claim({"a"}) == {"a"}
+        os.utime(path, (time.time() - 61, time.time() - 61))
+        assert two.claim({"a"}) == set()
+    assert taken_over == ["one"]
+    assert not path.exists()
+
+
+def write_lease(folder: Folder, launch: str, content: object) -> Path:
+    folder.write(f"leases/{launch}.json", json.dumps(content).encode())
+    return folder.local_path(f"leases/{launch}.json")
+
+
+def test_a_lease_is_renewed_while_its_launch_lives(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
+    with Lease(folder, "one") as one:
+        one.claim({"a"})
+        path = folder.local_path("leases/one.json")
+        os.utime(path, (0, 0))
+        deadline = time.monotonic() + 20
+        while path.stat().st_mtime == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 0
+        assert json.loads(path.read_text())["keys"] == ["a"]
+
+
+def test_the_lease_of_a_process_that_is_gone_from_this_machine_is_over_at_once(folder: Folder) -> None:
+    """Killed, as with SIGKILL: nothing was given back."""
+    code = (
+        "import os, sys; from data_prep.folders import Folder; from sweep.lease import Lease;"
+        "lease = Lease(Folder(sys.argv[1]), 'killed').__enter__(); lease.claim({'a'}); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, folder.uri], check=False, timeout=60)
+    assert folder.local_path("leases/killed.json").exists()
+    with Lease(folder, "next") as following:
+        assert following.claim({"a"}) == set()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"keys": 1}', b"[]", b'{"keys": [], "process": 3}'])
+def test_a_damaged_lease_holds_nobody_up(folder: Folder, content: bytes) -> None:
+    folder.write("leases/damaged.json", content)
+    with Lease(folder, "next") as following:
+        assert following.claim({"a"}) == set()
+
+
+def test_where_no_lease_can_be_written_work_goes_on(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_space(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Folder, "write", no_space)
+    with Lease(folder, "one") as one:
+        assert one.claim({"a"}) == set()
+
+
+# Trials that outlive their launch
+
+
+def check_of(folder: Folder, launch: str) -> Callable[[], None]:
+    check = LeaseCheck(folder, launch)
+    return lambda: check(now=True)
+
+
+def test_a_trial_whose_launch_was_taken_over_stops(folder: Folder) -> None:
+    gone = {**this_process(), "started": "1"}
+    write_lease(folder, "lost", {"launch": "lost", "process": gone, "keys": ["a"]})
+    check = check_of(folder, "lost")
+    check()
+    with Lease(folder, "next") as following:
+        following.claim({"a"})
+        with pytest.raises(SupersededError, match="lost"):
+            check()
+
+
+def test_a_trial_whose_launch_never_had_a_lease_goes_on(folder: Folder) -> None:
+    check_of(folder, "no lease")()
+
+
+def test_the_store_is_asked_only_now_and_then(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_lease(folder, "one", {})
+    check = LeaseCheck(folder, "one")
+    path.unlink()
+    check()
+    monkeypatch.setattr(lease, "CHECK_SECONDS", 0.0)
+    with pytest.raises(SupersededError):
+        check()
