@@ -3,8 +3,8 @@
 python benchmarks/scale.py --chains 10000 --json benchmarks/results/scale.json
 
 Both train the same trivial networks in one run, each launch in a process of its own: as many trainings as chains, on
-two slots, with reused actors and Tune's loggers off (Tune's fastest set-up). The rival keeps nothing but the last metrics;
-ours commits every stage, keeps the lease, the event log and the tally. Then what a user asks of such a store:
+two slots, with reused actors and Tune's loggers off (Tune's fastest set-up). The rival keeps nothing but its last
+metrics; ours commits every stage, keeps the lease, the event log and the tally. Then what a user asks of such a store:
 plan, status, tables (by mean pooling: forests are a work of their own), each as a command.
 """
 

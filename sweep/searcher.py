@@ -75,7 +75,7 @@ class ChainQueue:
     @property
     def elsewhere(self) -> set[str]:
         """Keys that chains wait for and other launches compute."""
-        return set().union(*self._elsewhere.values()) - self._done
+        return set().union(*self._elsewhere.values())
 
     def first_missing(self, number: int) -> str:
         """The key of the first stage of a chain that is not done."""
@@ -109,6 +109,11 @@ class ChainQueue:
         self._done.add(key)
         self._busy.discard(key)
         self._wake([key])
+        for number, taken in list(self._elsewhere.items()):
+            taken.discard(key)
+            if not taken:
+                del self._elsewhere[number]
+                heapq.heappush(self._ready, (self._place[number], number))
 
     def look_elsewhere(self) -> None:
         """Try the chains again that other launches held up."""

@@ -139,6 +139,54 @@ def test_chains_that_share_inner_networks_train_them_once() -> None:
     assert queue.issue("b") == Issue(1, 4)
 
 
+# Other launches on the store
+
+
+def test_a_chain_that_another_launch_computes_is_passed_by_and_tried_again() -> None:
+    listed = [chain("bdsl", 0), chain("bdsl", 1)]
+    theirs = {listed[0].stages[0].key}
+    queue = ChainQueue(listed, [0, 1], [], claim=lambda keys: keys & theirs)
+    assert queue.issue("a") == Issue(1, 2)
+    assert queue.issue("b") is None
+    assert queue.elsewhere == theirs
+    queue.look_elsewhere()
+    assert queue.issue("b") is None
+    theirs.clear()
+    queue.look_elsewhere()
+    assert queue.issue("b") == Issue(0, 2)
+    assert not queue.elsewhere
+
+
+def test_what_another_launch_has_done_is_waited_for_no_longer() -> None:
+    listed = [chain("bdsl"), chain("gsl")]
+    first = listed[0].stages[0].key
+    queue = ChainQueue(listed, [0, 1], [], claim=lambda keys: keys & {first})
+    assert queue.issue("a") is None
+    queue.stage_done(first)
+    assert [queue.issue("a"), queue.issue("b")] == [Issue(0, 2), Issue(1, 2)]
+
+
+def test_keys_are_given_back_when_a_trial_ends() -> None:
+    held: set[str] = set()
+
+    def claim(keys: set[str]) -> set[str]:
+        held.update(keys)
+        return set()
+
+    queue = ChainQueue([chain("bdsl")], [0], [], claim, held.difference_update)
+    queue.issue("a")
+    assert len(held) == 2
+    queue.ended("a")
+    assert not held
+
+
+def test_a_chain_that_is_to_be_tried_again_is_issued_again() -> None:
+    queue = ChainQueue([chain("bdsl")], [0], [])
+    queue.issue("a")
+    queue.ended("a", again=True)
+    assert queue.issue("b") == Issue(0, 2)
+
+
 # Predictions that all folds have made together
 
 

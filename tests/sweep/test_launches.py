@@ -1,0 +1,267 @@
+"""What launches on one store tell one another: events, leases in use, shares of a GPU, weights."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load
+
+from data_prep.cluster import ray_session
+from data_prep.folders import Folder
+from data_prep.shards import find_prepared, load_corpus
+from sweep.cli import main
+from sweep.events import EventLog, read_events
+from sweep.grid import Resources
+from sweep.shares import GpuShares, is_out_of_memory, kind_of, slots
+from sweep.store import Store
+
+WriteGrid = Callable[..., Path]
+
+
+def run(grid: Path, data: Path, store: Path, *flags: str) -> int:
+    return main(["run", str(grid), "--data", str(data), "--store", str(store), *flags])
+
+
+def events_of(store: Path) -> list[dict[str, Any]]:
+    return [event for events in read_events(Folder(store)).values() for event in events]
+
+
+def named(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == name]
+
+
+# The event log
+
+
+def test_a_launch_tells_who_did_what_and_when(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    grid = write_grid(name="who", rules=["none", "bdsl"])
+    assert run(grid, small_data, tmp_path / "store", "--inline") == 0
+    events = events_of(tmp_path / "store")
+    assert [event["event"] for event in (events[0], events[-1])] == ["launched", "finished"]
+    assert events[0]["grid"] == "who" and events[0]["user"] and events[0]["host"]
+    assert events[0]["plan"] == {"total": 4, "done": 0, "missing": 4, "failed": 0}
+    trained = named(events, "trained")
+    assert {event["key"] for event in trained} == Store(tmp_path / "store").done_keys()
+    assert all(event["chain"] and event["seconds"] > 0 for event in trained)
+    assert sum(event["seconds"] for event in named(events, "ended")) >= sum(event["seconds"] for event in trained)
+    assert [event["time"] for event in events] == sorted(event["time"] for event in events)
+
+
+def test_a_failed_chain_is_in_the_log_with_its_cause(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    grid = write_grid(rules=["none"], training={"epochs": 2, "every": 16, "learning_rate": 1e30})
+    assert run(grid, small_data, tmp_path / "store", "--inline") == 1
+    failed = named(events_of(tmp_path / "store"), "failed")
+    assert len(failed) == 2
+    assert all("learning_rate" in event["cause"] for event in failed)
+
+
+def test_a_line_that_a_crash_cut_off_is_passed_over(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    with EventLog(folder, "one") as log:
+        log.write("launched", grid="g")
+        log.write("finished")
+    path = folder.local_path("events/one.jsonl")
+    path.write_bytes(path.read_bytes()[:-5])
+    assert [event["event"] for event in read_events(folder)["one"]] == ["launched"]
+
+
+def test_events_wait_while_the_log_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Folder(tmp_path)
+    with EventLog(folder, "one") as log:
+        with monkeypatch.context() as patch:
+            patch.setattr(EventLog, "_append", no_space)
+            log.write("launched")
+        assert read_events(folder) == {}
+        log.write("finished")
+    assert [event["event"] for event in read_events(folder)["one"]] == ["launched", "finished"]
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+# Two launches at once
+
+
+@pytest.mark.parametrize("flags", [["--inline"], []], ids=["inline", "ray"])
+def test_two_launches_of_overlapping_grids_train_each_stage_once(
+    small_data: Path, write_grid: WriteGrid, tmp_path: Path, flags: list[str]
+) -> None:
+    # Longer trainings than the seconds in which two launches may start one after the other.
+    same = {"training": {"epochs": 4, "every": 1, "patience": 4}, "resources": {"max_concurrent": 1}}
+    one = write_grid(rules=["none", "bdsl"], **same).rename(tmp_path / "one.yaml")
+    two = write_grid(rules=["hdl", "none"], **same).rename(tmp_path / "two.yaml")
+    command = [sys.executable, "-m", "sweep.cli", "run"]
+    place = ["--data", str(small_data), "--store", str(tmp_path / "store"), *flags]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    launches = [subprocess.Popen([*command, str(grid), *place], **pipes) for grid in (one, two)]
+    said = [launch.communicate(timeout=300)[0] for launch in launches]
+    assert [launch.returncode for launch in launches] == [0, 0], said
+    times = Counter(event["key"] for event in named(events_of(tmp_path / "store"), "trained"))
+    assert len(times) == 6  # iteration 0 and two rules, in two folds
+    assert set(times.values()) == {1}
+    assert not list((tmp_path / "store" / "leases").iterdir())
+
+
+def test_a_store_that_was_made_meanwhile_is_no_trouble(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    """Stages that another launch finished between plan and trial are reused, not trained or written again."""
+    grid = write_grid(rules=["none"])
+    assert run(grid, small_data, tmp_path / "store", "--inline") == 0
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store" / "stages").rglob("*.*")}
+    hidden = Store.done_keys
+    try:
+        Store.done_keys = lambda self: set()  # type: ignore[method-assign]
+        run(grid, small_data, tmp_path / "store", "--inline")
+    finally:
+        Store.done_keys = hidden  # type: ignore[method-assign]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(named(events_of(tmp_path / "store"), "reused")) == 2
+
+
+# Weights
+
+
+@pytest.mark.parametrize(("policy", "iterations"), [("none", set()), ("last", {1}), ("all", {0, 1})])
+def test_networks_are_kept_as_the_grid_says(
+    write_grid: WriteGrid, small_data: Path, tmp_path: Path, policy: str, iterations: set[int]
+) -> None:
+    grid = write_grid(rules=["bdsl"], weights=policy)
+    assert run(grid, small_data, tmp_path / "store", "--inline") == 0
+    store = Store(tmp_path / "store")
+    kept = {record["iteration"] for record in store.records() if store.read_weights(record["key"]) is not None}
+    assert kept == iterations
+
+
+def test_a_kept_network_gives_the_predictions_of_its_stage(
+    write_grid: WriteGrid, small_data: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    from dsl.backbones import BACKBONES
+    from dsl.training import Segments, predict
+
+    assert run(write_grid(rules=["none"], weights="last"), small_data, tmp_path / "store", "--inline") == 0
+    store = Store(tmp_path / "store")
+    corpus = load_corpus(find_prepared(small_data, "synthetic")).thinned(16)
+    for key in store.done_keys():
+        content, predictions = store.read_weights(key), store.read_predictions(key)
+        assert content is not None and predictions is not None
+        tensors = load(content)
+        network = BACKBONES["tiny"](len(corpus.classes))
+        weights = {name.removeprefix("network."): torch.from_numpy(tensors[name]) for name in tensors}
+        network.load_state_dict({name: value for name, value in weights.items() if not name.startswith("input.")})
+        segments = Segments(corpus, tensors["input.mean"], tensors["input.deviation"], torch.device("cpu"))
+        q = predict(network, segments, torch.arange(len(corpus))).numpy()
+        np.testing.assert_allclose(q, predictions.q, atol=1e-5)
+
+
+def test_weights_change_no_key(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    assert run(write_grid(rules=["bdsl"]), small_data, tmp_path / "store", "--inline") == 0
+    done = Store(tmp_path / "store").done_keys()
+    assert run(write_grid(rules=["bdsl"], weights="all"), small_data, tmp_path / "store", "--inline") == 0
+    assert Store(tmp_path / "store").done_keys() == done
+
+
+# Shares of a GPU
+
+
+def test_a_trial_that_runs_out_of_memory_gets_more_and_the_others_learn(
+    write_grid: WriteGrid, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    def small_gpu() -> None:
+        """Makes a worker one whose GPU is too small for a trial that has less than half of it."""
+        import torch
+
+        from dsl import backbones
+
+        build = backbones.BACKBONES["tiny"]
+
+        def build_if_it_fits(classes: int) -> torch.nn.Module:
+            share = ray.get_runtime_context().get_assigned_resources().get("GPU", 0)
+            if share < 0.5:
+                raise torch.OutOfMemoryError(f"CUDA out of memory with {share:g} of the GPU")
+            return build(classes)
+
+        backbones.BACKBONES["tiny"] = build_if_it_fits
+
+    grid = write_grid(rules=["none", "bdsl", "gsl"], resources={"gpu": 0.25, "max_concurrent": 1})
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        "local",
+        num_gpus=1,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"worker_process_setup_hook": small_gpu},
+    )
+    try:
+        assert run(grid, small_data, tmp_path / "store") == 0
+    finally:
+        ray.shutdown()
+    events = events_of(tmp_path / "store")
+    assert {event["gpu"] for event in named(events, "out_of_memory")} == {0.25}
+    assert len(named(events, "out_of_memory")) == 1  # no other trial had begun before the lesson
+    assert named(events, "issued")[-1]["gpu"] == 0.5
+    assert "its kind gets 0.5 from now on" in capsys.readouterr().err
+    store = Store(tmp_path / "store")
+    assert len(store.done_keys()) == 6
+    assert store.read_share("tiny-batch128") == 0.5
+
+
+def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path) -> None:
+    from sweep.stages import StageSpec
+    from tests.sweep.test_searcher import STAGE
+
+    store = Store(tmp_path)
+    small: StageSpec = STAGE
+    other = StageSpec(**{**{n: getattr(small, n) for n in small.__dataclass_fields__}, "backbone": "vgg19"})
+    shares = GpuShares(0.25, store)
+    assert shares.of(small) == 0.25
+    assert shares.ran_out(small, 0.25) == 0.5
+    assert shares.ran_out(small, 0.25) == 0.5  # another trial that had begun with as little
+    assert shares.ran_out(small, 0.5) == 1.0
+    assert shares.ran_out(small, 1.0) is None
+    later = GpuShares(0.25, store)
+    assert (later.of(small), later.of(other)) == (1.0, 0.25)
+    assert kind_of(small) != kind_of(other)
+    assert GpuShares(0.0, store).of(small) == 0.0
+
+
+def test_what_counts_as_out_of_memory() -> None:
+    import torch
+
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"))
+    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
+    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
+    assert not is_out_of_memory(RuntimeError("shape mismatch"))
+    assert not is_out_of_memory(MemoryError())
+
+
+def test_as_many_trials_run_as_fit(tmp_path: Path) -> None:
+    assert slots({"cpu": 1, "gpu": 0.25}, {"CPU": 16, "GPU": 2}, None) == 8
+    assert slots({"cpu": 4, "gpu": 0.25}, {"CPU": 16, "GPU": 2}, None) == 4
+    assert slots({"cpu": 1, "gpu": 0}, {"CPU": 3}, 2) == 2
+    assert Resources().max_concurrent is None
+
+
+def test_a_log_is_json_lines(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    assert run(write_grid(rules=["none"]), small_data, tmp_path / "store", "--inline") == 0
+    (path,) = (tmp_path / "store" / "events").glob("*.jsonl")
+    assert all(isinstance(json.loads(line), dict) for line in path.read_text().splitlines())
+
+
+def test_ray_and_inline_log_the_same_kinds_of_events(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    grid = write_grid(rules=["none", "bdsl"])
+    assert run(grid, small_data, tmp_path / "inline", "--inline") == 0
+    with ray_session():
+        assert run(grid, small_data, tmp_path / "ray") == 0
+    kinds = [{event["event"] for event in events_of(tmp_path / one)} for one in ("inline", "ray")]
+    assert kinds[0] == kinds[1]
