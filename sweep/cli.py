@@ -154,6 +154,9 @@ def run_plan(options: argparse.Namespace) -> int:
             f"  Table {number:3} needs {counts['total']:5,}: {counts['done']:,} done, {counts['missing']:,} missing; "
             f"{counts['shared']:,} are in other tables, too"
         )
+    elsewhere = len(plan.stages) - len(times)
+    if elsewhere:
+        print(f"  {elsewhere:,} are in none of them, and in the tables of all networks")
     for kind, one in probes.items():
         print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
     if estimated.stages:

@@ -28,7 +28,8 @@ class Rate:
     """How fast trainings of a kind are, and from what that is known.
 
     `seconds_per_update`: of a stage, evaluation and all, divided by its segment updates. `epochs_share`: epochs
-    that early stopping let run, of those allowed; None where that is not known. `memory` is the peak of a GPU in bytes, where one was used.
+    that early stopping let run, of those allowed; None where that is not known. `memory` is the peak of a GPU in bytes,
+    where one was used.
     """
 
     seconds_per_update: float
