@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from data_prep.errors import UserError
 
+GROWS_TO = "SER_SWEEP_GROWS_TO"  # set by a cluster's file on its head: "CPU=32,GPU=8"
+
 
 @contextmanager
 def ray_session(address: str | None = None) -> Iterator[None]:
@@ -39,6 +41,24 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def cluster_resources() -> dict[str, float]:
+    """What the connected cluster has or, where GROWS_TO is set, will have once its autoscaler has started all machines.
+
+    Ray does not tell a driver what the autoscaler could add, and a cluster that starts from no worker has no GPU yet.
+    Raises UserError where GROWS_TO cannot be read.
+    """
+    import ray
+
+    resources = dict(ray.cluster_resources())
+    for part in filter(None, os.environ.get(GROWS_TO, "").split(",")):
+        name, _, amount = part.strip().partition("=")
+        try:
+            resources[name] = max(resources.get(name, 0.0), float(amount))
+        except ValueError as error:
+            raise UserError(f"{GROWS_TO}: {part!r} is not of the form GPU=8") from error
+    return resources
 
 
 def _check_listening(address: str) -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data_prep.cluster import ray_session
+from data_prep.cluster import cluster_resources, ray_session
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
@@ -69,9 +69,7 @@ def launch(
             _run_inline(running, corpora)
         return running.outcome
     with ray_session(address):
-        import ray
-
-        cluster = ray.cluster_resources()
+        cluster = cluster_resources()
         share = trial_share(grid.resources, cluster)
         fit = slots(share, cluster, grid.resources.max_concurrent)
         with _launch(plan, chains, store, grid, share, slots=min(fit, len(chains))) as running:
