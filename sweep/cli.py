@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -238,7 +239,72 @@ def run_demo(options: argparse.Namespace) -> int:
     return DONE
 
 
+def run_store_verify(options: argparse.Namespace) -> int:
+    from sweep.upkeep import repair, verify
+
+    store = _existing_store(options)
+    with _progress_bar() as progress:
+        problems = verify(store, progress)
+    if options.json:
+        print(json.dumps([asdict(problem) for problem in problems], indent=2))
+    else:
+        for problem in problems:
+            print(f"{problem.path}: {problem.what}")
+        print(f"{len(problems)} problems" if problems else "everything in the store is whole")
+    if not options.repair:
+        return FAILED if problems else DONE
+    repair(store, problems)
+    stages = sum(problem.is_stage for problem in problems)
+    print(f"removed; {stages} stages are trained again by the next ser-sweep run", file=sys.stderr)
+    return DONE
+
+
+def run_store_gc(options: argparse.Namespace) -> int:
+    from sweep.grid import load_grid, resolve_corpora
+    from sweep.stages import Plan
+    from sweep.upkeep import delete_garbage, find_garbage
+
+    store = _existing_store(options)
+    plans = []
+    for path in options.grids:
+        grid = load_grid(path)
+        plans.append(Plan.of(grid.expand(resolve_corpora(grid, options.data)), (), {}))
+    garbage = find_garbage(store, plans)
+    for kind, size in garbage.sizes.items():
+        print(f"{kind:12} {len(garbage.files[kind]):7,} files  {size / 1e6:10,.1f} MB")
+    if not garbage.files:
+        print("the grids need all that the store holds")
+    elif options.delete:
+        delete_garbage(store, garbage)
+        print("deleted")
+    else:
+        print("nothing was deleted; --delete does it")
+    return DONE
+
+
+def run_store_export(options: argparse.Namespace) -> int:
+    from sweep.upkeep import export
+
+    if (options.grid is None) != (options.data is None):
+        raise UserError("store export of one grid needs both the grid file and --data")
+    store = _existing_store(options)
+    keys = None if options.grid is None else _open(options).plan.stages.keys()
+    with _progress_bar() as progress:
+        count = export(store, options.out, keys, progress)
+    print(f"{count} stages in {options.out}: stages.parquet and predictions/")
+    return DONE
+
+
 # Shared by the commands
+
+
+def _existing_store(options: argparse.Namespace) -> "Store":
+    from sweep.store import Store
+
+    store = Store(options.store)
+    if not store.exists:
+        raise UserError(f"there is no store at {options.store}; ser-sweep run makes one")
+    return store
 
 
 class _Sweep:
@@ -350,8 +416,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ser-sweep {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, run: Callable[..., int], help: str, example: str, *parents: Any) -> argparse.ArgumentParser:
-        command = commands.add_parser(
+    def add(
+        name: str, run: Callable[..., int], help: str, example: str, *parents: Any, group: Any = commands
+    ) -> argparse.ArgumentParser:
+        command = group.add_parser(
             name,
             help=help,
             description=help,
@@ -468,9 +536,50 @@ def build_parser() -> argparse.ArgumentParser:
         sweep,
     )
     claims.add_argument("--json", action="store_true", help="one JSON object")
+    _add_store_commands(commands, add, common)
     demo = add("demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo", common)
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
     return parser
+
+
+def _add_store_commands(commands: Any, add: Callable[..., argparse.ArgumentParser], common: Any) -> None:
+    help = "look after a store: verify, gc, export"
+    store = commands.add_parser("store", help=help, description=help)
+    group = store.add_subparsers(metavar="COMMAND", required=True)
+    where = argparse.ArgumentParser(add_help=False, parents=[common])
+    where.add_argument("--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder")
+    verify = add(
+        "verify",
+        run_store_verify,
+        "read the whole store and tell what is damaged or does not belong there (exit status 1 if anything)",
+        "ser-sweep store verify --store STORE --repair",
+        where,
+        group=group,
+    )
+    verify.add_argument("--repair", action="store_true", help="remove it, so that ser-sweep run trains it again")
+    verify.add_argument("--json", action="store_true", help="a JSON list")
+    gc = add(
+        "gc",
+        run_store_gc,
+        "what none of the given grids needs, and with --delete away with it",
+        "ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE",
+        where,
+        group=group,
+    )
+    gc.add_argument("grids", type=Path, nargs="+", metavar="GRID.yaml", help="the grids whose stages are kept")
+    gc.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
+    gc.add_argument("--delete", action="store_true", help="really delete it")
+    export = add(
+        "export",
+        run_store_export,
+        "predictions of all stages, or of one grid, as a Parquet data set for DuckDB, polars or pandas",
+        "ser-sweep store export --store STORE --out EXPORT",
+        where,
+        group=group,
+    )
+    export.add_argument("grid", type=Path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
+    export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
 
 
 def _version() -> str:

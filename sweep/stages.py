@@ -5,14 +5,14 @@ of everything that changes what it learns and of nothing else, so that chains, g
 training find one another's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from data_prep.files import canonical_hash
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
-from dsl.settings import ChainSettings, identity_of
+from dsl.settings import ChainSettings, TrainingSettings, identity_of
 
 METHOD_VERSION = 1  # raise when the code changes what a stage with the same settings learns
 KEY_LENGTH = 20
@@ -27,6 +27,14 @@ class StageSpec(ChainSettings):
     @cached_property
     def identity(self) -> dict[str, Any]:
         return {"method": METHOD_VERSION, **identity_of(self)}
+
+    @classmethod
+    def of_identity(cls, identity: Mapping[str, Any]) -> "StageSpec":
+        """The stage that has this identity, as stage.json tells it."""
+        fields = {name: value for name, value in identity.items() if name != "method"}
+        fields["updates"] = tuple(LabelUpdate(**update) for update in identity["updates"])
+        fields["training"] = TrainingSettings(**identity["training"])
+        return cls(**fields)
 
     @cached_property
     def key(self) -> str:

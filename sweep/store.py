@@ -95,6 +95,11 @@ class Store:
         contents = self.folder.read_all(f"stages/{key}/stage.json" for key in keys)
         for key, content in zip(keys, contents, strict=True):
             record = _parsed(content)
+            if record is not None and record.get("schema", 0) > SCHEMA_VERSION:
+                raise StoreError(
+                    f"stage {key} in store {self.uri} was written by a newer ser-sweep (schema {record['schema']}, "
+                    f"this one knows {SCHEMA_VERSION}); upgrade to use the store"
+                )
             if record is not None and all(sizes.get((key, f["file"])) == f["bytes"] for f in _files_of(record)):
                 yield {**record, "key": key}
 
@@ -167,8 +172,13 @@ class Store:
         """Take the stages among `keys` out whose predictions are not what was committed; returns their keys."""
         damaged = [key for key in keys if self.read_predictions(key) is None]
         for key in damaged:
-            self.folder.delete(f"stages/{key}/stage.json")
+            self.delete_stage(key)
         return damaged
+
+    def delete_stage(self, key: str) -> None:
+        """Take a stage out: stage.json first, so that what is left if this is interrupted is no stage."""
+        self.folder.delete(f"stages/{key}/stage.json")
+        self.folder.delete_folder(f"stages/{key}")
 
     # Unfinished and failed stages
 
