@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +131,7 @@ def under_chaos(
         place = stack.enter_context(PLACES[kind](folder, choices))
         machines = stack.enter_context(cluster_of(NODES))
         watcher = stack.enter_context(Watcher(place.look, place.look_seconds))
-        chaos = _Chaos(peace, place, machines, watcher, kind, choices, limits, folder, say)
+        chaos = _Chaos(peace, place, machines, watcher, kind, seed, choices, limits, folder, say)
         stack.callback(chaos.stop)
         finished = chaos.run()
         watcher.see()
@@ -195,6 +195,7 @@ class _Chaos:
     machines: Machines
     watcher: Watcher
     kind: str
+    seed: int
     choices: random.Random
     limits: Limits
     folder: Path
@@ -209,7 +210,8 @@ class _Chaos:
 
     def run(self) -> bool:
         """Whether the grid came to its end, by a launch that no fault disturbed."""
-        pending = self._deck()
+        kinds = [kind for kind in KINDS[self.kind] if kind not in self.place.skipped]
+        pending = dealt(kinds, self.limits.faults, self.seed)
         due, anywhen, start = self._moment(), False, 0.0
         while pending or self.driver is not None:
             now = time.monotonic()
@@ -229,14 +231,6 @@ class _Chaos:
             time.sleep(TICK_SECONDS)
         self._heal(float("inf"))
         return self._in_quiet()
-
-    def _deck(self) -> list[str]:
-        """Faults to come: all kinds equally often."""
-        kinds = [kind for kind in KINDS[self.kind] if kind not in self.place.skipped]
-        dealt: list[str] = []
-        while len(dealt) < self.limits.faults:
-            dealt += self.choices.sample(kinds, len(kinds))
-        return dealt[: self.limits.faults]
 
     def _moment(self) -> float:
         return time.monotonic() + self.choices.uniform(*self.limits.gap)
@@ -369,6 +363,15 @@ class _Chaos:
 def _visible(folder: Path) -> list[Path]:
     """The files below a folder, without those that are being written."""
     return [path for path in folder.rglob("[!.]*") if path.is_file()]
+
+
+def dealt(kinds: Sequence[str], faults: int, seed: int) -> list[str]:
+    """Faults to come, like cards: all kinds equally often."""
+    cards = random.Random(seed)
+    found: list[str] = []
+    while len(found) < faults:
+        found += cards.sample(kinds, len(kinds))
+    return found[:faults]
 
 
 def write_grid(path: Path, seeds: int, small: bool) -> None:
