@@ -67,7 +67,7 @@ class Limits:
     """How long a run may take, and how often faults come."""
 
     faults: int
-    gap: tuple[float, float] = (1.0, 7.0)  # seconds from a fault to the next one
+    gap: tuple[float, float]  # seconds from a fault to the next one, at least and at most
     seconds: float = 1500.0
     launches: int = 200
 

@@ -20,7 +20,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS
 
 @dataclass
 class Place:
-    """A store's place. `look` tells what stage.json of every stage is; `leftovers` which files there are by folder.
+    """A store's place. `look` tells what stage.json of every stage is, and `names` all its files.
 
     `outages` are faults that last: name -> how to begin it, which returns how to end it.
     """
