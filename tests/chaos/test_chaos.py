@@ -99,6 +99,14 @@ def test_a_stage_that_a_fault_destroyed_may_be_trained_again_but_once(stages: St
     assert seen(watcher) == ([], ["a"])
 
 
+def test_a_watcher_that_cannot_look_says_so() -> None:
+    def look() -> dict[str, str]:
+        raise OSError("the store does not answer")
+
+    with pytest.raises(OSError, match="does not answer"), Watcher(look, seconds=0.001) as watcher:
+        watcher._watching.join(timeout=10)
+
+
 # What stands in the way
 
 
