@@ -1,10 +1,10 @@
-# make setup | demo | test | lint | lock: every target does its own set-up in .venv
+# make setup | demo | test | chaos | lint | lock: every target does its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint format lock clean
+.PHONY: setup demo test chaos lint format lock clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,11 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The long form of tests/chaos, about half an hour; the results are those of docs/reliability.md.
+chaos: setup
+	$(BIN)/python -m tests.chaos --seed 1 2 3 --faults 30 --store-kind disk s3 --out benchmarks/results/chaos.json
+	$(BIN)/python docs/figures.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -250,6 +250,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     if damaged:
         print(f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}", file=sys.stderr)
         sweep = _open(options)
+    sweep.store.discard_leftovers(sweep.plan.done)
     outcome = launch(
         sweep.plan, sweep.prepared, sweep.store, sweep.grid, inline=options.inline, address=options.address
     )

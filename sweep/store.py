@@ -189,6 +189,15 @@ class Store:
     def write_checkpoint(self, key: str, state: bytes) -> None:
         self._write_checked(f"checkpoints/{key}", state)
 
+    def discard_leftovers(self, keys: Iterable[str]) -> None:
+        """Take checkpoints and failures of stages away that are there: of launches that were killed before they could,
+        and of trials that went on when another had committed already."""
+        there = set(keys)
+        for folder in ("checkpoints", "failures"):
+            for entry in self.folder.entries(folder):
+                if entry.path.stem in there:
+                    self.folder.delete(str(entry.path))
+
     def record_failure(self, key: str, cause: str) -> None:
         self._write_json(f"failures/{key}.json", {"cause": cause})
 
@@ -245,11 +254,12 @@ class Store:
         return sorted(path.parent.name for path in paths if path.name == "corpus.json")
 
     def add_corpus(self, prepared: PreparedCorpus) -> None:
-        """Note the corpus that stages refer to, so that analysis needs nothing but the store."""
-        if prepared.name in self.corpora():
+        """Note the corpus that stages refer to, so that analysis needs nothing but the store. A damaged note is made
+        again."""
+        with contextlib.suppress(StoreError, ValueError, OSError):  # what Arrow raises of a file that was cut off
+            self.read_corpus(prepared.name)
             return
-        content = prepared.utterances_file()
-        self.folder.write(f"corpora/{prepared.name}/utterances.parquet", content)
+        self.folder.write(f"corpora/{prepared.name}/utterances.parquet", prepared.utterances_file())
         about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
         self._write_json(f"corpora/{prepared.name}/corpus.json", about)
 

@@ -175,6 +175,7 @@ class StoreMemory:
         self._check(True)
         said = {"iteration": step.iteration, "key": stage.key, "seconds": result.seconds}
         if self._store.has(stage.key):  # another launch was faster
+            self._store.discard_leftovers([stage.key])
             self._report({"event": "reused", **said})
             return
         self._store.commit(stage, predictions, facts, weights)

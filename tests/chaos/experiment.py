@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ TICK_SECONDS = 0.05
 OUTAGE_SECONDS = (2.0, 7.0)
 PAUSE_SECONDS = (0.0, 2.0)  # before a launch that ended is started again
 ANY_MOMENT = 0.25  # share of faults that do not wait until something is being trained
+LEFT_BEHIND = ("checkpoints", "failures", "leases", "temporary")  # files that a finished grid does not need
 KINDS = {
     "disk": (
         "driver_killed",
@@ -37,7 +38,7 @@ KINDS = {
         "node_killed",
         "disk_full",
         "checkpoint_truncated",
-        "launch_file_truncated",
+        "note_truncated",
         "stage_truncated",
     ),
     "s3": (
@@ -66,7 +67,7 @@ class Limits:
     """How long a run may take, and how often faults come."""
 
     faults: int
-    gap: tuple[float, float] = (1.0, 7.0)  # seconds from a fault to the next one
+    gap: tuple[float, float]  # seconds from a fault to the next one, at least and at most
     seconds: float = 1500.0
     launches: int = 200
 
@@ -130,7 +131,7 @@ def under_chaos(
         place = stack.enter_context(PLACES[kind](folder, choices))
         machines = stack.enter_context(cluster_of(NODES))
         watcher = stack.enter_context(Watcher(place.look, place.look_seconds))
-        chaos = _Chaos(peace, place, machines, watcher, kind, choices, limits, folder, say)
+        chaos = _Chaos(peace, place, machines, watcher, kind, seed, choices, limits, folder, say)
         stack.callback(chaos.stop)
         finished = chaos.run()
         watcher.see()
@@ -148,7 +149,7 @@ def under_chaos(
             "lost": len(set(watcher.lost)),
             "repeated": len(watcher.repeated),
             "destroyed": len(watcher.destroyed),
-            **_outcome(peace, place, watcher, finished),
+            **_outcome(peace, place, watcher, finished, say),
             "nodes": NODES,
             "revision": code_revision(),
             "versions": versions(),
@@ -156,7 +157,9 @@ def under_chaos(
     return report
 
 
-def _outcome(peace: Peace, place: Place, watcher: Watcher, finished: bool) -> dict[str, Any]:
+def _outcome(
+    peace: Peace, place: Place, watcher: Watcher, finished: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     """What the store holds in the end, beside what it holds after a run in peace."""
     records = list(Store(place.store).records())
     told = Counter(
@@ -166,13 +169,16 @@ def _outcome(peace: Peace, place: Place, watcher: Watcher, finished: bool) -> di
         if event["event"] == "trained"
     )
     left = Counter(_kind_of(name) for name in place.names())
+    for name in place.names():
+        if _kind_of(name) in LEFT_BEHIND:
+            say(f"left behind: {name}")
     same_tables = finished and tables_of(peace.grid, peace.data, place.store) == peace.tables
     return {
         "resumed": sum(record["timing"]["resumed_at_epoch"] > 0 for record in records),
         "told_twice": sum(times > 1 + watcher.destroyed.count(key) for key, times in told.items()),
         "same_predictions": predictions_of(place.store) == peace.predictions,
         "same_tables": same_tables,
-        "left_behind": {kind: left[kind] for kind in ("checkpoints", "failures", "leases", "temporary") if left[kind]},
+        "left_behind": {kind: left[kind] for kind in LEFT_BEHIND if left[kind]},
     }
 
 
@@ -189,6 +195,7 @@ class _Chaos:
     machines: Machines
     watcher: Watcher
     kind: str
+    seed: int
     choices: random.Random
     limits: Limits
     folder: Path
@@ -203,7 +210,8 @@ class _Chaos:
 
     def run(self) -> bool:
         """Whether the grid came to its end, by a launch that no fault disturbed."""
-        pending = self._deck()
+        kinds = [kind for kind in KINDS[self.kind] if kind not in self.place.skipped]
+        pending = dealt(kinds, self.limits.faults, self.seed)
         due, anywhen, start = self._moment(), False, 0.0
         while pending or self.driver is not None:
             now = time.monotonic()
@@ -223,14 +231,6 @@ class _Chaos:
             time.sleep(TICK_SECONDS)
         self._heal(float("inf"))
         return self._in_quiet()
-
-    def _deck(self) -> list[str]:
-        """Faults to come: all kinds equally often."""
-        kinds = [kind for kind in KINDS[self.kind] if kind not in self.place.skipped]
-        dealt: list[str] = []
-        while len(dealt) < self.limits.faults:
-            dealt += self.choices.sample(kinds, len(kinds))
-        return dealt[: self.limits.faults]
 
     def _moment(self) -> float:
         return time.monotonic() + self.choices.uniform(*self.limits.gap)
@@ -335,7 +335,7 @@ class _Chaos:
             return False
         key = intact[-1]
         assert self.place.folder is not None
-        files = [path for path in sorted((self.place.folder / "stages" / key).iterdir()) if path.name[0] != "."]
+        files = sorted(_visible(self.place.folder / "stages" / key))
         victim = self.choices.choice(files)
         self.watcher.destroy(key, lambda: self._truncate(victim))
         return True
@@ -343,13 +343,13 @@ class _Chaos:
     def _checkpoint_truncated(self) -> bool:
         return self._newest_truncated("checkpoints")
 
-    def _launch_file_truncated(self) -> bool:
-        return self._newest_truncated(self.choices.choice(["leases", "events"]))
+    def _note_truncated(self) -> bool:
+        return self._newest_truncated(self.choices.choice(["leases", "events", "corpora"]))
 
     def _newest_truncated(self, folder: str) -> bool:
         assert self.place.folder is not None
         with contextlib.suppress(OSError, ValueError):  # it may have gone meanwhile
-            self._truncate(max((self.place.folder / folder).glob("[!.]*"), key=lambda path: path.stat().st_mtime))
+            self._truncate(max(_visible(self.place.folder / folder), key=lambda path: path.stat().st_mtime))
             return True
         return False
 
@@ -358,6 +358,20 @@ class _Chaos:
             size = os.fstat(file.fileno()).st_size
             file.truncate(self.choices.randrange(size) if size else 0)
         self.say(f"truncated {path.parent.name}/{path.name}")
+
+
+def _visible(folder: Path) -> list[Path]:
+    """The files below a folder, without those that are being written."""
+    return [path for path in folder.rglob("[!.]*") if path.is_file()]
+
+
+def dealt(kinds: Sequence[str], faults: int, seed: int) -> list[str]:
+    """Faults to come, like cards: all kinds equally often."""
+    cards = random.Random(seed)
+    found: list[str] = []
+    while len(found) < faults:
+        found += cards.sample(kinds, len(kinds))
+    return found[:faults]
 
 
 def write_grid(path: Path, seeds: int, small: bool) -> None:

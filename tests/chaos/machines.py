@@ -54,13 +54,16 @@ def cluster_of(nodes: int) -> Iterator[Machines]:
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    machines = Machines(cluster)
     try:
-        machines = Machines(cluster)
         for _ in range(nodes):
             machines.add()
         yield machines
     finally:
         below = descendants({os.getpid()})
+        with contextlib.suppress(Exception):  # a node that is asked to go waits half a minute for its trials
+            while machines.count:
+                machines.remove(0)
         cluster.shutdown()
         for pid, line in below.items():
             if line.startswith("ray::"):

@@ -1,6 +1,7 @@
 """Where a store lies while chaos rules: on a small disk of its own, or behind a proxy in an object store."""
 
 import contextlib
+import logging
 import os
 import random
 import subprocess
@@ -19,7 +20,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS
 
 @dataclass
 class Place:
-    """A store's place. `look` tells what stage.json of every stage is; `leftovers` which files there are by folder.
+    """A store's place. `look` tells what stage.json of every stage is, and `names` all its files.
 
     `outages` are faults that last: name -> how to begin it, which returns how to end it.
     """
@@ -77,6 +78,7 @@ def in_an_object_store(_: Path, choices: random.Random) -> Iterator[Place]:
     import boto3
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it tells every request
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
     try:

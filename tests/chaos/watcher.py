@@ -23,6 +23,7 @@ class Watcher:
         self._there: dict[str, str] = {}
         self._ever: set[str] = set()
         self._excused: set[str] = set()
+        self._error: Exception | None = None
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._watching = threading.Thread(target=self._watch, name="watcher", daemon=True)
@@ -32,13 +33,18 @@ class Watcher:
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Raises what kept it from looking: one that has seen nothing must not pass for one that saw nothing wrong."""
         self._over.set()
         self._watching.join()
-        self.see()
+        if self._error is not None:
+            raise self._error
 
     def _watch(self) -> None:
-        while not self._over.wait(self._seconds):
-            self.see()
+        try:
+            while not self._over.wait(self._seconds):
+                self.see()
+        except Exception as error:
+            self._error = error
 
     def see(self) -> None:
         """Look now."""

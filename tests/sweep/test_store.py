@@ -92,6 +92,24 @@ def test_flipped_bits_are_found_by_the_checksum_and_discarded(store: Store) -> N
     assert store.done_keys() == set()
 
 
+def test_a_stage_is_had_only_while_its_files_are_whole(store: Store) -> None:
+    assert not store.has(STAGE.key)
+    store.commit(STAGE, PREDICTIONS, {})
+    assert store.has(STAGE.key)
+    predictions_file(store).write_bytes(predictions_file(store).read_bytes()[:-1])
+    assert not store.has(STAGE.key)
+
+
+def test_what_killed_launches_left_of_finished_stages_is_taken_away(store: Store) -> None:
+    for key in ("finished", "unfinished"):
+        store.write_checkpoint(key, b"state")
+        store.record_failure(key, "no luck")
+    store.discard_leftovers(["finished"])
+    assert store.read_checkpoint("finished") is None
+    assert store.read_checkpoint("unfinished") == b"state"
+    assert set(store.failures()) == {"unfinished"}
+
+
 def test_whole_stages_are_not_discarded(store: Store) -> None:
     store.commit(STAGE, PREDICTIONS, {})
     assert store.discard_damaged([STAGE.key]) == []
@@ -178,6 +196,19 @@ def test_a_store_that_belongs_to_other_data_is_refused(store: Store, prepared: P
 def test_corpora_of_other_names_share_a_store(store: Store, prepared: PreparedCorpus) -> None:
     store.add_corpus(prepared)
     store.check_corpus(PreparedCorpus(prepared.folder, {**prepared.manifest, "corpus": "emodb"}), "emodb")
+
+
+@pytest.mark.parametrize("file", ["corpus.json", "utterances.parquet"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_corpus_of_which_a_file_is_cut_off_is_noted_again(
+    store: Store, prepared: PreparedCorpus, file: str, share: float
+) -> None:
+    store.add_corpus(prepared)
+    path = Path(store.uri) / "corpora" / prepared.name / file
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    store.add_corpus(prepared)
+    assert path.read_bytes() == content
 
 
 def test_the_store_alone_knows_its_corpora(store: Store, prepared: PreparedCorpus) -> None:
