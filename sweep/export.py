@@ -45,6 +45,7 @@ IDENTITY = {
     "inner_fold": pa.int32(),
     "labels": pa.string(),
 }
+NUMBERS = ("segment", "probability", "q")  # of the predictions; a dictionary of them would only take room and time
 # Of stage.json: what gets a prefix in stages.parquet, what has columns of its own, and what is left out.
 PREFIXES = {"device": "device", "versions": "version"}
 OWN_COLUMNS = ("classes", "segments", "revision", "history")
@@ -217,7 +218,8 @@ def _parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
     for table in tables:
         if writer is None:
             buffer = io.BytesIO()
-            writer = pq.ParquetWriter(buffer, table.schema, compression="zstd")
+            words = [name for name in table.column_names if name not in NUMBERS]
+            writer = pq.ParquetWriter(buffer, table.schema, compression="zstd", use_dictionary=words)
         writer.write_table(table, row_group_size=max(len(table), 1))
         if buffer.tell() > PART_BYTES:
             writer.close()
