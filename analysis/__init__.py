@@ -11,7 +11,7 @@ in `analysis.columns`.
 from analysis.collection import collect_tables
 from analysis.comparisons import compare, comparisons
 from analysis.render import to_csv, to_json, to_latex, to_markdown
-from analysis.results import FOREST_SEEDS, decide, label_correction, score, score_networks
+from analysis.results import FOREST_SEEDS, decide, label_correction, score, score_networks, usable_decisions
 from analysis.tables import build_tables
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "to_json",
     "to_latex",
     "to_markdown",
+    "usable_decisions",
 ]

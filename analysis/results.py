@@ -215,6 +215,19 @@ def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -
     return canonical_hash(identity, KEY_LENGTH)
 
 
+def usable_decisions(records: Iterable[dict[str, Any]], chains: Iterable[ChainSpec]) -> set[str]:
+    """The keys under which `decide` keeps decisions on `chains`, with forests and without.
+
+    `records` are those of the store: the keys change when another stage of a cell is done.
+    """
+    known = {record["key"]: record for record in records}
+    keys = set()
+    for stages in _cells(chains):
+        done = {stage: known[stage.key] for stage in stages if stage.key in known}
+        keys |= {_decision_key(done, forest_seeds) for forest_seeds in (0, FOREST_SEEDS) if done}
+    return keys
+
+
 def _read_decisions(store: Store, key: str) -> pd.DataFrame | None:
     content = store.read_decisions(key)
     return None if content is None else pd.read_parquet(io.BytesIO(content))

@@ -7,11 +7,12 @@ upload that is atomic by itself. What is written is on the disk, not only on its
 import contextlib
 import os
 import uuid
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
@@ -22,6 +23,9 @@ from data_prep.errors import UserError
 S3_OPTIONS = ("endpoint_override", "scheme", "region")
 CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS = 5.0, 20.0, 6
 READERS = 32  # threads that wait for an object store's answers
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class FolderError(UserError):
@@ -93,6 +97,19 @@ class Folder:
 
         Raises FolderError where it is a file.
         """
+        return [entry for entry in self._all_entries(folder, recursive) if entry.path.name[:1] != "."]
+
+    def unfinished(self) -> list[Entry]:
+        """The temporary files in it and in the folders below, of writes that go on or were cut off.
+
+        An object store has none.
+        """
+        if not self.is_local:
+            return []
+        entries = self._all_entries("", recursive=True)
+        return [entry for entry in entries if entry.path.name[:1] == "." and entry.path.suffix == ".tmp"]
+
+    def _all_entries(self, folder: str, recursive: bool) -> list[Entry]:
         selector = fs.FileSelector(self._path(folder), recursive=recursive, allow_not_found=True)
         try:
             found = self._files.get_file_info(selector)
@@ -101,7 +118,7 @@ class Folder:
         return [
             Entry(PurePosixPath(info.path).relative_to(self._root), info.size, info.mtime_ns / 1e9)
             for info in found
-            if info.type == fs.FileType.File and info.base_name[:1] != "."
+            if info.type == fs.FileType.File
         ]
 
     def folders(self) -> list[str]:
@@ -124,10 +141,26 @@ class Folder:
 
     def read_all(self, names: Iterable[str]) -> list[bytes | None]:
         """Many files' contents, in order."""
+        return list(self.each(self.read, names))
+
+    def each(
+        self, function: Callable[[Item], Result], items: Iterable[Item], at_once: int = READERS
+    ) -> Iterator[Result]:
+        """`function` of every item, in order: `at_once` of them where each waits for an object store's answers.
+
+        No more results than that are held before they are taken.
+        """
         if self.is_local:
-            return [self.read(name) for name in names]
-        with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self.read, names))
+            yield from map(function, items)
+            return
+        running: deque[Future[Result]] = deque()
+        with ThreadPoolExecutor(at_once) as pool:
+            for item in items:
+                if len(running) == at_once:
+                    yield running.popleft().result()
+                running.append(pool.submit(function, item))
+            while running:
+                yield running.popleft().result()
 
     def write(self, name: str, content: bytes, durable: bool = True) -> None:
         """Write a whole file, in place of one of that name. Raises OSError, and leaves nothing half-written.

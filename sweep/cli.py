@@ -1,7 +1,7 @@
 """The command `ser-sweep`: parses, calls, prints.
 
-Exit status: 0 when everything asked for is done, 1 when some trials failed or an audit finds a leak, 2 for bad usage
-or input, 130 when interrupted.
+Exit status: 0 when everything asked for is done, 1 when some trials failed, an audit finds a leak or a store has
+problems, 2 for bad usage or input, 130 when interrupted.
 """
 
 import argparse
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sweep.cost import Estimate, Rate
     from sweep.grid import GridSpec
     from sweep.probe import Probe
-    from sweep.stages import Plan
+    from sweep.stages import ChainSpec, Plan
     from sweep.store import Store
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -349,47 +349,54 @@ def run_store_verify(options: argparse.Namespace) -> int:
         for problem in problems:
             print(f"{problem.path}: {problem.what}")
         print(f"{len(problems)} problems" if problems else "everything in the store is whole")
-    if not options.repair:
+    if not (options.repair and problems):
         return FAILED if problems else DONE
-    repair(store, problems)
-    stages = sum(problem.is_stage for problem in problems)
-    print(f"removed; {stages} stages are trained again by the next ser-sweep run", file=sys.stderr)
-    return DONE
+    left = repair(store, problems)
+    for problem in problems:
+        if problem not in left:
+            print(f"removed {problem.path}", file=sys.stderr)
+    stages = sum(problem.remedy == "train" for problem in problems)
+    print(f"{stages} stages are trained again by the next ser-sweep run that needs them", file=sys.stderr)
+    if left:
+        print(f"{len(left)} problems cannot be repaired from the store alone", file=sys.stderr)
+    return FAILED if left else DONE
 
 
 def run_store_gc(options: argparse.Namespace) -> int:
-    from sweep.grid import load_grid, resolve_corpora
-    from sweep.stages import Plan
+    from analysis import usable_decisions
     from sweep.upkeep import delete_garbage, find_garbage
 
     store = _existing_store(options)
-    plans = []
-    for path in options.grids:
-        grid = load_grid(path)
-        plans.append(Plan.of(grid.expand(resolve_corpora(grid, options.data)), (), {}))
-    garbage = find_garbage(store, plans)
-    for kind, size in garbage.sizes.items():
-        print(f"{kind:12} {len(garbage.files[kind]):7,} files  {size / 1e6:10,.1f} MB")
-    if not garbage.files:
+    grids = [_expand(path, options.data, store) for path in options.grids]
+    needed = {stage.key: stage for _, _, chains in grids for chain in chains for stage in chain.stages}
+    corpora = {one.name for _, prepared, _ in grids for one in prepared.values()}
+    records = list(store.records())
+    decisions = {key for _, _, chains in grids for key in usable_decisions(records, chains)}
+    garbage = find_garbage(store, needed, decisions, corpora)
+    for kind, found in garbage.files.items():
+        print(f"{kind:12} {len(found):9,}  {garbage.size(kind) / 1e6:10,.1f} MB")
+    if not garbage:
         print("the grids need all that the store holds")
     elif options.delete:
-        delete_garbage(store, garbage)
+        with _progress_bar() as progress:
+            delete_garbage(store, garbage, progress)
         print("deleted")
     else:
-        print("nothing was deleted; --delete does it")
+        print("nothing was deleted; repeat the command with --delete to delete this")
     return DONE
 
 
 def run_store_export(options: argparse.Namespace) -> int:
-    from sweep.upkeep import export
+    from sweep.export import export
 
     if (options.grid is None) != (options.data is None):
         raise UserError("store export of one grid needs both the grid file and --data")
     store = _existing_store(options)
-    keys = None if options.grid is None else _open(options).plan.stages.keys()
+    plan = None if options.grid is None else _open(options).plan
     with _progress_bar() as progress:
-        count = export(store, options.out, keys, progress)
-    print(f"{count} stages in {options.out}: stages.parquet and predictions/")
+        count = export(store, options.out, None if plan is None else plan.done, progress)
+    of_grid = "" if plan is None else f" of the grid's {len(plan.stages)}"
+    print(f"{count} stages{of_grid} in {options.out}: stages.parquet and predictions/")
     return DONE
 
 
@@ -424,18 +431,25 @@ class _Sweep:
 
 
 def _open(options: argparse.Namespace) -> _Sweep:
-    from sweep.grid import load_grid, resolve_corpora
     from sweep.stages import Plan
     from sweep.store import Store
 
-    grid = load_grid(options.grid)
-    prepared = resolve_corpora(grid, options.data)
     store = Store(options.store)
+    grid, prepared, chains = _expand(options.grid, options.data, store)
+    records = list(store.records())
+    plan = Plan.of(chains, (record["key"] for record in records), store.failures())
+    return _Sweep(grid, prepared, store, plan, records)
+
+
+def _expand(path: Path, data: str, store: "Store") -> "tuple[GridSpec, dict[str, PreparedCorpus], list[ChainSpec]]":
+    """A grid file, its data and its chains. Raises UserError, also where the store is of other data."""
+    from sweep.grid import load_grid, resolve_corpora
+
+    grid = load_grid(path)
+    prepared = resolve_corpora(grid, data)
     for name, one in prepared.items():
         store.check_corpus(one, asked_for=name)
-    records = list(store.records())
-    plan = Plan.of(grid.expand(prepared), (record["key"] for record in records), store.failures())
-    return _Sweep(grid, prepared, store, plan, records)
+    return grid, prepared, grid.expand(prepared)
 
 
 def _decided(options: argparse.Namespace, forests: bool = True) -> "tuple[_Sweep, pd.DataFrame]":
@@ -475,7 +489,7 @@ def _print_failures(failures: dict[str, str]) -> None:
 
 
 class _progress_bar:  # noqa: N801
-    """Progress of `prepare` and `fetch` in a terminal that has rich; nothing elsewhere."""
+    """Progress of what takes long in a terminal that has rich; nothing elsewhere."""
 
     def __enter__(self) -> Callable[[str, int, int], None]:
         self._bar: Any = None
@@ -694,7 +708,7 @@ def _add_store_commands(commands: Any, add: Callable[..., argparse.ArgumentParse
     )
     export.add_argument("grid", type=Path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
     export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder")
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder, or an address (s3://...)")
 
 
 def _count(text: str) -> int:

@@ -31,8 +31,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep import shards
 from data_prep.errors import UserError
-from data_prep.folders import Folder, FolderError
+from data_prep.folders import Entry, Folder, FolderError
 from data_prep.shards import PreparedCorpus
 from sweep.stages import StageSpec
 
@@ -42,6 +43,10 @@ DIGEST_BYTES = 32
 
 class StoreError(UserError):
     """The store cannot be used, or a stage in it is damaged."""
+
+
+class NewerSchemaError(StoreError):
+    """Something in the store was written by a newer version."""
 
 
 @dataclass(frozen=True)
@@ -89,18 +94,15 @@ class Store:
         return {record["key"] for record in self.records()}
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """stage.json of every stage that is there."""
+        """stage.json of every stage that is there. Raises NewerSchemaError where a newer version wrote one of them."""
         sizes = {(e.path.parent.name, e.path.name): e.size for e in self.folder.entries("stages", recursive=True)}
         keys = [key for key, name in sizes if name == "stage.json"]
         contents = self.folder.read_all(f"stages/{key}/stage.json" for key in keys)
         for key, content in zip(keys, contents, strict=True):
             record = _parsed(content)
-            if record is not None and record.get("schema", 0) > SCHEMA_VERSION:
-                raise StoreError(
-                    f"stage {key} in store {self.uri} was written by a newer ser-sweep (schema {record['schema']}, "
-                    f"this one knows {SCHEMA_VERSION}); upgrade to use the store"
-                )
-            if record is not None and all(sizes.get((key, f["file"])) == f["bytes"] for f in _files_of(record)):
+            self._refuse_newer(f"stage {key} in store {self.uri}", record)
+            described = [] if record is None else described_files(record).values()
+            if record is not None and all(one and sizes.get((key, one["file"])) == one["bytes"] for one in described):
                 yield {**record, "key": key}
 
     def has(self, key: str) -> bool:
@@ -113,23 +115,23 @@ class Store:
         return described if _describes_file(described) else None
 
     def read_stage(self, key: str) -> dict[str, Any] | None:
-        """A stage's stage.json; None where it is missing or damaged."""
-        return self._read_json(f"stages/{key}/stage.json")
+        """A stage's stage.json; None where it is missing or damaged.
+
+        Raises NewerSchemaError for one that a newer version wrote: to train it again would not make it readable.
+        """
+        record = self._read_json(f"stages/{key}/stage.json")
+        self._refuse_newer(f"stage {key} in store {self.uri}", record)
+        return record
+
+    def read_stage_file(self, key: str, file: str) -> bytes | None:
+        """A file beside a stage's stage.json as it is, unchecked; None where there is none."""
+        return self.folder.read(f"stages/{key}/{file}")
 
     def read_predictions(self, key: str) -> Predictions | None:
         """A stage's predictions, checked against their checksum; None where the stage is missing or damaged."""
         described = self._predictions_of(key)
         content = None if described is None else self._read_described(key, described)
-        if content is None:
-            return None
-        table = pq.read_table(pa.BufferReader(content))
-        q = table["q"].combine_chunks()
-        return Predictions(
-            utterance=table["utterance"].to_numpy(),
-            segment=table["segment"].to_numpy(),
-            test=table["test"].to_numpy(),
-            q=q.flatten().to_numpy().reshape(len(q), -1),
-        )
+        return None if content is None else decode_predictions(content)
 
     def read_weights(self, key: str) -> bytes | None:
         """A stage's network as safetensors, checked; None where it was not kept, or is missing or damaged."""
@@ -140,7 +142,7 @@ class Store:
         """A file that stage.json describes; None where it is missing, or not what was written."""
         if not _describes_file(described):
             return None
-        content = self.folder.read(f"stages/{key}/{described['file']}")
+        content = self.read_stage_file(key, described["file"])
         return content if content is not None and hashlib.sha256(content).hexdigest() == described["sha256"] else None
 
     def commit(
@@ -201,15 +203,16 @@ class Store:
     def record_failure(self, key: str, cause: str) -> None:
         self._write_json(f"failures/{key}.json", {"cause": cause})
 
+    def read_failure(self, key: str) -> str | None:
+        """Why a stage could not be trained; None where nothing is noted, or the note is damaged."""
+        return _cause(self.folder.read(f"failures/{key}.json"))
+
     def failures(self) -> dict[str, str]:
         """Key -> cause, of the stages that could not be trained the last time they were tried."""
-        found = {}
         paths = [entry.path for entry in self.folder.entries("failures")]
-        for path, content in zip(paths, self.folder.read_all(map(str, paths)), strict=True):
-            noted = _parsed(content)
-            if noted is not None and "cause" in noted:
-                found[path.stem] = noted["cause"]
-        return found
+        contents = self.folder.read_all(map(str, paths))
+        causes = zip(paths, map(_cause, contents), strict=True)
+        return {path.stem: cause for path, cause in causes if cause is not None}
 
     # What launches tell one another
 
@@ -266,19 +269,38 @@ class Store:
     def read_corpus(self, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
         """The manifest (without shards) and the utterances of a corpus in the store. Raises StoreError."""
         about = self._read_json(f"corpora/{name}/corpus.json")
+        self._refuse_newer(f"corpus {name} in store {self.uri}", about, shards.SCHEMA_VERSION)
         content = self.folder.read(f"corpora/{name}/utterances.parquet")
         if about is None or content is None:
             raise StoreError(f"store {self.uri} does not hold corpus {name}; ser-sweep run adds it")
         return about, pd.read_parquet(io.BytesIO(content))
 
+    def delete_corpus(self, name: str) -> None:
+        """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""
+        self.folder.delete(f"corpora/{name}/corpus.json")
+        self.folder.delete_folder(f"corpora/{name}")
+
     # Files
 
+    def inventory(self) -> dict[str, dict[str, list[Entry]]]:
+        """All files: the folder of the store they are in -> the key, corpus or launch they are of -> its files."""
+        found: dict[str, dict[str, list[Entry]]] = {}
+        for entry in self.folder.entries(recursive=True):
+            kind, *rest = entry.path.parts
+            has_folders = kind in ("stages", "corpora")
+            if len(rest) == (2 if has_folders else 1):
+                owner = rest[0] if has_folders else entry.path.stem
+                found.setdefault(kind, {}).setdefault(owner, []).append(entry)
+        return found
+
     def _check_schema(self) -> None:
-        about = self._read_json("store.json")
-        if about is not None and about.get("schema", 0) > SCHEMA_VERSION:
-            raise StoreError(
-                f"store {self.uri} was written by a newer ser-sweep (schema {about['schema']}, this one knows "
-                f"{SCHEMA_VERSION}); upgrade to use it"
+        self._refuse_newer(f"store {self.uri}", self._read_json("store.json"))
+
+    def _refuse_newer(self, what: str, about: dict[str, Any] | None, known: int = SCHEMA_VERSION) -> None:
+        schema = (about or {}).get("schema")
+        if isinstance(schema, int) and schema > known:
+            raise NewerSchemaError(
+                f"{what} was written by a newer ser-sweep (schema {schema}, this one knows {known}); upgrade to use it"
             )
 
     def _read_checked(self, name: str) -> bytes | None:
@@ -307,14 +329,34 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def _cause(failure: bytes | None) -> str | None:
+    return (_parsed(failure) or {}).get("cause")
+
+
+def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """The files that a stage.json names: predictions, and weights if it says so. None for one it does not describe."""
+    named = {"predictions": record.get("predictions")}
+    if "weights" in record:
+        named["weights"] = record["weights"]
+    return {kind: described if _describes_file(described) else None for kind, described in named.items()}
+
+
 def _describes_file(described: Any) -> bool:
-    return isinstance(described, dict) and {"file", "sha256", "bytes"} <= described.keys()
+    return isinstance(described, dict) and all(
+        isinstance(described.get(name), kind) for name, kind in (("file", str), ("sha256", str), ("bytes", int))
+    )
 
 
-def _files_of(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """Descriptions of the files that a stage.json names. One that names no predictions names a file nobody has."""
-    named = [record.get("predictions"), *([record["weights"]] if "weights" in record else [])]
-    return [one if _describes_file(one) else {"file": "", "bytes": -1} for one in named]
+def decode_predictions(content: bytes) -> Predictions:
+    """The predictions in a stage's Parquet file. Raises ArrowException, KeyError or ValueError where they are not."""
+    table = pq.read_table(pa.BufferReader(content))
+    q = table["q"].combine_chunks()
+    return Predictions(
+        utterance=table["utterance"].to_numpy(),
+        segment=table["segment"].to_numpy(),
+        test=table["test"].to_numpy(),
+        q=q.flatten().to_numpy().reshape(len(q), -1),
+    )
 
 
 def _parquet(predictions: Predictions) -> bytes:

@@ -1,31 +1,32 @@
-"""Looking after a store: what in it is damaged, what no grid needs, and its predictions as one data set.
+"""Looking after a store: what in it is damaged or does not belong there, and what no grid needs.
 
 ser-sweep store verify --store STORE --repair
 ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
-ser-sweep store export --store STORE --out DIR
 """
 
-import json
-import tempfile
+import hashlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep.errors import UserError
+from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Entry
+from data_prep.shards import segment_count_of, sha256
 from sweep.lease import EXPIRES_SECONDS, LEASES
-from sweep.stages import KEY_LENGTH, Plan, StageSpec
-from sweep.store import Predictions, Store, StoreError
+from sweep.stages import KEY_LENGTH, StageSpec
+from sweep.store import NewerSchemaError, Predictions, Store, StoreError, decode_predictions, described_files
 
 Progress = Callable[[str, int, int], None]
+DAY = 24 * 3600.0
+AT_ONCE = 8  # files that are in memory together while an object store is read: weights and checkpoints are large
 
 
 def no_progress(what: str, done: int, total: int) -> None: ...
@@ -34,95 +35,243 @@ def no_progress(what: str, done: int, total: int) -> None: ...
 # Verify
 
 
+class Remedy(StrEnum):
+    """What becomes of a problem: the first three are what `repair` removes, and what then makes it good."""
+
+    TRAIN = "train"  # a stage: the next run trains it again
+    ADD_CORPUS = "add corpus"  # the store's copy of a corpus: the next run adds it again
+    NOTHING = "nothing"  # nobody needs it
+    NOT_HERE = "not here"  # it cannot be repaired from the store alone, and what there is should be kept
+
+
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a file or a stage, and whether it has to be trained again when that is taken away."""
+    """What is wrong with the file or the folder `path` of a store."""
 
     path: str
     what: str
-    is_stage: bool
+    remedy: Remedy
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """What predictions on a corpus must fit: its number of classes, and the segments of each utterance, int [U]."""
+
+    classes: int
+    segments: np.ndarray
 
 
 def verify(store: Store, progress: Progress = no_progress) -> list[Problem]:
-    """Everything in the store that is damaged or does not belong there, found by reading all of it."""
-    stages = sorted({entry.path.parts[1] for entry in store.folder.entries("stages", recursive=True)})
-    corpora = {name: _classes_of(store, name) for name in store.corpora()}
-    problems = [
-        Problem(f"corpora/{name}", "corpus.json or utterances.parquet is damaged; ser-sweep run adds the corpus", False)
-        for name, classes in corpora.items()
-        if classes is None
-    ]
-    for number, key in enumerate(stages):
+    """Everything in the store that is damaged or does not belong there, found by reading all of it.
+
+    While a launch runs, files less than a day old that no stage.json names are its own, and no problem.
+    """
+    busy = bool(running_launches(store))
+    inventory = store.inventory()
+    corpora, problems = _check_corpora(store, inventory.get("corpora", {}), busy)
+    stages = inventory.get("stages", {})
+    check = partial(_check_stage, store, corpora=corpora, busy=busy)
+    homeless: dict[str, int] = {}
+    for number, (found, corpus) in enumerate(store.folder.each(check, stages.items(), AT_ONCE)):
         progress("stages", number, len(stages))
-        what = _wrong_with_stage(store, key, corpora)
-        if what is not None:
-            problems.append(Problem(f"stages/{key}", what, True))
-        else:
-            problems += [Problem(name, "no stage.json names it", False) for name in _unnamed_files(store, key)]
+        problems += found
+        if corpus is not None and corpus not in corpora:
+            homeless[corpus] = homeless.get(corpus, 0) + 1
     progress("stages", len(stages), len(stages))
-    for folder, read in (("checkpoints", store.read_checkpoint), ("decisions", store.read_decisions)):
-        for entry in store.folder.entries(folder):
-            if read(entry.path.name) is None:
-                problems.append(Problem(str(entry.path), "damaged (its checksum is another)", False))
+    problems += [_missing_corpus(name, count) for name, count in sorted(homeless.items())]
+    problems += _check_others(store, inventory, progress)
+    problems += [
+        Problem(str(entry.path), "left over from a write that was cut off", Remedy.NOTHING)
+        for entry in _old(store.folder.unfinished())
+    ]
     return problems
 
 
-def _classes_of(store: Store, name: str) -> list[str] | None:
-    """A corpus's classes; None where the store's copy of it is damaged."""
+def repair(store: Store, problems: Iterable[Problem]) -> list[Problem]:
+    """Take away what `verify` found; returns what stays as it is, because the store alone cannot make it good.
+
+    Raises StoreError while a launch runs on the store.
+    """
+    _refuse_while_launches_run(store)
+    left = []
+    for problem in problems:
+        name = problem.path.rpartition("/")[2]
+        if problem.remedy is Remedy.TRAIN:
+            store.delete_stage(name)
+        elif problem.remedy is Remedy.ADD_CORPUS:
+            store.delete_corpus(name)
+        elif problem.remedy is Remedy.NOTHING:
+            store.folder.delete(problem.path)
+        else:
+            left.append(problem)
+    return left
+
+
+def _check_corpora(
+    store: Store, found: Mapping[str, Sequence[Entry]], busy: bool
+) -> tuple[dict[str, _Corpus | None], list[Problem]]:
+    """The store's corpora, None for those that cannot be used, and what is wrong with them."""
+    corpora: dict[str, _Corpus | None] = {}
+    problems = []
+    for name, entries in found.items():
+        if all(entry.path.name != "corpus.json" for entry in entries):
+            problems += _cut_off(entries, busy)
+            continue
+        corpora[name] = None
+        try:
+            corpora[name] = _read_corpus(store, name)
+        except NewerSchemaError as error:
+            problems.append(Problem(f"corpora/{name}", str(error), Remedy.NOT_HERE))
+        except (UserError, pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
+            what = f"damaged ({error}); ser-sweep run adds it again"
+            problems.append(Problem(f"corpora/{name}", what, Remedy.ADD_CORPUS))
+    return corpora, problems
+
+
+def _read_corpus(store: Store, name: str) -> _Corpus:
+    """Raises what reading damaged files raises."""
+    about, utterances = store.read_corpus(name)
+    if f"{about['corpus']}-{about['fingerprint']}" != name:
+        raise ValueError(f"corpus.json is of {about['corpus']}-{about['fingerprint']}")
+    content = store.folder.read(f"corpora/{name}/utterances.parquet") or b""
+    if about.get("utterances_sha256", sha256(content)) != sha256(content):
+        raise ValueError("utterances.parquet is not what its checksum says")
+    segments = segment_count_of(utterances, FeatureSettings(**about["settings"]))
+    if segments.sum() != about["segments"]:
+        raise ValueError(f"utterances.parquet has {segments.sum()} segments, corpus.json {about['segments']}")
+    return _Corpus(len(about["classes"]), segments)
+
+
+def _missing_corpus(name: str, stages: int) -> Problem:
+    """Stages are kept although their corpus is gone: they are whole, and a run with the data adds the corpus again."""
+    what = (
+        f"not in the store, and {stages} stages are of it; ser-sweep run with its data adds it, and ser-sweep store gc "
+        "removes what no grid needs"
+    )
+    return Problem(f"corpora/{name}", what, Remedy.NOT_HERE)
+
+
+def _check_stage(
+    store: Store, item: tuple[str, Sequence[Entry]], corpora: Mapping[str, _Corpus | None], busy: bool
+) -> tuple[list[Problem], str | None]:
+    """What is wrong with a stage's folder, and the name of its corpus where the stage is whole."""
+    key, entries = item
+    if all(entry.path.name != "stage.json" for entry in entries):
+        return _cut_off(entries, busy), None
+    path = f"stages/{key}"
     try:
-        about, utterances = store.read_corpus(name)
-        return sorted(about["classes"]) if len(utterances) == about["utterances"] else None
-    except (UserError, ValueError, KeyError, TypeError, OSError):
-        return None
+        record = store.read_stage(key)
+        if record is None:
+            return [Problem(path, "stage.json is damaged", Remedy.TRAIN)], None
+        stage = _stage_of(record, key)
+        what = _wrong_with(store, key, stage, record, corpora.get(stage.corpus))
+    except NewerSchemaError as error:
+        return [Problem(path, str(error), Remedy.NOT_HERE)], None
+    except _ForeignError as error:
+        return [Problem(path, f"foreign: {error}", Remedy.TRAIN)], None
+    if what is not None:
+        return [Problem(path, what, Remedy.TRAIN)], None
+    named = {"stage.json"} | {described["file"] for described in described_files(record).values() if described}
+    return _cut_off([entry for entry in entries if entry.path.name not in named], busy), stage.corpus
 
 
-def _wrong_with_stage(store: Store, key: str, corpora: dict[str, list[str] | None]) -> str | None:
-    """What is wrong with a stage; None where nothing is."""
-    record = store.read_stage(key)
-    if record is None:
-        return "stage.json is missing or damaged"
+class _ForeignError(Exception):
+    """A stage that is not the one its folder is named after."""
+
+
+def _stage_of(record: dict[str, Any], key: str) -> StageSpec:
+    """Raises _ForeignError; NewerSchemaError where an identity that fits its key has fields unknown here."""
     identity = record.get("identity")
-    if not isinstance(identity, dict) or canonical_hash(identity, KEY_LENGTH) != key:
-        return "foreign: its folder is not named after its identity"
-    if identity.get("corpus") not in corpora:
-        return f"foreign: the store does not hold its corpus {identity.get('corpus')}"
-    predictions = _readable(store, key)
-    if predictions is None:
-        return "its predictions are missing or damaged"
-    if "weights" in record and store.read_weights(key) is None:
-        return "its weights are missing or damaged"
-    classes = corpora[identity["corpus"]]
-    q = predictions.q
-    if classes is not None and q.shape[1] != len(classes):
-        return f"foreign: predictions of {q.shape[1]} classes, and the corpus has {len(classes)}"
-    if not np.isfinite(q).all() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
-        return "its predictions are no probabilities"
+    try:
+        named_after_it = canonical_hash(identity, KEY_LENGTH) == key
+    except ValueError:  # NaN, which no identity has
+        named_after_it = False
+    if not named_after_it or not isinstance(identity, dict):
+        raise _ForeignError("its folder is not named after the identity in stage.json")
+    try:
+        return StageSpec.of_identity(identity)
+    except (KeyError, TypeError) as error:
+        raise NewerSchemaError(f"its identity is of a newer ser-sweep ({error}); upgrade to use it") from error
+
+
+def _wrong_with(store: Store, key: str, stage: StageSpec, record: dict[str, Any], corpus: _Corpus | None) -> str | None:
+    """What is wrong with a stage's files; None where nothing is."""
+    for kind, described in described_files(record).items():
+        if described is None:
+            return f"stage.json does not describe its {kind}"
+        content = store.read_stage_file(key, described["file"])
+        if content is None:
+            return f"its {kind} are missing"
+        if len(content) != described["bytes"]:
+            return f"its {kind} are damaged: {len(content):,} bytes, not {described['bytes']:,}"
+        if hashlib.sha256(content).hexdigest() != described["sha256"]:
+            return f"its {kind} are damaged: not what their checksum says"
+        if kind == "predictions":
+            what = _wrong_with_predictions(content, stage, corpus)
+            if what is not None:
+                return what
     return None
 
 
-def _readable(store: Store, key: str) -> Predictions | None:
+def _wrong_with_predictions(content: bytes, stage: StageSpec, corpus: _Corpus | None) -> str | None:
+    """What is wrong with predictions that are as they were written; `corpus` None leaves out what depends on it."""
     try:
-        return store.read_predictions(key)
-    except (pa.ArrowException, KeyError, ValueError):
+        predictions = decode_predictions(content)
+    except (pa.ArrowException, KeyError, ValueError, AttributeError) as error:
+        return f"its predictions cannot be read: {error}"
+    q = predictions.q
+    if not np.isfinite(q).all() or (q < 0).any() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
+        return "its predictions are no probabilities"
+    if corpus is None:
         return None
+    if q.shape[1] != corpus.classes:
+        return f"foreign: predictions of {q.shape[1]} classes, and the corpus has {corpus.classes}"
+    if not _covers_its_utterances(predictions, corpus.segments, stage.training.every):
+        return "foreign: its predictions are not of the corpus's segments"
+    return None
 
 
-def _unnamed_files(store: Store, key: str) -> list[str]:
-    """Files in a whole stage's folder that its stage.json does not name: those of an interrupted commit."""
-    record = store.read_stage(key) or {}
-    named = {"stage.json"} | {record[kind]["file"] for kind in ("predictions", "weights") if kind in record}
-    return [str(entry.path) for entry in store.folder.entries(f"stages/{key}") if entry.path.name not in named]
+def _covers_its_utterances(predictions: Predictions, segments: np.ndarray, every: int) -> bool:
+    """Whether the rows are, in order, every `every`-th segment of each utterance that has any."""
+    utterances = np.unique(predictions.utterance)
+    if not len(utterances) or utterances[0] < 0 or utterances[-1] >= len(segments):
+        return False
+    expected = [np.arange(0, count, every) for count in segments[utterances]]
+    of = np.repeat(utterances, [len(each) for each in expected])
+    return np.array_equal(predictions.utterance, of) and np.array_equal(predictions.segment, np.concatenate(expected))
 
 
-def repair(store: Store, problems: Sequence[Problem]) -> None:
-    """Take away what `verify` found. Stages go stage.json first: one that is half removed is not there."""
-    for problem in problems:
-        if problem.is_stage:
-            store.delete_stage(problem.path.rpartition("/")[2])
-        elif problem.path.startswith("corpora/"):
-            store.folder.delete(f"{problem.path}/corpus.json")
-        else:
-            store.folder.delete(problem.path)
+def _check_others(
+    store: Store, inventory: Mapping[str, Mapping[str, Sequence[Entry]]], progress: Progress
+) -> list[Problem]:
+    """Damaged checkpoints, decisions and notes of failures: as good as none."""
+    readers: dict[str, Callable[[str], object]] = {
+        "checkpoints": store.read_checkpoint,
+        "decisions": store.read_decisions,
+        "failures": store.read_failure,
+    }
+    problems = []
+    for kind, read in readers.items():
+        found = {name: entries[0] for name, entries in inventory.get(kind, {}).items()}
+        contents = store.folder.each(read, found, AT_ONCE)
+        for number, (entry, content) in enumerate(zip(found.values(), contents, strict=True)):
+            progress(kind, number + 1, len(found))
+            # A running launch may have finished with it since it was listed.
+            if content is None and store.folder.modified(str(entry.path)) is not None:
+                problems.append(Problem(str(entry.path), "damaged", Remedy.NOTHING))
+    return problems
+
+
+def _cut_off(entries: Iterable[Entry], busy: bool) -> list[Problem]:
+    """Files that nothing names: what is left of commits that were cut off, or commits that a launch is about to end."""
+    what = "left over from a commit that was cut off"
+    return [Problem(str(entry.path), what, Remedy.NOTHING) for entry in (_old(entries) if busy else entries)]
+
+
+def _old(entries: Iterable[Entry]) -> list[Entry]:
+    """Those that nobody is still writing."""
+    now = time.time()
+    return [entry for entry in entries if now - entry.modified > DAY]
 
 
 # Garbage
@@ -130,50 +279,59 @@ def repair(store: Store, problems: Sequence[Problem]) -> None:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What no given grid needs: kind -> its files."""
+    """What no grid needs: kind -> the key or the corpus it is of -> its files."""
 
-    files: dict[str, list[Entry]]
+    files: Mapping[str, Mapping[str, Sequence[Entry]]]
 
-    @property
-    def sizes(self) -> dict[str, int]:
-        return {kind: sum(entry.size for entry in entries) for kind, entries in self.files.items()}
+    def __bool__(self) -> bool:
+        return bool(self.files)
+
+    def size(self, kind: str) -> int:
+        return sum(entry.size for entries in self.files[kind].values() for entry in entries)
 
 
-def find_garbage(store: Store, plans: Sequence[Plan]) -> Garbage:
-    """What the grids of `plans` need nothing of.
+def find_garbage(
+    store: Store, needed: Mapping[str, StageSpec], decisions: Collection[str], corpora: Collection[str]
+) -> Garbage:
+    """What is there beyond the stages `needed` (by key), the `decisions` that can be used again, and `corpora`.
 
-    Decisions are a cache that is made again when it is needed, and all of them are garbage once a stage is.
+    Of the stages that are needed, those that are done need neither checkpoint nor failure any more.
     """
-    needed = {key for plan in plans for key in plan.stages}
-    done = store.done_keys()
-    corpora = {stage.corpus for plan in plans for stage in plan.stages.values()}
-    entries = store.folder.entries
-    files = {
-        "stages": [entry for entry in entries("stages", recursive=True) if entry.path.parts[1] not in needed],
-        "checkpoints": [
-            entry for entry in entries("checkpoints") if entry.path.name not in needed or entry.path.name in done
-        ],
-        "failures": [entry for entry in entries("failures") if entry.path.stem not in needed - done],
-        "corpora": [entry for entry in entries("corpora", recursive=True) if entry.path.parts[1] not in corpora],
+    inventory = store.inventory()
+    unfinished = needed.keys() - store.done_keys()
+    kept: dict[str, Collection[str]] = {  # in the order in which they are deleted: a stage is never without its corpus
+        "decisions": decisions,
+        "checkpoints": unfinished,
+        "failures": unfinished,
+        "stages": needed,
+        "corpora": corpora,
     }
-    files["decisions"] = entries("decisions") if files["stages"] else []
+    files: dict[str, dict[str, Sequence[Entry]]] = {
+        kind: {name: entries for name, entries in inventory.get(kind, {}).items() if name not in names}
+        for kind, names in kept.items()
+    }
+    files["temporary"] = {str(entry.path): [entry] for entry in _old(store.folder.unfinished())}
     return Garbage({kind: found for kind, found in files.items() if found})
 
 
-def delete_garbage(store: Store, garbage: Garbage) -> None:
+def delete_garbage(store: Store, garbage: Garbage, progress: Progress = no_progress) -> None:
     """Raises StoreError while a launch runs on the store: it may be about to use what is garbage to others."""
-    busy = running_launches(store)
-    if busy:
-        raise StoreError(
-            f"store {store.uri} is in use by {', '.join(busy)}; wait until it has ended, or "
-            f"{EXPIRES_SECONDS:.0f} s if it was killed"
-        )
-    for key in {entry.path.parts[1] for entry in garbage.files.get("stages", [])}:
-        store.delete_stage(key)
-    for kind, entries in garbage.files.items():
-        if kind != "stages":
-            for entry in entries:
-                store.folder.delete(str(entry.path))
+    _refuse_while_launches_run(store)
+    for kind, found in garbage.files.items():
+        delete = partial(_delete, store, kind)
+        for number, _ in enumerate(store.folder.each(delete, found.items())):
+            progress(kind, number + 1, len(found))
+
+
+def _delete(store: Store, kind: str, item: tuple[str, Sequence[Entry]]) -> None:
+    name, entries = item
+    if kind == "stages":
+        store.delete_stage(name)
+    elif kind == "corpora":
+        store.delete_corpus(name)
+    else:
+        for entry in entries:
+            store.folder.delete(str(entry.path))
 
 
 def running_launches(store: Store) -> list[str]:
@@ -182,117 +340,10 @@ def running_launches(store: Store) -> list[str]:
     return [e.path.stem for e in store.folder.entries(LEASES) if now - e.modified < EXPIRES_SECONDS]
 
 
-# Export
-
-PREDICTION_SCHEMA = [
-    ("stage", pa.string()),
-    ("split", pa.string()),
-    ("fold", pa.int32()),
-    ("seed", pa.int64()),
-    ("label_source", pa.string()),
-    ("rule", pa.string()),
-    ("alpha", pa.string()),
-    ("iteration", pa.int32()),
-    ("inner_fold", pa.int32()),
-    ("utterance", pa.string()),
-    ("speaker", pa.string()),
-    ("emotion", pa.string()),
-    ("segment", pa.int32()),
-    ("test", pa.bool_()),
-    ("predicted", pa.string()),
-    ("probability", pa.float32()),
-    ("q", pa.list_(pa.float32())),
-]
-
-
-def export(store: Store, out: Path, keys: Collection[str] | None = None, progress: Progress = no_progress) -> int:
-    """Write the stages `keys` (all, if None) as a data set; returns how many there were.
-
-    `out` gets stages.parquet, a row for each stage, and predictions/corpus=.../backbone=.../<stage>.parquet, a row for
-    each segment. It appears whole, under its name, when all is written. Raises UserError where something lies there.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is there already; give an empty or new folder for the export")
-    records = [record for record in store.records() if keys is None or record["key"] in keys]
-    if not records:
-        raise UserError(f"store {store.uri} holds no stage to export")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
-        made = Path(temporary) / "export"
-        _write_export(store, records, made, progress)
-        if out.exists():
-            out.rmdir()
-        made.rename(out)
-    return len(records)
-
-
-def _write_export(store: Store, records: Sequence[dict[str, Any]], out: Path, progress: Progress) -> None:
-    known: dict[str, tuple[dict[str, Any], pd.DataFrame]] = {}
-    rows = []
-    for number, record in enumerate(records):
-        progress("stages", number, len(records))
-        corpus = record["identity"]["corpus"]
-        if corpus not in known:
-            known[corpus] = store.read_corpus(corpus)
-        predictions = store.read_predictions(record["key"])
-        if predictions is None:
-            raise StoreError(f"stage {record['key']} is damaged; find and remove such with: ser-sweep store verify")
-        about, utterances = known[corpus]
-        rows.append(_stage_row(record))
-        folder = out / "predictions" / f"corpus={corpus}" / f"backbone={rows[-1]['backbone']}"
-        folder.mkdir(parents=True, exist_ok=True)
-        table = _prediction_table(rows[-1], predictions, utterances, list(about["classes"]))
-        pq.write_table(table, folder / f"{record['key']}.parquet", compression="zstd")
-    progress("stages", len(records), len(records))
-    pd.DataFrame(rows).to_parquet(out / "stages.parquet", index=False)
-
-
-def _stage_row(record: dict[str, Any]) -> dict[str, Any]:
-    stage = StageSpec.of_identity(record["identity"])
-    measured = {name: value for name, value in record.get("metrics", {}).items() if not isinstance(value, list | dict)}
-    timing, device = record.get("timing", {}), record.get("device", {})
-    return {
-        "stage": record["key"],
-        "corpus": stage.corpus,
-        "backbone": stage.backbone,
-        "split": stage.split,
-        "folds": stage.folds,
-        "fold": stage.fold,
-        "seed": stage.seed,
-        "label_source": stage.label_source,
-        "rule": stage.rule,
-        "alpha": stage.alpha,
-        "iteration": stage.iteration,
-        "inner_fold": stage.inner_fold,
-        "labels": stage.labels,
-        "classes": list(record.get("classes", [])),
-        **measured,
-        "seconds": timing.get("seconds"),
-        "finished": timing.get("finished"),
-        "device": device.get("name"),
-        "host": device.get("host"),
-        "revision": record.get("revision"),
-        "versions": json.dumps(record.get("versions", {}), sort_keys=True),
-    }
-
-
-def _prediction_table(
-    stage: dict[str, Any], predictions: Predictions, utterances: pd.DataFrame, classes: list[str]
-) -> pa.Table:
-    q = predictions.q
-    rows = len(q)
-    best = q.argmax(axis=1)
-    said = utterances.iloc[predictions.utterance]
-    columns: dict[str, Any] = {name: [stage[name]] * rows for name, _ in PREDICTION_SCHEMA if name in stage}
-    columns |= {
-        "utterance": said["id"].to_numpy(),
-        "speaker": said["speaker"].to_numpy(),
-        "emotion": said["emotion"].to_numpy(),
-        "segment": predictions.segment,
-        "test": predictions.test,
-        "predicted": np.array(classes, dtype=object)[best],
-        "probability": q[np.arange(rows), best],
-        "q": pa.ListArray.from_arrays(np.arange(0, q.size + 1, q.shape[1], dtype=np.int32), pa.array(q.ravel())),
-    }
-    arrays = {name: columns[name] if name == "q" else pa.array(columns[name], kind) for name, kind in PREDICTION_SCHEMA}
-    return pa.table(arrays)
+def _refuse_while_launches_run(store: Store) -> None:
+    busy = running_launches(store)
+    if busy:
+        raise StoreError(
+            f"store {store.uri} is in use by {', '.join(busy)}; wait until it has ended, or "
+            f"{EXPIRES_SECONDS:.0f} s if it was killed"
+        )
