@@ -14,7 +14,7 @@ import pytest
 from cluster_files import ROOT, SLURM
 from processes import Start, in_session, wait_until
 
-SECONDS = 120
+SECONDS = 180
 # Slurm runs a copy of the script, out of its own folder.
 SLURM_COMMANDS = {
     "sbatch": 'cp "$1" "$FAKE/slurm_script"; shift; exec bash "$FAKE/slurm_script" "$@"',
@@ -135,7 +135,7 @@ def fake_ray(slurm: dict[str, str], tmp_path: Path) -> FakeRay:
 
 def run_job(slurm: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", str(SLURM), *arguments], env={**os.environ, **slurm}, capture_output=True, text=True, timeout=60
+        ["bash", str(SLURM), *arguments], env={**os.environ, **slurm}, capture_output=True, text=True, timeout=SECONDS
     )
 
 
@@ -155,7 +155,7 @@ def test_a_cancelled_job_stops_its_sweep_and_is_not_queued_again(
     job = start("bash", str(SLURM), "run", "grid.yaml", log=log, env=slurm)
     wait_until((tmp_path / "sweeping").exists, job, log)
     os.kill(job.pid, signal.SIGTERM)
-    assert job.wait(timeout=60) == 130, log.read_text()
+    assert job.wait(timeout=SECONDS) == 130, log.read_text()
     assert "interrupted" in log.read_text()
     assert in_session(job.pid) == []
     assert lines_of(slurm, "scontrol requeue") == []
@@ -169,7 +169,7 @@ def test_a_job_is_not_queued_again_for_ever(
     job = start("bash", str(SLURM), "run", "grid.yaml", log=log, env={**slurm, "SLURM_RESTART_COUNT": "50"})
     wait_until((tmp_path / "sweeping").exists, job, log)
     os.kill(job.pid, signal.SIGUSR1)
-    assert job.wait(timeout=60) == 130
+    assert job.wait(timeout=SECONDS) == 130
     assert "restarted 50 times already" in log.read_text()
     assert lines_of(slurm, "scontrol requeue") == []
 
