@@ -69,7 +69,7 @@ def launch(
             _run_inline(running, corpora)
         return running.outcome
     with ray_session(address):
-        cluster = cluster_resources()
+        cluster = cluster_resources(address)
         share = trial_share(grid.resources, cluster)
         fit = slots(share, cluster, grid.resources.max_concurrent)
         with _launch(plan, chains, store, grid, share, slots=min(fit, len(chains))) as running:
