@@ -3,8 +3,8 @@
 python benchmarks/sharing.py --json benchmarks/results/sharing.json
 
 Three synthetic corpora, ten folds, the paper's rules and weights, one iteration, with 2, 4 and 16 trials at a time on
-one local Ray runtime. Counts trainings from the event log, and from the times that trials themselves tell how much of the
-slots was busy from the first start of a trial to the last. What a slot loses is Tune's time between two trials.
+one local Ray runtime. Counts trainings from the event log, and from the times that trials themselves tell how much of
+the slots was busy from the first start of a trial to the last. What a slot loses is Tune's time between two trials.
 """
 
 import argparse

@@ -502,7 +502,7 @@ def _expand(path: Path, data: str, store: "Store") -> "tuple[GridSpec, dict[str,
 
 def _decided(options: argparse.Namespace, forests: bool = True) -> "tuple[_Sweep, pd.DataFrame]":
     """A grid, and the decisions on utterances of what its store holds. Raises UserError where that is nothing."""
-    from analysis import FOREST_SEEDS, decide
+    from analysis import decide
 
     sweep = _open(options)
     if not sweep.plan.done:
@@ -510,7 +510,7 @@ def _decided(options: argparse.Namespace, forests: bool = True) -> "tuple[_Sweep
             f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
             f"--data {options.data} --store {options.store}"
         )
-    decisions = decide(sweep.store, sweep.plan.chains, FOREST_SEEDS if forests else 0)
+    decisions = decide(sweep.store, sweep.plan.chains, **({} if forests else {"forest_seeds": 0}))
     if decisions.empty:
         raise UserError(
             f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"
