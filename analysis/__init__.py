@@ -11,11 +11,10 @@ in `analysis.columns`.
 from analysis.collection import collect_tables
 from analysis.comparisons import compare, comparisons
 from analysis.render import to_csv, to_json, to_latex, to_markdown
-from analysis.results import FOREST_SEEDS, decide, label_correction, score, score_networks, usable_decisions
+from analysis.results import decide, label_correction, score, score_networks, usable_decisions
 from analysis.tables import build_tables
 
 __all__ = [
-    "FOREST_SEEDS",
     "build_tables",
     "collect_tables",
     "compare",

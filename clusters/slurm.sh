@@ -44,6 +44,8 @@ export PATH="${SER_SWEEP_VENV:-$PWD/.venv}/bin:$PATH"
 export RAY_AUTH_MODE=token
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN
+# Slurm signals all processes of a step at once, so Ray's head could only wait in vain for nodes that are gone already.
+export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 export RAY_SCRATCH="/tmp/ray-$SLURM_JOB_ID" # short: the paths of sockets below it must be

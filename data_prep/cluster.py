@@ -43,8 +43,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         ray.shutdown()
 
 
-def cluster_resources() -> dict[str, float]:
-    """What the connected cluster has or, where GROWS_TO is set, will have once its autoscaler has started all machines.
+def cluster_resources(address: str | None = None) -> dict[str, float]:
+    """What the connected cluster has; of one at an `address`, what it will have with all that GROWS_TO names.
 
     Ray does not tell a driver what the autoscaler could add, and a cluster that starts from no worker has no GPU yet.
     Raises UserError where GROWS_TO cannot be read.
@@ -52,6 +52,8 @@ def cluster_resources() -> dict[str, float]:
     import ray
 
     resources = dict(ray.cluster_resources())
+    if address is None:  # a runtime of this process's own has no autoscaler
+        return resources
     for part in filter(None, os.environ.get(GROWS_TO, "").split(",")):
         name, _, amount = part.strip().partition("=")
         try:

@@ -9,6 +9,7 @@ import errno
 import json
 import os
 import sys
+import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -230,14 +231,61 @@ def _slots_here(grid: "GridSpec") -> int:
 
 
 def run_status(options: argparse.Namespace) -> int:
-    plan = _open(options).plan
     if options.json:
-        return _print_json(plan)
-    cells = plan.progress_by_cell()
+        return _print_json(_open(options).plan)
+    if not options.watch:
+        _print_status(_open(options))
+        return DONE
+    while True:
+        sweep = _open(options)
+        if sys.stdout.isatty():
+            print("\033[H\033[2J", end="")  # to the top of a cleared screen
+        _print_status(sweep)
+        sys.stdout.flush()
+        stages = sweep.plan.counts()
+        if stages["done"] == stages["total"]:
+            return DONE
+        time.sleep(options.every)
+
+
+def _print_status(sweep: "_Sweep") -> None:
+    from sweep.events import launches_of, read_events
+    from sweep.progress import duration
+    from sweep.upkeep import running_launches
+
+    cells = sweep.plan.progress_by_cell()
     width = max(map(len, cells))
     for cell, (done, total) in cells.items():
         print(f"{cell:{width}}  {done:4} of {total}")
-    _print_counts(plan)
+    _print_counts(sweep.plan)
+    running = running_launches(sweep.store)
+    for one in launches_of(read_events(sweep.store.folder, running)):
+        print(
+            f"running {one.launch} by {one.user} on {one.host}: {one.trained} trained in {duration(one.seconds)}, "
+            f"{one.running} running"
+        )
+
+
+def run_launches(options: argparse.Namespace) -> int:
+    from sweep.events import launches_of, read_events
+
+    store = _existing_store(options)
+    launches = launches_of(read_events(store.folder))
+    if options.json:
+        print(json.dumps([asdict(one) for one in launches], indent=2))
+        return DONE
+    print(
+        f"{'launch':26} {'by':10} {'grid':16} {'trained':>7} {'reused':>6} {'failed':>6} {'hours':>7} {'device-h':>8}"
+    )
+    for one in launches:
+        who, hours, device = one.user[:10], one.seconds / 3600, one.device_seconds / 3600
+        print(
+            f"{one.launch:26} {who:10} {one.grid[:16]:16} {one.trained:7,} {one.reused:6,} {one.failed:6,} "
+            f"{hours:7.2f} {device:8.2f}{'' if one.finished else '  did not end by itself, or runs'}"
+        )
+    total = sum(one.device_seconds for one in launches) / 3600
+    price = "" if options.price_per_hour is None else f", price {total * options.price_per_hour:,.2f}"
+    print(f"{len(launches)} launches, {total:,.2f} device-hours in all{price}")
     return DONE
 
 
@@ -454,7 +502,7 @@ def _expand(path: Path, data: str, store: "Store") -> "tuple[GridSpec, dict[str,
 
 def _decided(options: argparse.Namespace, forests: bool = True) -> "tuple[_Sweep, pd.DataFrame]":
     """A grid, and the decisions on utterances of what its store holds. Raises UserError where that is nothing."""
-    from analysis import FOREST_SEEDS, decide
+    from analysis import decide
 
     sweep = _open(options)
     if not sweep.plan.done:
@@ -462,7 +510,7 @@ def _decided(options: argparse.Namespace, forests: bool = True) -> "tuple[_Sweep
             f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
             f"--data {options.data} --store {options.store}"
         )
-    decisions = decide(sweep.store, sweep.plan.chains, FOREST_SEEDS if forests else 0)
+    decisions = decide(sweep.store, sweep.plan.chains, **({} if forests else {"forest_seeds": 0}))
     if decisions.empty:
         raise UserError(
             f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"
@@ -607,12 +655,26 @@ def build_parser() -> argparse.ArgumentParser:
     )
     plan.add_argument("--json", action="store_true", help="one JSON object")
     plan.add_argument("--concurrency", type=_count, help="trials at once (default: as many as this machine holds)")
-    plan.add_argument("--price-per-hour", type=_price, help="of a device: a GPU, or without any the CPUs of a trial")
+    plan.add_argument("--price-per-hour", type=_price, help="of a GPU, or without any of a trial's CPUs")
     plan.add_argument(
         "--probe", action="store_true", help="train a few batches of each backbone that the store has no stage of"
     )
     status = add("status", run_status, "how far a grid is, and what failed", f"ser-sweep status {same} --watch", sweep)
     status.add_argument("--json", action="store_true", help="one JSON object")
+    status.add_argument("--watch", action="store_true", help="again and again, until all is done")
+    status.add_argument("--every", type=_count, default=5, metavar="SECONDS", help="between looks (default: 5)")
+    launches = add(
+        "launches",
+        run_launches,
+        "who has run what on a store, what came of it and what it cost",
+        "ser-sweep launches --store STORE --price-per-hour 2.50",
+        common,
+    )
+    launches.add_argument("--store", required=True, help="stage store: a folder or an address")
+    launches.add_argument(
+        "--price-per-hour", type=_price, help="of a device: a GPU, or without any the CPUs of a trial"
+    )
+    launches.add_argument("--json", action="store_true", help="a JSON list")
     add("run", run_sweep, "train what a grid misses in its store", f"ser-sweep run {same}", sweep, place)
     tables = add(
         "tables",

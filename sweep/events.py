@@ -12,7 +12,10 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from data_prep.folders import Folder
@@ -91,9 +94,60 @@ def _joined(lines: Iterable[str]) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def read_events(folder: Folder) -> dict[str, list[dict[str, Any]]]:
-    """Launch -> its events, in the order of launches. A line that a crash cut off is passed over."""
-    entries = sorted(folder.entries(EVENTS), key=lambda entry: entry.path.stem)
+@dataclass(frozen=True)
+class LaunchSummary:
+    """What a launch's events come to. `seconds` is from its first event to its last; `device_seconds` is of its trials,
+    each by its share of a GPU or, without one, in full. `running` are trials that have not ended."""
+
+    launch: str
+    time: str
+    grid: str
+    user: str
+    host: str
+    trained: int
+    reused: int
+    failed: int
+    running: int
+    seconds: float
+    device_seconds: float
+    finished: bool
+
+
+def launches_of(events: Mapping[str, list[dict[str, Any]]]) -> list[LaunchSummary]:
+    """A summary of each launch that began to log."""
+    return [_summary(launch, listed) for launch, listed in events.items() if listed]
+
+
+def _summary(launch: str, events: list[dict[str, Any]]) -> LaunchSummary:
+    first = events[0]
+    count = Counter(event["event"] for event in events)
+    share = {event["trial"]: event.get("gpu") or 1.0 for event in events if event["event"] == "issued"}
+    ended = [event for event in events if event["event"] == "ended"]
+    return LaunchSummary(
+        launch=launch,
+        time=first["time"],
+        grid=first.get("grid", ""),
+        user=first.get("user", ""),
+        host=first.get("host", ""),
+        trained=count["trained"],
+        reused=count["reused"],
+        failed=count["failed"],
+        running=0 if count["finished"] else max(0, count["issued"] - count["ended"]),
+        seconds=_seconds(events[-1]["time"]) - _seconds(first["time"]),
+        device_seconds=sum(event["seconds"] * share.get(event["trial"], 1.0) for event in ended),
+        finished=bool(count["finished"]),
+    )
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def read_events(folder: Folder, launches: Collection[str] | None = None) -> dict[str, list[dict[str, Any]]]:
+    """Launch -> its events, in the order of launches; only of `launches`, if given. A line that a crash cut off is
+    passed over."""
+    listed = [e for e in folder.entries(EVENTS) if launches is None or e.path.stem in launches]
+    entries = sorted(listed, key=lambda entry: entry.path.stem)
     contents = folder.read_all(str(entry.path) for entry in entries)
     return {entry.path.stem: _events(content or b"") for entry, content in zip(entries, contents, strict=True)}
 

@@ -189,6 +189,13 @@ class Resources(Strict):
     max_failures: Annotated[int, Field(ge=0)] = 2
 
 
+class Tracking(Strict):
+    """Experiment trackers that get learning curves while the sweep runs."""
+
+    tensorboard: str | None = None
+    mlflow: str | None = None
+
+
 class GridSpec(Strict):
     """A grid file. The axes hold for the whole grid, or are the defaults of the products in `chains`."""
 
@@ -206,6 +213,7 @@ class GridSpec(Strict):
     training: TrainingChoice = TrainingChoice()
     features: FeatureChoice = FeatureChoice()
     resources: Resources = Resources()
+    tracking: Tracking = Tracking()
     weights: Annotated[str, AfterValidator(one_of(WEIGHTS))] = "none"
     chains: Annotated[tuple[Axes, ...], Field(min_length=1)] | None = None
 
@@ -374,6 +382,7 @@ def _fields_at(location: Sequence[int | str]) -> list[str]:
         "training": TrainingChoice,
         "features": FeatureChoice,
         "resources": Resources,
+        "tracking": Tracking,
         "chains": Axes,
     }
     return list((models[str(location[0])] if location else GridSpec).model_fields)

@@ -25,6 +25,7 @@ from sweep.searcher import ChainQueue, Issue
 from sweep.shares import GpuShares, slots, trial_share
 from sweep.stages import ChainSpec, Plan
 from sweep.store import Store
+from sweep.tracking import Trackers
 from sweep.trial import OutOfMemory, Report, code_revision, describe_error, run_trial, versions
 
 MAY_PASS_BY = (OSError, MemoryError, RuntimeError)  # torch raises RuntimeError for the device's errors
@@ -69,7 +70,7 @@ def launch(
             _run_inline(running, corpora)
         return running.outcome
     with ray_session(address):
-        cluster = cluster_resources()
+        cluster = cluster_resources(address)
         share = trial_share(grid.resources, cluster)
         fit = slots(share, cluster, grid.resources.max_concurrent)
         with _launch(plan, chains, store, grid, share, slots=min(fit, len(chains))) as running:
@@ -105,7 +106,7 @@ def _launch(
             ):
                 running = Launch(name, chains, store, grid, share, events, lease, tally, display)
                 yield running
-                running.fail_blocked()
+                running.close()
         finally:
             seconds = time.monotonic() - begun
             interrupted = running is None or running.interrupted
@@ -146,6 +147,7 @@ class Launch:
         self.interrupted = False
         self.given_up: list[int] = []  # chains whose trial ended with tries left
         self._keep_weights = _keep_weights(grid.weights, chains)
+        self._trackers = Trackers.of(tally.plan, grid)
         self._shares = GpuShares(share["gpu"], store)
         self._events = events
         self._lease = lease
@@ -215,6 +217,7 @@ class Launch:
         chain, kind, line = self.chains[number], event["event"], None
         if kind in ("epoch", "trained", "reused"):
             self._tally.reported(number, chain, event)
+        self._trackers.took(event)
         if kind in ("trained", "reused"):
             self.queue.stage_done(event["key"])
         if kind == "trained":
@@ -263,7 +266,12 @@ class Launch:
         self._events.write("failed", chain=self.chains[number].label, cause=cause)
         self._end(number, cause)
 
-    def fail_blocked(self) -> None:
+    def close(self) -> None:
+        """Note the chains that could not go on, and end what trackers still show as running."""
+        self._fail_blocked()
+        self._trackers.close()
+
+    def _fail_blocked(self) -> None:
         """Note the chains that cannot go on because other folds failed."""
         if self.interrupted:
             return

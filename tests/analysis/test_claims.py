@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_by_hand import decisions_of, first_right
 
 from analysis.claims import CLAIMS, Claim, Finding, claims_json, claims_text, evaluate_claims
 from analysis.layouts import Treatment
@@ -16,32 +17,9 @@ LABEL = np.arange(UTTERANCES) % 2
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 
 
-def decisions(right: int, *, rule: str = "none", iteration: int = 0, **about: Any) -> pd.DataFrame:
+def decisions(right: int, **about: Any) -> pd.DataFrame:
     """A network's decisions by forest, of which the first `right` are."""
-    cell = {
-        "corpus": "emodb",
-        "partial": False,
-        "backbone": "densenet22",
-        "rule": rule,
-        "alpha": "",
-        "iteration": iteration,
-        "label_source": "in_fold" if iteration else "",
-        "split": "stratified",
-        "labels": "given",
-        "validation_wa": 50.0,
-        "seed": 0,
-        "seeds": 1,
-        "folds_done": 10,
-        "folds": 10,
-        "decision": "forest",
-        "forest_seed": 0,
-        "classes": 2,
-        "speaker": "s",
-    }
-    order = np.arange(UTTERANCES)
-    names = [f"{row:02}" for row in order]
-    predicted = np.where(order < right, LABEL, 1 - LABEL)
-    return pd.DataFrame({"utterance": names, "label": LABEL, "predicted": predicted}).assign(**cell | about)
+    return decisions_of(first_right(right, LABEL), LABEL, ["s"] * UTTERANCES, **about)
 
 
 def evaluated(name: str, *frames: pd.DataFrame) -> list[Finding]:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_by_hand import decisions_of
 from scipy.stats import binomtest
 
 from analysis import compare, comparisons
@@ -20,27 +21,7 @@ def decisions(rule: str, wrong: list[int], **about: Any) -> pd.DataFrame:
     """One forest's decisions for a network, complete and right but for the utterances `wrong`."""
     predicted = LABEL.copy()
     predicted[wrong] = 1 - predicted[wrong]
-    cell = {
-        "corpus": "emodb",
-        "partial": False,
-        "backbone": "densenet22",
-        "rule": rule,
-        "alpha": "",
-        "iteration": int(rule != "none"),
-        "label_source": "" if rule == "none" else "in_fold",
-        "split": "stratified",
-        "labels": "given",
-        "seed": 0,
-        "seeds": 1,
-        "folds_done": 10,
-        "folds": 10,
-        "decision": "forest",
-        "forest_seed": 0,
-        "speaker": "s",
-        "classes": 2,
-    }
-    names = [f"{row:02}" for row in range(UTTERANCES)]
-    return pd.DataFrame({"utterance": names, "label": LABEL, "predicted": predicted}).assign(**cell | about)
+    return decisions_of(predicted, LABEL, ["s"] * UTTERANCES, rule=rule, **about)
 
 
 def compared(*frames: pd.DataFrame) -> list[dict[str, Any]]:
@@ -51,7 +32,7 @@ def compared(*frames: pd.DataFrame) -> list[dict[str, Any]]:
 
 def test_a_network_is_compared_with_iteration_0_of_its_backbone() -> None:
     (line,) = compared(decisions("none", [0, 1, 2, 3, 4, 5]), decisions("bdsl", [5, 6]))
-    assert line["rule"], line["second_rule"] == ("bdsl", "none")
+    assert (line["rule"], line["second_rule"]) == ("bdsl", "none")
     assert (line["utterances"], line["complete"]) == (10, True)
     assert line["wa_difference"] == pytest.approx(40)
     assert line["ua_difference"] == pytest.approx(40)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_by_hand import decisions_of, first_right
 
 from analysis import comparisons, score_networks, to_csv, to_json, to_latex, to_markdown
 from analysis.listings import Listing
@@ -28,36 +29,10 @@ UTTERANCES = 20
 LABEL = np.arange(UTTERANCES) % 2
 
 
-def decisions(right: int, *, rule: str = "none", iteration: int = 0, **about: Any) -> pd.DataFrame:
+def decisions(right: int, **about: Any) -> pd.DataFrame:
     """A network's decisions, of which the first `right` are."""
-    cell = {
-        "corpus": "emodb",
-        "partial": False,
-        "backbone": "densenet22",
-        "rule": rule,
-        "alpha": "",
-        "iteration": iteration,
-        "label_source": "in_fold" if iteration else "",
-        "split": "stratified",
-        "labels": "given",
-        "validation_wa": 50.0,
-        "seed": 0,
-        "seeds": 1,
-        "folds_done": 10,
-        "folds": 10,
-        "decision": "forest",
-        "forest_seed": 0,
-        "classes": 2,
-    }
-    order = np.arange(UTTERANCES)
-    return pd.DataFrame(
-        {
-            "utterance": [f"{row:02}" for row in order],
-            "speaker": [f"s{row % 4}" for row in order],
-            "label": LABEL,
-            "predicted": np.where(order < right, LABEL, 1 - LABEL),
-        }
-    ).assign(**cell | about)
+    speakers = [f"s{row % 4}" for row in range(UTTERANCES)]
+    return decisions_of(first_right(right, LABEL), LABEL, speakers, **about)
 
 
 def grid() -> pd.DataFrame:

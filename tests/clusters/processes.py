@@ -39,7 +39,7 @@ def in_session(session: int) -> list[int]:
 
 
 def wait_until(
-    condition: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path, seconds: float = 60
+    condition: Callable[[], Any], process: "subprocess.Popen[bytes]", log: Path, seconds: float = 180
 ) -> None:
     """Wait for `condition`; fails with the log where the process ends before, or it takes too long."""
     deadline = time.monotonic() + seconds

@@ -16,7 +16,7 @@ from data_prep.cluster import GROWS_TO, cluster_resources
 from data_prep.errors import UserError
 
 GRID = {"corpora": ["synthetic"], "backbones": ["tiny"], "folds": 2, "training": {"epochs": 2, "every": 16}}
-SECONDS = 90
+SECONDS = 180
 
 
 def events(store: Path) -> list[dict[str, Any]]:
@@ -85,7 +85,7 @@ def test_a_cluster_has_what_it_has_where_nothing_is_said_of_growing(
 ) -> None:
     monkeypatch.delenv(GROWS_TO, raising=False)
     connected({"CPU": 2.0, "memory": 1e9})
-    assert cluster_resources() == {"CPU": 2.0, "memory": 1e9}
+    assert cluster_resources("auto") == {"CPU": 2.0, "memory": 1e9}
 
 
 def test_a_cluster_that_grows_has_what_it_will_come_to(
@@ -93,7 +93,8 @@ def test_a_cluster_that_grows_has_what_it_will_come_to(
 ) -> None:
     monkeypatch.setenv(GROWS_TO, "CPU=32, GPU=8")
     connected({"CPU": 40.0, "memory": 1e9})
-    assert cluster_resources() == {"CPU": 40.0, "GPU": 8.0, "memory": 1e9}
+    assert cluster_resources("auto") == {"CPU": 40.0, "GPU": 8.0, "memory": 1e9}
+    assert cluster_resources() == {"CPU": 40.0, "memory": 1e9}, "a local runtime does not grow"
 
 
 def test_a_mistake_in_what_a_cluster_grows_to_is_told(
@@ -102,4 +103,4 @@ def test_a_mistake_in_what_a_cluster_grows_to_is_told(
     monkeypatch.setenv(GROWS_TO, "GPU 8")
     connected({})
     with pytest.raises(UserError, match="SER_SWEEP_GROWS_TO: 'GPU 8' is not of the form GPU=8"):
-        cluster_resources()
+        cluster_resources("auto")

@@ -17,7 +17,7 @@ from data_prep.cluster import ray_session
 from data_prep.folders import Folder
 from data_prep.shards import find_prepared, load_corpus
 from sweep.cli import main
-from sweep.events import EventLog, read_events
+from sweep.events import EventLog, launches_of, read_events
 from sweep.grid import Resources
 from sweep.shares import GpuShares, is_out_of_memory, kind_of, slots
 from sweep.store import Store
@@ -85,6 +85,52 @@ def test_events_wait_while_the_log_cannot_be_written(tmp_path: Path, monkeypatch
 
 def no_space(*_: object, **__: object) -> None:
     raise OSError(28, "No space left on device")
+
+
+# What was run, and what it cost
+
+
+def test_launches_are_listed_with_their_cost(
+    write_grid: WriteGrid, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(write_grid(name="first", rules=["none"]), small_data, tmp_path / "store", "--inline") == 0
+    assert run(write_grid(name="second", rules=["bdsl"]), small_data, tmp_path / "store", "--inline") == 0
+    command = ["launches", "--store", str(tmp_path / "store")]
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    first, second = json.loads(capsys.readouterr().out)
+    assert (first["grid"], first["trained"], first["reused"]) == ("first", 2, 0)
+    assert (second["grid"], second["trained"], second["reused"]) == ("second", 2, 2)
+    assert first["finished"] and 0 < first["device_seconds"] <= first["seconds"]
+    assert main([*command, "--price-per-hour", "3600000"]) == 0
+    said = capsys.readouterr().out
+    total = first["device_seconds"] + second["device_seconds"]
+    assert "2 launches" in said
+    price = float(said.rpartition("price ")[2].replace(",", ""))
+    assert price == pytest.approx(1000 * total, abs=0.01)
+
+
+def test_a_trial_on_a_share_of_a_gpu_costs_its_share() -> None:
+    stamp = "2026-01-01T00:00:00.000Z"
+    events: list[dict[str, Any]] = [
+        {"time": stamp, "event": "launched"},
+        {"time": stamp, "event": "issued", "trial": "a", "gpu": 0.25},
+        {"time": stamp, "event": "issued", "trial": "b", "gpu": 0.5},
+        {"time": stamp, "event": "ended", "trial": "a", "seconds": 8.0},
+    ]
+    (found,) = launches_of({"one": events})
+    assert (found.device_seconds, found.running, found.finished) == (2.0, 1, False)
+
+
+def test_status_can_be_watched_until_all_is_done(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    grid = write_grid(rules=["none"], training={"epochs": 8, "every": 1, "patience": 8})
+    place = [str(grid), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    watch = [sys.executable, "-m", "sweep.cli", "status", *place, "--watch", "--every", "1"]
+    process = subprocess.Popen(watch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert main(["run", *place, "--inline"]) == 0
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert "0 of 2" in said and "2 of 2" in said
 
 
 # Two launches at once
