@@ -91,7 +91,7 @@ def fit(
     Raises TrainingDivergedError.
     """
     device = segments.frames.device
-    run = _Run(build, settings, seed, device)
+    run = TrainingRun(build, settings, seed, device)
     run.restore(checkpoint.read())
     goal = torch.from_numpy(targets).to(device)
     held_out = torch.from_numpy(validation).to(device)
@@ -130,7 +130,7 @@ def _validation(q: torch.Tensor, goal: torch.Tensor) -> tuple[float, float]:
     return loss.item(), accuracy.item()
 
 
-class _Run:
+class TrainingRun:
     """The state of one training: network, optimiser, history, best weights."""
 
     def __init__(

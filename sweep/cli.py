@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.resources import as_file, files
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from data_prep.shards import PreparedCorpus
+    from sweep.cost import Estimate, Rate
     from sweep.grid import GridSpec
+    from sweep.probe import Probe
     from sweep.stages import ChainSpec, Plan
     from sweep.store import Store
 
@@ -126,13 +129,101 @@ def run_fetch(options: argparse.Namespace) -> int:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    plan = _open(options).plan
+    from analysis.needs import stages_by_table
+
+    sweep = _open(options)
+    plan = sweep.plan
+    probes = _probe_unknown(sweep) if options.probe else {}
+    estimated = _estimate(sweep, {kind: one.rate for kind, one in probes.items()})
+    concurrency = options.concurrency or _slots_here(sweep.grid)
+    needed = stages_by_table(plan.chains)
+    times = Counter(key for keys in needed.values() for key in keys)
+    tables = {
+        number: {**plan.counts_of(keys), "shared": sum(times[key] > 1 for key in keys)}
+        for number, keys in needed.items()
+    }
     if options.json:
-        return _print_json(plan)
+        about = {"tables": tables, "estimate": estimated.as_dict(concurrency, options.price_per_hour)}
+        print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
+        return DONE
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
     print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
     _print_counts(plan)
+    for number, counts in tables.items():
+        print(
+            f"  Table {number:3} needs {counts['total']:5,}: {counts['done']:,} done, {counts['missing']:,} missing; "
+            f"{counts['shared']:,} are in other tables, too"
+        )
+    for kind, one in probes.items():
+        print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
+    if estimated.stages:
+        _print_estimate(estimated, concurrency, options.price_per_hour)
     return DONE
+
+
+def _memory_words(probe: "Probe") -> str:
+    if probe.memory is None:
+        return ""
+    return f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
+
+
+def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | None) -> None:
+    from sweep.progress import duration
+
+    print(f"missing {'at most ' if estimated.at_most else ''}{estimated.updates:,} segment updates")
+    print(f"        {estimated.bytes / 1e6:,.1f} MB of predictions")
+    if estimated.unknown:
+        kinds = ", ".join(estimated.unknown)
+        print(f"        hours and price unknown: no stage of {kinds} is in the store yet; --probe measures them")
+        return
+    print(
+        f"        {estimated.device_seconds / 3600:,.2f} device-hours, "
+        f"{duration(estimated.wall_seconds(concurrency))} with {concurrency} trials at once"
+    )
+    if per_hour is not None:
+        print(f"        price {estimated.price(per_hour):,.2f}, at {per_hour:g} a device-hour")
+    for kind, basis in estimated.basis.items():
+        print(f"        from {basis} ({kind})")
+
+
+def _estimate(sweep: "_Sweep", rates: "dict[str, Rate] | None" = None) -> "Estimate":
+    """What the missing stages come to, by what the store's own say, and by `rates` for kinds it has none of."""
+    from sweep.cost import bytes_per_segment, estimate, rates_of
+    from sweep.shares import AUTO_GPU_SHARE
+
+    share = sweep.grid.resources.gpu
+    known = {**(rates or {}), **rates_of(sweep.records)}
+    gpu = AUTO_GPU_SHARE if share == "auto" else float(share)
+    return estimate(sweep.plan, sweep.prepared.values(), known, gpu, bytes_per_segment(sweep.records))
+
+
+def _probe_unknown(sweep: "_Sweep") -> "dict[str, Probe]":
+    """A probe of each kind of training that is missing and of which the store holds no stage."""
+    from sweep.cost import rates_of
+    from sweep.probe import probe
+    from sweep.shares import kind_of
+
+    known = rates_of(sweep.records)
+    by_name = {one.name: one for one in sweep.prepared.values()}
+    found: dict[str, Probe] = {}
+    for key, stage in sweep.plan.stages.items():
+        if key not in sweep.plan.done and kind_of(stage) not in {*known, *found}:
+            one = by_name[stage.corpus]
+            found[kind_of(stage)] = probe(stage, len(one.classes), one.settings, sweep.grid.resources.cpu)
+    return found
+
+
+def _slots_here(grid: "GridSpec") -> int:
+    """Trials that run at once if the grid is run on this machine."""
+    import torch
+
+    from sweep.shares import slots, trial_share
+
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    try:
+        return slots(trial_share(grid.resources, here), here, grid.resources.max_concurrent)
+    except UserError:  # the grid is for a larger machine
+        return grid.resources.max_concurrent or 1
 
 
 def run_status(options: argparse.Namespace) -> int:
@@ -148,6 +239,7 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def run_sweep(options: argparse.Namespace) -> int:
+    from sweep.cost import estimate_beside_truth
     from sweep.launch import launch
 
     sweep = _open(options)
@@ -162,9 +254,12 @@ def run_sweep(options: argparse.Namespace) -> int:
         print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)
         print(f"  ser-sweep {' '.join(sys.argv[1:])}", file=sys.stderr)
         return INTERRUPTED
+    estimated = _estimate(sweep)
     stages = _open(options).plan.counts()
     reused = len(sweep.plan.done)
     print(f"{stages['done']} of {stages['total']} stages done: {outcome.trained} trained, {reused} were there before")
+    if outcome.trained:
+        print(estimate_beside_truth(estimated, outcome.training_seconds, outcome.seconds, outcome.slots))
     _print_failures(outcome.failures)
     return DONE if stages["done"] == stages["total"] else FAILED
 
@@ -249,7 +344,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     else:
         for problem in problems:
             print(f"{problem.path}: {problem.what}")
-        print(f"{len(problems)} problems" if problems else "everything in the store is whole")
+        print(f"problems: {len(problems)}" if problems else "everything in the store is whole")
     if not (options.repair and problems):
         return FAILED if problems else DONE
     left = repair(store, problems)
@@ -257,9 +352,9 @@ def run_store_verify(options: argparse.Namespace) -> int:
         if problem not in left:
             print(f"removed {problem.path}", file=sys.stderr)
     stages = sum(problem.remedy == "train" for problem in problems)
-    print(f"{stages} stages are trained again by the next ser-sweep run that needs them", file=sys.stderr)
+    print(f"stages that the next ser-sweep run trains again: {stages}", file=sys.stderr)
     if left:
-        print(f"{len(left)} problems cannot be repaired from the store alone", file=sys.stderr)
+        print(f"problems that the store alone cannot make good: {len(left)}", file=sys.stderr)
     return FAILED if left else DONE
 
 
@@ -316,11 +411,19 @@ def _existing_store(options: argparse.Namespace) -> "Store":
 class _Sweep:
     """A grid with its data and its store, and the plan they give."""
 
-    def __init__(self, grid: "GridSpec", prepared: "dict[str, PreparedCorpus]", store: "Store", plan: "Plan") -> None:
+    def __init__(
+        self,
+        grid: "GridSpec",
+        prepared: "dict[str, PreparedCorpus]",
+        store: "Store",
+        plan: "Plan",
+        records: "list[dict[str, Any]]",
+    ) -> None:
         self.grid = grid
         self.prepared = prepared
         self.store = store
         self.plan = plan
+        self.records = records  # stage.json of all that the store holds
 
 
 def _open(options: argparse.Namespace) -> _Sweep:
@@ -329,7 +432,9 @@ def _open(options: argparse.Namespace) -> _Sweep:
 
     store = Store(options.store)
     grid, prepared, chains = _expand(options.grid, options.data, store)
-    return _Sweep(grid, prepared, store, Plan.of(chains, store.done_keys(), store.failures()))
+    records = list(store.records())
+    plan = Plan.of(chains, (record["key"] for record in records), store.failures())
+    return _Sweep(grid, prepared, store, plan, records)
 
 
 def _expand(path: Path, data: str, store: "Store") -> "tuple[GridSpec, dict[str, PreparedCorpus], list[ChainSpec]]":
@@ -489,13 +594,21 @@ def build_parser() -> argparse.ArgumentParser:
     prepare.add_argument("--seed", type=int, default=0, help="of the synthetic corpus (default: 0)")
 
     same = "GRID.yaml --data DATA --store STORE"
-    for name, run, help in (
-        ("plan", run_plan, "what a grid comes to: trials, stages, what is shared and what is missing"),
-        ("status", run_status, "how far a grid is, and what failed"),
-    ):
-        add(name, run, help, f"ser-sweep {name} {same} --json", sweep).add_argument(
-            "--json", action="store_true", help="one JSON object"
-        )
+    plan = add(
+        "plan",
+        run_plan,
+        "what a grid comes to: trials, stages, what is shared and missing, hours and money",
+        f"ser-sweep plan {same} --probe --price-per-hour 2.50",
+        sweep,
+    )
+    plan.add_argument("--json", action="store_true", help="one JSON object")
+    plan.add_argument("--concurrency", type=_count, help="trials at once (default: as many as this machine holds)")
+    plan.add_argument("--price-per-hour", type=_price, help="of a device: a GPU, or without any the CPUs of a trial")
+    plan.add_argument(
+        "--probe", action="store_true", help="train a few batches of each backbone that the store has no stage of"
+    )
+    status = add("status", run_status, "how far a grid is, and what failed", f"ser-sweep status {same} --watch", sweep)
+    status.add_argument("--json", action="store_true", help="one JSON object")
     add("run", run_sweep, "train what a grid misses in its store", f"ser-sweep run {same}", sweep, place)
     tables = add(
         "tables",
@@ -592,6 +705,22 @@ def _add_store_commands(commands: Any, add: Callable[..., argparse.ArgumentParse
     export.add_argument("grid", type=Path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
     export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder, or an address (s3://...)")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price: a number of at least 0")
+    return price
 
 
 def _version() -> str:

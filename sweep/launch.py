@@ -40,6 +40,9 @@ class Outcome:
     trained: int
     failures: dict[str, str]
     interrupted: bool
+    training_seconds: float = 0.0  # of the stages trained, one after the other
+    seconds: float = 0.0
+    slots: int = 1
 
 
 def launch(
@@ -170,7 +173,10 @@ class Launch:
     @property
     def outcome(self) -> Outcome:
         failures = {self.chains[number].label: cause for number, cause in sorted(self._tally.failures.items())}
-        return Outcome(self.name, len(self._tally.trained), failures, self.interrupted)
+        trained = self._tally.trained
+        seconds = time.monotonic() - self._tally.started
+        at_once = self._tally.concurrent
+        return Outcome(self.name, len(trained), failures, self.interrupted, sum(trained.values()), seconds, at_once)
 
     # Trials begin
 

@@ -5,7 +5,7 @@ of everything that changes what it learns and of nothing else, so that chains, g
 training find one another's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -154,6 +154,11 @@ class Plan:
     def counts(self) -> dict[str, int]:
         total, done, failed = len(self.stages), len(self.done), len(self.failed)
         return {"total": total, "done": done, "missing": total - done - failed, "failed": failed}
+
+    def counts_of(self, keys: Collection[str]) -> dict[str, int]:
+        """Stages in all, done and missing of a part of the plan, such as a table's."""
+        done = len(self.done & set(keys))
+        return {"total": len(keys), "done": done, "missing": len(keys) - done}
 
     def progress_by_cell(self) -> dict[str, tuple[int, int]]:
         """Stages done and in all of each (corpus, backbone, rule, alpha, iteration), over folds and seeds."""

@@ -106,8 +106,8 @@ class Store:
                 yield {**record, "key": key}
 
     def has(self, key: str) -> bool:
-        """Whether a stage is there."""
-        return self._predictions_of(key) is not None
+        """Whether a stage is there, undamaged."""
+        return self.read_predictions(key) is not None
 
     def _predictions_of(self, key: str) -> dict[str, Any] | None:
         """File, checksum and size of a stage's predictions; None where stage.json is missing or damaged."""

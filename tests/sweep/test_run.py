@@ -112,6 +112,21 @@ def test_a_damaged_stage_is_trained_again_to_the_same_bits(
     assert checksums(store) == before
 
 
+@pytest.mark.parametrize("kind", ["predictions-*.parquet", "stage.json"])
+def test_a_stage_of_which_a_file_is_cut_off_is_trained_again_to_the_same_bits(
+    small_data: Path, write_grid: WriteGrid, tmp_path: Path, kind: str
+) -> None:
+    grid, store = write_grid(rules=["bdsl"]), tmp_path / "store"
+    assert run(grid, small_data, store, "--inline") == 0
+    before = checksums(store)
+    victim = sorted((store / "stages").glob(f"*/{kind}"))[0]
+    content = victim.read_bytes()
+    victim.write_bytes(content[: len(content) // 2])
+    assert run(grid, small_data, store, "--inline") == 0
+    assert checksums(store) == before
+    assert all(Store(store).has(key) for key in before)
+
+
 @pytest.fixture
 def poisoned_data(small_data: Path, tmp_path: Path) -> Path:
     """A data folder with the small corpus, and one called `poisoned` whose shards hold NaN."""
