@@ -396,7 +396,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     else:
         for problem in problems:
             print(f"{problem.path}: {problem.what}")
-        print(f"{len(problems)} problems" if problems else "everything in the store is whole")
+        print(f"problems: {len(problems)}" if problems else "everything in the store is whole")
     if not (options.repair and problems):
         return FAILED if problems else DONE
     left = repair(store, problems)
@@ -404,9 +404,9 @@ def run_store_verify(options: argparse.Namespace) -> int:
         if problem not in left:
             print(f"removed {problem.path}", file=sys.stderr)
     stages = sum(problem.remedy == "train" for problem in problems)
-    print(f"{stages} stages are trained again by the next ser-sweep run that needs them", file=sys.stderr)
+    print(f"stages that the next ser-sweep run trains again: {stages}", file=sys.stderr)
     if left:
-        print(f"{len(left)} problems cannot be repaired from the store alone", file=sys.stderr)
+        print(f"problems that the store alone cannot make good: {len(left)}", file=sys.stderr)
     return FAILED if left else DONE
 
 

@@ -194,9 +194,12 @@ def test_bad_usage_ends_with_status_2(arguments: list[str]) -> None:
     assert ended.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["corpora", "fetch", "prepare", *COMMANDS, "demo"])
+STORE_COMMANDS = ["store verify", "store gc", "store export"]
+
+
+@pytest.mark.parametrize("command", ["corpora", "fetch", "prepare", *COMMANDS, "demo", *STORE_COMMANDS])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert ended.value.code == 0
     assert f"example: ser-sweep {command}" in capsys.readouterr().out

@@ -55,20 +55,6 @@ def test_prepare_run_kill_resume_and_tables_on_s3(
     assert on_s3 == capsys.readouterr().out.partition("[")[2]
 
 
-def test_upkeep_on_s3(s3_bucket: str, write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
-    store = f"{s3_bucket}/store"
-    assert main(["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", store, "--inline"]) == 0
-    key = min(Store(store).done_keys())
-    Folder(store).write(f"stages/{key}/stage.json", b"{")
-    assert main(["store", "verify", "--store", store]) == 1
-    assert main(["store", "verify", "--store", store, "--repair"]) == 0
-    assert len(Store(store).done_keys()) == 3
-    smaller = write_grid(rules=["none"])
-    assert main(["store", "gc", str(smaller), "--data", str(small_data), "--store", store, "--delete"]) == 0
-    assert main(["store", "export", "--store", store, "--out", str(tmp_path / "out")]) == 0
-    assert len(list((tmp_path / "out" / "predictions").rglob("*.parquet"))) in (1, 2)
-
-
 def test_the_event_log_is_on_s3_when_a_launch_has_ended(
     s3_bucket: str, write_grid: WriteGrid, small_data: Path
 ) -> None:
@@ -96,6 +82,22 @@ def test_a_folder_on_s3_reads_what_it_wrote(s3_bucket: str) -> None:
     folder.delete("a/b.json")
     folder.delete("a/b.json")
     assert folder.entries(recursive=True) == []
+
+
+def test_what_is_read_at_once_comes_in_order_and_only_so_much_is_held(s3_bucket: str) -> None:
+    folder = Folder(f"{s3_bucket}/many")
+    for number in range(9):
+        folder.write(str(number), bytes([number]))
+    begun = []
+
+    def read(name: str) -> bytes | None:
+        begun.append(name)
+        return folder.read(name)
+
+    contents = folder.each(read, map(str, range(9)), at_once=3)
+    assert next(contents) == bytes([0])
+    assert len(begun) <= 4
+    assert list(contents) == [bytes([number]) for number in range(1, 9)]
 
 
 def test_a_bucket_that_is_not_there_is_told(s3_bucket: str, small_data: Path, write_grid: WriteGrid) -> None:

@@ -169,9 +169,9 @@ def test_a_damaged_or_foreign_stage_is_found_and_removed(
     assert problem.remedy == Remedy.TRAIN
     command = ["store", "verify", "--store", store.uri]
     assert main(command) == 1
-    assert capsys.readouterr().out == f"{problem.path}: {problem.what}\n1 problems\n"
+    assert capsys.readouterr().out == f"{problem.path}: {problem.what}\nproblems: 1\n"
     assert main([*command, "--repair"]) == 0
-    assert f"removed {problem.path}\n1 stages are trained again" in capsys.readouterr().err
+    assert f"removed {problem.path}\nstages that the next ser-sweep run trains again: 1\n" in capsys.readouterr().err
     assert main(command) == 0
     assert not (folder_of(store) / problem.path).exists()
     assert len(store.done_keys()) == 3
@@ -488,7 +488,7 @@ def test_stores_on_s3_are_verified_repaired_and_rid_of_garbage(
     assert capsys.readouterr().out.splitlines() == [
         f"stages/{key}: stage.json is damaged",
         "stages/half/predictions-0.parquet: left over from a commit that was cut off",
-        "2 problems",
+        "problems: 2",
     ]
     assert main([*verify_there, "--repair"]) == 0
     assert main(verify_there) == 0
