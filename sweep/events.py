@@ -15,7 +15,7 @@ import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from data_prep.folders import Folder
@@ -26,7 +26,7 @@ UPLOAD_SECONDS = 15.0  # an object is written as a whole
 
 def new_launch() -> str:
     """A name for a launch; names sort by time."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{uuid.uuid4().hex[:8]}"
 
 
 def user() -> str:
