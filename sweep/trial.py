@@ -12,6 +12,7 @@ from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,10 @@ def run_trial(
 
     Only the first `stages` of it, where that is given: the others need what other folds have not trained yet.
     `corpora` maps full names to corpora in memory. `report` is told what happened since it was last told, as
-    {"events": [{"event": "epoch" | "trained" | "reused" | "ended", ...}]}. The networks of the stages
-    `keep_weights` go to the store, too. `check` is called with whether a commit is next, and raises
-    SupersededError to stop the trial. On another error the stage that failed is noted in the store.
+    {"events": [{"event": "epoch" | "trained" | "reused" | "ended", ...}]}, and the last time, unless an error is
+    raised, with "done": True. The networks of the stages `keep_weights` go to the store, too. `check` is called with
+    whether a commit is next, and raises SupersededError to stop the trial. On another error the stage that failed is
+    noted in the store.
     """
     began = time.time()
     torch.set_num_threads(threads)
@@ -67,6 +69,7 @@ def run_trial(
     cap_memory(gpu)
     last = chain.last
     corpus = corpora[last.corpus].thinned(last.training.every)
+    done = False
     reports = _Reports(report, last_key=chain.stages[: stages or len(chain.stages)][-1].key)
     memory = StoreMemory(store, chain, corpus, device, reports, gpu, keep_weights, check)
     try:
@@ -78,9 +81,12 @@ def run_trial(
             raise OutOfMemory(memory.current, describe_error(error)) from error
         store.record_failure(memory.current.key, describe_error(error))
         raise
+    else:
+        done = True
     finally:
-        reports.end({"event": "ended", "began": began, "seconds": time.time() - began})
+        del memory, corpus
         _give_memory_back()
+        reports.end({"event": "ended", "began": began, "seconds": time.time() - began}, done)
 
 
 class _Reports:
@@ -99,14 +105,16 @@ class _Reports:
         if due or others_wait:
             self._flush()
 
-    def end(self, event: dict[str, Any]) -> None:
+    def end(self, event: dict[str, Any], done: bool) -> None:
+        """Send the last report. With `done`, Tune ends the trial without asking for more, which would take it as long
+        as the report did."""
         self._waiting.append(event)
-        self._flush()
+        self._flush({"done": True} if done else {})
 
-    def _flush(self) -> None:
+    def _flush(self, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         events, self._waiting = self._waiting, []
         self._sent = time.monotonic()
-        self._send({"events": events})
+        self._send({"events": events, **more})
 
 
 def _give_memory_back() -> None:
