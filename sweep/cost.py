@@ -124,8 +124,7 @@ def estimate(
     updates, at_most, seconds, device_seconds, size = 0, False, 0.0, 0.0, 0.0
     unknown: dict[str, None] = {}
     basis: dict[str, str] = {}
-    missing = [stage for key, stage in plan.stages.items() if key not in plan.done]
-    for stage in missing:
+    for stage in plan.to_train.values():
         training, predicted, classes = sizes.of(stage)
         kind = kind_of(stage)
         rate = rates.get(kind)
@@ -141,7 +140,7 @@ def estimate(
             basis[kind] = rate.basis
         updates += round(training * epochs)
         size += predicted * (segment_bytes or ROW_BYTES + PROBABILITY_BYTES * classes)
-    return Estimate(len(missing), updates, at_most, seconds, device_seconds, round(size), basis, tuple(unknown))
+    return Estimate(len(plan.to_train), updates, at_most, seconds, device_seconds, round(size), basis, tuple(unknown))
 
 
 class _Sizes:

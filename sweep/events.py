@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import FileIO
 from typing import Any
 
 from data_prep.folders import Folder
@@ -49,6 +50,7 @@ class EventLog:
         self._lines: list[str] = []
         self._written = 0
         self._uploaded = float("-inf")
+        self._appending: FileIO | None = None
         self._lock = threading.Lock()
 
     def __enter__(self) -> "EventLog":
@@ -56,6 +58,8 @@ class EventLog:
 
     def __exit__(self, *_: object) -> None:
         self.flush()
+        with self._lock:
+            self._close()
 
     def write(self, event: str, **facts: Any) -> None:
         """Note an event with what is known of it; `facts` are JSON values."""
@@ -80,14 +84,25 @@ class EventLog:
             self._written = len(self._lines)
 
     def _append(self, lines: list[str]) -> None:
-        path = self._folder.local_path(self._file)
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = _joined(lines)
-        with path.open("ab", buffering=0) as file:
-            before = file.tell()
-            if file.write(content) != len(content):
-                file.truncate(before)
-                raise OSError(f"{path} could not be written in full")
+        try:
+            if self._appending is None:
+                path = self._folder.local_path(self._file)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._appending = FileIO(path, "ab")
+            before = self._appending.tell()
+            if self._appending.write(content) != len(content):
+                self._appending.truncate(before)
+                raise OSError(f"{self._appending.name} could not be written in full")
+        except OSError:
+            self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._appending is not None:
+            with contextlib.suppress(OSError):
+                self._appending.close()
+            self._appending = None
 
 
 def _joined(lines: Iterable[str]) -> bytes:

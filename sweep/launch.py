@@ -99,9 +99,13 @@ def _launch(
             revision=code_revision(),
         )
         running = None
+
+        def took_over(lost: str) -> None:
+            events.write("took_over", launch=lost)
+
         try:
             with (
-                Lease(store.folder, name, lambda lost: events.write("took_over", launch=lost)) as lease,
+                Lease(store.folder, name, took_over, ahead=plan.to_train) as lease,
                 make_display(tally) as display,
             ):
                 running = Launch(name, chains, store, grid, share, events, lease, tally, display)

@@ -4,6 +4,9 @@ A launch's lease is a file in the store: the keys it computes, and who it is. To
 down and then looks at the leases of the others: of two that take the same key at the same time, at least one sees the
 other and lets go. No lock is needed, and nothing of the storage but that a file that was written can be seen.
 
+A launch that is alone takes all that it is going to compute at its start, and then none of its trials costs a look at
+the store. It looks every other second whether it is still alone; when it is not, it keeps only what it computes.
+
 A lease is renewed every few seconds. One that is not renewed for a minute, or whose process on this machine is gone, is
 over, and whoever finds it takes it away: trials that the lost launch left behind see that, and stop. Ages are told by
 the storage's own clock. A lease saves work and guards nothing: two launches that train a stage come to the same bits.
@@ -25,6 +28,7 @@ from data_prep.folders import Entry, Folder
 LEASES = "leases"
 EXPIRES_SECONDS = 60.0
 RENEW_SECONDS = 15.0
+LOOK_SECONDS = 2.0
 CHECK_SECONDS = 5.0
 
 
@@ -33,20 +37,34 @@ class SupersededError(UserError):
 
 
 class Lease:
-    """The lease of `launch` on a store's folder. As a context, it is renewed until the end and then given back."""
+    """The lease of `launch` on a store's folder. As a context, it is renewed until the end and then given back.
 
-    def __init__(self, folder: Folder, launch: str, on_takeover: Callable[[str], None] = lambda launch: None) -> None:
+    `ahead` are the keys to take before they are claimed, as long as the launch is alone on the store.
+    """
+
+    def __init__(
+        self,
+        folder: Folder,
+        launch: str,
+        on_takeover: Callable[[str], None] = lambda launch: None,
+        ahead: Iterable[str] = (),
+    ) -> None:
         self._folder = folder
         self._launch = launch
         self._on_takeover = on_takeover
-        self._keys: set[str] = set()
+        self._process = this_process()
+        self._keys: set[str] = set()  # what it computes
+        self._ahead = frozenset(ahead)  # what it took besides; empty as soon as it is not alone
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
 
     def __enter__(self) -> "Lease":
-        with contextlib.suppress(OSError):
+        try:
             self._write()
+            self._look()
+        except OSError:
+            self._ahead = frozenset()
         self._renewing.start()
         return self
 
@@ -63,6 +81,9 @@ class Lease:
         """
         wanted = set(keys)
         with self._lock, contextlib.suppress(OSError):
+            if wanted <= self._ahead:
+                self._keys |= wanted
+                return set()
             taken = wanted & self._keys_of_others()
             if taken:
                 return taken
@@ -81,27 +102,42 @@ class Lease:
             self._keys.difference_update(keys)
 
     def _keys_of_others(self) -> set[str]:
-        """What living launches compute. Leases that are over are taken away."""
+        return set().union(*(lease["keys"] for lease in self._others() if lease is not None))
+
+    def _others(self) -> list[dict[str, Any] | None]:
+        """The leases of the other living launches; None for one that says nothing. Those that are over are taken
+        away."""
         entries = {entry.path.stem: entry for entry in self._folder.entries(LEASES)}
         own = entries.pop(self._launch, None)
-        found: set[str] = set()
+        found = []
         for launch, entry in entries.items():
             lease = _parsed(self._folder.read(str(entry.path)))
             if _is_over(entry, lease, own):
                 self._folder.delete(str(entry.path))
                 self._on_takeover(launch)
-            elif lease is not None:
-                found.update(lease["keys"])
+            else:
+                found.append(lease)
         return found
 
+    def _look(self) -> None:
+        """Let go of what was taken ahead, if another launch is there."""
+        if self._ahead and self._others():
+            self._ahead = frozenset()
+            self._write()
+
     def _write(self) -> None:
-        content = {"launch": self._launch, "process": this_process(), "keys": sorted(self._keys)}
+        keys = sorted(self._keys | self._ahead)
+        content = {"launch": self._launch, "process": self._process, "keys": keys}
         self._folder.write(_file_of(self._launch), json.dumps(content).encode(), durable=False)
 
     def _renew(self) -> None:
-        while not self._over.wait(RENEW_SECONDS):
+        written = time.monotonic()
+        while not self._over.wait(min(LOOK_SECONDS, RENEW_SECONDS)):
             with self._lock, contextlib.suppress(OSError):
-                self._write()
+                self._look()
+                if time.monotonic() - written >= RENEW_SECONDS:
+                    self._write()
+                    written = time.monotonic()
 
 
 class LeaseCheck:

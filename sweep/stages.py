@@ -142,6 +142,11 @@ class Plan:
         return {stage.key: stage for chain in self.chains for stage in chain.stages}
 
     @property
+    def to_train(self) -> dict[str, StageSpec]:
+        """The stages that are not done, failed ones among them."""
+        return {key: stage for key, stage in self.stages.items() if key not in self.done}
+
+    @property
     def naive_stages(self) -> int:
         """Trainings of the grid if no chain shared anything."""
         return sum(len(chain.stages) for chain in self.chains)

@@ -49,6 +49,60 @@ def test_of_two_that_take_a_key_at_the_same_time_at_most_one_has_it(
         assert interrupted == [set()]
 
 
+def test_a_launch_that_is_alone_takes_all_at_once(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Lease(folder, "one", ahead={"a", "b"}) as one:
+        assert json.loads(folder.local_path("leases/one.json").read_text())["keys"] == ["a", "b"]
+        with monkeypatch.context() as asking:
+            asking.setattr(Folder, "entries", no_asking)
+            assert one.claim({"a"}) == set()
+        assert one.claim({"c"}) == set()
+        with Lease(folder, "two") as two:
+            assert two.claim({"a"}) == {"a"}
+            assert two.claim({"b"}) == {"b"}
+            assert two.claim({"c"}) == {"c"}
+            assert two.claim({"d"}) == set()
+
+
+def no_asking(*_: object) -> None:
+    raise AssertionError("the store was asked")
+
+
+def test_a_launch_that_is_no_longer_alone_keeps_what_it_computes(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "LOOK_SECONDS", 0.01)
+    with Lease(folder, "one", ahead={"a", "b"}) as one:
+        assert one.claim({"a"}) == set()
+        with Lease(folder, "two", ahead={"a", "b"}) as two:
+            deadline = time.monotonic() + 20
+            while two.claim({"b"}) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            assert two.claim({"b"}) == set()
+            assert two.claim({"a"}) == {"a"}
+            assert one.claim({"b"}) == {"b"}
+
+
+def test_of_two_that_start_at_the_same_time_neither_takes_all(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each wrote down what it takes before it looked."""
+    look = Lease._look
+    started: list[Lease] = []
+
+    def start_another_first(self: Lease) -> None:
+        if not started:
+            started.append(self)
+            started.append(Lease(folder, "two", ahead={"a", "b"}).__enter__())
+        look(self)
+
+    monkeypatch.setattr(Lease, "_look", start_another_first)
+    with Lease(folder, "one", ahead={"a", "b"}) as one:
+        two = started[1]
+        monkeypatch.setattr(Lease, "_look", look)
+        assert one.claim({"a"}) == set()
+        assert two.claim({"a", "b"}) == {"a"}
+        assert two.claim({"b"}) == set()
+        two.__exit__()
+
+
 def test_a_launch_gives_its_lease_back_at_its_end(folder: Folder) -> None:
     with Lease(folder, "one") as one:
         one.claim({"a"})
