@@ -81,7 +81,7 @@ class Lease:
         """
         wanted = set(keys)
         with self._lock, contextlib.suppress(OSError):
-            if wanted <= self._ahead:
+            if self._ahead and wanted <= self._ahead:
                 self._keys |= wanted
                 return set()
             taken = wanted & self._keys_of_others()
