@@ -10,20 +10,23 @@ With the first two no label of a test utterance ever reaches a network that is t
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
+from torch import nn
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from dsl.backbones import BACKBONES
 from dsl.labels import labels_of, one_hot, updated_targets
+from dsl.segments import Segments, band_statistics
 from dsl.settings import ChainSettings, Step
 from dsl.splits import parts_of, training_seed
-from dsl.training import Checkpoint, Epoch, Segments, band_statistics, fit, predict
+from dsl.steps import Epoch, predict
+from dsl.training import Checkpoint, Learner, fit_together
 
 
 @dataclass(frozen=True)
@@ -80,80 +83,118 @@ def run_chain(
 
     `corpus` is already thinned. The seed of a training comes from the chain's seed, fold, iteration and inner fold
     alone, so that chains which differ in rule or alpha can be compared in pairs. Raises MissingInputsError under
-    `global_oof` where another fold is not far enough.
+    `global_oof` where another fold is not far enough, and UserError where the chain cannot go on.
     """
-    _Chain(corpus, chain, device, memory).run(on_epoch, steps)
+    (failure,) = run_chains(corpus, [chain], device, [memory], lambda _, step, epoch: on_epoch(step, epoch), steps)
+    if failure is not None:
+        raise failure
 
 
-class _Chain:
-    """A chain at work."""
+def run_chains(
+    corpus: SegmentCorpus,
+    chains: Sequence[ChainSettings],
+    device: torch.device,
+    memories: Sequence[ChainMemory],
+    on_epoch: Callable[[int, Step, Epoch], None] = lambda number, step, epoch: None,
+    steps: int | None = None,
+) -> list[UserError | None]:
+    """`run_chain` for chains that differ in nothing but their updates, in lockstep: a step of all is one training.
 
-    def __init__(self, corpus: SegmentCorpus, chain: ChainSettings, device: torch.device, memory: ChainMemory) -> None:
-        label = labels_of(corpus.utterances, chain.labels, chain.seed)
+    What several of them share is trained once, for the first of them, and found by the others in their memories.
+    `on_epoch` is told of which chain an epoch is. Returns why each chain could not go on, where it could not: that
+    leaves the others as they are.
+    """
+    lockstep = _Lockstep(corpus, chains, device, memories, on_epoch)
+    for step in chains[0].steps[:steps]:
+        lockstep.do(step)
+    return [one.failure for one in lockstep.chains]
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What a chain's next training learns from, and how long that took to find out."""
+
+    targets: np.ndarray
+    kept: "FoldPart"
+    seconds: float
+
+    @property
+    def batches(self) -> tuple[bytes, bytes]:
+        """The same for two lessons that are of the same segments."""
+        return self.kept.training.tobytes(), self.kept.validation.tobytes()
+
+
+class _Lockstep:
+    """Chains at work that differ in nothing but their updates."""
+
+    def __init__(
+        self,
+        corpus: SegmentCorpus,
+        chains: Sequence[ChainSettings],
+        device: torch.device,
+        memories: Sequence[ChainMemory],
+        on_epoch: Callable[[int, Step, Epoch], None],
+    ) -> None:
+        self._settings = chains[0]
+        label = labels_of(corpus.utterances, self._settings.labels, self._settings.seed)
         self._corpus = replace(corpus, utterances=corpus.utterances.assign(label=label))
-        self._chain = chain
         self._device = device
-        self._memory = memory
-        self._q: dict[Step, np.ndarray] = {}  # of the trainings that are done
+        self._parts: dict[int | None, FoldPart] = {}
         # The corpus as the trainings of an inner fold need it, or those of none.
         self._on_device: tuple[int | None, Segments] | None = None
+        whole = self._part(None)
+        self.chains = [
+            _Chain(number, self._corpus, whole, chain, memory, on_epoch)
+            for number, (chain, memory) in enumerate(zip(chains, memories, strict=True))
+        ]
 
-    def run(self, on_epoch: Callable[[Step, Epoch], None], steps: int | None) -> None:
-        for step in self._chain.steps[:steps]:
-            found = self._memory.load(step)
-            if found is None:
-                result = self._train(step, on_epoch)
-                self._memory.save(step, result)
-                found = result.q
-            self._q[step] = found
+    def do(self, step: Step) -> None:
+        """The training `step` of every chain that has not failed."""
+        waiting = self.chains
+        while waiting := [one for one in waiting if one.failure is None and not one.recalls(step)]:
+            first = {one.settings.updates[: step.iteration]: one for one in reversed(waiting)}
+            self._train(step, list(first.values()))
 
-    def _train(self, step: Step, on_epoch: Callable[[Step, Epoch], None]) -> StageResult:
+    def _train(self, step: Step, chains: "list[_Chain]") -> None:
+        part = self._part(step.inner_fold)
+        alike: dict[tuple[bytes, bytes], list[tuple[_Chain, _Lesson]]] = {}
+        for one in chains:
+            try:
+                lesson = one.lesson(step, part)
+            except UserError as error:
+                one.failure = error
+            else:
+                alike.setdefault(lesson.batches, []).append((one, lesson))
+        for taught in alike.values():
+            self._train_together(step, part, taught)
+
+    def _train_together(self, step: Step, part: "FoldPart", taught: "list[tuple[_Chain, _Lesson]]") -> None:
         begun = time.perf_counter()
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
-        chain, corpus = self._chain, self._corpus
-        part = FoldPart.of(corpus, chain, step.inner_fold)
-        targets = self._targets(step.iteration)
-        kept = part.without_dropped(targets)
+        settings, kept = self._settings, taught[0][1].kept
         segments = self._segments(part, step.inner_fold)
-        epochs: list[int] = []
-
-        def report(epoch: Epoch) -> None:
-            epochs.append(epoch.number)
-            on_epoch(step, epoch)
-
-        network, history = fit(
-            lambda: BACKBONES[chain.backbone](len(corpus.classes)),
+        learners = [Learner(lesson.targets, one.checkpoint(step), one.listener(step)) for one, lesson in taught]
+        fitted = fit_together(
+            lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
             segments,
             kept.training,
             kept.validation,
-            targets,
-            chain.training,
-            training_seed(chain, step),
-            self._memory.checkpoint(step),
-            report,
+            learners,
+            settings.training,
+            training_seed(settings, step),
         )
-        asked = np.arange(len(corpus))
-        if step.inner_fold is not None:
-            asked = np.union1d(np.flatnonzero(part.test), part.validation)
-        q = np.full_like(targets, np.nan)
-        q[asked] = predict(network, segments, torch.from_numpy(asked).to(self._device)).cpu().numpy()
-        right = _mean_pooled_right(corpus, q, part.validation)
-        if step.inner_fold is not None:
-            q[~part.test] = np.nan
-        return StageResult(
-            q,
-            part.test,
-            history,
-            time.perf_counter() - begun,
-            resumed_at=epochs[0],
-            training_segments=len(kept.training),
-            validation_wa=float(right.mean()),
-            targets_right=_targets_right(corpus, targets, kept.training),
-            weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
-            band_statistics=segments.statistics,
-            peak_memory=torch.cuda.max_memory_reserved(self._device) if self._device.type == "cuda" else None,
-        )
+        seconds = (time.perf_counter() - begun) / len(taught)
+        for (one, lesson), outcome in zip(taught, fitted, strict=True):
+            if isinstance(outcome, UserError):
+                one.failure = outcome
+            else:
+                one.learn(step, part, lesson, segments, *outcome, lesson.seconds + seconds)
+
+    def _part(self, inner_fold: int | None) -> "FoldPart":
+        if inner_fold not in self._parts:
+            self._parts[inner_fold] = FoldPart.of(self._corpus, self._settings, inner_fold)
+        return self._parts[inner_fold]
 
     def _segments(self, part: "FoldPart", inner_fold: int | None) -> Segments:
         """The corpus on the device, standardised by the training part's own statistics."""
@@ -163,16 +204,102 @@ class _Chain:
             self._on_device = (inner_fold, Segments(self._corpus, *statistics, self._device))
         return self._on_device[1]
 
+
+class _Chain:
+    """One of the chains at work: what it has learnt, and why it cannot go on where it cannot."""
+
+    def __init__(
+        self,
+        number: int,
+        corpus: SegmentCorpus,
+        whole: "FoldPart",
+        settings: ChainSettings,
+        memory: ChainMemory,
+        on_epoch: Callable[[int, Step, Epoch], None],
+    ) -> None:
+        self.settings = settings
+        self.failure: UserError | None = None
+        self._number = number
+        self._corpus = corpus
+        self._whole = whole
+        self._memory = memory
+        self._on_epoch = on_epoch
+        self._q: dict[Step, np.ndarray] = {}  # of the trainings that are done
+        self._epochs: list[int] = []  # of the last training, those that were done here
+
+    def recalls(self, step: Step) -> bool:
+        """Whether a training is done."""
+        if step not in self._q:
+            found = self._memory.load(step)
+            if found is None:
+                return False
+            self._q[step] = found
+        return True
+
+    def lesson(self, step: Step, part: "FoldPart") -> _Lesson:
+        """Raises UserError where an update leaves nothing to learn."""
+        begun = time.perf_counter()
+        targets = self._targets(step.iteration)
+        return _Lesson(targets, part.without_dropped(targets), time.perf_counter() - begun)
+
+    def checkpoint(self, step: Step) -> Checkpoint:
+        return self._memory.checkpoint(step)
+
+    def listener(self, step: Step) -> Callable[[Epoch], None]:
+        self._epochs = []
+
+        def hear(epoch: Epoch) -> None:
+            self._epochs.append(epoch.number)
+            self._on_epoch(self._number, step, epoch)
+
+        return hear
+
+    def learn(
+        self,
+        step: Step,
+        part: "FoldPart",
+        lesson: _Lesson,
+        segments: Segments,
+        network: nn.Module,
+        history: list[Epoch],
+        seconds: float,
+    ) -> None:
+        """Ask a trained network, and remember what it says."""
+        begun = time.perf_counter()
+        corpus, device = self._corpus, segments.frames.device
+        asked = np.arange(len(corpus))
+        if step.inner_fold is not None:
+            asked = np.union1d(np.flatnonzero(part.test), part.validation)
+        q = np.full_like(lesson.targets, np.nan)
+        q[asked] = predict(network, segments, torch.from_numpy(asked).to(device)).cpu().numpy()
+        right = _mean_pooled_right(corpus, q, part.validation)
+        if step.inner_fold is not None:
+            q[~part.test] = np.nan
+        result = StageResult(
+            q,
+            part.test,
+            history,
+            seconds + time.perf_counter() - begun,
+            resumed_at=self._epochs[0],
+            training_segments=len(lesson.kept.training),
+            validation_wa=float(right.mean()),
+            targets_right=_targets_right(corpus, lesson.targets, lesson.kept.training),
+            weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
+            band_statistics=segments.statistics,
+            peak_memory=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
+        )
+        self._memory.save(step, result)
+        self._q[step] = q
+
     def _targets(self, iteration: int) -> np.ndarray:
         """Targets g of an iteration, float32 [S, K]; NaN for segments that the fold does not train or validate on.
 
         An update never sees those: what it makes of the others cannot depend on them.
         """
-        whole = FoldPart.of(self._corpus, self._chain)
-        learnt = np.union1d(whole.training, whole.validation)
+        learnt = np.union1d(self._whole.training, self._whole.validation)
         y = one_hot(self._corpus.label[learnt], len(self._corpus.classes))
         g = y
-        for t, update in enumerate(self._chain.updates[:iteration]):
+        for t, update in enumerate(self.settings.updates[:iteration]):
             g = updated_targets(update, self._predictions(t)[learnt], y, g, self._corpus.utterance[learnt])
         targets = np.full((len(self._corpus), y.shape[1]), np.nan, dtype=np.float32)
         targets[learnt] = g
@@ -180,9 +307,9 @@ class _Chain:
 
     def _predictions(self, iteration: int) -> np.ndarray:
         """What the label source says of the fold's training segments after `iteration`: [S, K]."""
-        if self._chain.label_source == "in_fold":
+        if self.settings.label_source == "in_fold":
             return self._q[Step(iteration)]
-        if self._chain.label_source == "cross_fit":
+        if self.settings.label_source == "cross_fit":
             inner = [q for step, q in self._q.items() if step.iteration == iteration and step.inner_fold is not None]
             return np.nansum(inner, axis=0)
         found = self._memory.out_of_fold(iteration)

@@ -1,40 +1,26 @@
-"""Fit one network (§VIII-A): Adam, exponential decay, early stopping, best weights; resumable to the same bits.
+"""Fit networks (§VIII-A): Adam, exponential decay, early stopping, best weights; resumable to the same bits."""
 
-The corpus's frames stay on the device and segments are gathered from them by index: there is no loader.
-"""
-
-import io
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from data_prep.errors import UserError
-from data_prep.shards import SegmentCorpus
+from dsl.fusion import Stack
+from dsl.segments import Segments
 from dsl.settings import TrainingSettings
 from dsl.splits import derived_seed
+from dsl.steps import Epoch, TrainingRun, predict
 
-EVALUATION_BATCH = 1024
+Fitted = tuple[nn.Module, list[Epoch]]  # a network, and how it came about
 
 
 class TrainingDivergedError(UserError):
     """The loss became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to. Losses are mean cross-entropies in nats; `rate` is training segments a second."""
-
-    number: int
-    loss: float
-    validation_loss: float
-    validation_accuracy: float
-    rate: float
 
 
 class Checkpoint(Protocol):
@@ -47,28 +33,13 @@ class Checkpoint(Protocol):
     def write(self, content: bytes) -> None: ...
 
 
-class Segments:
-    """A corpus's segments on a device, standardised per Mel band."""
+@dataclass(frozen=True)
+class Learner:
+    """What one of several trainings has for itself: targets float32 [S, K], its checkpoint, who hears of its epochs."""
 
-    def __init__(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray, device: torch.device) -> None:
-        self.statistics = mean, deviation
-        frames = (corpus.frames - mean) / deviation
-        self.frames = torch.from_numpy(frames.astype(np.float32)).to(device)
-        self.start = torch.from_numpy(corpus.start).to(device)
-        self._offset = torch.arange(corpus.segment_frames, device=device)
-
-    def batch(self, index: torch.Tensor) -> torch.Tensor:
-        """Segments `index` [n] as network input [n, 1, mels, frames], channels last."""
-        windows = self.frames[self.start[index, None] + self._offset]
-        return windows.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)
-
-
-def band_statistics(corpus: SegmentCorpus, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each Mel band over the frames of segments `index`: two float64 [mels]."""
-    used = np.zeros(len(corpus.frames), dtype=bool)
-    used[corpus.start[index, None] + np.arange(corpus.segment_frames)] = True
-    frames = corpus.frames[used].astype(np.float64)
-    return frames.mean(axis=0), np.maximum(frames.std(axis=0), 1e-6)
+    targets: np.ndarray
+    checkpoint: Checkpoint
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
 
 
 def fit(
@@ -81,7 +52,7 @@ def fit(
     seed: int,
     checkpoint: Checkpoint,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-) -> tuple[nn.Module, list[Epoch]]:
+) -> Fitted:
     """Train a fresh network on soft targets (Eq. 5) until validation stops improving; returns it at its best epoch.
 
     Without early stopping, after all epochs and as it is then.
@@ -90,37 +61,74 @@ def fit(
     whose checkpoint is there goes on from it and ends with the same bits as one that was never interrupted.
     Raises TrainingDivergedError.
     """
+    learner = Learner(targets, checkpoint, on_epoch)
+    (fitted,) = fit_together(build, segments, training, validation, [learner], settings, seed)
+    if isinstance(fitted, TrainingDivergedError):
+        raise fitted
+    return fitted
+
+
+def fit_together(
+    build: Callable[[], nn.Module],
+    segments: Segments,
+    training: np.ndarray,
+    validation: np.ndarray,
+    learners: Sequence[Learner],
+    settings: TrainingSettings,
+    seed: int,
+) -> list[Fitted | TrainingDivergedError]:
+    """`fit` for several trainings that differ in nothing but their targets; those at the same epoch as one network.
+
+    Each comes to what `fit` would make of it, within rounding. Epochs, early stopping and checkpoints are its own, and
+    one that diverges leaves the others as they are.
+    """
     device = segments.frames.device
-    run = TrainingRun(build, settings, seed, device)
-    run.restore(checkpoint.read())
-    goal = torch.from_numpy(targets).to(device)
+    runs = [TrainingRun(build, settings, seed, device) for _ in learners]
+    for run, learner in zip(runs, learners, strict=True):
+        run.restore(learner.checkpoint.read())
+    goals = [torch.from_numpy(learner.targets).to(device) for learner in learners]
     held_out = torch.from_numpy(validation).to(device)
-    while not run.finished:
-        number = len(run.history)
+    diverged: dict[int, TrainingDivergedError] = {}
+    while unfinished := [n for n, run in enumerate(runs) if n not in diverged and not run.finished]:
+        number = min(len(runs[n].history) for n in unfinished)
+        together = [n for n in unfinished if len(runs[n].history) == number]
+        learning = _Alone(runs[together[0]]) if len(together) == 1 else Stack([runs[n] for n in together])
         begun = time.perf_counter()
-        loss = run.train_epoch(segments, training, goal, derived_seed(seed, number))
-        rate = len(training) / (time.perf_counter() - begun)
-        q = predict(run.network, segments, held_out)
-        epoch = Epoch(number, loss, *_validation(q, goal[held_out]), rate)
-        if not np.isfinite([epoch.loss, epoch.validation_loss]).all():
-            raise TrainingDivergedError(
-                f"loss became NaN or infinite in epoch {number + 1} (training {epoch.loss}, validation "
-                f"{epoch.validation_loss}); lower training.learning_rate (now {settings.learning_rate})"
-            )
-        run.finish_epoch(epoch)
-        if not run.finished:
-            checkpoint.write(run.state())
-        on_epoch(epoch)
-    run.network.load_state_dict(run.best_weights)
-    return run.network, run.history
+        losses = learning.train_epoch(segments, training, [goals[n] for n in together], derived_seed(seed, number))
+        rate = len(together) * len(training) / (time.perf_counter() - begun)
+        validated = learning.predict(segments, held_out)
+        learning.give_back()
+        for n, loss, q in zip(together, losses, validated, strict=True):
+            epoch = Epoch(number, loss, *_validation(q, goals[n][held_out]), rate)
+            if not np.isfinite([epoch.loss, epoch.validation_loss]).all():
+                diverged[n] = TrainingDivergedError(
+                    f"loss became NaN or infinite in epoch {number + 1} (training {epoch.loss}, validation "
+                    f"{epoch.validation_loss}); lower training.learning_rate (now {settings.learning_rate})"
+                )
+                continue
+            runs[n].finish_epoch(epoch)
+            if not runs[n].finished:
+                learners[n].checkpoint.write(runs[n].state())
+            learners[n].on_epoch(epoch)
+    return [diverged[n] if n in diverged else run.result() for n, run in enumerate(runs)]
 
 
-@torch.inference_mode()
-def predict(network: nn.Module, segments: Segments, index: torch.Tensor) -> torch.Tensor:
-    """Class probabilities q (Eq. 1) of segments `index` [n]: float32 [n, K] on the device."""
-    network.eval()
-    parts = [functional.softmax(network(segments.batch(part)), dim=1) for part in index.split(EVALUATION_BATCH)]
-    return torch.cat(parts)
+class _Alone:
+    """One run, as a stack of one."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+
+    def train_epoch(
+        self, segments: Segments, training: np.ndarray, goals: Sequence[torch.Tensor], seed: int
+    ) -> list[float]:
+        return [self._run.train_epoch(segments, training, goals[0], seed)]
+
+    def predict(self, segments: Segments, index: torch.Tensor) -> list[torch.Tensor]:
+        return [predict(self._run.network, segments, index)]
+
+    def give_back(self) -> None:
+        """The run is what was trained."""
 
 
 def _validation(q: torch.Tensor, goal: torch.Tensor) -> tuple[float, float]:
@@ -128,87 +136,3 @@ def _validation(q: torch.Tensor, goal: torch.Tensor) -> tuple[float, float]:
     loss = -(goal * q.clamp_min(1e-30).log()).sum(dim=1).mean()
     accuracy = (q.argmax(dim=1) == goal.argmax(dim=1)).float().mean()
     return loss.item(), accuracy.item()
-
-
-class TrainingRun:
-    """The state of one training: network, optimiser, history, best weights."""
-
-    def __init__(
-        self, build: Callable[[], nn.Module], settings: TrainingSettings, seed: int, device: torch.device
-    ) -> None:
-        _seed(seed, device)
-        self.settings = settings
-        self.network = build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
-        self.optimizer = torch.optim.Adam(self.network.parameters(), settings.learning_rate, eps=1e-7, fused=True)
-        self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_epochs, settings.decay)
-        self.history: list[Epoch] = []
-        self.best = 0
-        self.best_weights: dict[str, torch.Tensor] = {}
-
-    @property
-    def finished(self) -> bool:
-        waited = len(self.history) - 1 - self.best
-        return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
-
-    def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
-        """One pass over `training` in the order that `seed` gives; returns the mean loss."""
-        _seed(seed, goal.device)  # dropout, where a backbone has it: the state to resume from is the epoch's number
-        order = torch.from_numpy(np.random.default_rng(seed).permutation(training)).to(goal.device)
-        total = torch.zeros((), dtype=torch.float64, device=goal.device)
-        self.network.train()
-        for index in _batches(order, self.settings.batch_size):
-            loss = functional.cross_entropy(self.network(segments.batch(index)), goal[index])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach() * len(index)
-        self.scheduler.step()
-        return total.item() / len(order)
-
-    def finish_epoch(self, epoch: Epoch) -> None:
-        self.history.append(epoch)
-        better = epoch.number == 0 or epoch.validation_loss < self.history[self.best].validation_loss
-        if better or not self.settings.early_stopping:
-            self.best = epoch.number
-            self.best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
-
-    def state(self) -> bytes:
-        buffer = io.BytesIO()
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "history": [asdict(epoch) for epoch in self.history],
-            "best": self.best,
-            "best_weights": self.best_weights,
-        }
-        torch.save(state, buffer)
-        return buffer.getvalue()
-
-    def restore(self, content: bytes | None) -> None:
-        """Take up the state `content`; a training without one begins anew."""
-        if content is None:
-            return
-        state = torch.load(io.BytesIO(content), map_location=next(self.network.parameters()).device, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.best, self.best_weights = state["best"], state["best_weights"]
-
-
-def _seed(seed: int, device: torch.device) -> None:
-    """Seed what the device draws from. torch.manual_seed would note, with a stack trace each time and for good, to seed
-    the kinds of device that are not in use here."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-
-
-def _batches(order: torch.Tensor, size: int) -> list[torch.Tensor]:
-    """`order` cut into batches; a last one of a single segment joins the one before: batch norm needs two."""
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    return batches

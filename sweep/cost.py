@@ -99,11 +99,12 @@ def _rate_of(records: list[Mapping[str, Any]]) -> Rate:
         metrics = record["metrics"]
         seconds.append(record["timing"]["seconds"] / (metrics["training_segments"] * metrics["epochs"]))
         shares.append(metrics["epochs"] / record["identity"]["training"]["epochs"])
-        memory.append(record["device"].get("peak_memory_bytes") or 0)
+        if record["device"].get("fused", 1) == 1:
+            memory.append(record["device"].get("peak_memory_bytes") or 0)
     device = records[0]["device"]
     basis = f"{len(records)} stages of this store on {device.get('name', 'an unknown device')}"
     on_gpu = device.get("type") == "cuda"
-    return Rate(statistics.median(seconds), statistics.mean(shares), basis, on_gpu, max(memory) or None)
+    return Rate(statistics.median(seconds), statistics.mean(shares), basis, on_gpu, max(memory, default=0) or None)
 
 
 def bytes_per_segment(records: Iterable[Mapping[str, Any]]) -> float | None:

@@ -213,6 +213,7 @@ class GridSpec(Strict):
     training: TrainingChoice = TrainingChoice()
     features: FeatureChoice = FeatureChoice()
     resources: Resources = Resources()
+    fuse: Annotated[int, Field(ge=1, le=64)] = 1
     tracking: Tracking = Tracking()
     weights: Annotated[str, AfterValidator(one_of(WEIGHTS))] = "none"
     chains: Annotated[tuple[Axes, ...], Field(min_length=1)] | None = None

@@ -1,4 +1,4 @@
-"""Run what a grid misses in its store: one Ray Tune trial per chain, or one after the other in this process.
+"""Run what a grid misses in its store: one Ray Tune trial per chain or few, or one after the other in this process.
 
 Every launch is a fresh experiment over plan = grid - store. Nothing of Ray's own state is needed to go on after a
 kill: finished stages are in the store, and unfinished ones go on from their last epoch's checkpoint.
@@ -10,9 +10,9 @@ import pickle
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from data_prep.cluster import cluster_resources, ray_session
@@ -22,8 +22,8 @@ from sweep.grid import GridSpec
 from sweep.lease import Lease, LeaseCheck, SupersededError
 from sweep.progress import Display, Tally, make_display
 from sweep.searcher import ChainQueue, Issue
-from sweep.shares import GpuShares, slots, trial_share
-from sweep.stages import ChainSpec, Plan
+from sweep.shares import GpuShares, kind_of, slots, trial_share
+from sweep.stages import Bundle, ChainSpec, Plan, bundled
 from sweep.store import Store
 from sweep.tracking import Trackers
 from sweep.trial import OutOfMemory, Report, code_revision, describe_error, run_trial, versions
@@ -59,28 +59,28 @@ def launch(
     store.create()
     for one in prepared.values():
         store.add_corpus(one)
-    chains = plan.unfinished
-    if not chains:
+    bundles = bundled(plan.unfinished, grid.fuse)
+    if not bundles:
         return Outcome("", 0, {}, False)
-    needed = {chain.last.corpus for chain in chains}
+    needed = {chain.last.corpus for chain in plan.unfinished}
     corpora = {one.name: load_corpus(one) for one in prepared.values() if one.name in needed}
     if inline:
         whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
-        with _launch(plan, chains, store, grid, whole, slots=1) as running:
+        with _launch(plan, bundles, store, grid, whole, slots=1) as running:
             _run_inline(running, corpora)
         return running.outcome
     with ray_session(address):
         cluster = cluster_resources(address)
         share = trial_share(grid.resources, cluster)
         fit = slots(share, cluster, grid.resources.max_concurrent)
-        with _launch(plan, chains, store, grid, share, slots=min(fit, len(chains))) as running:
+        with _launch(plan, bundles, store, grid, share, slots=min(fit, len(bundles))) as running:
             _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
         return running.outcome
 
 
 @contextmanager
 def _launch(
-    plan: Plan, chains: list[ChainSpec], store: Store, grid: GridSpec, share: Mapping[str, float], slots: int
+    plan: Plan, bundles: list[Bundle], store: Store, grid: GridSpec, share: Mapping[str, float], slots: int
 ) -> Iterator["Launch"]:
     """A launch with its lease, event log and display."""
     name = new_launch()
@@ -108,7 +108,7 @@ def _launch(
                 Lease(store.folder, name, took_over, ahead=plan.to_train) as lease,
                 make_display(tally) as display,
             ):
-                running = Launch(name, chains, store, grid, share, events, lease, tally, display)
+                running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
                 yield running
                 running.close()
         finally:
@@ -119,10 +119,10 @@ def _launch(
 
 @dataclass(frozen=True)
 class Task:
-    """What a trial is to do: the first `stages` of a chain, on a share of a GPU, and which networks to keep."""
+    """What a trial is to do: the first `stages` of a bundle, on a share of a GPU, and which networks to keep."""
 
     number: int
-    chain: ChainSpec
+    bundle: Bundle
     stages: int
     gpu: float
     keep_weights: list[str]
@@ -134,7 +134,7 @@ class Launch:
     def __init__(
         self,
         name: str,
-        chains: list[ChainSpec],
+        bundles: list[Bundle],
         store: Store,
         grid: GridSpec,
         share: Mapping[str, float],
@@ -144,39 +144,39 @@ class Launch:
         display: Display,
     ) -> None:
         self.name = name
-        self.chains = chains
+        self.bundles = bundles
         self.store = store
         self.resources = grid.resources
         self.cpus = int(share["cpu"])
         self.interrupted = False
-        self.given_up: list[int] = []  # chains whose trial ended with tries left
-        self._keep_weights = _keep_weights(grid.weights, chains)
+        self.given_up: list[int] = []  # bundles whose trial ended with tries left
+        self._keep_weights = _keep_weights(grid.weights, tally.plan.chains)
         self._trackers = Trackers.of(tally.plan, grid)
         self._shares = GpuShares(share["gpu"], store)
         self._events = events
         self._lease = lease
         self._tally = tally
         self._display = display
-        self._again: set[str] = set()  # trials whose chain is to be issued anew
+        self._again: set[str] = set()  # trials whose bundle is to be issued anew
         self._causes: dict[int, str] = {}
         self._looked = time.monotonic()
-        self.queue = self._queue_of(range(len(chains)))
+        self.queue = self._queue_of(range(len(bundles)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Tune saves itself, with its searcher and callbacks, for a restore, which is never done here.
         return (object, ())
 
     def start_over(self, numbers: list[int]) -> None:
-        """Issue these chains anew."""
+        """Issue these bundles anew."""
         self.given_up = []
         self.queue = self._queue_of(numbers)
 
     def _queue_of(self, numbers: Any) -> ChainQueue:
-        return ChainQueue(self.chains, numbers, self._tally.done, self._lease.claim, self._lease.release)
+        return ChainQueue(self.bundles, numbers, self._tally.done, self._lease.claim, self._lease.release)
 
     @property
     def outcome(self) -> Outcome:
-        failures = {self.chains[number].label: cause for number, cause in sorted(self._tally.failures.items())}
+        failures = {self.bundles[number].label: cause for number, cause in sorted(self._tally.failures.items())}
         trained = self._tally.trained
         seconds = time.monotonic() - self._tally.started
         at_once = self._tally.concurrent
@@ -198,12 +198,11 @@ class Launch:
         return not (self.queue.running or self.queue.elsewhere)
 
     def _task(self, trial: str, issue: Issue) -> "Task":
-        chain = self.chains[issue.number]
-        gpu = self._shares.of(chain.last)
-        keep = [stage.key for stage in chain.stages if stage.key in self._keep_weights]
-        self._events.write("issued", trial=trial, chain=chain.label, stages=issue.stages, gpu=gpu)
-        bare = ChainSpec(replace(chain.last))  # without what it has worked out about itself
-        return Task(issue.number, bare, issue.stages, gpu, keep)
+        bundle = self.bundles[issue.number]
+        gpu = self._shares.of(_kind_of(bundle))
+        keep = [stage.key for stage in bundle.stages if stage.key in self._keep_weights]
+        self._events.write("issued", trial=trial, chain=bundle.label, stages=issue.stages, gpu=gpu)
+        return Task(issue.number, bundle.bare, issue.stages, gpu, keep)
 
     def _look_elsewhere(self) -> None:
         """Note what other launches have done of what this one waits for."""
@@ -218,9 +217,9 @@ class Launch:
 
     def reported(self, trial: str, number: int, event: dict[str, Any]) -> None:
         """Take in an event of a trial (`sweep.trial.run_trial`)."""
-        chain, kind, line = self.chains[number], event["event"], None
+        bundle, kind, line = self.bundles[number], event["event"], None
         if kind in ("epoch", "trained", "reused"):
-            self._tally.reported(number, chain, event)
+            self._tally.reported(number, bundle, event)
         self._trackers.took(event)
         if kind in ("trained", "reused"):
             self.queue.stage_done(event["key"])
@@ -233,18 +232,18 @@ class Launch:
         if kind == "out_of_memory":
             line = self._ran_out_of_memory(trial, number, event)
         if kind != "epoch":
-            self._events.write(**{"trial": trial, "chain": chain.label, **event})
+            self._events.write(**{"trial": trial, "chain": bundle.label, **event})
         self._display.update(line)
 
     def _ran_out_of_memory(self, trial: str, number: int, event: dict[str, Any]) -> str | None:
         """Give trainings of this kind more of a GPU from now on, and this one another try."""
-        chain = self.chains[number]
-        larger = self._shares.ran_out(chain.last, event["gpu"])
+        bundle = self.bundles[number]
+        larger = self._shares.ran_out(_kind_of(bundle), event["gpu"])
         if larger is None:
             self._causes[number] = f"{event['cause']}; lower training.batch_size, or use a GPU with more memory"
             return None
         self._again.add(trial)
-        return f"{chain.label} ran out of memory on {event['gpu']:g} of a GPU; its kind gets {larger:g} from now on"
+        return f"{bundle.label} ran out of memory on {event['gpu']:g} of a GPU; its kind gets {larger:g} from now on"
 
     # Trials end
 
@@ -264,10 +263,10 @@ class Launch:
 
     def fail(self, number: int, cause: str) -> None:
         """Note that a chain could not be finished, and at which stage."""
-        unfinished = next((s for s in self.chains[number].stages if not self.store.has(s.key)), None)
+        unfinished = next((s for s in self.bundles[number].stages if not self.store.has(s.key)), None)
         if unfinished is not None:
             self.store.record_failure(unfinished.key, cause)
-        self._events.write("failed", chain=self.chains[number].label, cause=cause)
+        self._events.write("failed", chain=self.bundles[number].label, cause=cause)
         self._end(number, cause)
 
     def close(self) -> None:
@@ -281,15 +280,19 @@ class Launch:
             return
         for number in self.queue.waiting:
             missing = self.queue.first_missing(number)
-            iteration = next(stage.iteration for stage in self.chains[number].stages if stage.key == missing)
+            iteration = next(stage.iteration for stage in self.bundles[number].stages if stage.key == missing)
             self._end(number, f"iteration {iteration} needs iteration {iteration - 1} of every fold, and one failed")
 
     def _end(self, number: int, cause: str | None) -> None:
         self._tally.ended(number, cause)
-        self._display.update(None if cause is None else f"FAILED  {self.chains[number].label}: {cause}")
+        self._display.update(None if cause is None else f"FAILED  {self.bundles[number].label}: {cause}")
 
 
-def _keep_weights(policy: str, chains: list[ChainSpec]) -> frozenset[str]:
+def _kind_of(bundle: Bundle) -> str:
+    return kind_of(bundle.chains[0].last, len(bundle.chains))
+
+
+def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:
     """The keys of stages whose networks are kept."""
     if policy == "none":
         return frozenset()
@@ -304,7 +307,7 @@ def train(
     does not answer, is raised; any other is reported."""
     try:
         run_trial(
-            task.chain,
+            task.bundle,
             corpora,
             store,
             report,
@@ -388,7 +391,7 @@ def _bundle(cpus: int, gpu: float) -> dict[str, float]:
 
 
 def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> None:
-    """One Tune experiment over the chains of the launch's queue, `at_once` trials issued at a time.
+    """One Tune experiment over the bundles of the launch's queue, `at_once` trials issued at a time.
 
     One that is issued beyond what the machines hold has a place made for it that it then does not use, because it gets
     the process of a trial that ended: no more are issued, but where an autoscaler is to see them waiting.

@@ -10,8 +10,9 @@ import torch
 from data_prep.features import FeatureSettings
 from data_prep.shards import SegmentCorpus
 from dsl.backbones import BACKBONES
+from dsl.segments import Segments
 from dsl.settings import TrainingSettings
-from dsl.training import Segments, TrainingRun, predict
+from dsl.steps import TrainingRun, predict
 from sweep.cost import Rate, suggested_share
 from sweep.stages import StageSpec
 

@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from sweep.stages import ChainSpec, Plan
+from sweep.stages import Bundle, Plan
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -14,7 +14,7 @@ SECONDS_BETWEEN_LINES = 30.0
 class RunningTrial:
     """What a trial said last."""
 
-    chain: ChainSpec
+    chains: Bundle
     iteration: int = 0
     epoch: int = 0
     loss: float = float("nan")
@@ -31,7 +31,7 @@ class Tally:
     done: set[str] = field(default_factory=set)
     trained: dict[str, float] = field(default_factory=dict)  # key -> seconds
     running: dict[int, RunningTrial] = field(default_factory=dict)
-    failures: dict[int, str] = field(default_factory=dict)  # number of the chain -> cause
+    failures: dict[int, str] = field(default_factory=dict)  # number of the trial's chains -> cause
 
     def __post_init__(self) -> None:
         self.done = set(self.plan.done)
@@ -47,9 +47,9 @@ class Tally:
             return None
         return self.missing * sum(self.trained.values()) / len(self.trained) / self.concurrent
 
-    def reported(self, number: int, chain: ChainSpec, said: dict[str, Any]) -> None:
+    def reported(self, number: int, chains: Bundle, said: dict[str, Any]) -> None:
         """Take in what trial `number` reports (`sweep.trial.run_trial`)."""
-        trial = self.running.setdefault(number, RunningTrial(chain))
+        trial = self.running.setdefault(number, RunningTrial(chains))
         trial.iteration = said["iteration"]
         if said["event"] == "epoch":
             trial.epoch, trial.loss, trial.rate = said["number"] + 1, said["loss"], said["rate"]
@@ -102,7 +102,7 @@ class PlainDisplay:
             self._last = time.monotonic()
             self._say(self._tally.summary())
             for trial in list(self._tally.running.values()):
-                self._say(f"  {trial.chain.label}: {progress_words(trial)}")
+                self._say(f"  {trial.chains.label}: {progress_words(trial)}")
 
     def _say(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
@@ -144,7 +144,7 @@ class LiveDisplay:
         for column in ("running", "t", "epoch", "loss", "segments/s"):
             trials.add_column(column, justify="left" if column == "running" else "right")
         for trial in list(tally.running.values()):
-            label = Text(trial.chain.label)
+            label = Text(trial.chains.label)
             trials.add_row(label, str(trial.iteration), str(trial.epoch), f"{trial.loss:.3f}", f"{trial.rate:,.0f}")
         return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, trials)
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from sweep.stages import ChainSpec
+from sweep.stages import Bundle, ChainSpec
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ChainQueue:
 
     def __init__(
         self,
-        chains: Sequence[ChainSpec],
+        chains: Sequence[Bundle | ChainSpec],
         numbers: Iterable[int],
         done: Iterable[str],
         claim: Callable[[set[str]], set[str]] = lambda keys: set(),

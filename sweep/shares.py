@@ -32,9 +32,9 @@ def slots(share: Mapping[str, float], cluster: Mapping[str, float], limit: int |
     return max(1, min(fits, limit or fits))
 
 
-def kind_of(stage: StageSpec) -> str:
-    """Trainings that need the same memory have the same kind: `efficientnet_b0-batch128`."""
-    return f"{stage.backbone}-batch{stage.training.batch_size}"
+def kind_of(stage: StageSpec, fused: int = 1) -> str:
+    """Trainings that need the same memory have the same kind: `efficientnet_b0-batch128`, `...-fused4`."""
+    return f"{stage.backbone}-batch{stage.training.batch_size}" + (f"-fused{fused}" if fused > 1 else "")
 
 
 class GpuShares:
@@ -48,22 +48,21 @@ class GpuShares:
         self._store = store
         self._learnt: dict[str, float] = {}
 
-    def of(self, stage: StageSpec) -> float:
+    def of(self, kind: str) -> float:
         """The share for trainings of this kind; 0 where the sweep uses no GPU."""
         if not self._least:
             return 0.0
-        kind = kind_of(stage)
         if kind not in self._learnt:
             self._learnt[kind] = max(self._least, self._store.read_share(kind) or 0.0)
         return self._learnt[kind]
 
-    def ran_out(self, stage: StageSpec, share: float) -> float | None:
+    def ran_out(self, kind: str, share: float) -> float | None:
         """Learn that `share` is too little for this kind; returns the next larger one, None after a whole GPU."""
         if not 0 < share < 1:
             return None
-        larger = max(self.of(stage), min(1.0, 2 * share))
-        self._learnt[kind_of(stage)] = larger
-        self._store.write_share(kind_of(stage), larger)
+        larger = max(self.of(kind), min(1.0, 2 * share))
+        self._learnt[kind] = larger
+        self._store.write_share(kind, larger)
         return larger
 
 

@@ -78,6 +78,46 @@ class ChainSpec:
         return f"{last.corpus.rpartition('-')[0]} {_network(last)}{source} fold {last.fold} seed {last.seed}"
 
 
+@dataclass(frozen=True)
+class Bundle:
+    """What one trial trains: a chain, or several that differ in nothing but their updates, in lockstep."""
+
+    chains: tuple[ChainSpec, ...]
+
+    @property
+    def bare(self) -> "Bundle":
+        """The same bundle without what it has worked out about itself, to be sent somewhere."""
+        return Bundle(tuple(ChainSpec(replace(chain.last)) for chain in self.chains))
+
+    @cached_property
+    def stages(self) -> tuple[StageSpec, ...]:
+        """What the chains train, in order; each stage once."""
+        steps = zip(*(chain.stages for chain in self.chains), strict=True)
+        return tuple({stage.key: stage for step in steps for stage in step}.values())
+
+    def foreign_inputs(self, stage: StageSpec) -> tuple[StageSpec, ...]:
+        return self.chains[0].foreign_inputs(stage)
+
+    @property
+    def label(self) -> str:
+        """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0 and 3 more`."""
+        others = len(self.chains) - 1
+        return self.chains[0].label + (f" and {others} more" if others else "")
+
+
+def bundled(chains: Iterable[ChainSpec], fuse: int) -> list[Bundle]:
+    """`chains` in order; up to `fuse` that can be trained in lockstep are one bundle, at the place of the first."""
+    bundles: list[list[ChainSpec]] = []
+    open_one: dict[StageSpec, list[ChainSpec]] = {}
+    for chain in chains:
+        alike = replace(chain.last, updates=(LabelUpdate(BASELINE),) * chain.last.iteration)
+        if alike not in open_one or len(open_one[alike]) == fuse or chain.last.label_source in (None, "global_oof"):
+            open_one[alike] = []
+            bundles.append(open_one[alike])
+        open_one[alike].append(chain)
+    return [Bundle(tuple(bundle)) for bundle in bundles]
+
+
 def _network(stage: StageSpec) -> str:
     return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha) if part)
 

@@ -1,4 +1,4 @@
-"""One trial: a chain run against the store. The same function for Ray Tune and for a run in this process."""
+"""One trial: a chain, or a bundle of chains in lockstep, run against the store. The same function for Ray Tune and for a run in this process."""
 
 import contextlib
 import ctypes
@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from data_prep.shards import SegmentCorpus
-from dsl.chain import MissingInputsError, StageResult, run_chain
+from dsl.chain import MissingInputsError, StageResult, run_chains
 from dsl.labels import labels_of
 from dsl.settings import Step
-from dsl.training import Checkpoint, Epoch
+from dsl.steps import Epoch
+from dsl.training import Checkpoint
 from sweep.lease import SupersededError
 from sweep.shares import cap_memory, is_out_of_memory
-from sweep.stages import ChainSpec, StageSpec
+from sweep.stages import Bundle, ChainSpec, StageSpec
 from sweep.store import Predictions, Store
 
 Report = Callable[[dict[str, Any]], None]
@@ -42,7 +43,7 @@ class OutOfMemory(Exception):  # noqa: N818
 
 
 def run_trial(
-    chain: ChainSpec,
+    bundle: Bundle,
     corpora: Mapping[str, SegmentCorpus],
     store: Store,
     report: Report,
@@ -53,38 +54,49 @@ def run_trial(
     keep_weights: Collection[str] = (),
     check: Callable[[bool], None] = lambda now: None,
 ) -> None:
-    """Train what the store does not hold of a chain, on `threads` CPU threads and `gpu` of a GPU, where there is one.
+    """Train what the store does not hold of `bundle`, on `threads` CPU threads and `gpu` of a GPU, where there is one.
 
     Only the first `stages` of it, where that is given: the others need what other folds have not trained yet.
     `corpora` maps full names to corpora in memory. `report` is told what happened since it was last told, as
     {"events": [{"event": "epoch" | "trained" | "reused" | "ended", ...}]}, and the last time, unless an error is
     raised, with "done": True. The networks of the stages `keep_weights` go to the store, too. `check` is called with
-    whether a commit is next, and raises SupersededError to stop the trial. On another error the stage that failed is
-    noted in the store.
+    whether a commit is next, and raises SupersededError to stop the trial. On another error the stages that failed are
+    noted in the store, and it is raised when the chains that can go on have come to their ends.
     """
     began = time.time()
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     cap_memory(gpu)
-    last = chain.last
-    corpus = corpora[last.corpus].thinned(last.training.every)
+    settings = [chain.last for chain in bundle.chains]
+    corpus = corpora[settings[0].corpus].thinned(settings[0].training.every)
     done = False
-    reports = _Reports(report, last_key=chain.stages[: stages or len(chain.stages)][-1].key)
-    memory = StoreMemory(store, chain, corpus, device, reports, gpu, keep_weights, check)
+    reports = _Reports(report, last_key=bundle.stages[: stages or len(bundle.stages)][-1].key)
+    memories = [
+        StoreMemory(store, chain, corpus, device, reports, gpu, keep_weights, check, len(settings))
+        for chain in bundle.chains
+    ]
     try:
-        run_chain(corpus, last, device, memory, memory.report_epoch, stages)
+        failures = run_chains(
+            corpus, settings, device, memories, lambda n, step, epoch: memories[n].report_epoch(step, epoch), stages
+        )
     except (MissingInputsError, SupersededError):
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(memory.current, describe_error(error)) from error
-        store.record_failure(memory.current.key, describe_error(error))
+            raise OutOfMemory(memories[0].current, describe_error(error)) from error
+        for memory in memories:
+            memory.note_failure(error)
         raise
     else:
+        failed = [(memory, failure) for memory, failure in zip(memories, failures, strict=True) if failure is not None]
+        for memory, failure in failed:
+            memory.note_failure(failure)
+        for _, failure in failed:
+            raise failure
         done = True
     finally:
-        del memory, corpus
+        del memories, corpus
         _give_memory_back()
         reports.end({"event": "ended", "began": began, "seconds": time.time() - began}, done)
 
@@ -146,6 +158,7 @@ class StoreMemory:
         gpu: float,
         keep_weights: Collection[str],
         check: Callable[[bool], None],
+        fused: int,
     ) -> None:
         self._store = store
         self._chain = chain
@@ -155,11 +168,14 @@ class StoreMemory:
         self._gpu = gpu
         self._keep_weights = keep_weights
         self._check = check
+        self._fused = fused
         self.current: StageSpec = chain.stages[0]
+        self._open = True  # whether the current one is still to be done
 
     def load(self, step: Step) -> np.ndarray | None:
         self.current = self._chain.last.at(step.iteration, step.inner_fold)
         found = self._read(self.current)
+        self._open = found is None
         if found is not None:
             self._report({"event": "reused", "iteration": step.iteration, "key": self.current.key})
         return found
@@ -178,16 +194,23 @@ class StoreMemory:
         corpus, stage = self._corpus, self.current
         there = ~np.isnan(result.q).any(axis=1)
         predictions = Predictions(corpus.utterance[there], corpus.segment[there], result.test[there], result.q[there])
-        facts = stage_facts(stage, corpus, result, self._device, self._gpu)
+        facts = stage_facts(stage, corpus, result, self._device, self._gpu, self._fused)
         weights = _safetensors(stage, corpus, result) if stage.key in self._keep_weights else None
         self._check(True)
         said = {"iteration": step.iteration, "key": stage.key, "seconds": result.seconds}
         if self._store.has(stage.key):  # another launch was faster
+            self._open = False
             self._store.discard_leftovers([stage.key])
             self._report({"event": "reused", **said})
             return
         self._store.commit(stage, predictions, facts, weights)
+        self._open = False
         self._report({"event": "trained", **said, "finished": time.time()})
+
+    def note_failure(self, error: BaseException) -> None:
+        """Note in the store why the current stage could not be trained, unless it was."""
+        if self._open:
+            self._store.record_failure(self.current.key, describe_error(error))
 
     def checkpoint(self, step: Step) -> Checkpoint:
         return StoredCheckpoint(self._store, self.current.key)
@@ -232,7 +255,7 @@ def _safetensors(stage: StageSpec, corpus: SegmentCorpus, result: StageResult) -
 
 
 def stage_facts(
-    stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device, gpu: float
+    stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device, gpu: float, fused: int
 ) -> dict[str, Any]:
     """What stage.json says beyond identity: metrics, history, timing, device, versions, code revision."""
     best = min(result.history, key=lambda epoch: epoch.validation_loss)
@@ -264,6 +287,7 @@ def stage_facts(
             "threads": torch.get_num_threads(),
             "host": socket.gethostname(),
             "gpu_share": gpu if device.type == "cuda" else 0.0,
+            "fused": fused,
             "peak_memory_bytes": result.peak_memory,
         },
         "versions": versions(),

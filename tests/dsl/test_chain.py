@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from dsl_toys import CPU, SETTINGS, KillError, MemoryStages, distributions
-from torch import nn
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
@@ -18,7 +17,8 @@ from dsl.chain import FoldPart, MissingInputsError, StageResult, run_chain
 from dsl.labels import RULES, LabelUpdate, Rule, labels_of, one_hot, updated_targets
 from dsl.settings import ChainSettings, Step
 from dsl.splits import stratified_folds
-from dsl.training import Epoch
+from dsl.steps import Epoch
+from dsl.training import Learner
 
 FOLDS = 3
 QUICK = replace(SETTINGS, epochs=2)
@@ -105,15 +105,21 @@ class Fit:
 def fits(monkeypatch: pytest.MonkeyPatch) -> list[Fit]:
     """The trainings that chains ask for, which are still done."""
     noted: list[Fit] = []
-    fit = chain.fit
+    fit_together = chain.fit_together
 
     def noting(
-        build: Any, segments: Any, training: np.ndarray, validation: np.ndarray, targets: np.ndarray, *rest: Any
-    ) -> tuple[nn.Module, list[Epoch]]:
-        noted.append(Fit(training, validation, targets, seed=rest[1]))
-        return fit(build, segments, training, validation, targets, *rest)
+        build: Any,
+        segments: Any,
+        training: np.ndarray,
+        validation: np.ndarray,
+        learners: Sequence[Learner],
+        settings: Any,
+        seed: int,
+    ) -> Any:
+        noted.extend(Fit(training, validation, learner.targets, seed) for learner in learners)
+        return fit_together(build, segments, training, validation, learners, settings, seed)
 
-    monkeypatch.setattr(chain, "fit", noting)
+    monkeypatch.setattr(chain, "fit_together", noting)
     return noted
 
 

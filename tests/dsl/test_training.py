@@ -14,11 +14,13 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
-from dsl import training
+from dsl import steps, training
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
+from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
-from dsl.training import Epoch, Segments, TrainingDivergedError, band_statistics, fit, predict
+from dsl.steps import Epoch, predict
+from dsl.training import TrainingDivergedError, fit
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "tiny": lambda: BACKBONES["tiny"](3),
@@ -233,7 +235,7 @@ def test_predictions_are_distributions_in_the_order_asked_for(
     network = BUILDERS["tiny"]()
     everything = trainer.predict(network, np.arange(40))
     np.testing.assert_allclose(everything.sum(axis=1), 1, rtol=1e-6)
-    monkeypatch.setattr(training, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(steps, "EVALUATION_BATCH", 7)
     index = np.random.default_rng(0).permutation(40)
     np.testing.assert_allclose(trainer.predict(network, index), everything[index], rtol=1e-5)
 

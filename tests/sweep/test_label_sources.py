@@ -13,7 +13,7 @@ from dsl.settings import Step
 from sweep import launch
 from sweep.cli import main
 from sweep.grid import load_grid, resolve_corpora
-from sweep.stages import ChainSpec
+from sweep.stages import Bundle, ChainSpec
 from sweep.store import Store
 
 FOLDS = 3
@@ -112,10 +112,10 @@ def failing_fold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]
     """Fold 1 cannot be trained, until the function is called."""
     trial = launch.run_trial
 
-    def run_trial(chain: ChainSpec, *arguments: Any, **options: Any) -> None:
-        if chain.last.fold == 1:
+    def run_trial(bundle: Bundle, *arguments: Any, **options: Any) -> None:
+        if bundle.chains[0].last.fold == 1:
             raise RuntimeError("no room on the device")
-        trial(chain, *arguments, **options)
+        trial(bundle, *arguments, **options)
 
     with monkeypatch.context() as patch:
         patch.setattr(launch, "run_trial", run_trial)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -190,7 +191,8 @@ def test_a_kept_network_gives_the_predictions_of_its_stage(
     import torch
 
     from dsl.backbones import BACKBONES
-    from dsl.training import Segments, predict
+    from dsl.segments import Segments
+    from dsl.steps import predict
 
     assert run(write_grid(rules=["none"], weights="last"), small_data, tmp_path / "store", "--inline") == 0
     store = Store(tmp_path / "store")
@@ -262,12 +264,10 @@ def test_a_trial_that_runs_out_of_memory_gets_more_and_the_others_learn(
 
 
 def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path) -> None:
-    from sweep.stages import StageSpec
     from tests.sweep.test_searcher import STAGE
 
     store = Store(tmp_path)
-    small: StageSpec = STAGE
-    other = StageSpec(**{**{n: getattr(small, n) for n in small.__dataclass_fields__}, "backbone": "vgg19"})
+    small, fused, other = kind_of(STAGE), kind_of(STAGE, fused=4), kind_of(replace(STAGE, backbone="vgg19"))
     shares = GpuShares(0.25, store)
     assert shares.of(small) == 0.25
     assert shares.ran_out(small, 0.25) == 0.5
@@ -275,8 +275,7 @@ def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path)
     assert shares.ran_out(small, 0.5) == 1.0
     assert shares.ran_out(small, 1.0) is None
     later = GpuShares(0.25, store)
-    assert (later.of(small), later.of(other)) == (1.0, 0.25)
-    assert kind_of(small) != kind_of(other)
+    assert (later.of(small), later.of(fused), later.of(other)) == (1.0, 0.25, 0.25)
     assert GpuShares(0.0, store).of(small) == 0.0
 
 
