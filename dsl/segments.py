@@ -11,8 +11,8 @@ class Segments:
 
     def __init__(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray, device: torch.device) -> None:
         self.statistics = mean, deviation
-        frames = (corpus.frames - mean) / deviation
-        self.frames = torch.from_numpy(frames.astype(np.float32)).to(device)
+        frames = torch.from_numpy(corpus.frames).to(device)
+        self.frames = frames.sub(_float32(mean, device)).div_(_float32(deviation, device))
         self.start = torch.from_numpy(corpus.start).to(device)
         self._offset = torch.arange(corpus.segment_frames, device=device)
 
@@ -22,9 +22,14 @@ class Segments:
         return windows.transpose(1, 2).unsqueeze(1).contiguous(memory_format=torch.channels_last)
 
 
+def _float32(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy(values.astype(np.float32)).to(device)
+
+
 def band_statistics(corpus: SegmentCorpus, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each Mel band over the frames of segments `index`: two float64 [mels]."""
-    used = np.zeros(len(corpus.frames), dtype=bool)
-    used[corpus.start[index, None] + np.arange(corpus.segment_frames)] = True
+    begins = np.bincount(corpus.start[index], minlength=len(corpus.frames) + 1)
+    ends = np.bincount(corpus.start[index] + corpus.segment_frames, minlength=len(corpus.frames) + 1)
+    used = np.cumsum(begins - ends)[:-1] > 0
     frames = corpus.frames[used].astype(np.float64)
     return frames.mean(axis=0), np.maximum(frames.std(axis=0), 1e-6)

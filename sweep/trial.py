@@ -31,7 +31,11 @@ from sweep.store import Predictions, Store
 
 Report = Callable[[dict[str, Any]], None]
 SECONDS_BETWEEN_REPORTS = 2.0
+SECONDS_BETWEEN_TRIMS = 10.0
 VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn", "cleanlab")
+
+
+_given_back = 0.0  # when memory was last given back to the machine
 
 
 class OutOfMemory(Exception):  # noqa: N818
@@ -130,12 +134,16 @@ class _Reports:
 
 
 def _give_memory_back() -> None:
-    """What a trial has freed, to the device and the machine: the same process runs the next one.
+    """What trials have freed, to the device and, now and then, to the machine: the same process runs the next one.
 
     Tune runs each trial in a new thread, and glibc keeps what each of them freed: several GB after a day.
     """
+    global _given_back
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if time.monotonic() - _given_back < SECONDS_BETWEEN_TRIMS:
+        return
+    _given_back = time.monotonic()
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
