@@ -21,7 +21,7 @@ from torch import nn
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from dsl.backbones import BACKBONES
-from dsl.labels import labels_of, one_hot, updated_targets
+from dsl.labels import LabelUpdate, labels_of, one_hot, updated_targets
 from dsl.segments import Segments, band_statistics
 from dsl.settings import ChainSettings, Step
 from dsl.splits import parts_of, training_seed
@@ -152,7 +152,9 @@ class _Lockstep:
         """The training `step` of every chain that has not failed."""
         waiting = self.chains
         while waiting := [one for one in waiting if one.failure is None and not one.recalls(step)]:
-            first = {one.settings.updates[: step.iteration]: one for one in reversed(waiting)}
+            first: dict[tuple[LabelUpdate, ...], _Chain] = {}  # of those that follow from the same updates
+            for one in waiting:
+                first.setdefault(one.settings.updates[: step.iteration], one)
             self._train(step, list(first.values()))
 
     def _train(self, step: Step, chains: "list[_Chain]") -> None:

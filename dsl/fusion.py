@@ -6,6 +6,7 @@ than one of a single network. Each network comes to what it would alone, within 
 batches are shared, and nothing else flows from one to the other.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,9 @@ from torch.func import functional_call, vmap
 
 from dsl.segments import Segments
 from dsl.steps import EVALUATION_BATCH, TrainingRun, shuffled_batches
+
+# The pooling at the end of a network is done for one network after the other: it is next to nothing.
+warnings.filterwarnings("ignore", "There is a performance drop because we have not yet implemented the batching rule")
 
 
 class Stack:
@@ -72,6 +76,7 @@ class Stack:
                 }
             for name, buffer in run.network.named_buffers():
                 buffer.copy_(self._buffers[name][row])
+            run.optimizer.step()  # changes nothing without gradients; the schedule wants to have seen one
             run.end_epoch()
 
     def _forward(self, windows: torch.Tensor) -> torch.Tensor:

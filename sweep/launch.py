@@ -4,6 +4,7 @@ Every launch is a fresh experiment over plan = grid - store. Nothing of Ray's ow
 kill: finished stages are in the store, and unfinished ones go on from their last epoch's checkpoint.
 """
 
+import gc
 import logging
 import os
 import pickle
@@ -374,6 +375,7 @@ def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: i
         tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, launch=launch.name, cpus=cpus),
         lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
     )
+    gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
     for _ in range(1 + launch.resources.max_failures):
         _run_experiment(trainable, launch, at_once)
         # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over

@@ -1,4 +1,4 @@
-"""One trial: a chain, or a bundle of chains in lockstep, run against the store. The same function for Ray Tune and for a run in this process."""
+"""One trial: a bundle of chains run against the store. The same function for Ray Tune and for a run in this process."""
 
 import contextlib
 import ctypes
@@ -80,10 +80,12 @@ def run_trial(
         StoreMemory(store, chain, corpus, device, reports, gpu, keep_weights, check, len(settings))
         for chain in bundle.chains
     ]
+
+    def report_epoch(number: int, step: Step, epoch: Epoch) -> None:
+        memories[number].report_epoch(step, epoch)
+
     try:
-        failures = run_chains(
-            corpus, settings, device, memories, lambda n, step, epoch: memories[n].report_epoch(step, epoch), stages
-        )
+        failures = run_chains(corpus, settings, device, memories, report_epoch, stages)
     except (MissingInputsError, SupersededError):
         raise
     except Exception as error:
@@ -100,7 +102,8 @@ def run_trial(
             raise failure
         done = True
     finally:
-        del memories, corpus
+        memories.clear()
+        del corpus
         _give_memory_back()
         reports.end({"event": "ended", "began": began, "seconds": time.time() - began}, done)
 

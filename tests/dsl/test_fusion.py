@@ -103,9 +103,16 @@ def test_a_step_of_a_backbone_is_that_of_each_network_alone(backbone: str) -> No
     for run, goal, loss in zip(fused, goals, losses, strict=True):
         alone = TrainingRun(lambda: BACKBONES[backbone](3), settings, 0, CPU)
         assert loss == pytest.approx(alone.train_epoch(segments, np.arange(6), goal, seed=5), rel=1e-4)
-        for (name, tensor), other in zip(run.network.state_dict().items(), alone.network.state_dict().values()):
-            # Adam's first step is of the same size for a gradient of any size, so those of nearly 0 may differ in sign.
-            assert (tensor - other).abs().double().mean() < 2e-5, name
+        # Not the weights: Adam's first step is of the same size for any gradient, and some are 0 but for rounding.
+        found, expected = gradients(run), gradients(alone)
+        assert (found - expected).norm() < 1e-4 * expected.norm()
+        for name, buffer in alone.network.named_buffers():
+            torch.testing.assert_close(run.network.get_buffer(name), buffer, rtol=1e-3, atol=1e-5)
+
+
+def gradients(run: TrainingRun) -> torch.Tensor:
+    """Those of a run's only step, up to a factor: Adam's first moments."""
+    return torch.cat([state["exp_avg"].flatten() for state in run.optimizer.state.values()])
 
 
 def paper_sized(rng: np.random.Generator) -> SegmentCorpus:

@@ -12,7 +12,7 @@ from data_prep.folders import Folder
 from dsl.settings import TrainingSettings
 from sweep.cli import main
 from sweep.events import read_events
-from sweep.stages import ChainSpec, StageSpec, bundled, canonical_updates, distinct
+from sweep.stages import ChainSpec, StageSpec, bundled, canonical_updates
 from sweep.store import Store
 
 RULES = ["none", "bdsl", "gsl", {"wdsl": [0.2, 0.5, 0.8]}]
@@ -71,7 +71,7 @@ def separate(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Stor
 
 def grid_of(**fields: Any) -> dict[str, Any]:
     return {
-        "corpora": ["small"],
+        "corpora": ["synthetic"],
         "backbones": ["tiny"],
         "rules": RULES,
         "folds": 2,
@@ -100,9 +100,7 @@ def test_a_fused_sweep_leaves_the_stages_of_a_separate_one(
     assert len(trained) == len(set(trained)) == len(store.done_keys())
 
 
-def test_a_chain_that_fails_fails_alone(
-    small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_chain_that_fails_fails_alone(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsl import chain as module
 
     updated = module.updated_targets

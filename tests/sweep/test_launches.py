@@ -4,9 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
