@@ -13,7 +13,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "reliability.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "reliability", "performance")))
 
 
 def text_of(grid: str, name: str) -> str:
@@ -108,7 +108,41 @@ def chaos_runs() -> list[dict[str, Any]]:
     return runs
 
 
+def costs_of_a_trial() -> str:
+    """What a trial costs beside its training, against plain Ray Tune."""
+    found = results_of("scale")
+    rows = [
+        f"| {name} | {one['trials']:,} | {1000 * one['seconds_per_trial']:.1f} | {one['driver_peak_mb']:,.0f} |"
+        for name, one in (("plain Ray Tune, `grid_search`", found["rival"]), ("`ser-sweep run`", found["ours"]))
+    ]
+    head = ["| | Trials | ms a trial | Memory of the driver, MB |", "| :--- | ---: | ---: | ---: |"]
+    commands = (
+        f"On that store `plan` takes {found['plan_seconds']:.1f} s, `status` {found['status_seconds']:.1f} s, and "
+        f"`tables --no-forests` {found['tables_first_seconds']:.0f} s the first time and {found['tables_seconds']:.0f} "
+        f"s from then on. Plain Ray Tune took {found['ratio']:.2f} times as long a trial."
+    )
+    return "\n".join([*head, *rows, "", commands])
+
+
+def sharing_of_slots() -> str:
+    """Trainings against stages, and how busy the slots were, by number of trials at a time."""
+    rows = [
+        f"| {run['concurrent']} | {run['naive_stages']:,} | {run['stages']} | {run['trainings']} | {run['ratio']:.2f} "
+        f"| {100 * run['utilisation']:.1f}% | {run['trial_seconds']:.1f} |"
+        for run in results_of("sharing")["runs"]
+    ]
+    head = "| Trials at a time | Stages of the chains | Distinct stages | Trainings | Ratio | Slots busy | s a trial |"
+    return "\n".join([head, "| ---: |" + " ---: |" * 6, *rows])
+
+
+def results_of(benchmark: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
+    return found
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "costs_of_a_trial": costs_of_a_trial,
+    "sharing_of_slots": sharing_of_slots,
     "prepare": lambda: fenced(text_of("emodb_lite", "prepare.txt")),
     "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
