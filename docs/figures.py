@@ -124,6 +124,17 @@ def costs_of_a_trial() -> str:
     return "\n".join([*head, *rows, "", commands])
 
 
+def sharing_of_slots() -> str:
+    """Trainings against stages, and how busy the slots were, by number of trials at a time."""
+    rows = [
+        f"| {run['concurrent']} | {run['naive_stages']:,} | {run['stages']} | {run['trainings']} | {run['ratio']:.2f} "
+        f"| {100 * run['utilisation']:.1f}% | {run['trial_seconds']:.1f} |"
+        for run in results_of("sharing")["runs"]
+    ]
+    head = "| Trials at a time | Stages of the chains | Distinct stages | Trainings | Ratio | Slots busy | s a trial |"
+    return "\n".join([head, "| ---: |" + " ---: |" * 6, *rows])
+
+
 def results_of(benchmark: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
     return found
@@ -131,6 +142,7 @@ def results_of(benchmark: str) -> dict[str, Any]:
 
 BLOCKS: dict[str, Callable[[], str]] = {
     "costs_of_a_trial": costs_of_a_trial,
+    "sharing_of_slots": sharing_of_slots,
     "prepare": lambda: fenced(text_of("emodb_lite", "prepare.txt")),
     "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
