@@ -1,0 +1,171 @@
+"""Rates of thousands of stages from their predictions: ours against a plain pandas loop, in turn.
+
+python benchmarks/tables.py --stages 10000 --json benchmarks/results/tables.json
+
+Both read every stage of one store, compute the statistics of utterances that decisions are made from (Eq. 14-18),
+decide by mean pooling, and give WA and UA of every cell; they must agree. Forests are scikit-learn's on either side
+and left out. The rival takes the stages file by file, as one would in a notebook; ours also checks every file against
+its checksum. The number of stages is doubled several times.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FOLDS = 10
+DOUBLINGS = 3
+
+
+def make_store(work: Path, stages: int) -> None:
+    """A store of `stages` stages of iteration 0 on a synthetic corpus; what they predict is drawn at random."""
+    import numpy as np
+
+    from data_prep.corpora import read_manifest
+    from data_prep.prepare import prepare
+    from data_prep.shards import load_corpus
+    from data_prep.synthetic import SyntheticCorpus, write_corpus
+    from dsl.splits import assign_folds
+    from sweep.grid import load_grid, resolve_corpora
+    from sweep.store import Predictions, Store
+
+    manifest = write_corpus(work / "audio", SyntheticCorpus(speakers=8, texts=10, takes=6))
+    prepared = prepare("synthetic", read_manifest(manifest), work / "data", inline=True).corpus
+    grid_of(work, stages)
+    grid = load_grid(work / "grid.json")
+    corpus = load_corpus(prepared).thinned(grid.training.every)
+    store = Store(work / "store")
+    store.create()
+    store.add_corpus(prepared)
+    rng = np.random.default_rng(0)
+    favoured = np.eye(len(corpus.classes))[corpus.label]
+    for chain in grid.expand(resolve_corpora(grid, work / "data")):
+        stage = chain.last
+        drawn = rng.normal(size=(len(corpus), len(corpus.classes))) + favoured
+        q = np.exp(drawn) / np.exp(drawn).sum(axis=1, keepdims=True)
+        fold_of = assign_folds(stage.split, corpus.utterances, stage.folds, stage.seed)
+        test = (fold_of == stage.fold)[corpus.utterance]
+        predictions = Predictions(corpus.utterance, corpus.segment, test, q.astype(np.float32))
+        store.commit(stage, predictions, {"metrics": {"validation_wa": 0.5}})
+
+
+def grid_of(work: Path, stages: int) -> Path:
+    path = work / "grid.json"
+    path.write_text(
+        json.dumps(
+            {
+                "corpora": ["synthetic"],
+                "backbones": ["tiny"],
+                "rules": ["none"],
+                "folds": FOLDS,
+                "seeds": list(range(stages // FOLDS)),
+                "training": {"every": 16},
+            }
+        )
+    )
+    return path
+
+
+def rival(work: Path, stages: int) -> dict[str, tuple[float, float]]:
+    """WA and UA of every seed, by a loop over files and utterances."""
+    import numpy as np
+    import pandas as pd
+    import pyarrow.parquet as pq
+    from sklearn.metrics import accuracy_score, recall_score
+
+    (corpus,) = (work / "store" / "corpora").iterdir()
+    utterances = pd.read_parquet(corpus / "utterances.parquet")
+    said: dict[int, list[tuple[int, int]]] = {}
+    for path in (work / "store" / "stages").glob("*/stage.json"):
+        record = json.loads(path.read_text())
+        seed = record["identity"]["seed"]
+        if seed >= stages // FOLDS:
+            continue
+        frame = pq.read_table(path.parent / record["predictions"]["file"]).to_pandas()
+        for utterance, rows in frame[frame["test"]].groupby("utterance"):
+            q = np.stack(rows["q"].to_list())
+            features = [q.mean(axis=0)]
+            features += [np.percentile(q, percent, axis=0) for percent in (1, 99, 25, 50, 75)]
+            features += [(q > beta).mean(axis=0) for beta in (0.2, 0.3)]
+            decision = int(np.concatenate(features)[: q.shape[1]].argmax())
+            said.setdefault(seed, []).append((int(utterances["label"][utterance]), decision))
+    rates = {}
+    for seed, pairs in said.items():
+        label, predicted = zip(*pairs, strict=True)
+        rates[str(seed)] = (accuracy_score(label, predicted), recall_score(label, predicted, average="macro"))
+    return rates
+
+
+def ours(work: Path, stages: int) -> dict[str, tuple[float, float]]:
+    from analysis.results import decide, score
+    from sweep.grid import load_grid, resolve_corpora
+    from sweep.store import Store
+
+    grid = load_grid(grid_of(work, stages))
+    chains = grid.expand(resolve_corpora(grid, work / "data"))
+    scores = score(decide(Store(work / "store"), chains, forest_seeds=0))
+    return {str(one.seed): (one.wa / 100, one.ua / 100) for one in scores.itertuples()}
+
+
+def only(what: str, work: Path, stages: int) -> dict[str, Any]:
+    import analysis.results  # noqa: F401  # before the clock starts, as what the rival imports nearly all is
+
+    began = time.perf_counter()
+    rates = {"rival": rival, "ours": ours}[what](work, stages)
+    seconds = time.perf_counter() - began
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rates": rates, "seconds": seconds, "peak_mb": memory}
+
+
+def in_a_process(what: str, work: Path, stages: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--only", what, "--work", str(work), "--stages", str(stages)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+    found: dict[str, Any] = json.loads(said.splitlines()[-1])
+    print(what, stages, f"{found['seconds']:.1f} s, {found['peak_mb']:.0f} MB", file=sys.stderr, flush=True)
+    return found
+
+
+def measure(work: Path, stages: int) -> dict[str, Any]:
+    decisions = work / "store" / "decisions"
+    for kept in decisions.glob("*"):  # of a measurement before
+        kept.unlink()
+    plain, fast = (in_a_process(what, work, stages) for what in ("rival", "ours"))
+    assert plain["rates"].keys() == fast["rates"].keys()
+    for seed, (wa, ua) in plain["rates"].items():
+        assert abs(wa - fast["rates"][seed][0]) < 1e-9 and abs(ua - fast["rates"][seed][1]) < 1e-9
+    times = {"rival": plain["seconds"], "ours": fast["seconds"], "ratio": plain["seconds"] / fast["seconds"]}
+    return {"stages": stages, **times, "rival_peak_mb": plain["peak_mb"], "ours_peak_mb": fast["peak_mb"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stages", type=int, default=10_000)
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--only", choices=["rival", "ours"], help=argparse.SUPPRESS)
+    parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.only:
+        print(json.dumps(only(options.only, options.work, options.stages)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        make_store(work, options.stages)
+        counts = [options.stages // 2**n for n in range(DOUBLINGS, -1, -1)]
+        runs = [measure(work, count - count % FOLDS) for count in counts]
+    text = json.dumps({"runs": runs, "cores": os.cpu_count(), "machine": platform.machine()}, indent=2)
+    if options.json:
+        options.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
