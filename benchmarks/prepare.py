@@ -7,9 +7,7 @@ decoding and computing the frames alone takes on one core. The corpus is taken i
 """
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -17,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from measured import report
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 3
@@ -124,10 +124,7 @@ def main() -> None:
     if options.emodb is None:
         parser.error("--emodb is needed")
     found = {"parts": [measure(options.emodb.absolute(), every) for every in PARTS]}
-    text = json.dumps({**found, "cores": os.cpu_count(), "machine": platform.machine()}, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    report(found, options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ plan, status, tables (by mean pooling: forests are a work of their own), each as
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from measured import report
 
 ROOT = Path(__file__).parents[1]
 RULES = ["none", "bdsl", "gsl", "hdl", {"wdsl": [0.2, 0.4, 0.6, 0.8]}]
@@ -180,7 +181,7 @@ def measure(chains: int, keep: Path | None) -> dict[str, Any]:
         found["status_seconds"] = command_seconds("status", *same)
         found["tables_first_seconds"] = command_seconds("tables", *same, "--no-forests")
         found["tables_seconds"] = command_seconds("tables", *same, "--no-forests")
-    found |= {"slots": SLOTS, "cores": os.cpu_count(), "machine": platform.machine()}
+    found["slots"] = SLOTS
     return found
 
 
@@ -196,10 +197,7 @@ def main() -> None:
         only(options.only, options.places)
         return
     found = measure(options.chains, options.keep)
-    text = json.dumps(found, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    report(found, options.json)
     print(f"plain Tune takes {found['ratio']:.2f} times as long a trial as ours")
 
 

@@ -10,12 +10,13 @@ the slots was busy from the first start of a trial to the last. What a slot lose
 import argparse
 import json
 import os
-import platform
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from measured import report
 
 CORPORA = ("one", "two", "three")
 RULES = ["none", "bdsl", "gsl", "hdl", {"wdsl": [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]}]
@@ -101,11 +102,7 @@ def main() -> None:
         prepare_corpora(work)
         grid = grid_of(work, options.epochs)
         runs = [measure(grid, work / "data", work / f"store{n}", n) for n in options.concurrent]
-    found = {"runs": runs, "cores": os.cpu_count(), "machine": platform.machine()}
-    text = json.dumps(found, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    report({"runs": runs}, options.json)
 
 
 if __name__ == "__main__":

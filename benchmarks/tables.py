@@ -11,7 +11,6 @@ its checksum. The number of stages is doubled several times.
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from measured import report
 
 ROOT = Path(__file__).parents[1]
 FOLDS = 10
@@ -161,10 +162,7 @@ def main() -> None:
         make_store(work, options.stages)
         counts = [options.stages // 2**n for n in range(DOUBLINGS, -1, -1)]
         runs = [measure(work, count - count % FOLDS) for count in counts]
-    text = json.dumps({"runs": runs, "cores": os.cpu_count(), "machine": platform.machine()}, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    report({"runs": runs}, options.json)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ activations at the rate of a large copy. The work is doubled several times, to s
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from measured import report
 
 ROOT = Path(__file__).parents[1]
 SEGMENTS = {"densenet22": 8192, "mobilenetv2": 2048, "efficientnet_b0": 1024, "vgg19": 256}  # of the smallest epoch
@@ -212,11 +213,7 @@ def main() -> None:
         prepare_corpus(Path(folder))
         data = Path(folder) / "data"
         found = [measure(one, data, options.threads, options.doublings) for one in options.backbones]
-    result = {"backbones": found, "threads": options.threads, "cores": os.cpu_count(), "machine": platform.machine()}
-    text = json.dumps(result, indent=2)
-    if options.json:
-        options.json.write_text(text + "\n")
-    print(text)
+    report({"backbones": found, "threads": options.threads}, options.json)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ class Stack:
         self._optimizer = runs[0].new_optimizer(self._weights.values())
         self._optimizer.param_groups[0]["lr"] = runs[0].optimizer.param_groups[0]["lr"]
         for name, stacked in self._weights.items():
-            moments = [run.optimizer.state.get(dict(run.network.named_parameters())[name], {}) for run in runs]
-            if moments[0]:
+            moments = [run.optimizer.state.get(run.network.get_parameter(name), {}) for run in runs]
+            if moments[0]:  # after the first epoch
                 self._optimizer.state[stacked] = {
                     "step": moments[0]["step"].clone(),
                     **{which: torch.stack([one[which] for one in moments]) for which in ("exp_avg", "exp_avg_sq")},

@@ -17,7 +17,8 @@ EVALUATION_BATCH = 1024
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. Losses are mean cross-entropies in nats; `rate` is training segments a second."""
+    """What one epoch came to. Losses are mean cross-entropies in nats; `rate` is training segments a second,
+    of all networks that are trained together."""
 
     number: int
     loss: float
