@@ -97,7 +97,7 @@ def test_a_batch_is_the_standardised_spectrograms_bands_by_frames(corpus: Segmen
     batch = Segments(corpus, mean, deviation, CPU).batch(torch.from_numpy(index))
     expected = ((corpus.spectrograms(index) - mean) / deviation).transpose(0, 2, 1)[:, None]
     assert batch.shape == (4, 1, 8, 8)
-    np.testing.assert_array_equal(batch.numpy(), expected.astype(np.float32))
+    np.testing.assert_allclose(batch.numpy(), expected, rtol=1e-6, atol=1e-6)  # float32 against float64
 
 
 def test_band_statistics_count_each_frame_of_the_given_segments_once(corpus: SegmentCorpus) -> None:
