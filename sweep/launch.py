@@ -176,6 +176,11 @@ class Launch:
         return ChainQueue(self.bundles, numbers, self._tally.done, self._lease.claim, self._lease.release)
 
     @property
+    def trained(self) -> int:
+        """How many stages were trained so far."""
+        return len(self._tally.trained)
+
+    @property
     def outcome(self) -> Outcome:
         failures = {self.bundles[number].label: cause for number, cause in sorted(self._tally.failures.items())}
         trained = self._tally.trained
@@ -261,6 +266,13 @@ class Launch:
         """A trial ended before its tries were used up."""
         self.given_up.append(number)
         self._tally.ended(number)
+
+    def broken(self, cause: str) -> None:
+        """All trials ended before their tries were used up."""
+        for trial, number in self.queue.running.items():
+            self._events.write("lost", trial=trial, chain=self.bundles[number].label, cause=cause)
+            self.lost(number)
+        self._display.update(f"all trials ended, and go on from their checkpoints: {cause}")
 
     def fail(self, number: int, cause: str) -> None:
         """Note that a chain could not be finished, and at which stage."""
@@ -376,29 +388,38 @@ def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: i
         lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
     )
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
-    for _ in range(1 + launch.resources.max_failures):
-        _run_experiment(trainable, launch, at_once)
+    tries, trained = 0, 0
+    while True:
+        broken = _run_experiment(trainable, launch, at_once)
         # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
         # from the trial before it.
-        launch.interrupted = launch.queue.running or launch.queue.ready
+        if broken is not None:
+            launch.broken(broken)
+        else:
+            launch.interrupted = bool(launch.queue.running) or launch.queue.ready
         if launch.interrupted or not launch.given_up:
             return
-        launch.start_over([*launch.given_up, *launch.queue.waiting])
-    for number in launch.given_up:
-        launch.fail(number, "its process ended again and again")
+        tries, trained = (tries + 1 if launch.trained == trained else 0), launch.trained
+        left = [*launch.given_up, *launch.queue.waiting]
+        if tries > launch.resources.max_failures:
+            break
+        launch.start_over(left)
+    for number in launch.given_up if broken is None else left:
+        launch.fail(number, broken or "its process ended again and again")
 
 
 def _bundle(cpus: int, gpu: float) -> dict[str, float]:
     return {"CPU": cpus, "GPU": gpu} if gpu else {"CPU": cpus}
 
 
-def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> None:
-    """One Tune experiment over the bundles of the launch's queue, `at_once` trials issued at a time.
+def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
+    """One Tune experiment over the bundles of the launch's queue, `at_once` trials issued at a time; what broke it off.
 
     One that is issued beyond what the machines hold has a place made for it that it then does not use, because it gets
     the process of a trial that ended: no more are issued, but where an autoscaler is to see them waiting.
     """
     from ray import tune
+    from ray.exceptions import RayError
 
     with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
         tuner = tune.Tuner(
@@ -418,7 +439,14 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> None:
                 verbose=0,
             ),
         )
-        tuner.fit()
+        try:
+            tuner.fit()
+        except RuntimeError as error:
+            # Tune knows of processes that die, but not of those that Ray ends because a machine's memory is full.
+            if not isinstance(error.__cause__, RayError):
+                raise
+            return str(error.__cause__).partition(". ")[0]
+    return None
 
 
 def _tune_trial(

@@ -63,9 +63,9 @@ class ChainQueue:
         return sorted((n for n in found if not self._is_done(n)), key=self._place.__getitem__)
 
     @property
-    def running(self) -> bool:
-        """Whether a trial is running."""
-        return bool(self._running)
+    def running(self) -> dict[str, int]:
+        """The trials that are running, and the number of what each does."""
+        return {trial: issue.number for trial, (issue, _) in self._running.items()}
 
     @property
     def ready(self) -> bool:

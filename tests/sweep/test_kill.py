@@ -167,6 +167,30 @@ def test_a_killed_worker_is_replaced_and_its_training_goes_on(
     assert checksums(store) == undisturbed
 
 
+def test_trials_that_ray_ends_for_want_of_memory_fail_and_the_store_is_good(
+    small_data: Path,
+    write_grid: WriteGrid,
+    tmp_path: Path,
+    start: Callable[..., "subprocess.Popen[str]"],
+    undisturbed: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = tmp_path / "store"
+    grid = write_grid(**GRID, resources={"max_failures": 0})
+    command = ["run", str(grid), "--data", str(small_data), "--store", str(store)]
+    with monkeypatch.context() as full:  # any machine counts as full, and is looked at every two seconds
+        full.setenv("RAY_memory_usage_threshold", "0.01")
+        full.setenv("RAY_memory_monitor_refresh_ms", "2000")
+        process = start(*command)
+        said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 1, said
+    assert "FAILED" in said
+    again = start(*command)
+    said, _ = again.communicate(timeout=SECONDS)
+    assert again.returncode == 0, said
+    assert checksums(store) == undisturbed
+
+
 @pytest.mark.parametrize("flags", [["--inline"], []], ids=["inline", "ray"])
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(
     small_data: Path,
