@@ -86,11 +86,12 @@ def ours(backbone: str, data: Path, sizes: list[int], threads: int) -> list[floa
     from data_prep.shards import find_prepared, load_corpus
     from dsl.backbones import BACKBONES
     from dsl.labels import one_hot
+    from dsl.process import settle
     from dsl.segments import Segments, band_statistics
     from dsl.settings import TrainingSettings
     from dsl.steps import TrainingRun
 
-    torch.set_num_threads(threads)
+    settle(threads)
     device = torch.device("cpu")
     corpus = load_corpus(find_prepared(data, "synthetic"))
     segments = Segments(corpus, *band_statistics(corpus, np.arange(len(corpus))), device)

@@ -8,6 +8,12 @@ from contextlib import contextmanager
 
 from data_prep.errors import UserError
 
+# glibc keeps what a process has freed, in one heap: a step of a training would otherwise have its pages zeroed anew.
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
+    "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
+}
 GROWS_TO = "SER_SWEEP_GROWS_TO"  # set by a cluster's file on its head: "CPU=32,GPU=8"
 
 
@@ -21,6 +27,8 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     # Ray's own words would stand between the lines of the progress display.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+    for name, value in ALLOCATOR.items():
+        os.environ.setdefault(name, value)  # of the processes of a local runtime
     import ray
 
     if ray.is_initialized():

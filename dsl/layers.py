@@ -5,14 +5,11 @@ oneDNN has no fast path. Measured for EfficientNet-B0 and segments of 64 x 32, d
 took a fifth of a training step; as below they take a fiftieth.
 """
 
-import ctypes
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 
 def suit_cpu(network: nn.Module) -> nn.Module:
@@ -23,17 +20,6 @@ def suit_cpu(network: nn.Module) -> nn.Module:
         elif isinstance(module, nn.ReLU6 | nn.SiLU):
             module.inplace = False  # autograd would copy the input first, for the backward pass
     return network
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed for the next step: a step's activations are otherwise mapped, and their pages
-    zeroed, anew each time. `malloc_trim` still gives them back. Does nothing with another C library."""
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-    mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 class Convolution(nn.Conv2d):
@@ -92,8 +78,8 @@ def depthwise_weight_gradient(
 ) -> torch.Tensor:
     """Gradient [C, 1, rows, columns] of a depthwise kernel, from that of the output [n, C, h, w] and the input.
 
-    Each tap multiplies the output with the input shifted. A tap that falls beside the input everywhere, as most do where
-    the kernel is larger than the map, is zero and costs nothing.
+    Each tap multiplies the output's gradient with the input shifted. A tap that falls beside the input everywhere, as
+    most do where the kernel is larger than the map, is zero and costs nothing.
     """
     channels, _, rows, columns = shape
     above, output = input.permute(0, 2, 3, 1), gradient.permute(0, 2, 3, 1)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dsl.layers import suit_cpu
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
 
@@ -35,7 +36,8 @@ class TrainingRun:
     ) -> None:
         seed_device(seed, device)
         self.settings = settings
-        self.network = build().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = suit_cpu(build()) if device.type == "cpu" else build().to(device)
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = self.new_optimizer(self.network.parameters())
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_epochs, settings.decay)
         self.history: list[Epoch] = []

@@ -10,6 +10,7 @@ import torch
 from data_prep.features import FeatureSettings
 from data_prep.shards import SegmentCorpus
 from dsl.backbones import BACKBONES
+from dsl.process import settle
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, predict
@@ -45,7 +46,7 @@ def probe(
     The best of three rounds counts. The memory is that of training and of evaluation in large batches.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.set_num_threads(threads)
+    settle(threads)
     size = stage.training.batch_size
     corpus = _noise(size * BATCHES, classes, settings)
     segments = Segments(corpus, np.zeros(settings.mels), np.ones(settings.mels), device)

@@ -1,7 +1,6 @@
 """One trial: a bundle of chains run against the store. The same function for Ray Tune and for a run in this process."""
 
 import contextlib
-import ctypes
 import json
 import platform
 import socket
@@ -21,6 +20,7 @@ import torch
 from data_prep.shards import SegmentCorpus
 from dsl.chain import MissingInputsError, StageResult, run_chains
 from dsl.labels import labels_of
+from dsl.process import give_memory_back, settle
 from dsl.settings import Step
 from dsl.steps import Epoch
 from dsl.training import Checkpoint
@@ -31,11 +31,7 @@ from sweep.store import Predictions, Store
 
 Report = Callable[[dict[str, Any]], None]
 SECONDS_BETWEEN_REPORTS = 2.0
-SECONDS_BETWEEN_TRIMS = 10.0
 VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn", "cleanlab")
-
-
-_given_back = 0.0  # when memory was last given back to the machine
 
 
 class OutOfMemory(Exception):  # noqa: N818
@@ -68,8 +64,7 @@ def run_trial(
     noted in the store, and it is raised when the chains that can go on have come to their ends.
     """
     began = time.time()
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.deterministic = True
+    settle(threads)
     device = torch.device("cuda" if gpu and torch.cuda.is_available() else "cpu")
     cap_memory(gpu)
     settings = [chain.last for chain in bundle.chains]
@@ -104,7 +99,7 @@ def run_trial(
     finally:
         memories.clear()
         del corpus
-        _give_memory_back()
+        give_memory_back()
         reports.end({"event": "ended", "began": began, "seconds": time.time() - began}, done)
 
 
@@ -134,21 +129,6 @@ class _Reports:
         events, self._waiting = self._waiting, []
         self._sent = time.monotonic()
         self._send({"events": events, **more})
-
-
-def _give_memory_back() -> None:
-    """What trials have freed, to the device and, now and then, to the machine: the same process runs the next one.
-
-    Tune runs each trial in a new thread, and glibc keeps what each of them freed: several GB after a day.
-    """
-    global _given_back
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if time.monotonic() - _given_back < SECONDS_BETWEEN_TRIMS:
-        return
-    _given_back = time.monotonic()
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def describe_error(error: BaseException) -> str:
