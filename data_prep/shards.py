@@ -14,6 +14,7 @@ frame once and gathers segments by index.
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -152,28 +153,34 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _row_batches(utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings, schema: pa.Schema) -> Any:
-    """Record batches of about a row group, each of whole utterances."""
-    waiting: list[tuple[str, np.ndarray]] = []
-    rows = 0
+def _row_batches(
+    utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Record batches of about a row group, each of whole utterances, and each in the memory of the one before it: fresh
+    memory for segments that overlap so much would cost more than all else."""
+    batches: list[list[tuple[str, np.ndarray]]] = [[]]
+    rows = [0]
     for utterance_id, frames in utterances:
-        waiting.append((utterance_id, cut_segments(frames, settings)))
-        rows += len(waiting[-1][1])
-        if rows >= ROWS_PER_GROUP:
-            yield _record_batch(waiting, settings, schema)
-            waiting, rows = [], 0
-    if waiting:
-        yield _record_batch(waiting, settings, schema)
+        if rows[-1] >= ROWS_PER_GROUP:
+            batches.append([])
+            rows.append(0)
+        batches[-1].append((utterance_id, cut_segments(frames, settings)))
+        rows[-1] += len(batches[-1][-1][1])
+    values = np.empty((max(rows), settings.segment_frames, settings.mels), dtype=np.float32)
+    for batch in batches:
+        yield _record_batch(batch, values, settings.segment_hop, schema)
 
 
-def _record_batch(cut: list[tuple[str, np.ndarray]], settings: FeatureSettings, schema: pa.Schema) -> pa.RecordBatch:
+def _record_batch(cut: list[tuple[str, np.ndarray]], values: np.ndarray, hop: int, schema: pa.Schema) -> pa.RecordBatch:
+    """The segments `cut` of some utterances as rows, their spectrograms in `values` [rows or more, frames, mels]."""
     counts = [len(segments) for _, segments in cut]
     numbers = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
-    values = np.concatenate([segments.reshape(len(segments), -1) for _, segments in cut]).ravel()
+    np.concatenate([segments for _, segments in cut], out=values[: len(numbers)])
     ids = pa.array(np.repeat([utterance_id for utterance_id, _ in cut], counts), pa.string())
-    spectrograms = pa.FixedSizeListArray.from_arrays(pa.array(values), settings.segment_frames * settings.mels)
-    starts = numbers * np.int32(settings.segment_hop)
-    return pa.record_batch([ids, pa.array(numbers), pa.array(starts), spectrograms], schema=schema)
+    size = values[0].size
+    flat = pa.Array.from_buffers(pa.float32(), len(numbers) * size, [None, pa.py_buffer(values)])
+    spectrograms = pa.FixedSizeListArray.from_arrays(flat, size)
+    return pa.record_batch([ids, pa.array(numbers), pa.array(numbers * np.int32(hop)), spectrograms], schema=schema)
 
 
 def list_prepared(data: str | Path) -> list[PreparedCorpus]:
