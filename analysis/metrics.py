@@ -5,7 +5,6 @@ All rates are fractions in [0, 1]; tables and reports print them in percent.
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, recall_score
 
 
 def weighted_accuracy(label: ArrayLike, predicted: ArrayLike) -> float:
@@ -15,7 +14,7 @@ def weighted_accuracy(label: ArrayLike, predicted: ArrayLike) -> float:
     shape [N]. Raises ValueError if they are empty or differ in shape.
     """
     label, predicted = _checked(label, predicted)
-    return float(accuracy_score(label, predicted))
+    return float((label == predicted).mean())
 
 
 def unweighted_accuracy(label: ArrayLike, predicted: ArrayLike) -> float:
@@ -26,7 +25,8 @@ def unweighted_accuracy(label: ArrayLike, predicted: ArrayLike) -> float:
     shape.
     """
     label, predicted = _checked(label, predicted)
-    return float(recall_score(label, predicted, labels=np.unique(label), average="macro", zero_division=0))
+    _, position = np.unique(label, return_inverse=True)
+    return float((np.bincount(position, label == predicted) / np.bincount(position)).mean())
 
 
 def class_recall(label: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.float64]:
@@ -39,8 +39,8 @@ def class_recall(label: ArrayLike, predicted: ArrayLike, classes: int) -> NDArra
     for name, values in (("label", label), ("predicted", predicted)):
         if values.min() < 0 or values.max() >= classes:
             raise ValueError(f"{name}: classes {values.min()} to {values.max()}, expected 0 to {classes - 1}")
-    recall = recall_score(label, predicted, labels=np.arange(classes), average=None, zero_division=np.nan)
-    return np.asarray(recall, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.bincount(label, label == predicted, minlength=classes) / np.bincount(label, minlength=classes)
 
 
 def _checked(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray, NDArray]:

@@ -4,13 +4,15 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 
 from analysis import columns
+from analysis.cores import on_all_cores
 from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
 from analysis.statistics import UNDECIDED, rate_intervals
 from data_prep.files import canonical_hash
@@ -35,15 +37,18 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
     short = short_names({chain.last.corpus for chain in chains})
     cells = _cells(chains)
     seeds = Counter(replace(stages[0], seed=0) for stages in cells)
+    corpora = cache(store.read_corpus)
+    found = [{stage: record for stage in stages if (record := _record(store, stage)) is not None} for stages in cells]
+    found = [records for records in found if records]
+    utterances = [corpora(next(iter(records)).corpus)[1] for records in found]
     frames = []
-    for stages in cells:
-        records = {stage: record for stage in stages if (record := _record(store, stage)) is not None}
-        decided, done = _decide_cell(store, records, forest_seeds) if records else (None, [])
+    decide_cell = partial(_decide_cell, store, forest_seeds)
+    for records, (decided, done) in zip(found, on_all_cores(decide_cell, found, utterances), strict=True):
         if decided is None:
             continue
-        cell = stages[0]
+        cell = next(iter(records))
         about = {
-            **_about_network(store, cell, short),
+            **_about_network(corpora(cell.corpus)[0], cell, short),
             columns.VALIDATION_WA: _mean_percent([records[stage] for stage in done], "validation_wa"),
             columns.SEED: cell.seed,
             columns.SEEDS: seeds[replace(cell, seed=0)],
@@ -61,11 +66,20 @@ def score(decisions: pd.DataFrame) -> pd.DataFrame:
     `decisions` is what `decide` returns; the columns are `columns.SCORE_COLUMNS`.
     """
     identity = [*columns.CELL_COLUMNS, columns.DECISION]
+    keys, groups = _grouped(decisions, identity)
     rows = [
-        dict(zip(identity, key, strict=True)) | _rates_of(group)
-        for key, group in decisions.groupby(identity, dropna=False, sort=False)
+        dict(zip(identity, key, strict=True)) | rates
+        for key, rates in zip(keys, on_all_cores(_rates_of, groups), strict=True)
     ]
     return pd.DataFrame(rows, columns=list(columns.SCORE_COLUMNS))
+
+
+def _grouped(decisions: pd.DataFrame, identity: list[str]) -> tuple[list[Any], list[pd.DataFrame]]:
+    keys, groups = [], []
+    for key, group in decisions.groupby(identity, dropna=False, sort=False, observed=True):
+        keys.append(key)
+        groups.append(group)
+    return keys, groups
 
 
 def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -75,9 +89,10 @@ def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
     `columns.NETWORK_SCORE_COLUMNS`.
     """
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
+    keys, groups = _grouped(decisions, identity)
     rows = [
-        dict(zip(identity, key, strict=True)) | _pooled(group) | _rates_of(group)
-        for key, group in decisions.groupby(identity, dropna=False, sort=False)
+        dict(zip(identity, key, strict=True)) | _pooled(group) | rates
+        for key, group, rates in zip(keys, groups, on_all_cores(_rates_of, groups), strict=True)
     ]
     return pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
 
@@ -92,6 +107,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
     networks: dict[StageSpec, list[StageSpec]] = {}
     for stages in _cells(chains):
         networks.setdefault(replace(stages[0], fold=0, seed=0), []).extend(stages)
+    corpora = cache(store.read_corpus)
     rows = []
     for stages in networks.values():
         found = [_metrics(record).get(columns.TARGETS_RIGHT) for stage in stages if (record := _record(store, stage))]
@@ -100,7 +116,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
             continue
         rows.append(
             {
-                **_about_network(store, stages[0], short),
+                **_about_network(corpora(stages[0].corpus)[0], stages[0], short),
                 columns.SEEDS: len({stage.seed for stage in stages}),
                 columns.FOLDS_DONE: len(right),
                 columns.FOLDS: len(stages),
@@ -146,9 +162,8 @@ def short_names(full: Iterable[str]) -> dict[str, str]:
     return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
 
 
-def _about_network(store: Store, stage: StageSpec, short: dict[str, str]) -> dict[str, Any]:
+def _about_network(about_corpus: dict[str, Any], stage: StageSpec, short: dict[str, str]) -> dict[str, Any]:
     """The columns of NETWORK_IDENTITY for the network that `stage` is a fold of."""
-    about_corpus, _ = store.read_corpus(stage.corpus)
     return {
         columns.CORPUS: short[stage.corpus],
         columns.PARTIAL: bool(about_corpus.get("partial", False)),
@@ -181,7 +196,7 @@ def _mean_percent(records: Iterable[dict[str, Any]], metric: str) -> float:
 
 
 def _decide_cell(
-    store: Store, records: dict[StageSpec, dict[str, Any]], forest_seeds: int
+    store: Store, forest_seeds: int, records: dict[StageSpec, dict[str, Any]], utterances: pd.DataFrame
 ) -> tuple[pd.DataFrame | None, list[StageSpec]]:
     """The decisions of one cell, and the stages they are from; None where the predictions of all are damaged.
 
@@ -191,12 +206,11 @@ def _decide_cell(
     kept = _read_decisions(store, key)
     if kept is not None:
         return kept, list(records)
-    read = {stage: store.read_predictions(stage.key) for stage in records}
+    read = {stage: store.read_predictions(stage.key, record) for stage, record in records.items()}
     found = {stage: predictions for stage, predictions in read.items() if predictions is not None}
     if not found:
         return None, []
     cell = next(iter(found))
-    _, utterances = store.read_corpus(cell.corpus)
     utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
     decided = pd.concat(_decisions(list(found.values()), utterances, forest_seeds), ignore_index=True)
     if len(found) == len(records):
@@ -208,7 +222,7 @@ def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -
     """The hash of everything that decisions follow from."""
     identity = {
         "method": DECISION_VERSION,
-        "scikit-learn": version("scikit-learn"),
+        "scikit-learn": sklearn.__version__,
         "forest_seeds": forest_seeds,
         "stages": [[stage.key, record["predictions"].get("sha256")] for stage, record in records.items()],
     }

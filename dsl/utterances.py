@@ -27,9 +27,19 @@ def utterance_features(q: np.ndarray, utterance: np.ndarray) -> np.ndarray:
     owner = utterance[order]
     mean = np.add.reduceat(grouped, first) / counts[:, None]
     above = [np.add.reduceat((grouped > beta).astype(np.float64), first) / counts[:, None] for beta in THRESHOLDS]
-    ranked = np.column_stack([column[np.lexsort((column, owner))] for column in grouped.T])
+    ranked = np.column_stack([_sorted_within(owner, column) for column in q[order].T])
     percentiles = [_grouped_percentile(ranked, first, counts, percent) for percent in PERCENTILES]
     return np.column_stack([mean, *percentiles, *above])
+
+
+def _sorted_within(owner: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """`values` [N], none below 0, sorted within each stretch of equal `owner` [N]: float64 [N]."""
+    if values.dtype != np.float32:
+        return values[np.lexsort((values, owner))]
+    # Floats that are not negative sort as their bits do, and integers sort much faster than pairs.
+    keys = owner.astype(np.uint64) << np.uint64(32) | (values + np.float32(0)).view(np.uint32)
+    keys.sort()
+    return keys.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def _grouped_percentile(ranked: np.ndarray, first: np.ndarray, counts: np.ndarray, percent: float) -> np.ndarray:

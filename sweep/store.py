@@ -109,11 +109,6 @@ class Store:
         """Whether a stage is there, undamaged."""
         return self.read_predictions(key) is not None
 
-    def _predictions_of(self, key: str) -> dict[str, Any] | None:
-        """File, checksum and size of a stage's predictions; None where stage.json is missing or damaged."""
-        described = (self.read_stage(key) or {}).get("predictions")
-        return described if _describes_file(described) else None
-
     def read_stage(self, key: str) -> dict[str, Any] | None:
         """A stage's stage.json; None where it is missing or damaged.
 
@@ -127,9 +122,11 @@ class Store:
         """A file beside a stage's stage.json as it is, unchecked; None where there is none."""
         return self.folder.read(f"stages/{key}/{file}")
 
-    def read_predictions(self, key: str) -> Predictions | None:
-        """A stage's predictions, checked against their checksum; None where the stage is missing or damaged."""
-        described = self._predictions_of(key)
+    def read_predictions(self, key: str, record: dict[str, Any] | None = None) -> Predictions | None:
+        """A stage's predictions, checked against their checksum; None where the stage is missing or damaged.
+
+        `record` is its stage.json, where that was read before."""
+        described = _predictions_of(record or self.read_stage(key))
         content = None if described is None else self._read_described(key, described)
         return None if content is None else decode_predictions(content)
 
@@ -337,6 +334,12 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
 
 def _cause(failure: bytes | None) -> str | None:
     return (_parsed(failure) or {}).get("cause")
+
+
+def _predictions_of(record: dict[str, Any] | None) -> dict[str, Any] | None:
+    """File, checksum and size of a stage's predictions; None where its stage.json does not tell."""
+    described = (record or {}).get("predictions")
+    return described if _describes_file(described) else None
 
 
 def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:

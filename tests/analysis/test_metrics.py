@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, recall_score
 
 from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
 
@@ -67,3 +68,13 @@ def test_arrays_that_are_no_decisions_are_refused(metric, label, predicted, mess
 def test_class_recall_refuses_classes_out_of_range(label, predicted, name) -> None:
     with pytest.raises(ValueError, match=rf"{name}: classes .*, expected 0 to 1"):
         class_recall(label, predicted, 2)
+
+
+@given(decisions)
+def test_rates_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
+    label, predicted = np.array(pairs).T
+    recall = recall_score(label, predicted, labels=range(4), average=None, zero_division=np.nan)
+    np.testing.assert_allclose(class_recall(label, predicted, 4), recall)
+    assert weighted_accuracy(label, predicted) == pytest.approx(accuracy_score(label, predicted))
+    present = recall_score(label, predicted, labels=np.unique(label), average="macro", zero_division=0)
+    assert unweighted_accuracy(label, predicted) == pytest.approx(present)

@@ -1,0 +1,17 @@
+"""Work that is split over the machine's cores where there is enough of it."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from joblib import Parallel, delayed
+
+WORTH_PROCESSES = 64  # items; to start processes takes as long as some dozen cells do
+
+Result = TypeVar("Result")
+
+
+def on_all_cores(work: Callable[..., Result], *arguments: Sequence[Any]) -> list[Result]:
+    """`list(map(work, *arguments))`, by several processes where there are many items."""
+    jobs = -1 if len(arguments[0]) >= WORTH_PROCESSES else 1
+    done: list[Result] = Parallel(n_jobs=jobs)(delayed(work)(*each) for each in zip(*arguments, strict=True))
+    return done
