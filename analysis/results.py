@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -66,20 +66,8 @@ def score(decisions: pd.DataFrame) -> pd.DataFrame:
     `decisions` is what `decide` returns; the columns are `columns.SCORE_COLUMNS`.
     """
     identity = [*columns.CELL_COLUMNS, columns.DECISION]
-    keys, groups = _grouped(decisions, identity)
-    rows = [
-        dict(zip(identity, key, strict=True)) | rates
-        for key, rates in zip(keys, on_all_cores(_rates_of, groups), strict=True)
-    ]
+    rows = [rates for rates, _ in _with_rates(decisions, identity)]
     return pd.DataFrame(rows, columns=list(columns.SCORE_COLUMNS))
-
-
-def _grouped(decisions: pd.DataFrame, identity: list[str]) -> tuple[list[Any], list[pd.DataFrame]]:
-    keys, groups = [], []
-    for key, group in decisions.groupby(identity, dropna=False, sort=False, observed=True):
-        keys.append(key)
-        groups.append(group)
-    return keys, groups
 
 
 def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -89,11 +77,7 @@ def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
     `columns.NETWORK_SCORE_COLUMNS`.
     """
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
-    keys, groups = _grouped(decisions, identity)
-    rows = [
-        dict(zip(identity, key, strict=True)) | _pooled(group) | rates
-        for key, group, rates in zip(keys, groups, on_all_cores(_rates_of, groups), strict=True)
-    ]
+    rows = [rates | _pooled(group) for rates, group in _with_rates(decisions, identity)]
     return pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
 
 
@@ -275,6 +259,14 @@ def _decisions(done: Sequence[Predictions], utterances: pd.DataFrame, forest_see
 
 
 # From decisions to scores
+
+
+def _with_rates(decisions: pd.DataFrame, identity: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Each group of decisions that are equal in `identity`, with its rates."""
+    groups = list(decisions.groupby(identity, dropna=False, sort=False))
+    rates = on_all_cores(_rates_of, [group for _, group in groups])
+    for (key, group), found in zip(groups, rates, strict=True):
+        yield dict(zip(identity, key, strict=True)) | found, group
 
 
 def _pooled(group: pd.DataFrame) -> dict[str, Any]:

@@ -149,12 +149,10 @@ def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
         raise ValueError(
             f"label: shape {label.shape}, expected {predicted.shape[1:]} or {predicted.shape} of predicted"
         )
-    rows = (
-        [tuple(row) for row in np.broadcast_to(label, predicted.shape).tolist()] if label.ndim > 1 else [tuple(label)]
-    )
-    kinds = sorted(set(rows))
-    labels = np.array(kinds)
-    group = np.broadcast_to([kinds.index(row) for row in rows], len(predicted))
+    rows = [tuple(row) for row in np.atleast_2d(label).tolist()]
+    distinct = sorted(set(rows))
+    labels = np.array(distinct)
+    group = np.broadcast_to([distinct.index(row) for row in rows], len(predicted))
     if not (labels != UNDECIDED).any(axis=1).all():
         raise ValueError("label: a row without an utterance that is decided, expected at least one")
     right = np.array([(predicted[group == g] == row).mean(axis=0) for g, row in enumerate(labels)])
