@@ -19,12 +19,38 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow.parquet as pq
+import torch
 from measured import report
+from torch import nn
+from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
+from torch.utils.data import DataLoader, Subset
+from torch.utils.flop_counter import FlopCounterMode
+
+from data_prep.shards import find_prepared, load_corpus
+from dsl.backbones import BACKBONES
+from dsl.labels import one_hot
+from dsl.process import settle
+from dsl.segments import Segments, band_statistics
+from dsl.settings import TrainingSettings
+from dsl.steps import TrainingRun, predict
 
 ROOT = Path(__file__).parents[1]
 SEGMENTS = {"densenet22": 8192, "mobilenetv2": 2048, "efficientnet_b0": 1024, "vgg19": 256}  # of the smallest epoch
 BATCH = 128
 ROUNDS = 3
+ACCURACY_OF = ("densenet22", "mobilenetv2")
+ACCURACY_EPOCHS, ACCURACY_SEGMENTS, ACCURACY_SEEDS = 4, 4096, 3
+OPERATORS = {  # what a step is made of -> parts of the names of torch's operators
+    "convolution, backward": ("convolution_backward",),
+    "convolution, forward": ("mkldnn_convolution", "thnn_conv"),
+    "batch norm": ("batch_norm",),
+    "activation": ("silu", "hardtanh", "threshold", "relu", "clamp", "sigmoid"),
+    "depthwise weight gradients, scaling": ("aten::mul", "aten::sum"),
+    "optimiser": ("adam", "Adam"),
+}
 
 
 def prepare_corpus(work: Path) -> None:
@@ -36,88 +62,114 @@ def prepare_corpus(work: Path) -> None:
     prepare("synthetic", read_manifest(manifest), work / "data", inline=True)
 
 
-def rival(backbone: str, data: Path, sizes: list[int], threads: int) -> list[float]:
-    """Segments a second of epochs of `sizes` segments, by a plain loop."""
-    import pyarrow.parquet as pq
-    import torch
-    from torch.utils.data import DataLoader, Dataset, Subset
+class PlainLoop:
+    """What one would write: all rows in memory, standardised as they are asked for, and torch as it comes."""
 
-    from data_prep.shards import find_prepared
-    from dsl.backbones import BACKBONES
+    def __init__(self, backbone: str, data: Path, corpus: str, device: str, threads: int, seed: int = 0) -> None:
+        torch.set_num_threads(threads)
+        torch.manual_seed(seed)
+        prepared = find_prepared(data, corpus)
+        shape = prepared.settings.segment_frames, prepared.settings.mels
+        table = pq.read_table(prepared.folder / "shards", columns=["utterance_id", "spectrogram"])
+        label_of = prepared.utterances().set_index("id")["label"]
+        self._labels = label_of.loc[table["utterance_id"].to_pandas()].to_numpy()
+        self._values = table["spectrogram"].combine_chunks().flatten().to_numpy().reshape(len(table), *shape)
+        self._mean, self._deviation = self._values.mean(axis=(0, 1)), self._values.std(axis=(0, 1))
+        self._device = device
+        self._network = BACKBONES[backbone](len(prepared.classes)).to(device)
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=1e-3)
 
-    torch.set_num_threads(threads)
-    prepared = find_prepared(data, "synthetic")
-    table = pq.read_table(prepared.folder / "shards", columns=["utterance_id", "spectrogram"])
-    label_of = prepared.utterances().set_index("id")["label"]
-    labels = label_of.loc[table["utterance_id"].to_pandas()].to_numpy()
-    values = table["spectrogram"].combine_chunks().flatten().to_numpy().reshape(len(table), 32, 64)
-    mean, deviation = values.mean(axis=(0, 1)), values.std(axis=(0, 1))
+    def __len__(self) -> int:
+        return len(self._values)
 
-    class Segments(Dataset):
-        def __len__(self) -> int:
-            return len(values)
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        spectrogram = (self._values[index] - self._mean) / self._deviation
+        return torch.from_numpy(spectrogram.T.copy()).unsqueeze(0), int(self._labels[index])
 
-        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-            spectrogram = (values[index] - mean) / deviation
-            return torch.from_numpy(spectrogram.T.copy()).unsqueeze(0), int(labels[index])
-
-    network = BACKBONES[backbone](len(prepared.classes))
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
-    criterion = torch.nn.CrossEntropyLoss()
-
-    def epoch(size: int) -> None:
-        network.train()
+    def epoch(self, index: np.ndarray) -> None:
+        criterion = nn.CrossEntropyLoss()
+        self._network.train()
         total = 0.0
-        for inputs, targets in DataLoader(Subset(Segments(), range(size)), batch_size=BATCH, shuffle=True):
-            optimizer.zero_grad()
-            loss = criterion(network(inputs), targets)
+        for inputs, targets in DataLoader(Subset(self, index.tolist()), batch_size=BATCH, shuffle=True):
+            self._optimizer.zero_grad()
+            loss = criterion(self._network(inputs.to(self._device)), targets.to(self._device))
             loss.backward()
-            optimizer.step()
+            self._optimizer.step()
             total += loss.item()
 
-    return rates(epoch, sizes)
+    @torch.no_grad()
+    def accuracy(self, index: np.ndarray) -> float:
+        self._network.eval()
+        right = 0
+        for inputs, targets in DataLoader(Subset(self, index.tolist()), batch_size=BATCH):
+            right += int((self._network(inputs.to(self._device)).argmax(dim=1).cpu() == targets).sum())
+        return right / len(index)
 
 
-def ours(backbone: str, data: Path, sizes: list[int], threads: int) -> list[float]:
-    """The same by the training loop of a sweep."""
-    import numpy as np
-    import torch
+class SweepLoop:
+    """The training loop of a sweep."""
 
-    from data_prep.shards import find_prepared, load_corpus
-    from dsl.backbones import BACKBONES
-    from dsl.labels import one_hot
-    from dsl.process import settle
-    from dsl.segments import Segments, band_statistics
-    from dsl.settings import TrainingSettings
-    from dsl.steps import TrainingRun
+    def __init__(self, backbone: str, data: Path, corpus: str, device: str, threads: int, seed: int = 0) -> None:
+        settle(threads)
+        found = load_corpus(find_prepared(data, corpus))
+        self.label = found.label
+        everything = np.arange(len(found))
+        self.segments = Segments(found, *band_statistics(found, everything), torch.device(device))
+        self.goal = torch.from_numpy(one_hot(found.label, len(found.classes))).to(device)
+        settings = TrainingSettings(batch_size=BATCH)
+        self.run = TrainingRun(lambda: BACKBONES[backbone](len(found.classes)), settings, seed, torch.device(device))
+        self._seed = 1000 * seed
 
-    settle(threads)
-    device = torch.device("cpu")
-    corpus = load_corpus(find_prepared(data, "synthetic"))
-    segments = Segments(corpus, *band_statistics(corpus, np.arange(len(corpus))), device)
-    goal = torch.from_numpy(one_hot(corpus.label, len(corpus.classes)))
-    run = TrainingRun(lambda: BACKBONES[backbone](len(corpus.classes)), TrainingSettings(batch_size=BATCH), 0, device)
-    return rates(lambda size: run.train_epoch(segments, np.arange(size), goal, seed=0), sizes)
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def epoch(self, index: np.ndarray) -> None:
+        self._seed += 1
+        self.run.train_epoch(self.segments, index, self.goal, self._seed)
+
+    def accuracy(self, index: np.ndarray) -> float:
+        q = predict(self.run.network, self.segments, torch.from_numpy(index).to(self.goal.device))
+        return float((q.argmax(dim=1).cpu().numpy() == self.label[index]).mean())
 
 
-def rates(epoch: Any, sizes: list[int]) -> list[float]:
-    epoch(2 * BATCH)  # the first batches are slower
+LOOPS: dict[str, Any] = {"rival": PlainLoop, "ours": SweepLoop}
+
+
+def rates(loop: Any, sizes: list[int]) -> list[float]:
+    """Segments a second of epochs of `sizes` segments."""
+    loop.epoch(np.arange(2 * BATCH))  # the first batches are slower
     found = []
     for size in sizes:
         began = time.perf_counter()
-        epoch(size)
+        loop.epoch(np.arange(size))
         found.append(size / (time.perf_counter() - began))
     return found
 
 
-def limits(backbone: str, threads: int) -> dict[str, float]:
+def accuracy(loop: Any) -> float:
+    """Share of held-out segments that are recognised after some epochs with the others."""
+    order = np.random.default_rng(0).permutation(len(loop))
+    for _ in range(ACCURACY_EPOCHS):
+        loop.epoch(order[:ACCURACY_SEGMENTS])
+    return float(loop.accuracy(order[-ACCURACY_SEGMENTS // 2 :]))
+
+
+def shares_of_a_step(loop: SweepLoop, batches: int = 4) -> dict[str, float]:
+    """Which part of a step's time goes to what."""
+    index = np.arange(batches * BATCH)
+    loop.epoch(index)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        loop.epoch(index)
+    spent = dict.fromkeys([*OPERATORS, "other"], 0.0)
+    for event in profiled.key_averages():
+        kind = next((kind for kind, names in OPERATORS.items() if any(name in event.key for name in names)), "other")
+        spent[kind] += event.self_cpu_time_total
+    whole = sum(spent.values())
+    return {kind: microseconds / whole for kind, microseconds in spent.items()}
+
+
+def limits(backbone: str, threads: int, device: str = "cpu") -> dict[str, float]:
     """What a segment takes of a network, and the segments a second that arithmetic and traffic would allow."""
-    import torch
-    from torch.nn import functional
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from dsl.backbones import BACKBONES
-
     torch.set_num_threads(threads)
     network = BACKBONES[backbone](7)
     activations = 0
@@ -136,7 +188,7 @@ def limits(backbone: str, threads: int) -> dict[str, float]:
     # Each activation is written and read in the forward pass, read again in the backward pass, and its gradient is
     # written and read there.
     traffic = 5 * 4 * activations / 8
-    peak, bandwidth = machine_rates()
+    peak, bandwidth = machine_rates(device)
     return {
         "megaflop_a_segment": flops / 1e6,
         "megabytes_a_segment": traffic / 1e6,
@@ -145,24 +197,24 @@ def limits(backbone: str, threads: int) -> dict[str, float]:
     }
 
 
-def machine_rates() -> tuple[float, float]:
+def machine_rates(device: str) -> tuple[float, float]:
     """Floating point operations a second of a large matrix product, and bytes a second of a large copy."""
-    import torch
-
-    size = 2048
-    matrix = torch.randn(size, size)
-    large = torch.randn(64 * 2**20)
+    size = 2048 if device == "cpu" else 8192
+    matrix = torch.randn(size, size, device=device)
+    large = torch.randn(64 * 2**20, device=device)
     target = torch.empty_like(large)
-    product = best_seconds(lambda: matrix @ matrix)
-    copy = best_seconds(lambda: target.copy_(large))
+    product = best_seconds(lambda: matrix @ matrix, device)
+    copy = best_seconds(lambda: target.copy_(large), device)
     return 2 * size**3 / product, 2 * 4 * large.numel() / copy
 
 
-def best_seconds(work: Any, repeats: int = 5) -> float:
+def best_seconds(work: Any, device: str, repeats: int = 5) -> float:
     taken = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
         work()
+        if device != "cpu":
+            torch.cuda.synchronize()
         taken.append(time.perf_counter() - began)
     return min(taken[1:])
 
@@ -171,31 +223,43 @@ def in_a_process(what: str, *arguments: Any) -> Any:
     command = [sys.executable, __file__, "--only", what, *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
-    print(what, *arguments[:1], said.splitlines()[-1], file=sys.stderr, flush=True)
+    print(what, *arguments[:2], said.splitlines()[-1], file=sys.stderr, flush=True)
     return json.loads(said.splitlines()[-1])
 
 
 def only(what: str, arguments: list[str]) -> Any:
     if what == "limits":
         return limits(arguments[0], int(arguments[1]))
-    backbone, data, threads, *sizes = arguments
-    return {"rival": rival, "ours": ours}[what](backbone, Path(data), list(map(int, sizes)), int(threads))
+    loop, backbone, data, threads, *more = arguments
+    made = LOOPS[loop](backbone, Path(data), "synthetic", "cpu", int(threads), *map(int, more[: what == "accuracy"]))
+    if what == "accuracy":
+        return accuracy(made)
+    return shares_of_a_step(made) if what == "shares" else rates(made, list(map(int, more)))
 
 
 def measure(backbone: str, data: Path, threads: int, doublings: int) -> dict[str, Any]:
     sizes = [SEGMENTS[backbone] * 2**n for n in range(doublings + 1)]
-    rounds: dict[str, list[list[float]]] = {"rival": [], "ours": []}
+    rounds: dict[str, list[list[float]]] = {loop: [] for loop in LOOPS}
     for _ in range(ROUNDS):
-        for what, found in rounds.items():
-            found.append(in_a_process(what, backbone, data, threads, *sizes))
-    medians = {what: [statistics.median(each) for each in zip(*found, strict=True)] for what, found in rounds.items()}
+        for loop, found in rounds.items():
+            found.append(in_a_process("rates", loop, backbone, data, threads, *sizes))
+    medians = {loop: [statistics.median(each) for each in zip(*found, strict=True)] for loop, found in rounds.items()}
     return {
         "backbone": backbone,
         "segments": sizes,
-        **{f"{what}_segments_per_second": found for what, found in medians.items()},
+        **{f"{loop}_segments_per_second": found for loop, found in medians.items()},
         "ratios": [one / other for one, other in zip(medians["ours"], medians["rival"], strict=True)],
         **in_a_process("limits", backbone, threads),
+        "shares": in_a_process("shares", "ours", backbone, data, threads),
     }
+
+
+def measure_accuracy(backbone: str, data: Path, threads: int) -> dict[str, Any]:
+    found = {
+        loop: [in_a_process("accuracy", loop, backbone, data, threads, seed) for seed in range(ACCURACY_SEEDS)]
+        for loop in LOOPS
+    }
+    return {"backbone": backbone, "segments": ACCURACY_SEGMENTS, "epochs": ACCURACY_EPOCHS, **found}
 
 
 def main() -> None:
@@ -204,7 +268,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--doublings", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--only", choices=["rival", "ours", "limits"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["rates", "accuracy", "shares", "limits"], help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -214,7 +278,8 @@ def main() -> None:
         prepare_corpus(Path(folder))
         data = Path(folder) / "data"
         found = [measure(one, data, options.threads, options.doublings) for one in options.backbones]
-    report({"backbones": found, "threads": options.threads}, options.json)
+        learnt = [measure_accuracy(one, data, options.threads) for one in ACCURACY_OF if one in options.backbones]
+    report({"threads": options.threads, "backbones": found, "accuracy": learnt}, options.json)
 
 
 if __name__ == "__main__":
