@@ -135,6 +135,101 @@ def sharing_of_slots() -> str:
     return "\n".join([head, "| ---: |" + " ---: |" * 6, *rows])
 
 
+NAMES = {
+    "densenet22": "DenseNet22",
+    "mobilenetv2": "MobileNetV2",
+    "efficientnet_b0": "EfficientNet-B0",
+    "vgg19": "VGG19",
+}
+
+
+def rates_of_training() -> str:
+    """Segments a second of every backbone against a plain loop, and against what the machine allows."""
+    found = results_of("training")
+    rows = []
+    for one in found["backbones"]:
+        rival, ours = one["rival_segments_per_second"][-1], one["ours_segments_per_second"][-1]
+        rows.append(
+            f"| {NAMES[one['backbone']]} | {rival:,.0f} | {ours:,.0f} | {one['ratios'][-1]:.2f} "
+            f"| {one['arithmetic_limit']:,.0f} | {100 * ours / one['arithmetic_limit']:.0f}% "
+            f"| {one['traffic_limit']:,.0f} | {100 * ours / one['traffic_limit']:.0f}% |"
+        )
+    head = (
+        "| Segments a second | plain loop | ours | Ratio | arithmetic would allow | reached "
+        "| memory would allow | reached |"
+    )
+    growth = "; ".join(
+        f"{NAMES[one['backbone']]} {one['segments'][0]:,} to {one['segments'][-1]:,} segments, "
+        f"{', '.join(f'{rate:,.0f}' for rate in one['ours_segments_per_second'])} a second"
+        for one in found["backbones"]
+    )
+    return "\n".join([head, "| :--- |" + " ---: |" * 7, *rows, "", f"Epochs that are doubled twice: {growth}."])
+
+
+def parts_of_a_step() -> str:
+    """What a training step's time goes to."""
+    found = results_of("training")["backbones"]
+    head = ["| Share of a step | " + " | ".join(NAMES[one["backbone"]] for one in found) + " |"]
+    rows = [
+        f"| {kind} | " + " | ".join(f"{100 * one['shares'][kind]:.0f}%" for one in found) + " |"
+        for kind in found[0]["shares"]
+    ]
+    return "\n".join([*head, "| :--- |" + " ---: |" * len(found), *rows])
+
+
+def accuracy_of_training() -> str:
+    """What both loops come to on held-out segments."""
+    rows = []
+    for one in results_of("training")["accuracy"]:
+        rates = [" ".join(f"{100 * each:.1f}" for each in one[loop]) for loop in ("rival", "ours")]
+        means = [100 * sum(one[loop]) / len(one[loop]) for loop in ("rival", "ours")]
+        rows.append(f"| {NAMES[one['backbone']]} | {rates[0]} | {means[0]:.1f} | {rates[1]} | {means[1]:.1f} |")
+    head = "| Held-out accuracy, % | plain loop, by seed | mean | ours, by seed | mean |"
+    return "\n".join([head, "| :--- | :--- | ---: | :--- | ---: |", *rows])
+
+
+def seconds_of_preparing() -> str:
+    """Prepare against a librosa loop, and against the features alone."""
+    rows = [
+        f"| {part['utterances']} | {part['audio_seconds']:,.0f} | {part['seconds']['rival']:.2f} "
+        f"| {part['seconds']['ours']:.2f} | {part['ratio']:.1f} | {part['seconds']['features_alone']:.2f} "
+        f"| {part['times_features_alone']:.1f} |"
+        for part in results_of("prepare")["parts"]
+    ]
+    head = (
+        "| Utterances | s of audio | librosa loop, s | `prepare`, s | Ratio | decoding and features alone, one core, s "
+        "| `prepare` takes times that |"
+    )
+    return "\n".join([head, "| ---: |" + " ---: |" * 6, *rows])
+
+
+def seconds_of_sweeping() -> str:
+    """A sweep against plain Ray Tune, Optuna with joblib and the ideal."""
+    found = results_of("grid_search")
+    rows = [
+        f"| {run['ours']['chains']} | {run['ours']['trainings']} | {run['ours']['median_training_seconds']:.1f} "
+        f"| {run['ours']['seconds']:.0f} | {run['times_ideal']:.3f} | {run['plain_tune']['seconds']:.0f} "
+        f"| {run['plain_tune_ratio']:.2f} | {run['optuna_with_joblib']['seconds']:.0f} | {run['optuna_ratio']:.2f} |"
+        for run in found["runs"]
+    ]
+    head = (
+        "| Chains | Trainings of ours | s a training | `ser-sweep run`, s | times the ideal | plain `grid_search`, s "
+        "| Ratio | Optuna and joblib, s | Ratio |"
+    )
+    return "\n".join([head, "| ---: |" + " ---: |" * 8, *rows])
+
+
+def seconds_of_tables() -> str:
+    """Rates of many stages against a pandas loop."""
+    rows = [
+        f"| {run['stages']:,} | {run['rival']:.1f} | {run['ours']:.1f} | {run['ratio']:.1f} "
+        f"| {run['rival_peak_mb']:,.0f} | {run['ours_peak_mb']:,.0f} |"
+        for run in results_of("tables")["runs"]
+    ]
+    head = "| Stages | pandas loop, s | ours, s | Ratio | its memory, MB | ours, MB |"
+    return "\n".join([head, "| ---: |" + " ---: |" * 5, *rows])
+
+
 def results_of(benchmark: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((RESULTS / f"{benchmark}.json").read_text(encoding="utf-8"))
     return found
@@ -143,6 +238,12 @@ def results_of(benchmark: str) -> dict[str, Any]:
 BLOCKS: dict[str, Callable[[], str]] = {
     "costs_of_a_trial": costs_of_a_trial,
     "sharing_of_slots": sharing_of_slots,
+    "rates_of_training": rates_of_training,
+    "parts_of_a_step": parts_of_a_step,
+    "accuracy_of_training": accuracy_of_training,
+    "seconds_of_preparing": seconds_of_preparing,
+    "seconds_of_sweeping": seconds_of_sweeping,
+    "seconds_of_tables": seconds_of_tables,
     "prepare": lambda: fenced(text_of("emodb_lite", "prepare.txt")),
     "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
