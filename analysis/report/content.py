@@ -253,7 +253,7 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
                     str(about["speakers"]),
                     f"{about['segments']:,}",
                     number(about["seconds"] / 60),
-                    f"{settings.segment_frames} frames, hop {settings.segment_hop}",
+                    f"of {settings.segment_frames} frames, hop {settings.segment_hop}",
                 )
             )
         )

@@ -58,11 +58,10 @@ class Headline:
 
     where: str
     network: str
-    chosen_from: str
-    validation: str
+    choice: str
     rates: tuple[Rate, ...]
     verdict: str
-    baseline: str
+    tested: bool
     axis: Axis
     leaky: bool
     notes: tuple[str, ...]
@@ -98,16 +97,14 @@ def _headline(block: Block) -> Headline | None:
     chosen = _choose(candidates)
     scores = {metric: _forest_or_mean(block, chosen, metric) for metric in METRICS}
     wa = scores["WA"]
-    baseline = chosen.treatment.at(0)
     difference = block.differences.get((chosen.source, chosen.treatment, "WA"))
     return Headline(
         where=f"{corpus_name(block.corpus)}, {block.split} split",
         network=chosen.name,
-        chosen_from=_chosen_from(candidates, chosen),
-        validation=number(chosen.validation, 2),
+        choice=_choice(candidates, chosen),
         rates=tuple(_rate(block, chosen, metric, score) for metric, score in scores.items()),
         verdict=_verdict(chosen, difference),
-        baseline=chain_name(baseline),
+        tested=difference is not None,
         axis=_axis(block, chosen, wa),
         leaky=chosen.leaky,
         notes=tuple(_notes(block, candidates, chosen, wa)),
@@ -146,13 +143,15 @@ def _forest_or_mean(block: Block, chosen: _Candidate, metric: str) -> Score:
     return _known_score(block, chosen.source, chosen.treatment, metric)
 
 
-def _chosen_from(candidates: Sequence[_Candidate], chosen: _Candidate) -> str:
+def _choice(candidates: Sequence[_Candidate], chosen: _Candidate) -> str:
+    """How it was chosen, in a sentence."""
+    there = f"{number(chosen.validation, 2)} % WA on validation utterances"
     complete = sum(one.complete for one in candidates)
-    if not chosen.complete:
-        return "Provisional: no network has all its folds yet"
+    if not complete:
+        return f"Provisional, as no network has all its folds: the best so far with {there}."
     rest = len(candidates) - complete
-    others = f"; {rest} more have folds missing" if rest else ""
-    return f"Best of {complete} {'network' if complete == 1 else 'networks'} on validation utterances{others}"
+    others = f"; {rest} more {'has' if rest == 1 else 'have'} folds missing" if rest else ""
+    return f"Best of {complete} {'network' if complete == 1 else 'networks'} with {there}{others}."
 
 
 def _rate(block: Block, chosen: _Candidate, metric: str, score: Score) -> Rate:

@@ -19,7 +19,7 @@ from analysis.report.content import Report
 
 GENERATOR = "ser-sweep report"
 MANY_ROWS = 8  # from which on a table has a field to filter it
-_NUMBER = re.compile(r"[+−-]?[\d,]*\.?\d+")
+_NUMBER = re.compile(r"[+−-]?[\d,]*\.?\d+(?![0-9A-Za-z.:-])")  # as in script.js: no date, and no key
 
 
 def render(report: Report, refresh: int | None = None, made: datetime | None = None) -> str:
@@ -32,7 +32,7 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"is_numeric": is_numeric, "parts": parts, "data_uri": data_uri, "anchor": anchor}
+    environment.filters |= {"is_numeric": is_numeric, "parts": parts, "data_uri": data_uri, "size": size_of}
     return environment.get_template("page.html.jinja").render(
         report=report,
         refresh=refresh,
@@ -56,9 +56,9 @@ def _source(content: str) -> str:
 
 
 def is_numeric(block: Block, column: int) -> bool:
-    """Whether all texts of a column, from those that are there, begin with a number."""
+    """Whether all texts of a column that are there begin with a number; never of the first one, which names rows."""
     texts = [line.texts[column] for line in block.lines if line.texts[column] not in (MISSING, "")]
-    return bool(texts) and all(_NUMBER.match(text) for text in texts)
+    return column > 0 and bool(texts) and all(_NUMBER.match(text) for text in texts)
 
 
 def parts(text: str) -> tuple[str, str]:
@@ -72,6 +72,8 @@ def data_uri(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
-def anchor(text: str) -> str:
-    """`text` as an id on the page."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def size_of(svg: bytes) -> tuple[int, int]:
+    """Width and height of a picture of matplotlib's in pixels of CSS, so that a page keeps its place for it."""
+    head = svg[: svg.find(b">", svg.find(b"<svg"))]
+    width, height = (float(re.findall(rb'\b%b="([\d.]+)pt"' % name, head)[0]) for name in (b"width", b"height"))
+    return round(width * 96 / 72), round(height * 96 / 72)

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.formats import MISSING, number
-from analysis.layouts import backbone_name
+from analysis.layouts import Treatment, backbone_name
 from analysis.listings import chain_name
-from analysis.layouts import Treatment
 from analysis.render import Block, Line
 from analysis.tables import source_name
 from dsl.labels import LEAKY_LABEL_SOURCES
@@ -162,12 +161,12 @@ def stages_block(plan: Plan, records: Mapping[str, Record]) -> Block:
 
 def _median(records: Iterable[Record], part: str, name: str, digits: int) -> str:
     known = [value for record in records if (value := _number(record, part, name)) is not None]
-    return number(statistics.median(known), digits) if known else MISSING
+    return f"{statistics.median(known):,.{digits}f}" if known else MISSING
 
 
 def _text(record: Record, part: str, name: str, digits: int) -> str:
     value = _number(record, part, name)
-    return MISSING if value is None else number(value, digits)
+    return MISSING if value is None else f"{value:,.{digits}f}"
 
 
 def _share(record: Record, part: str, name: str) -> str:

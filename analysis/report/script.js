@@ -46,7 +46,7 @@
   // "−5.37 [−8.0, −2.1]" is -5.37; a dash is nothing, and stays last.
   const missing = (text) => text === "" || text === "—";
   function number(text) {
-    const found = /^[+−-]?[\d,]*\.?\d+/.exec(text);
+    const found = /^[+−-]?[\d,]*\.?\d+(?![0-9A-Za-z.:-])/.exec(text);
     return found ? Number(found[0].replace("−", "-").replaceAll(",", "")) : NaN;
   }
 
