@@ -69,16 +69,19 @@ class TextTable:
     title: str
     caption: str
     blocks: tuple[Block, ...]
-    footnotes: tuple[str, ...] = ()
+    footnotes: tuple[str, ...]
+    leaky: bool = False  # whether it is of a label source that leaks
 
 
 def as_text(table: Table | Listing) -> TextTable:
     """The texts of a table, one block of rows per corpus or label source so that lines are short."""
+    footnotes = tuple(map(_footnote_text, table.footnotes))
     if isinstance(table, Listing):
-        title, blocks = table.title, tuple(_listing_block(table, group) for group in table.groups)
-    else:
-        title, blocks = f"Table {table.number}", tuple(_corpus_block(table, corpus) for corpus in table.corpora)
-    return TextTable(title, table.caption, blocks, tuple(map(_footnote_text, table.footnotes)))
+        groups = tuple(_listing_block(table, group) for group in table.groups)
+        return TextTable(table.title, table.caption, groups, footnotes)
+    blocks = tuple(_corpus_block(table, corpus) for corpus in table.corpora)
+    leaky = table.label_source in LEAKY_LABEL_SOURCES
+    return TextTable(f"Table {table.number}", table.caption, blocks, footnotes, leaky)
 
 
 def _corpus_block(table: Table, corpus: str) -> Block:
