@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Sequence
 
 from data_prep.errors import UserError
-from sweep.commands import claims, corpora, demo, figures, plan, prepare, run, status, store, tables
+from sweep.commands import claims, compare, corpora, demo, figures, plan, prepare, report, run, status, store, tables
 from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED
 
 
@@ -59,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     tables.add(commands)
     figures.add(commands)
     claims.add(commands)
+    report.add(commands)
+    compare.add(commands)
     store.add(commands)
     demo.add(commands)
     return parser

@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "analysis": {"analysis", "sweep", "dsl", "data_prep"},
 }
 KNOW_RAY = {"data_prep/cluster.py", "data_prep/prepare.py", "sweep/launch.py"}
-READ_BY_ANALYSIS = {"sweep.stages", "sweep.store"}
+READ_BY_ANALYSIS = {"sweep.events", "sweep.stages", "sweep.store"}
 
 
 def imports(path: Path) -> Iterator[str]:

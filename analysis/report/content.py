@@ -18,7 +18,7 @@ from analysis.report import runs
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
-from analysis.results import decide, score_networks
+from analysis.results import FOREST_SEEDS, decide, score_networks
 from analysis.sources import SOURCES_COMPARED
 from analysis.tables import Table, corpus_name
 from data_prep.corpora.overview import held_name
@@ -42,7 +42,7 @@ class Place:
 @dataclass(frozen=True)
 class Source:
     """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `records` are
-    stage.json of what the store holds."""
+    stage.json of what the store holds. Without `forests` utterances are decided by mean pooling alone."""
 
     name: str
     settings: Mapping[str, Any]
@@ -52,6 +52,7 @@ class Source:
     corpora: Sequence[PreparedCorpus]
     store: Store
     records: Sequence[Mapping[str, Any]]
+    forests: bool = True
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,8 @@ class Results:
 
 def decisions_of(source: Source) -> pd.DataFrame:
     """The decisions on the utterances that finished stages have tested; none before the first is done."""
-    return decide(source.store, source.plan.chains if source.plan.done else [])
+    chains = source.plan.chains if source.plan.done else []
+    return decide(source.store, chains, FOREST_SEEDS if source.forests else 0)
 
 
 def results_of(source: Source, decisions: pd.DataFrame) -> Results:

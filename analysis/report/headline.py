@@ -1,8 +1,4 @@
-"""What a sweep found, in a few numbers: the network that validation chooses, beside its baseline and the paper.
-
-The test folds choose nothing: of all networks on a corpus and split the one that recognises most validation utterances
-is shown, among those whose folds are all done and whose label source does not leak, if there is one.
-"""
+"""What a sweep found, in a few numbers: the network that validation chooses, beside its baseline and the paper."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,14 +6,15 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import columns
+from analysis.choice import Candidate, candidates, choose
 from analysis.claims import LEVEL
+from analysis.comparisons import Network
 from analysis.formats import interval_text, number, p_text, signed
 from analysis.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
-from analysis.listings import chain_name, treatment_order
+from analysis.listings import chain_name
 from analysis.networks import Block, Difference, blocks
 from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
-from analysis.tables import METRICS, Score, corpus_name, size_notes, source_name
-from dsl.labels import LEAKY_LABEL_SOURCES
+from analysis.tables import METRICS, Score, corpus_name, size_notes
 
 
 @dataclass(frozen=True)
@@ -67,102 +64,86 @@ class Headline:
     notes: tuple[str, ...]
 
 
+def headlines(scores: pd.DataFrame, compared: pd.DataFrame) -> list[Headline]:
+    """One for each corpus and split with labels as given; `scores` and `compared` as for `networks_listings`."""
+    known = candidates(scores)
+    found = []
+    for block in blocks(scores, compared):
+        own = [one for one in known if one.network[:3] == (block.corpus, block.split, block.labels)]
+        chosen = choose(own)
+        if block.labels == "given" and chosen is not None:
+            found.append(_headline(_Shown(block, chosen.network), own, chosen))
+    return found
+
+
 @dataclass(frozen=True)
-class _Candidate:
-    source: str
-    treatment: Treatment
-    validation: float
-    complete: bool
+class _Shown:
+    """A network and what is known of it."""
+
+    block: Block
+    network: Network
 
     @property
-    def leaky(self) -> bool:
-        return self.treatment.iteration > 0 and self.source in LEAKY_LABEL_SOURCES
+    def treatment(self) -> Treatment:
+        return self.network.treatment
+
+    @property
+    def source(self) -> str:
+        """A label source under which its scores are found."""
+        return self.network.label_source or self.block.sources[0]
 
     @property
     def name(self) -> str:
-        by = f", {source_name(self.source)}" if self.treatment.iteration and self.source else ""
+        by = f", {self.network.label_source}" if self.network.label_source else ""
         return f"{chain_name(self.treatment)}, t = {self.treatment.iteration}{by}"
 
+    def score(self, metric: str) -> Score:
+        """By the random forest, or by mean pooling where there are too few utterances for one."""
+        by_either = (
+            self.block.score(self.source, self.treatment, decision, metric)
+            for decision in (columns.FOREST, columns.MEAN_POOLING)
+        )
+        return next(score for score in by_either if score is not None)
 
-def headlines(scores: pd.DataFrame, compared: pd.DataFrame) -> list[Headline]:
-    """One for each corpus and split with labels as given; `scores` and `compared` as for `networks_listings`."""
-    found = [_headline(block) for block in blocks(scores, compared) if block.labels == "given"]
-    return [one for one in found if one is not None]
+    def difference(self, metric: str) -> Difference | None:
+        """To the baseline."""
+        return self.block.differences.get((self.source, self.treatment, metric))
 
 
-def _headline(block: Block) -> Headline | None:
-    candidates = _candidates(block)
-    if not candidates:
-        return None
-    chosen = _choose(candidates)
-    scores = {metric: _forest_or_mean(block, chosen, metric) for metric in METRICS}
-    wa = scores["WA"]
-    difference = block.differences.get((chosen.source, chosen.treatment, "WA"))
+def _headline(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Headline:
     return Headline(
-        where=f"{corpus_name(block.corpus)}, {block.split} split",
-        network=chosen.name,
-        choice=_choice(candidates, chosen),
-        rates=tuple(_rate(block, chosen, metric, score) for metric, score in scores.items()),
-        verdict=_verdict(chosen, difference),
-        tested=difference is not None,
-        axis=_axis(block, chosen, wa),
+        where=f"{corpus_name(shown.block.corpus)}, {shown.block.split} split",
+        network=shown.name,
+        choice=_choice(known, chosen),
+        rates=tuple(_rate(shown, metric) for metric in METRICS),
+        verdict=_verdict(shown),
+        tested=shown.difference("WA") is not None,
+        axis=_axis(shown),
         leaky=chosen.leaky,
-        notes=tuple(_notes(block, candidates, chosen, wa)),
+        notes=tuple(_notes(shown, known, chosen)),
     )
 
 
-def _candidates(block: Block) -> list[_Candidate]:
-    """Every network once: iteration 0, which all label sources share, under the first of them."""
-    found: dict[tuple[str, Treatment], _Candidate] = {}
-    for source in block.sources:
-        for treatment in sorted(block.treatments(source), key=treatment_order):
-            validation = block.validation.get((source, treatment), float("nan"))
-            if validation == validation:
-                score = _known_score(block, source, treatment, "WA")
-                key = (source if treatment.iteration else "", treatment)
-                found.setdefault(key, _Candidate(source, treatment, validation, score.complete))
-    return list(found.values())
-
-
-def _choose(candidates: Sequence[_Candidate]) -> _Candidate:
-    """The first of those with the highest rate on validation utterances."""
-    honest = [one for one in candidates if not one.leaky] or candidates
-    eligible = [one for one in honest if one.complete] or honest
-    return max(eligible, key=lambda one: one.validation)
-
-
-def _known_score(block: Block, source: str, treatment: Treatment, metric: str) -> Score:
-    """By the random forest, or by mean pooling where there are too few utterances for one."""
-    score = block.score(source, treatment, columns.FOREST, metric)
-    score = score or block.score(source, treatment, columns.MEAN_POOLING, metric)
-    assert score is not None
-    return score
-
-
-def _forest_or_mean(block: Block, chosen: _Candidate, metric: str) -> Score:
-    return _known_score(block, chosen.source, chosen.treatment, metric)
-
-
-def _choice(candidates: Sequence[_Candidate], chosen: _Candidate) -> str:
+def _choice(known: Sequence[Candidate], chosen: Candidate) -> str:
     """How it was chosen, in a sentence."""
     there = f"{number(chosen.validation, 2)} % WA on validation utterances"
-    complete = sum(one.complete for one in candidates)
+    complete = sum(one.complete for one in known)
     if not complete:
         return f"Provisional, as no network has all its folds: the best so far with {there}."
-    rest = len(candidates) - complete
+    rest = len(known) - complete
     others = f"; {rest} more {'has' if rest == 1 else 'have'} folds missing" if rest else ""
     return f"Best of {complete} {'network' if complete == 1 else 'networks'} with {there}{others}."
 
 
-def _rate(block: Block, chosen: _Candidate, metric: str, score: Score) -> Rate:
-    difference = block.differences.get((chosen.source, chosen.treatment, metric))
-    published = published_rate(chosen.treatment, block.corpus, metric)
+def _rate(shown: _Shown, metric: str) -> Rate:
+    score = shown.score(metric)
+    published = published_rate(shown.treatment, shown.block.corpus, metric)
     return Rate(
         metric=metric,
         value=f"{score.value:.2f}",
         interval=interval_text(*score.interval).strip(),
         by_speaker=interval_text(*score.by_speaker).strip(),
-        baseline=_difference_text(difference),
+        baseline=_difference_text(shown.difference(metric)),
         paper="" if published is None else _paper_text(score, *published),
     )
 
@@ -192,13 +173,12 @@ def published_rate(treatment: Treatment, corpus: str, metric: str) -> tuple[str,
         and plan.published_row
         and (key := (layout.number, plan.published_row, corpus, metric)) in published
     ]
-    return min(
-        found, key=lambda one: (one[1].backbone != treatment.backbone, bool(one[1].note)), default=None
-    )
+    return min(found, key=lambda one: (one[1].backbone != treatment.backbone, bool(one[1].note)), default=None)
 
 
-def _verdict(chosen: _Candidate, difference: Difference | None) -> str:
-    if chosen.treatment.iteration == 0:
+def _verdict(shown: _Shown) -> str:
+    difference = shown.difference("WA")
+    if shown.treatment.iteration == 0:
         return "The baseline itself: no round of self-learning does better on validation utterances."
     if difference is None:
         return "The baseline is not trained yet."
@@ -209,32 +189,34 @@ def _verdict(chosen: _Candidate, difference: Difference | None) -> str:
     return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance."
 
 
-def _notes(block: Block, candidates: Sequence[_Candidate], chosen: _Candidate, score: Score) -> Iterator[str]:
-    leaky = [one for one in candidates if one.leaky]
+def _notes(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Iterator[str]:
+    score = shown.score("WA")
+    leaky = sum(one.leaky for one in known)
     if chosen.leaky:
         yield "Every network here is of a leaky label source: its networks saw test labels."
     elif leaky:
-        count = f"{len(leaky)} {'network' if len(leaky) == 1 else 'networks'}"
+        count = f"{leaky} {'network' if leaky == 1 else 'networks'}"
         yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
         yield f"{score.folds_done} of {score.folds} folds."
-    yield from size_notes(block.corpus, [score], published=block.corpus in PAPER_UTTERANCES)
+    yield from size_notes(shown.block.corpus, [score], published=shown.block.corpus in PAPER_UTTERANCES)
 
 
-def _axis(block: Block, chosen: _Candidate, wa: Score) -> Axis:
+def _axis(shown: _Shown) -> Axis:
     """The chosen network, its baseline and the paper's value of it, on an axis from one multiple of 5 to another."""
-    shown: list[tuple[str, str, float, tuple[float, float]]] = [(chosen.name, "chosen", wa.value, wa.interval)]
-    if chosen.treatment.iteration:
-        baseline = chosen.treatment.at(0)
-        score = block.score(chosen.source, baseline, columns.FOREST, "WA")
+    wa = shown.score("WA")
+    rates: list[tuple[str, str, float, tuple[float, float]]] = [(shown.name, "chosen", wa.value, wa.interval)]
+    if shown.treatment.iteration:
+        baseline = shown.treatment.at(0)
+        score = shown.block.score(shown.source, baseline, columns.FOREST, "WA")
         if score is not None:
-            shown.append((f"{chain_name(baseline)}, baseline", "baseline", score.value, score.interval))
-    published = published_rate(chosen.treatment, block.corpus, "WA")
+            rates.append((f"{chain_name(baseline)}, baseline", "baseline", score.value, score.interval))
+    published = published_rate(shown.treatment, shown.block.corpus, "WA")
     if published is not None and not wa.partial:
         table, value = published
         label = f"Paper, Table {table}, {backbone_name(value.backbone)}"
-        shown.append((label, "paper", value.value, (float("nan"), float("nan"))))
-    known = [each for _, _, value, interval in shown for each in (value, *interval) if each == each]
+        rates.append((label, "paper", value.value, (float("nan"), float("nan"))))
+    known = [each for _, _, value, interval in rates for each in (value, *interval) if each == each]
     first, last = 5 * int(min(known) // 5), 5 * -int(-max(known) // 5)
     first, last = (first - 5, last + 5) if first == last else (first, last)
 
@@ -243,7 +225,7 @@ def _axis(block: Block, chosen: _Candidate, wa: Score) -> Axis:
 
     bars = tuple(
         Bar(label, f"{value:.2f}{interval_text(*interval)}", kind, place(value), *map(place, _known(interval)))
-        for label, kind, value, interval in shown
+        for label, kind, value, interval in rates
     )
     step = 5 if last - first <= 25 else 10 if last - first <= 50 else 20
     ticks = tuple((place(tick), str(tick)) for tick in range(first, last + 1, step))

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from analysis.formats import MISSING, number
-from analysis.layouts import Treatment, backbone_name
-from analysis.listings import chain_name
+from analysis.layouts import backbone_name
 from analysis.render import Block, Line
 from analysis.tables import source_name
 from dsl.labels import LEAKY_LABEL_SOURCES
@@ -33,7 +32,10 @@ def grid_facts(plan: Plan) -> list[Fact]:
     facts = [
         ("Corpora", _listed(one.corpus for one in chains)),
         ("Backbones", _listed(backbone_name(one.backbone) for one in chains)),
-        ("Rules", _listed(chain_name(Treatment("", one.rule, one.alpha, one.iteration)).strip() or "none" for one in chains)),
+        (
+            "Rules",
+            _listed(f"{one.rule} {one.alpha}".strip() for one in chains),
+        ),
         ("Iterations", str(max(one.iteration for one in chains))),
         ("Label sources", _listed(source_name(one.label_source) for one in chains if one.label_source)),
         ("Split", f"{_listed(one.split for one in chains)}, {_listed(map(str, sorted(folds)))} folds"),
@@ -111,7 +113,16 @@ def launches_block(launches: Sequence[LaunchSummary], price_per_hour: float | No
         counts = map(str, (one.trained, one.reused, one.failed))
         cost = () if price_per_hour is None else (number(hours * price_per_hour, 2),)
         lines.append(
-            Line((one.time[:16].replace("T", " ") + state, one.grid, *counts, number(one.seconds / 3600, 2), number(hours, 2), *cost))
+            Line(
+                (
+                    one.time[:16].replace("T", " ") + state,
+                    one.grid,
+                    *counts,
+                    number(one.seconds / 3600, 2),
+                    number(hours, 2),
+                    *cost,
+                )
+            )
         )
     return Block("Launches", (*head, *price), tuple(lines))
 
