@@ -42,7 +42,7 @@ class Place:
 @dataclass(frozen=True)
 class Source:
     """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `records` are
-    stage.json of what the store holds. Without `forests` utterances are decided by mean pooling alone."""
+    stage.json of what the store holds. `forest_seeds` is as in `decide`."""
 
     name: str
     settings: Mapping[str, Any]
@@ -52,7 +52,7 @@ class Source:
     corpora: Sequence[PreparedCorpus]
     store: Store
     records: Sequence[Mapping[str, Any]]
-    forests: bool = True
+    forest_seeds: int = FOREST_SEEDS
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class Results:
 def decisions_of(source: Source) -> pd.DataFrame:
     """The decisions on the utterances that finished stages have tested; none before the first is done."""
     chains = source.plan.chains if source.plan.done else []
-    return decide(source.store, chains, FOREST_SEEDS if source.forests else 0)
+    return decide(source.store, chains, source.forest_seeds)
 
 
 def results_of(source: Source, decisions: pd.DataFrame) -> Results:

@@ -85,7 +85,7 @@ def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
         corpora=tuple(sweep.prepared.values()),
         store=sweep.store,
         records=sweep.records,
-        forests=not options.no_forests,
+        **({"forest_seeds": 0} if options.no_forests else {}),
     )
 
 
