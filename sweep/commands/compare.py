@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
     )
     compare.add_argument("--other-data", metavar="DATA", help="of B (default: that of A)")
     compare.add_argument("--other-store", metavar="STORE", help="of B (default: that of A)")
+    compare.add_argument("--no-forests", action="store_true", help="mean pooling only, for a quick look")
     compare.add_argument("--json", action="store_true", help="one JSON object")
 
 
@@ -42,7 +43,7 @@ def run_compare(options: argparse.Namespace) -> int:
             grid=second, data=options.other_data or options.data, store=options.other_store or options.store
         ),
     )
-    compared = compare_sweeps(*(open_decided(place)[1] for place in places))
+    compared = compare_sweeps(*(open_decided(place, forests=not options.no_forests)[1] for place in places))
     if options.json:
         sweeps = [{name: str(value) for name, value in vars(place).items()} for place in places]
         about = {"sweeps": sweeps, "differ": compared.differ, "comparisons": compared_records(compared)}
