@@ -52,18 +52,19 @@ def recipes(plan: Plan, settings: Mapping[str, Any], folder: str, data: str, sto
     found: dict[str, Recipe] = {}
     for chains in cells.values():
         last = chains[0].last
-        name = _name(last)
-        file = f"{slug(name)}.yaml"
+        stem = "-".join(map(slug, _parts(last)))
+        file = f"{stem}.yaml"
         if file in found:  # chains that differ in their training alone
-            file = f"{slug(name)}-{last.key}.yaml"
-        found[file] = _recipe(name, file, chains, plan, settings, folder, data, store)
+            file = f"{stem}-{last.key}.yaml"
+        found[file] = _recipe(" ".join(_parts(last)), file, chains, plan, settings, folder, data, store)
     return list(found.values())
 
 
-def _name(last: StageSpec) -> str:
+def _parts(last: StageSpec) -> tuple[str, ...]:
+    """What a name tells of a cell."""
     labels = "" if last.labels == "given" else last.labels
     parts = (last.corpus, last.backbone, last.rule, last.alpha, last.label_source or "", last.split, labels)
-    return " ".join(filter(None, parts))
+    return tuple(filter(None, parts))
 
 
 def _recipe(
@@ -77,7 +78,7 @@ def _recipe(
     store: str,
 ) -> Recipe:
     path = f"{folder}/{CELLS}/{file}"
-    grid = yaml.safe_dump(grid_of(chains, settings), sort_keys=False, allow_unicode=True, width=120)
+    grid = yaml.safe_dump(grid_of(chains, settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
     stages = {stage.key: stage for chain in chains for stage in chain.stages}
     keys = [
         StageKey(_step(stage), stage.seed, stage.fold, key, key in plan.done)
@@ -111,7 +112,7 @@ def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[st
     """
     last = chains[0].last
     grid = {
-        "name": _name(last),
+        "name": " ".join(_parts(last)),
         "corpora": [last.corpus],
         "backbones": [last.backbone],
         "rules": [rule_entry(last.updates)],
