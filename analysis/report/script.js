@@ -25,7 +25,9 @@
     copyCommands();
     followContents();
     if (root.dataset.refresh) reloadGently(Number(root.dataset.refresh) * 1000);
-    window.addEventListener("beforeprint", () => all("details").forEach((one) => { one.open = true; }));
+    window.addEventListener("beforeprint", () => {
+      all("main details:not(.recipe, .recipe *)").forEach((one) => { one.open = true; });
+    });
   });
 
   function chooseScheme() {
