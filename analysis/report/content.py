@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import audit, claims
-from analysis.collection import collect_tables
+from analysis.collection import tables_of
 from analysis.comparisons import comparisons
 from analysis.formats import MISSING, number
 from analysis.listings import CORRECTION, Listing
@@ -176,7 +176,7 @@ def results_of(source: Source, decisions: pd.DataFrame) -> Results:
     chains = [chain for chain in source.plan.chains if chain.last.corpus in held]
     scores, compared = score_networks(decisions), comparisons(decisions)
     return Results(
-        tuple(collect_tables(source.store, chains, decisions)),
+        tuple(tables_of(source.store, chains, decisions, scores, compared)),
         tuple(headlines(scores, compared)),
         tuple(claims.evaluate_claims(decisions)),
         tuple(audit.audit(decisions)),

@@ -78,7 +78,9 @@ def _recipe(
     store: str,
 ) -> Recipe:
     path = f"{folder}/{CELLS}/{file}"
-    grid = yaml.safe_dump(grid_of(chains, settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120)
+    grid = yaml.safe_dump(
+        grid_of(chains, settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120
+    )
     stages = {stage.key: stage for chain in chains for stage in chain.stages}
     keys = [
         StageKey(_step(stage), stage.seed, stage.fold, key, key in plan.done)

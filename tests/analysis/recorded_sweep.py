@@ -23,12 +23,16 @@ def copy_store(folder: Path) -> Store:
 
 
 def source_of(store: Store, **changes: Any) -> Source:
-    """The baseline, BDSL and HDL by two label sources; of HDL a fold is missing. `changes` are fields of the grid."""
+    """The baseline and two rounds of HDL, of which a fold is missing, by two label sources.
+
+    `changes` are fields of the grid.
+    """
     grid = {
         "name": "recorded",
         "corpora": ["synthetic"],
         "backbones": ["tiny"],
-        "rules": ["none", "bdsl", "hdl"],
+        "rules": ["none", "hdl"],
+        "iterations": 2,
         "label_sources": ["in_fold", "global_oof"],
         "folds": 3,
         "training": TRAINING,

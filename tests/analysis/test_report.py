@@ -93,8 +93,8 @@ def chains_of(store: Store, **fields: Any) -> list[ChainSpec]:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"rules": ["none", "bdsl", {"wdsl": [0.2, 1]}, "gsl", {"sharpened": 0.5}]},
-        {"rules": [{"wdsl": [[0.5, 0.2], [0, 0.5]]}, {"sharpened": [[1, 0]]}, {"gsl_bdsl": [[0, 1]]}], "iterations": 2},
+        {"rules": ["none", "bdsl", {"wdsl": [0.2, 1]}, "gsl", {"sharpened": 0.5}], "iterations": 1},
+        {"rules": [{"wdsl": [[0.5, 0.2], [0, 0.5]]}, {"sharpened": [[1, 0]]}, {"gsl_bdsl": [[0, 1]]}]},
         {"label_sources": ["cross_fit"], "inner_folds": 3, "seeds": [3, 1], "splits": ["speaker"]},
         {"labels": "permuted", "training": TRAINING | {"early_stopping": False, "patience": 5}},
     ],
@@ -131,10 +131,10 @@ def test_addresses_lose_their_passwords() -> None:
 
 def test_nothing_secret_is_written_to_a_report(tmp_path: Path) -> None:
     store = copy_store(tmp_path / "store")
-    source = source_of(store, rules=["none", "hdl"], label_sources=["in_fold"])
+    source = source_of(store, label_sources=["in_fold"], iterations=1)
     (missing, *_) = source.plan.to_train
     store.record_failure(missing, "cannot reach http://user:hunter2@tracker/")
-    source = source_of(store, rules=["none", "hdl"], label_sources=["in_fold"])
+    source = source_of(store, label_sources=["in_fold"], iterations=1)
     place = replace(source.place, store="s3://key:hunter2@bucket", data="s3://key:hunter2@other")
     secret = replace(source, place=place, text="tracking: {mlflow: 'http://user:hunter2@tracker'}", forest_seeds=0)
     write_report(secret, tmp_path / "report")

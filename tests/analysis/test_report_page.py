@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -75,11 +76,11 @@ def hostile_source(store: Store) -> Any:
     (root / "events").mkdir()
     launched = {"time": "2026-05-04T10:11:12.345Z", "event": "launched", "grid": ATTACK, "user": "u", "host": "h"}
     (root / "events" / "20260504.jsonl").write_text(json.dumps(launched) + "\n")
-    source = source_of(Store(root), name=ATTACK, rules=["none", "hdl"], label_sources=["in_fold"])
+    source = source_of(Store(root), name=ATTACK, label_sources=["in_fold"], iterations=1)
     (missing, *_) = source.plan.to_train
     store.record_failure(missing, f"{ATTACK}\n{PICTURE}")
     other = PreparedCorpus(Path("other"), {**about, "corpus": ATTACK})
-    source = source_of(Store(root), name=ATTACK, rules=["none", "hdl"], label_sources=["in_fold"])
+    source = source_of(Store(root), name=ATTACK, label_sources=["in_fold"], iterations=1)
     place = replace(source.place, store=ATTACK, data=f"' {PICTURE}")
     return replace(source, corpora=(*source.corpora, other), place=place, forest_seeds=0)
 
@@ -108,9 +109,14 @@ def open_page(browser: Any) -> Iterator[Any]:
 
 def eventually(page: Any, expression: str, seconds: float = 10) -> None:
     """Wait until a JavaScript expression is true; the page's own policy does not let a browser poll one."""
+    from playwright.sync_api import Error
+
     end = time.monotonic() + seconds
-    while not page.evaluate(expression):
+    true = False
+    while not true:
         assert time.monotonic() < end, f"never came true: {expression}"
+        with suppress(Error):  # of a page that is just loading itself again
+            true = page.evaluate(expression)
         page.wait_for_timeout(50)
 
 
@@ -149,7 +155,7 @@ def test_asks_for_nothing_but_itself(half_done: Path, open_page: Any) -> None:
 def test_tells_what_is_missing_and_what_leaks(half_done: Path, open_page: Any) -> None:
     page = open_page(half_done)
     assert page.locator(".status").inner_text().startswith("in progress")
-    assert "2 of 15 stages are missing" in page.locator("#run").inner_text()
+    assert "4 of 15 stages are missing" in page.locator("#run").inner_text()
     assert "global_oof leaks" in page.locator(".callout.leaky").inner_text()
     assert "Best of" in page.locator(".headline").inner_text()
     leaky = page.locator("tr.leaky-row").filter(has_text="global_oof")
@@ -159,7 +165,7 @@ def test_tells_what_is_missing_and_what_leaks(half_done: Path, open_page: Any) -
 def test_every_figure_is_there_with_a_text_and_a_caption(half_done: Path, open_page: Any) -> None:
     page = open_page(half_done)
     pictures = page.locator("figure img")
-    assert pictures.count() >= 12
+    assert pictures.count() >= 10
     eventually(page, "[...document.images].every((one) => one.complete)")
     assert page.evaluate("[...document.images].every((one) => one.naturalWidth > 100 && one.alt.length > 20)")
     assert all(page.locator("figcaption").all_text_contents())
@@ -303,9 +309,9 @@ def test_a_store_without_a_stage_says_how_to_train_one(tmp_path: Path, open_page
 
 
 def test_a_watched_report_loads_itself_again_under_its_readers_eyes(tmp_path: Path, open_page: Any) -> None:
-    source = source_of(copy_store(tmp_path / "store"), rules=["none", "bdsl"], label_sources=["in_fold"])
+    source = source_of(copy_store(tmp_path / "store"), rules=["none"])
     report = tmp_path / "report"
-    write_report(replace(source, forest_seeds=0), report, refresh=1)
+    write_report(replace(source, forest_seeds=0), report, refresh=2)
     page = open_page(report / "index.html")
     page.locator("summary", has_text="The grid file").click()
     page.evaluate("window.scrollTo({top: 1500, behavior: 'instant'}); window.before = true;")
@@ -313,6 +319,6 @@ def test_a_watched_report_loads_itself_again_under_its_readers_eyes(tmp_path: Pa
     eventually(page, "Math.abs(window.scrollY - 1500) < 5")
     assert page.get_by_label("Grid file").is_visible()
     page.get_by_role("button", name="Pause").click()
-    page.evaluate("window.before = true")
-    page.wait_for_timeout(1500)
-    assert page.evaluate("window.before")
+    page.evaluate("window.paused = true")
+    page.wait_for_timeout(2500)
+    assert page.evaluate("window.paused")
