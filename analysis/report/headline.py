@@ -35,7 +35,7 @@ class Bar:
 
     label: str
     text: str
-    kind: str  # chosen, baseline or paper
+    kind: str  # chosen, baseline, other or paper
     at: float
     low: float | None = None
     high: float | None = None
@@ -51,13 +51,17 @@ class Axis:
 
 @dataclass(frozen=True)
 class Headline:
-    """The chosen network of one corpus and split. `verdict` says in words what the test against the baseline says."""
+    """The chosen network of one corpus and split. `verdict` says in words what the test against the baseline says.
+
+    Where that is the baseline itself, `rival` tells what the best later iteration is from it.
+    """
 
     where: str
     network: str
     choice: str
     rates: tuple[Rate, ...]
     verdict: str
+    rival: str
     tested: bool
     axis: Axis
     leaky: bool
@@ -72,8 +76,16 @@ def headlines(scores: pd.DataFrame, compared: pd.DataFrame) -> list[Headline]:
         own = [one for one in known if one.network[:3] == (block.corpus, block.split, block.labels)]
         chosen = choose(own)
         if block.labels == "given" and chosen is not None:
-            found.append(_headline(_Shown(block, chosen.network), own, chosen))
+            later = choose([one for one in own if _is_later(one.network, chosen.network)])
+            rival = None if later is None else _Shown(block, later.network)
+            found.append(_headline(_Shown(block, chosen.network), rival, own, chosen))
     return found
+
+
+def _is_later(network: Network, chosen: Network) -> bool:
+    """Whether a network is a later iteration than the chosen one, where that is a baseline; of the same backbone."""
+    iterations = chosen.treatment.iteration, network.treatment.iteration
+    return iterations[0] == 0 < iterations[1] and network.baseline == chosen
 
 
 @dataclass(frozen=True)
@@ -110,15 +122,17 @@ class _Shown:
         return self.block.differences.get((self.source, self.treatment, metric))
 
 
-def _headline(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Headline:
+def _headline(shown: _Shown, rival: _Shown | None, known: Sequence[Candidate], chosen: Candidate) -> Headline:
+    """`rival` is the best of a baseline's later iterations, where a baseline is shown."""
     return Headline(
         where=f"{corpus_name(shown.block.corpus)}, {shown.block.split} split",
         network=shown.name,
         choice=_choice(known, chosen),
         rates=tuple(_rate(shown, metric) for metric in METRICS),
         verdict=_verdict(shown),
-        tested=shown.difference("WA") is not None,
-        axis=_axis(shown),
+        rival=_rival_text(rival),
+        tested=(rival or shown).difference("WA") is not None,
+        axis=_axis(shown, rival),
         leaky=chosen.leaky,
         notes=tuple(_notes(shown, known, chosen)),
     )
@@ -189,6 +203,13 @@ def _verdict(shown: _Shown) -> str:
     return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance."
 
 
+def _rival_text(rival: _Shown | None) -> str:
+    difference = None if rival is None else rival.difference("WA")
+    if rival is None or difference is None:
+        return ""
+    return f"The best later network, {rival.name}: {_difference_text(difference)} to it."
+
+
 def _notes(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Iterator[str]:
     score = shown.score("WA")
     leaky = sum(one.leaky for one in known)
@@ -202,8 +223,8 @@ def _notes(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Iter
     yield from size_notes(shown.block.corpus, [score], published=shown.block.corpus in PAPER_UTTERANCES)
 
 
-def _axis(shown: _Shown) -> Axis:
-    """The chosen network, its baseline and the paper's value of it, on an axis from one multiple of 5 to another."""
+def _axis(shown: _Shown, rival: _Shown | None) -> Axis:
+    """The chosen network, what it is tested against, and the paper's value of it, on an axis of multiples of 5."""
     wa = shown.score("WA")
     rates: list[tuple[str, str, float, tuple[float, float]]] = [(shown.name, "chosen", wa.value, wa.interval)]
     if shown.treatment.iteration:
@@ -211,6 +232,9 @@ def _axis(shown: _Shown) -> Axis:
         score = shown.block.score(shown.source, baseline, columns.FOREST, "WA")
         if score is not None:
             rates.append((f"{chain_name(baseline)}, baseline", "baseline", score.value, score.interval))
+    if rival is not None:
+        later = rival.score("WA")
+        rates.append((rival.name, "other", later.value, later.interval))
     published = published_rate(shown.treatment, shown.block.corpus, "WA")
     if published is not None and not wa.partial:
         table, value = published

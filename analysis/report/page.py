@@ -58,7 +58,7 @@ def _source(content: str) -> str:
 def is_numeric(block: Block, column: int) -> bool:
     """Whether all texts of a column that are there begin with a number; never of the first one, which names rows."""
     texts = [line.texts[column] for line in block.lines if line.texts[column] not in (MISSING, "")]
-    return column > 0 and bool(texts) and all(_NUMBER.match(text) for text in texts)
+    return column > 0 and all(_NUMBER.match(text) for text in texts)
 
 
 def parts(text: str) -> tuple[str, str]:

@@ -79,6 +79,17 @@ def test_the_verdict_is_that_of_the_paired_test(right: int, verdict: str) -> Non
     assert found.verdict.startswith(verdict)
 
 
+def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -> None:
+    found = headline_of(
+        {"rule": "none", "right": 20, "validation_wa": 70.0},
+        {"rule": "gsl", "right": 38, "validation_wa": 50.0},
+        {"rule": "bdsl", "right": 30, "validation_wa": 60.0},
+    )
+    assert found.verdict.startswith("The baseline itself")
+    assert found.rival.startswith("The best later network, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
+    assert [bar.kind for bar in found.axis.bars] == ["chosen", "other", "paper"]
+
+
 def test_the_paper_is_asked_for_the_same_backbone_where_it_has_it() -> None:
     bdsl = headline_of({"rule": "bdsl", "right": 20, "validation_wa": 70.0})
     assert "in Table II, DenseNet22)" in bdsl.rates[0].paper
