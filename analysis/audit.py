@@ -137,11 +137,14 @@ def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) ->
 
 def to_text(findings: Sequence[Finding]) -> str:
     """The findings as an aligned Markdown table, and what follows from them."""
-    head = ["label source", "network", "decision", "UA", "chance", "95% of chance below", "p (Holm)", "verdict"]
-    return "\n".join([aligned([head, *map(_line, findings)]), *conclusions(findings), ""])
+    return "\n".join([aligned([list(HEADINGS), *map(line_of, findings)]), *conclusions(findings), ""])
 
 
-def _line(one: Finding) -> list[str]:
+HEADINGS = ("label source", "network", "decision", "UA", "chance", "95% of chance below", "p (Holm)", "verdict")
+
+
+def line_of(one: Finding) -> list[str]:
+    """A finding as texts under HEADINGS."""
     network = " ".join(part for part in (one.corpus, one.backbone, one.rule, one.alpha, f"t={one.iteration}") if part)
     source = source_name(one.label_source) if one.label_source else "(none yet)"
     split = "" if one.split == "stratified" else f", {one.split}"

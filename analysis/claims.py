@@ -297,12 +297,12 @@ def claims_text(findings: Sequence[Finding]) -> str:
     parts = []
     for claim in dict.fromkeys(finding.claim for finding in findings):
         mine = [finding for finding in findings if finding.claim == claim]
-        width = max(len(_where(finding)) for finding in mine)
+        width = max(len(where_of(finding)) for finding in mine)
         lines = [f"{claim.statement} ({claim.source})"]
         for finding in mine:
             because = f" ({finding.reason})" if finding.reason else ""
-            lines.append(f"  {_where(finding):{width}}  {finding.verdict}{because}")
-            lines += [f"    {_evidence_text(each)}" for each in finding.evidence if each.state != MISSING]
+            lines.append(f"  {where_of(finding):{width}}  {finding.verdict}{because}")
+            lines += [f"    {evidence_text(each)}" for each in finding.evidence if each.state != MISSING]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, EXPLANATION])
 
@@ -323,7 +323,8 @@ def claims_json(findings: Sequence[Finding]) -> str:
     return json.dumps({"level": LEVEL, "claims": claims}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _where(finding: Finding) -> str:
+def where_of(finding: Finding) -> str:
+    """What a finding is of: `Emo-DB, DenseNet22, in_fold, stratified split`."""
     parts = [corpus_name(finding.corpus) + (" (a part)" if finding.partial else "")]
     parts += [backbone_name(finding.backbone)] if finding.backbone else []
     parts += [source_name(finding.label_source)] if finding.label_source else []
@@ -334,7 +335,8 @@ def _name(treatment: Treatment) -> str:
     return f"{chain_name(treatment)} t = {treatment.iteration}"
 
 
-def _evidence_text(evidence: Evidence) -> str:
+def evidence_text(evidence: Evidence) -> str:
+    """A pair of networks and their difference with interval and p."""
     values = f"{signed(evidence.difference)}{interval_text(evidence.low, evidence.high)}{p_text(evidence.p)}"
     folds = " (incomplete)" if evidence.state == INCOMPLETE else ""
     return f"{_name(evidence.first)} − {_name(evidence.second)}: {values}{folds}"

@@ -22,8 +22,18 @@ def collect_tables(
 
     `decisions` is what `decide` returns. With `test_chosen` also the iterations that the test folds would choose.
     """
-    scores = score_networks(decisions)
-    compared = comparisons(decisions)
+    return tables_of(store, chains, decisions, score_networks(decisions), comparisons(decisions), test_chosen)
+
+
+def tables_of(
+    store: Store,
+    chains: Sequence[ChainSpec],
+    decisions: pd.DataFrame,
+    scores: pd.DataFrame,
+    compared: pd.DataFrame,
+    test_chosen: bool = False,
+) -> list[Table | Listing]:
+    """The same where `score_networks` and `comparisons` of the decisions are known."""
     return [
         corpora_listing(store, chains),
         *build_tables(scores, scores[columns.CORPUS].unique()),

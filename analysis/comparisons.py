@@ -77,13 +77,16 @@ def _network(values: Sequence[Any]) -> Network:
     return Network(corpus, split, labels, label_source, Treatment(backbone, rule, alpha, int(iteration)))
 
 
+def by_network(decisions: pd.DataFrame) -> dict[tuple[Network, str], pd.DataFrame]:
+    """The decisions of each network and kind of decision."""
+    grouped = decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT, columns.DECISION], sort=False)
+    return {(_network(key), key[-1]): group for key, group in grouped}
+
+
 def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
-    groups = {
-        (_network(key), key[-1]): group
-        for key, group in decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT, columns.DECISION], sort=False)
-    }
+    groups = by_network(decisions)
     lines = [
-        _comparison(pair, decision, groups[pair.first, decision], groups[pair.second, decision])
+        comparison(pair, decision, groups[pair.first, decision], groups[pair.second, decision])
         for pair in pairs
         for decision in (columns.FOREST, columns.MEAN_POOLING)
         if (pair.first, decision) in groups and (pair.second, decision) in groups
@@ -93,8 +96,11 @@ def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
     return pd.DataFrame(found or empty, columns=list(columns.COMPARISON_COLUMNS))
 
 
-def _comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
-    """One line; None where the two have no utterance of the same training seed."""
+def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
+    """A line of `comparisons` from one kind of decision of two networks on utterances that have the same labels.
+
+    None where the two have no utterance of the same training seed.
+    """
     complete = _complete(first) and _complete(second)
     partial = bool(first[columns.PARTIAL].iloc[0])
     key = [columns.SEED, columns.FOREST_SEED, columns.UTTERANCE]

@@ -5,12 +5,14 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from analysis.formats import MISSING, score_text, signed
 from analysis.layouts import RowLabel
-from analysis.listings import Listing, Record, group_heading
+from analysis.listings import Group, Listing, Record, group_heading
 from analysis.tables import METRICS, Cell, Footnote, Row, Table, corpus_name, score_record
+from dsl.labels import LEAKY_LABEL_SOURCES
 
 _OURS = ("forest", "mean")
 _COLUMN_GROUPS = (*_OURS, "paper", "− paper")
@@ -42,9 +44,69 @@ _ROW_KEYS = ("row", "rule", "alpha", "iteration", "corpus", "metric")
 CSV_COLUMNS = (*_KEYS, *_ROW_KEYS, *_CELL_FIELDS, *_LISTED_FIELDS)
 
 
+@dataclass(frozen=True)
+class Line:
+    """A row as texts; the first is its name."""
+
+    texts: tuple[str, ...]
+    leaky: bool = False  # whether its networks saw test labels
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of one corpus or label source: a table narrow enough to be read by itself."""
+
+    heading: str
+    head: tuple[str, ...]
+    lines: tuple[Line, ...]
+    leaky: bool = False
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table as text, for formats that show it block by block."""
+
+    title: str
+    caption: str
+    blocks: tuple[Block, ...]
+    footnotes: tuple[str, ...]
+    leaky: bool = False  # whether it is of a label source that leaks
+
+
+def as_text(table: Table | Listing) -> TextTable:
+    """The texts of a table, one block of rows per corpus or label source so that lines are short."""
+    footnotes = tuple(map(_footnote_text, table.footnotes))
+    if isinstance(table, Listing):
+        groups = tuple(_listing_block(table, group) for group in table.groups)
+        return TextTable(table.title, table.caption, groups, footnotes)
+    blocks = tuple(_corpus_block(table, corpus) for corpus in table.corpora)
+    leaky = table.label_source in LEAKY_LABEL_SOURCES
+    return TextTable(f"Table {table.number}", table.caption, blocks, footnotes, leaky)
+
+
+def _corpus_block(table: Table, corpus: str) -> Block:
+    headings = [f"{metric} {group}" for group in _column_groups(table, corpus) for metric in METRICS]
+    lines = [
+        Line((_label_text(row.label), *_corpus_texts(table, row, corpus)), row.label.leaky)
+        for row in table.rows
+        if row.shows(corpus)
+    ]
+    return Block(corpus_name(corpus), (table.row_heading, *headings), tuple(lines))
+
+
+def _listing_block(listing: Listing, group: Group) -> Block:
+    lines = [
+        Line((_label_text(row.label), *row.texts[group.name]), row.label.leaky)
+        for row in listing.rows
+        if group.name in row.texts
+    ]
+    leaky = any(word in LEAKY_LABEL_SOURCES for word in group.name.split())
+    return Block(group_heading(group), (listing.row_heading, *group.headings), tuple(lines), leaky)
+
+
 def to_markdown(tables: Sequence[Table | Listing]) -> str:
-    """Each table as aligned Markdown, one block of rows per corpus or label source so that lines fit a terminal."""
-    return "\n".join(_markdown_listing(one) if isinstance(one, Listing) else _markdown_table(one) for one in tables)
+    """Each table as aligned Markdown, block by block so that lines fit a terminal."""
+    return "\n".join(_markdown(as_text(table)) for table in tables)
 
 
 def to_latex(tables: Sequence[Table | Listing]) -> str:
@@ -127,35 +189,13 @@ def _corpus_texts(table: Table, row: Row, corpus: str) -> list[str]:
     return [_cell_text(table, row.cells[corpus, metric], group) for group in groups for metric in METRICS]
 
 
-def _markdown_table(table: Table) -> str:
-    blocks = []
-    for corpus in table.corpora:
-        headings = [f"{metric} {group}" for group in _column_groups(table, corpus) for metric in METRICS]
-        lines = [[table.row_heading, *headings]]
-        rows = [row for row in table.rows if row.shows(corpus)]
-        lines += [[_label_text(row.label), *_corpus_texts(table, row, corpus)] for row in rows]
-        blocks.append((corpus_name(corpus), lines))
-    return _markdown(f"Table {table.number}", table.caption, blocks, table.footnotes)
-
-
-def _markdown_listing(listing: Listing) -> str:
-    blocks = []
-    for group in listing.groups:
-        lines = [[listing.row_heading, *group.headings]]
-        rows = [row for row in listing.rows if group.name in row.texts]
-        lines += [[_label_text(row.label), *row.texts[group.name]] for row in rows]
-        blocks.append((group_heading(group), lines))
-    return _markdown(listing.title, listing.caption, blocks, listing.footnotes)
-
-
-def _markdown(
-    title: str, caption: str, blocks: Sequence[tuple[str, list[list[str]]]], footnotes: Sequence[Footnote]
-) -> str:
-    """A table of blocks, each with a heading and lines of which the first is the head."""
-    parts = [f"**{_escape_markdown(title)}.** {_escape_markdown(caption)}\n"]
-    parts += [f"{_escape_markdown(heading)}\n\n{aligned(lines)}".lstrip("\n") for heading, lines in blocks]
-    if footnotes:
-        parts.append("".join(f"- {_escape_markdown(_footnote_text(footnote))}\n" for footnote in footnotes))
+def _markdown(table: TextTable) -> str:
+    parts = [f"**{_escape_markdown(table.title)}.** {_escape_markdown(table.caption)}\n"]
+    for block in table.blocks:
+        lines = aligned([list(block.head), *(list(line.texts) for line in block.lines)])
+        parts.append(f"{_escape_markdown(block.heading)}\n\n{lines}".lstrip("\n"))
+    if table.footnotes:
+        parts.append("".join(f"- {_escape_markdown(footnote)}\n" for footnote in table.footnotes))
     return "\n".join(parts)
 
 

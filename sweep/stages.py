@@ -122,6 +122,13 @@ def _network(stage: StageSpec) -> str:
     return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha) if part)
 
 
+def cell_of(stage: StageSpec) -> str:
+    """What a stage shares with those of other folds and seeds, for people: `emodb-d47d293dc766 densenet22 bdsl t=1`."""
+    source = "" if stage.label_source in (None, "in_fold") else f" {stage.label_source}"
+    inner = "" if stage.inner_fold is None else f" of {stage.inner_folds} inner folds"
+    return f"{stage.corpus} {_network(stage)}{source} t={stage.iteration}{inner}"
+
+
 def canonical_updates(rule: str, alphas: float | Sequence[float] | None, iterations: int) -> tuple[LabelUpdate, ...]:
     """The label updates of a chain, the same for every way of writing it.
 
@@ -209,9 +216,7 @@ class Plan:
         """Stages done and in all of each (corpus, backbone, rule, alpha, iteration), over folds and seeds."""
         cells: dict[str, tuple[int, int]] = {}
         for key, stage in self.stages.items():
-            source = "" if stage.label_source in (None, "in_fold") else f" {stage.label_source}"
-            inner = "" if stage.inner_fold is None else f" of {stage.inner_folds} inner folds"
-            cell = f"{stage.corpus} {_network(stage)}{source} t={stage.iteration}{inner}"
+            cell = cell_of(stage)
             done, total = cells.get(cell, (0, 0))
             cells[cell] = (done + (key in self.done), total + 1)
         return cells

@@ -106,9 +106,7 @@ def _alpha_curve(setting: Setting, ours: pd.DataFrame) -> Drawing:
     if len(published) and (ours[columns.UTTERANCES] != expected).any():
         notes.append(f"Not of the paper's {expected:,} utterances: not comparable.")
     intervals = " with 95% bootstrap intervals" if ours[list(INTERVALS)].notna().to_numpy().any() else ""
-    what = (
-        f"WA and UA{intervals} by the weight α of the inherited label in WDSL at iteration 1, as in the paper's Table"
-    )
+    what = f"WA and UA{intervals} by the weight α of the inherited label in WDSL at iteration 1, as in the paper's"
     told = [f"α = {line[columns.ALPHA]:g} {line[SERIES]} {line[columns.WA]:.1f}" for line in records(points)]
     return Drawing(
         "alpha",

@@ -1,0 +1,287 @@
+"""What a report shows, as data: gathered from a sweep by the functions that tables, figures, claims and audits use."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis import audit, claims
+from analysis.collection import tables_of
+from analysis.comparisons import comparisons
+from analysis.formats import MISSING, number
+from analysis.listings import CORRECTION, Listing
+from analysis.published import PAPER_UTTERANCES
+from analysis.render import Block, Line, TextTable, as_text
+from analysis.report import runs
+from analysis.report.headline import Headline, headlines
+from analysis.report.reproduce import Recipe, recipes
+from analysis.report.runs import Fact, without_secrets
+from analysis.results import FOREST_SEEDS, decide, score_networks
+from analysis.sources import SOURCES_COMPARED
+from analysis.tables import Table, corpus_name
+from data_prep.corpora.overview import held_name
+from data_prep.shards import PreparedCorpus
+from dsl.labels import LEAKY_LABEL_SOURCES
+from sweep.events import launches_of, read_events
+from sweep.stages import Plan, cell_of
+from sweep.store import Store
+
+
+@dataclass(frozen=True)
+class Place:
+    """The grid's file, data, store and the report's folder as they were given: what commands on the page say."""
+
+    grid: str
+    data: str
+    store: str
+    out: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `records` are
+    stage.json of what the store holds. `forest_seeds` is as in `decide`."""
+
+    name: str
+    settings: Mapping[str, Any]
+    text: str
+    place: Place
+    plan: Plan
+    corpora: Sequence[PreparedCorpus]
+    store: Store
+    records: Sequence[Mapping[str, Any]]
+    forest_seeds: int = FOREST_SEEDS
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and its files; `svg` is what the page shows."""
+
+    name: str
+    kind: str
+    caption: str
+    alt: str
+    svg: bytes
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A claim of the paper on one corpus, split, label source and backbone."""
+
+    statement: str
+    source: str
+    where: str
+    verdict: str
+    reason: str
+    comparisons: tuple[str, ...]
+    leaky: bool
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """How far a cell is: stages done and in all."""
+
+    cell: str
+    done: int
+    total: int
+    leaky: bool
+
+
+@dataclass(frozen=True)
+class Failure:
+    stage: str
+    key: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The null-label test: empty where labels are as given."""
+
+    block: Block
+    conclusions: tuple[str, ...]
+    unexpected: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything on the page, in its order."""
+
+    name: str
+    place: Place
+    version: str
+    permuted: bool
+    done: int
+    total: int
+    progress: tuple[Progressed, ...]
+    headlines: tuple[Headline, ...]
+    facts: tuple[Fact, ...]
+    grid: str
+    corpora: Block
+    classes: tuple[Fact, ...]
+    software: tuple[Fact, ...]
+    devices: Block
+    launches: Block
+    device_hours: float
+    price: float | None
+    tables: tuple[TextTable, ...]
+    figures: tuple[Figure, ...]
+    claims: tuple[Evidence, ...]
+    sources: tuple[TextTable, ...]
+    audit: Audit | None
+    correction: tuple[TextTable, ...]
+    costs: Block
+    stages: Block
+    failures: tuple[Failure, ...]
+    recipes: tuple[Recipe, ...]
+    leaky_sources: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        return self.done == self.total
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many claims are supported, contradicted and undecided."""
+        count = Counter(one.verdict for one in self.claims)
+        return {verdict: count[verdict] for verdict in (claims.SUPPORTED, claims.CONTRADICTED, claims.UNDECIDED)}
+
+    def figures_of(self, kind: str) -> list[Figure]:
+        return [figure for figure in self.figures if figure.kind == kind]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the decisions on a sweep's utterances come to; nothing where no stage is done."""
+
+    tables: tuple[Table | Listing, ...] = ()
+    headlines: tuple[Headline, ...] = ()
+    findings: tuple[claims.Finding, ...] = ()
+    audited: tuple[audit.Finding, ...] = ()
+
+
+def decisions_of(source: Source) -> pd.DataFrame:
+    """The decisions on the utterances that finished stages have tested; none before the first is done."""
+    chains = source.plan.chains if source.plan.done else []
+    return decide(source.store, chains, source.forest_seeds)
+
+
+def results_of(source: Source, decisions: pd.DataFrame) -> Results:
+    if decisions.empty:
+        return Results()
+    held = set(source.store.corpora())
+    chains = [chain for chain in source.plan.chains if chain.last.corpus in held]
+    scores, compared = score_networks(decisions), comparisons(decisions)
+    return Results(
+        tuple(tables_of(source.store, chains, decisions, scores, compared)),
+        tuple(headlines(scores, compared)),
+        tuple(claims.evaluate_claims(decisions)),
+        tuple(audit.audit(decisions)),
+    )
+
+
+def gather(
+    source: Source, results: Results, figures: Sequence[Figure], version: str, price_per_hour: float | None = None
+) -> Report:
+    """The content of a report. Nothing in it is markup yet, and addresses have lost their passwords."""
+    plan, place = source.plan, source.place
+    records = {record["key"]: record for record in source.records if record["key"] in plan.done}
+    launches = launches_of(read_events(source.store.folder))
+    device_hours = sum(one.device_seconds for one in launches) / 3600
+    tables = [as_text(table) for table in results.tables]
+    return Report(
+        name=source.name,
+        place=_shown(place),
+        version=version,
+        permuted=source.settings.get("labels") == "permuted",
+        done=len(plan.done),
+        total=len(plan.stages),
+        progress=tuple(_progress(plan)),
+        headlines=results.headlines,
+        facts=tuple(runs.grid_facts(plan)),
+        grid=without_secrets(source.text),
+        corpora=_corpora(source.corpora),
+        classes=tuple((one.name, _classes(one)) for one in source.corpora),
+        software=tuple(runs.software(list(records.values()))),
+        devices=runs.devices(list(records.values())),
+        launches=runs.launches_block(launches, price_per_hour),
+        device_hours=device_hours,
+        price=None if price_per_hour is None else device_hours * price_per_hour,
+        tables=tuple(table for table in tables if table.title not in (SOURCES_COMPARED, CORRECTION)),
+        figures=tuple(figures),
+        claims=tuple(map(_claim, results.findings)),
+        sources=tuple(table for table in tables if table.title == SOURCES_COMPARED),
+        audit=_audit(results.audited),
+        correction=tuple(table for table in tables if table.title == CORRECTION),
+        costs=runs.costs(plan, records),
+        stages=runs.stages_block(plan, records),
+        failures=tuple(
+            Failure(plan.label_of(key), key, without_secrets(cause)) for key, cause in sorted(plan.failed.items())
+        ),
+        recipes=tuple(recipes(plan, source.settings, *(map(without_secrets, (place.out, place.data, place.store))))),
+        leaky_sources=tuple(
+            sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
+        ),
+    )
+
+
+def _shown(place: Place) -> Place:
+    return Place(*map(without_secrets, (place.grid, place.data, place.store, place.out)))
+
+
+def _progress(plan: Plan) -> Iterator[Progressed]:
+    leaky = {cell_of(one) for one in plan.stages.values() if one.label_source in LEAKY_LABEL_SOURCES}
+    for cell, (done, total) in plan.progress_by_cell().items():
+        yield Progressed(cell, done, total, cell in leaky)
+
+
+def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
+    """What was prepared, beside what the paper had."""
+    lines = []
+    for one in corpora:
+        about = one.manifest
+        expected = PAPER_UTTERANCES.get(one.corpus)
+        settings = one.settings
+        lines.append(
+            Line(
+                (
+                    held_name(one.name, about),
+                    corpus_name(one.corpus),
+                    f"{about['utterances']:,}",
+                    MISSING if expected is None else f"{expected:,}",
+                    str(about["speakers"]),
+                    f"{about['segments']:,}",
+                    number(about["seconds"] / 60),
+                    f"of {settings.segment_frames} frames, hop {settings.segment_hop}",
+                )
+            )
+        )
+    head = ("Data", "Corpus", "Utterances", "In the paper", "Speakers", "Segments", "Minutes", "Segment")
+    return Block("Data", head, tuple(lines))
+
+
+def _classes(one: PreparedCorpus) -> str:
+    return ", ".join(f"{emotion} {count}" for emotion, count in one.classes.items())
+
+
+def _claim(finding: claims.Finding) -> Evidence:
+    return Evidence(
+        finding.claim.statement,
+        finding.claim.source,
+        claims.where_of(finding),
+        finding.verdict,
+        finding.reason,
+        tuple(claims.evidence_text(each) for each in finding.evidence if each.state != claims.MISSING),
+        finding.label_source in LEAKY_LABEL_SOURCES,
+    )
+
+
+def _audit(findings: Sequence[audit.Finding]) -> Audit | None:
+    if not findings:
+        return None
+    lines = [Line(tuple(audit.line_of(one)), one.label_source in LEAKY_LABEL_SOURCES) for one in findings]
+    block = Block("Null-label test", audit.HEADINGS, tuple(lines))
+    return Audit(block, tuple(audit.conclusions(findings)), any(one.unexpected for one in findings))

@@ -1,0 +1,79 @@
+"""A report as HTML: one page that holds its style, its script and its figures, and asks nothing of any network.
+
+Everything is escaped by the templates. Should something slip through, the page's own policy runs no script and applies
+no style but the two whose hashes it names.
+"""
+
+import base64
+import hashlib
+import re
+from datetime import UTC, datetime
+from importlib.resources import files
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from analysis.formats import MISSING
+from analysis.render import Block
+from analysis.report.content import Report
+
+GENERATOR = "ser-sweep report"
+MANY_ROWS = 8  # from which on a table has a field to filter it
+_NUMBER = re.compile(r"[+−-]?[\d,]*\.?\d+(?![0-9A-Za-z.:-])")  # as in script.js: no date, and no key
+
+
+def render(report: Report, refresh: int | None = None, made: datetime | None = None) -> str:
+    """The page. With `refresh` it loads itself again every so many seconds; `made` is now, unless it is given."""
+    style, script = _asset("style.css"), _asset("script.js")
+    environment = Environment(
+        loader=PackageLoader("analysis.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"is_numeric": is_numeric, "parts": parts, "data_uri": data_uri, "size": size_of}
+    return environment.get_template("page.html.jinja").render(
+        report=report,
+        refresh=refresh,
+        made=(made or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
+        generator=GENERATOR,
+        many_rows=MANY_ROWS,
+        style=Markup(style),
+        script=Markup(script),
+        policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+        "base-uri 'none'; form-action 'none'",
+    )
+
+
+def _asset(name: str) -> str:
+    return files("analysis.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _source(content: str) -> str:
+    """How a policy names what is inside an element."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
+
+
+def is_numeric(block: Block, column: int) -> bool:
+    """Whether all texts of a column that are there begin with a number; never of the first one, which names rows."""
+    texts = [line.texts[column] for line in block.lines if line.texts[column] not in (MISSING, "")]
+    return column > 0 and all(_NUMBER.match(text) for text in texts)
+
+
+def parts(text: str) -> tuple[str, str]:
+    """The number that a text begins with, and the rest of it, which a page may show smaller."""
+    found = _NUMBER.match(text)
+    return (text, "") if found is None else (found.group(), text[found.end() :])
+
+
+def data_uri(svg: bytes) -> str:
+    """A picture as an address: what is inside it, ids and all, stays inside."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
+
+
+def size_of(svg: bytes) -> tuple[int, int]:
+    """Width and height of a picture of matplotlib's in pixels of CSS, so that a page keeps its place for it."""
+    head = svg[: svg.find(b">", svg.find(b"<svg"))]
+    width, height = (float(re.findall(rb'\b%b="([\d.]+)pt"' % name, head)[0]) for name in (b"width", b"height"))
+    return round(width * 96 / 72), round(height * 96 / 72)

@@ -1,0 +1,153 @@
+"""How to make a cell of a sweep again: a grid file of its own, the commands, and the keys of its stages."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import yaml
+
+from analysis.figures.save import slug
+from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES, RULES, LabelUpdate
+from sweep.stages import ChainSpec, Plan, StageSpec
+
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class StageKey:
+    """A stage of a cell. `step` says which of its training: `t = 1`, or `t = 0, inner fold 2`."""
+
+    step: str
+    seed: int
+    fold: int
+    key: str
+    done: bool
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A cell: a grid that asks for its chains and nothing else, in `file`, and what there is of them."""
+
+    name: str
+    file: str
+    grid: str
+    commands: tuple[str, ...]
+    stages: tuple[StageKey, ...]
+    leaky: bool
+
+    @property
+    def done(self) -> int:
+        return sum(stage.done for stage in self.stages)
+
+
+def recipes(plan: Plan, settings: Mapping[str, Any], folder: str, data: str, store: str) -> list[Recipe]:
+    """One for each cell of the plan: all folds and seeds of a chain. `settings` are those of the grid's file.
+
+    `folder` is where the files will lie; it and the other two are shown as they are.
+    """
+    cells: dict[StageSpec, list[ChainSpec]] = {}
+    for chain in plan.chains:
+        cells.setdefault(replace(chain.last, fold=0, seed=0), []).append(chain)
+    found: dict[str, Recipe] = {}
+    for chains in cells.values():
+        last = chains[0].last
+        stem = "-".join(map(slug, _parts(last)))
+        file = f"{stem}.yaml"
+        if file in found:  # chains that differ in their training alone
+            file = f"{stem}-{last.key}.yaml"
+        found[file] = _recipe(" ".join(_parts(last)), file, chains, plan, settings, folder, data, store)
+    return list(found.values())
+
+
+def _parts(last: StageSpec) -> tuple[str, ...]:
+    """What a name tells of a cell."""
+    labels = "" if last.labels == "given" else last.labels
+    parts = (last.corpus, last.backbone, last.rule, last.alpha, last.label_source or "", last.split, labels)
+    return tuple(filter(None, parts))
+
+
+def _recipe(
+    name: str,
+    file: str,
+    chains: Sequence[ChainSpec],
+    plan: Plan,
+    settings: Mapping[str, Any],
+    folder: str,
+    data: str,
+    store: str,
+) -> Recipe:
+    path = f"{folder}/{CELLS}/{file}"
+    grid = yaml.safe_dump(
+        grid_of(chains, settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120
+    )
+    stages = {stage.key: stage for chain in chains for stage in chain.stages}
+    keys = [
+        StageKey(_step(stage), stage.seed, stage.fold, key, key in plan.done)
+        for key, stage in sorted(stages.items(), key=lambda item: _place(item[1]))
+    ]
+    commands = (
+        _command("run", path, data, "NEW_STORE"),
+        _command("tables", path, data, "NEW_STORE"),
+        _command("tables", path, data, store),
+    )
+    return Recipe(name, file, grid, commands, tuple(keys), chains[0].last.label_source in LEAKY_LABEL_SOURCES)
+
+
+def _command(command: str, grid: str, data: str, store: str) -> str:
+    return shlex.join(["ser-sweep", command, grid, "--data", data, "--store", store])
+
+
+def _step(stage: StageSpec) -> str:
+    inner = "" if stage.inner_fold is None else f", inner fold {stage.inner_fold}"
+    return f"t = {stage.iteration}{inner}"
+
+
+def _place(stage: StageSpec) -> tuple[int, int, int, int]:
+    return stage.seed, stage.iteration, -1 if stage.inner_fold is None else stage.inner_fold, stage.fold
+
+
+def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a grid that asks for `chains`, which differ in nothing but fold and seed.
+
+    What changes the bits of a training without being part of a key, threads and lockstep, is as in `settings`.
+    """
+    last = chains[0].last
+    grid = {
+        "name": " ".join(_parts(last)),
+        "corpora": [last.corpus],
+        "backbones": [last.backbone],
+        "rules": [rule_entry(last.updates)],
+        "iterations": max(1, last.iteration),
+        "label_sources": [last.label_source or "in_fold"],
+        "inner_folds": last.inner_folds,
+        "labels": last.labels,
+        "splits": [last.split],
+        "folds": last.folds,
+        "seeds": sorted({chain.last.seed for chain in chains}),
+        "training": asdict(last.training),
+        "weights": settings.get("weights", "none"),
+        "fuse": settings.get("fuse", 1),
+        "resources": {"cpu": settings.get("resources", {}).get("cpu", 1)},
+    }
+    return {name: value for name, value in grid.items() if value is not None}
+
+
+def rule_entry(updates: Sequence[LabelUpdate]) -> Any:
+    """How a grid writes the rule that these updates come from; of one that stands at a limit of its alpha in some
+    iterations and not in others, its own name with an alpha for each."""
+    if not updates:
+        return BASELINE
+    rules = {update.rule for update in updates}
+    if len(rules) == 1:
+        (rule,) = rules
+        alphas = [update.alpha for update in updates]
+        if alphas[0] is None:
+            return rule
+        return {rule: alphas[0] if len(set(alphas)) == 1 else [alphas]}
+    for name in sorted(RULES, key=lambda name: name not in rules):
+        at_limits = {rule: alpha for alpha, rule in RULES[name].limits.items()}
+        alphas = [update.alpha if update.rule == name else at_limits.get(update.rule) for update in updates]
+        if None not in alphas:
+            return {name: [alphas]}
+    raise ValueError(f"updates {updates} come from no rule of a grid")

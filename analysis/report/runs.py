@@ -1,0 +1,196 @@
+"""What was run: the grid's axes, software and devices, launches, and what each kind of stage and each stage cost."""
+
+import re
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from analysis.formats import MISSING, number
+from analysis.layouts import backbone_name
+from analysis.render import Block, Line
+from analysis.tables import source_name
+from dsl.labels import LEAKY_LABEL_SOURCES
+from dsl.settings import TrainingSettings
+from sweep.events import LaunchSummary
+from sweep.stages import Plan, StageSpec, cell_of
+
+Record = Mapping[str, Any]
+Fact = tuple[str, str]  # what it is, and its value
+
+
+def without_secrets(text: str) -> str:
+    """`text` without what addresses say of users, passwords and keys."""
+    text = re.sub(r"(?<=://)[^/@\s'\"]+@", "…@", text)
+    return re.sub(r"(?i)([?&][^=&\s]*(?:key|token|secret|password)[^=&\s]*=)[^&\s'\"]+", r"\1…", text)
+
+
+def grid_facts(plan: Plan) -> list[Fact]:
+    """The axes of a grid, as its chains have them."""
+    chains = [chain.last for chain in plan.chains]
+    folds = {one.folds for one in chains}
+    facts = [
+        ("Corpora", _listed(one.corpus for one in chains)),
+        ("Backbones", _listed(backbone_name(one.backbone) for one in chains)),
+        (
+            "Rules",
+            _listed(f"{one.rule} {one.alpha}".strip() for one in chains),
+        ),
+        ("Iterations", str(max(one.iteration for one in chains))),
+        ("Label sources", _listed(source_name(one.label_source) for one in chains if one.label_source)),
+        ("Split", f"{_listed(one.split for one in chains)}, {_listed(map(str, sorted(folds)))} folds"),
+        ("Training seeds", _listed(map(str, sorted({one.seed for one in chains})))),
+        ("Labels", _listed(one.labels for one in chains)),
+        ("Training", "; ".join(dict.fromkeys(_training_text(one.training) for one in chains))),
+    ]
+    return [fact for fact in facts if fact[1]]
+
+
+def _listed(values: Iterable[str]) -> str:
+    return ", ".join(dict.fromkeys(values))
+
+
+def _training_text(training: TrainingSettings) -> str:
+    words = [
+        f"at most {training.epochs} epochs" if training.early_stopping else f"{training.epochs} epochs",
+        "every segment" if training.every == 1 else f"every {training.every}th segment",
+        f"batch {training.batch_size}",
+        f"learning rate {training.learning_rate:g}, × {training.decay:g} every {training.decay_epochs} epochs",
+        f"patience {training.patience}" if training.early_stopping else "no early stopping",
+        f"{training.validation_share:.0%} for validation",
+    ]
+    return ", ".join(words)
+
+
+def software(records: Sequence[Record]) -> list[Fact]:
+    """The versions that stages were trained with; several where they differ, each with its number of stages."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in records:
+        for name, version in _mapping(record, "versions").items():
+            found[str(name)][str(version)] += 1
+        found["code revision"][str(record.get("revision") or "unknown")] += 1
+    return [(name, _counted(versions)) for name, versions in sorted(found.items())]
+
+
+def _counted(values: Counter[str]) -> str:
+    if len(values) == 1:
+        return next(iter(values))
+    return ", ".join(f"{value} ({count} stages)" for value, count in values.most_common())
+
+
+def devices(records: Sequence[Record]) -> Block:
+    """The kinds of device that stages were trained on."""
+    found: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        device = _mapping(record, "device")
+        share = device.get("gpu_share") or 0
+        about = f"{share:g} of a GPU" if share else f"{device.get('threads', '?')} threads"
+        found[str(device.get("type", "unknown")), str(device.get("name", "unknown")), about].append(record)
+    lines = [
+        Line((f"{name} ({kind})", about, str(len(own)), _hours(own), _gigabytes(own)))
+        for (kind, name, about), own in found.items()
+    ]
+    return Block("Devices", ("Device", "Share of it", "Stages", "Hours", "Peak memory [GB]"), tuple(lines))
+
+
+def _hours(records: Iterable[Record]) -> str:
+    return number(sum(_number(record, "timing", "seconds") or 0 for record in records) / 3600, 2)
+
+
+def _gigabytes(records: Iterable[Record]) -> str:
+    peak = max((_number(record, "device", "peak_memory_bytes") or 0 for record in records), default=0)
+    return number(peak / 1e9, 2) if peak else MISSING
+
+
+def launches_block(launches: Sequence[LaunchSummary], price_per_hour: float | None) -> Block:
+    """Launches on the store, of this grid or of others, without who launched them and where."""
+    head = ("Launch", "Grid", "Trained", "Reused", "Failed", "Hours", "Device-hours")
+    price = () if price_per_hour is None else ("Price",)
+    lines = []
+    for one in launches:
+        hours = one.device_seconds / 3600
+        state = "" if one.finished else ", runs or did not end by itself"
+        counts = map(str, (one.trained, one.reused, one.failed))
+        cost = () if price_per_hour is None else (number(hours * price_per_hour, 2),)
+        lines.append(
+            Line(
+                (
+                    one.time[:16].replace("T", " ") + state,
+                    one.grid,
+                    *counts,
+                    number(one.seconds / 3600, 2),
+                    number(hours, 2),
+                    *cost,
+                )
+            )
+        )
+    return Block("Launches", (*head, *price), tuple(lines))
+
+
+def costs(plan: Plan, records: Mapping[str, Record]) -> Block:
+    """What the stages of each kind, over folds and seeds, have taken so far."""
+    cells: dict[str, list[StageSpec]] = defaultdict(list)
+    for stage in plan.stages.values():
+        cells[cell_of(stage)].append(stage)
+    lines = []
+    for cell, stages in cells.items():
+        own = [records[stage.key] for stage in stages if stage.key in records]
+        leaky = stages[0].label_source in LEAKY_LABEL_SOURCES
+        texts = (
+            cell,
+            f"{len(own)} of {len(stages)}",
+            _median(own, "timing", "seconds", 1),
+            _median(own, "metrics", "epochs", 1),
+            _median(own, "timing", "segments_per_second", 0),
+            _hours(own) if own else MISSING,
+        )
+        lines.append(Line(texts, leaky))
+    head = ("Stages", "Done", "Median seconds", "Median epochs", "Median segments/s", "Hours in all")
+    return Block("Cost by kind of stage", head, tuple(lines))
+
+
+def stages_block(plan: Plan, records: Mapping[str, Record]) -> Block:
+    """Every finished stage of the plan."""
+    lines = []
+    for key, stage in plan.stages.items():
+        if key in records:
+            record = records[key]
+            texts = (
+                plan.label_of(key),
+                _text(record, "timing", "seconds", 1),
+                _text(record, "metrics", "epochs", 0),
+                _text(record, "timing", "segments_per_second", 0),
+                _share(record, "metrics", "validation_wa"),
+                str(_mapping(record, "device").get("name", MISSING)),
+                str(_mapping(record, "timing").get("finished", MISSING)).replace("T", " ").removesuffix("Z"),
+                key,
+            )
+            lines.append(Line(texts, stage.label_source in LEAKY_LABEL_SOURCES))
+    head = ("Stage", "Seconds", "Epochs", "Segments/s", "WA validation", "Device", "Finished (UTC)", "Key")
+    return Block("Every stage", head, tuple(lines))
+
+
+def _median(records: Iterable[Record], part: str, name: str, digits: int) -> str:
+    known = [value for record in records if (value := _number(record, part, name)) is not None]
+    return f"{statistics.median(known):,.{digits}f}" if known else MISSING
+
+
+def _text(record: Record, part: str, name: str, digits: int) -> str:
+    value = _number(record, part, name)
+    return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def _share(record: Record, part: str, name: str) -> str:
+    value = _number(record, part, name)
+    return MISSING if value is None else number(100 * value, 2)
+
+
+def _number(record: Record, part: str, name: str) -> float | None:
+    value = _mapping(record, part).get(name)
+    return float(value) if isinstance(value, int | float) and value == value else None
+
+
+def _mapping(record: Record, name: str) -> Mapping[str, Any]:
+    """A part of stage.json; empty where an old version did not write it."""
+    found = record.get(name)
+    return found if isinstance(found, Mapping) else {}

@@ -1,0 +1,92 @@
+"""A report as files: the page, and beside it what people take out of it."""
+
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from analysis.claims import claims_json
+from analysis.figures import Drawing, figures_of, save_figures
+from analysis.render import to_csv, to_json, to_latex, to_markdown
+from analysis.report.content import Figure, Report, Results, Source, decisions_of, gather, results_of
+from analysis.report.page import GENERATOR, render
+from analysis.report.reproduce import CELLS
+from data_prep.errors import UserError
+from data_prep.files import atomic_path
+
+Progress = Callable[[str, int, int], None]
+PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
+STEPS = 4
+
+
+def no_progress(what: str, done: int, total: int) -> None: ...
+
+
+def write_report(
+    source: Source,
+    folder: Path,
+    utterances: Sequence[str] = (),
+    price_per_hour: float | None = None,
+    refresh: int | None = None,
+    progress: Progress = no_progress,
+) -> Report:
+    """Write index.html, figures/, tables/ and cells/ to `folder`; the page comes last, and needs none of the others.
+
+    `utterances` are the ids to draw contours along, as in `figures_of`. With `refresh` the page loads itself again
+    every so many seconds. Raises UserError where `folder` holds a page that is no report.
+    """
+    _check_folder(folder)
+    progress("decisions, tables, figures, page", 0, STEPS)
+    decisions = decisions_of(source)
+    progress("decisions, tables, figures, page", 1, STEPS)
+    results = results_of(source, decisions)
+    progress("decisions, tables, figures, page", 2, STEPS)
+    drawings = () if decisions.empty else figures_of(source.store, source.plan.chains, decisions, utterances)
+    figures = _figures(drawings, folder / FIGURES)
+    progress("decisions, tables, figures, page", 3, STEPS)
+    report = gather(source, results, figures, version("ser-dsl-sweep"), price_per_hour)
+    _write_tables(results, folder / TABLES)
+    for recipe in report.recipes:
+        _write(folder / CELLS / recipe.file, recipe.grid)
+    _write(folder / PAGE, render(report, refresh))
+    progress("decisions, tables, figures, page", 4, STEPS)
+    return report
+
+
+def _check_folder(folder: Path) -> None:
+    page = folder / PAGE
+    if page.exists() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
+        raise UserError(f"{page} is a page that ser-sweep report did not write; give another --out")
+
+
+def _figures(drawings: Iterable[Drawing], folder: Path) -> list[Figure]:
+    return [
+        Figure(
+            one["name"],
+            one["kind"],
+            one["caption"],
+            one["alt"],
+            (folder / f"{one['name']}.svg").read_bytes(),
+            tuple(f"{FIGURES}/{file}" for file in one["files"]),
+        )
+        for one in save_figures(drawings, folder)
+    ]
+
+
+def _write_tables(results: Results, folder: Path) -> None:
+    if not results.tables:
+        return
+    tables = results.tables
+    for name, text in (
+        ("tables.md", to_markdown(tables)),
+        ("tables.tex", to_latex(tables)),
+        ("tables.csv", to_csv(tables)),
+        ("tables.json", to_json(tables)),
+        ("claims.json", claims_json(results.findings)),
+    ):
+        _write(folder / name, text)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

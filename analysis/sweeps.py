@@ -1,0 +1,219 @@
+"""Two sweeps side by side: paired tests of their networks on the same utterances.
+
+A network of the first is set beside the one of the second that has the same rule, alpha and iteration, and the same
+backbone, split and label source too. Where the sweeps have none of those in common, as a sweep of one backbone and a
+sweep of another, that is what differs, and networks are paired across it. The networks that validation chooses in
+either are paired as well.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pandas as pd
+
+from analysis import columns
+from analysis.choice import Candidate, candidates, choose
+from analysis.comparisons import Network, Pair, by_network, comparison
+from analysis.formats import interval_text, p_text, signed
+from analysis.layouts import Treatment
+from analysis.listings import chain_name
+from analysis.render import aligned
+from analysis.results import score_networks
+from analysis.statistics import holm
+from analysis.tables import corpus_name, source_name
+from data_prep.errors import UserError
+
+AXES = (columns.BACKBONE, columns.SPLIT, columns.LABEL_SOURCE)
+CHOSEN = "chosen"  # whether validation chooses both networks of a line
+SECOND_SPLIT, SECOND_WA = columns.SECOND + columns.SPLIT, columns.SECOND + columns.WA
+LISTED = 4  # networks that a message names
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What the sweeps differ in, axis -> (first, second), and a line for each pair and kind of decision.
+
+    The columns of `lines` are `columns.COMPARISON_COLUMNS`, CHOSEN, SECOND_SPLIT, and WA and SECOND_WA, either
+    network's own rate in percent. p values are adjusted by Holm's method over all lines of one kind of decision.
+    """
+
+    differ: dict[str, tuple[str, str]]
+    lines: pd.DataFrame
+
+
+def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
+    """`first` and `second` are what `decide` returns of either sweep.
+
+    Raises UserError where no networks can be paired, and where the sweeps disagree about what was said.
+    """
+    for which, decisions in (("first", first), ("second", second)):
+        if decisions.empty:
+            raise UserError(f"the {which} sweep has no finished stage to compare; train it with: ser-sweep run")
+    differ = _differences(first, second)
+    known, others = by_network(first), by_network(_same_seeds(first, second))
+    scores, other_scores = score_networks(first), score_networks(second)
+    rates, other_rates = _rates(scores), _rates(other_scores)
+    chosen = dict.fromkeys(_chosen_pairs(scores, other_scores))
+    pairs = dict.fromkeys([*chosen, *(Pair(network, _across(network, differ)) for network, _ in known)])
+    lines = []
+    for pair, decision in product(pairs, (columns.FOREST, columns.MEAN_POOLING)):
+        one, other = known.get((pair.first, decision)), others.get((pair.second, decision))
+        if one is None or other is None:
+            continue
+        _check_labels(one, other)
+        line = comparison(pair, decision, one, other)
+        if line is not None:
+            of_pair = {CHOSEN: pair in chosen, SECOND_SPLIT: pair.second.split}
+            own = {columns.WA: rates[pair.first, decision], SECOND_WA: other_rates[pair.second, decision]}
+            lines.append({**line, **of_pair, **own})
+    if not lines:
+        raise UserError(
+            f"the sweeps have no network and utterance in common: {_listed(known)} against {_listed(others)}; compare "
+            "sweeps of the same corpus that share a rule, alpha and iteration"
+        )
+    found = pd.DataFrame(lines)
+    found[columns.P_HOLM] = found.groupby(columns.DECISION, sort=False)[columns.P].transform(holm)
+    return Compared(differ, found)
+
+
+# Which networks are set beside one another
+
+
+def _differences(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """The axes on which the sweeps have nothing in common, and what either has there."""
+    differ = {}
+    for axis in AXES:
+        one, other = (set(decisions[axis]) - {""} for decisions in (first, second))
+        if not one or not other or one & other:
+            continue
+        if len(one) > 1 or len(other) > 1:
+            raise UserError(
+                f"{axis}: the first sweep has {', '.join(sorted(one))}, the second {', '.join(sorted(other))}; compare "
+                "sweeps that share one, or of which each has one only"
+            )
+        differ[axis] = (one.pop(), other.pop())
+    return differ
+
+
+def _across(network: Network, differ: dict[str, tuple[str, str]]) -> Network:
+    """The network of the second sweep that is set beside one of the first."""
+    backbone, split, source = (differ.get(axis, ("", ""))[1] for axis in AXES)
+    return network._replace(
+        split=split or network.split,
+        label_source=(source or network.label_source) if network.treatment.iteration else "",
+        treatment=network.treatment._replace(backbone=backbone or network.treatment.backbone),
+    )
+
+
+def _chosen_pairs(scores: pd.DataFrame, others: pd.DataFrame) -> Iterator[Pair]:
+    """What validation chooses in either sweep, for each corpus and kind of labels that both have.
+
+    On the split that both have or, where there is none, on the only one of either.
+    """
+    first, second = _chosen(scores), _chosen(others)
+    for (corpus, split, labels), one in first.items():
+        same = [about for about in second if about[0] == corpus and about[2] == labels]
+        other = second.get((corpus, split, labels)) or (second[same[0]] if len(same) == 1 else None)
+        if other is not None:
+            yield Pair(one.network, other.network)
+
+
+def _chosen(scores: pd.DataFrame) -> dict[tuple[str, str, str], Candidate]:
+    found: dict[tuple[str, str, str], list[Candidate]] = {}
+    for one in candidates(scores):
+        found.setdefault(one.network[:3], []).append(one)
+    return {about: chosen for about, known in found.items() if (chosen := choose(known)) is not None}
+
+
+def _same_seeds(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """The second's decisions; where the sweeps share no training seed, its seeds are taken in order for the first's."""
+    seeds, others = (sorted(set(decisions[columns.SEED])) for decisions in (first, second))
+    if set(seeds) & set(others):
+        return second
+    names = dict(zip(others, seeds, strict=False))
+    return second.assign(**{columns.SEED: second[columns.SEED].map(names)}).dropna(subset=[columns.SEED])
+
+
+def _check_labels(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    key = [columns.SEED, columns.UTTERANCE]
+    one, other = (decisions.drop_duplicates(key)[[*key, columns.LABEL]] for decisions in (first, second))
+    both = one.merge(other, on=key)
+    differing = both[both[f"{columns.LABEL}_x"] != both[f"{columns.LABEL}_y"]]
+    if len(differing):
+        raise UserError(
+            f"utterance {differing.iloc[0][columns.UTTERANCE]!r} and {len(differing) - 1} more are of other classes in "
+            "the second sweep than in the first; compare sweeps of the same labels"
+        )
+
+
+def _rates(scores: pd.DataFrame) -> dict[tuple[Network, str], float]:
+    return {key: float(line[columns.WA].iloc[0]) for key, line in by_network(scores).items()}
+
+
+# Showing
+
+
+def compared_text(compared: Compared) -> str:
+    """The comparisons as an aligned Markdown table for each corpus and kind of decision, and what they are."""
+    parts = [f"{axis}: A {one}, B {other}" for axis, (one, other) in compared.differ.items()]
+    for (corpus, decision), lines in compared.lines.groupby([columns.CORPUS, columns.DECISION], sort=False):
+        by = "random forest" if decision == columns.FOREST else "mean pooling"
+        head = ["A", "B", "WA of A", "WA of B", "WA A − B", "UA A − B", "utterances"]
+        rows = [_row(line) for line in lines.to_dict("records")]
+        parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
+    return "\n\n".join([*parts, EXPLANATION])
+
+
+EXPLANATION = (
+    "Differences are in points, A minus B on the utterances and training seeds that both have, [95% paired bootstrap\n"
+    "interval], with p of McNemar's exact test of WA, adjusted by Holm's method for each kind of decision.\n"
+    "Marked *: what validation chooses in A against what it chooses in B."
+)
+
+
+def _row(line: dict[Any, Any]) -> list[str]:
+    wa, ua = (
+        f"{signed(line[value])}{interval_text(line[low], line[high])}"
+        for value, low, high in (
+            (columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
+            (columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
+        )
+    )
+    folds = "" if line[columns.COMPLETE] else " (incomplete)"
+    mark = " *" if line[CHOSEN] else ""
+    return [
+        f"{_name(line, '')}{mark}",
+        _name(line, columns.SECOND),
+        f"{line[columns.WA]:.2f}",
+        f"{line[SECOND_WA]:.2f}",
+        f"{wa}{p_text(line[columns.P_HOLM])}{folds}",
+        f"{ua}{folds}",
+        f"{line[columns.UTTERANCES]:,}",
+    ]
+
+
+def _name(line: dict[Any, Any], of: str) -> str:
+    treatment = Treatment.of({name: line[of + name] for name in columns.NETWORK})
+    source = line[of + columns.LABEL_SOURCE]
+    split = line[of + columns.SPLIT] if line[columns.SPLIT] != line[SECOND_SPLIT] else ""
+    parts = (chain_name(treatment), f"t = {treatment.iteration}", source_name(source), split)
+    return ", ".join(filter(None, parts))
+
+
+def compared_records(compared: Compared) -> list[dict[str, Any]]:
+    """The lines for machines: rates and differences in percent and points, None where there is none."""
+    return [
+        {str(name): None if value != value else value for name, value in line.items()}
+        for line in compared.lines.to_dict("records")
+    ]
+
+
+def _listed(known: Iterable[tuple[Network, str]]) -> str:
+    """The networks of a sweep, the first few by name."""
+    names = dict.fromkeys(
+        f"{corpus_name(one.corpus)} {chain_name(one.treatment)} t = {one.treatment.iteration}" for one, _ in known
+    )
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(list(names)[:LISTED]) + more

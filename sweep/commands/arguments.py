@@ -1,0 +1,73 @@
+"""What commands parse alike: their help, arguments that several of them take, and the exit statuses they end with."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+GRID_DATA_STORE = "GRID.yaml --data DATA --store STORE"  # in examples
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, example: str, *parents: Any
+) -> argparse.ArgumentParser:
+    """A command `name` whose help ends with `example`; `run` gives its exit status."""
+    command = commands.add_parser(
+        name,
+        help=help,
+        description=help,
+        epilog="example: " + example.replace("\n", "\n         "),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[common(), *parents],
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def common() -> argparse.ArgumentParser:
+    """What every command takes."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parent
+
+
+def of_grid() -> argparse.ArgumentParser:
+    """A grid, its data and its store."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("grid", type=Path, metavar="GRID.yaml", help="the grid file; see configs/")
+    parent.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
+    return _with_store(parent)
+
+
+def of_store() -> argparse.ArgumentParser:
+    return _with_store(argparse.ArgumentParser(add_help=False))
+
+
+def _with_store(parent: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parent.add_argument("--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder")
+    return parent
+
+
+def of_place() -> argparse.ArgumentParser:
+    """Where the work is done."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--inline", action="store_true", help="work in this process, without Ray")
+    parent.add_argument("--address", help="a Ray cluster's address, or auto; a local runtime is started otherwise")
+    return parent
+
+
+def count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def price(text: str) -> float:
+    try:
+        amount = float(text)
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a price: a number of at least 0")
+    return amount

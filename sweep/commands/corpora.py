@@ -1,0 +1,54 @@
+"""Corpora: what is known of them, and how to get them.
+
+ser-sweep corpora --data DATA
+ser-sweep fetch emodb --out ~/corpora
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sweep.commands.arguments import DONE, add_command
+from sweep.commands.terminal import ProgressBar
+
+
+def add(commands: Any) -> None:
+    from data_prep.corpora import CORPORA
+
+    corpora = add_command(
+        commands,
+        "corpora",
+        run_corpora,
+        "corpora, how to get them, and the paper's Table I beside what is prepared",
+        "ser-sweep corpora --data DATA",
+    )
+    corpora.add_argument("--data", help="folder of prepared corpora (default: the paper's lines only)")
+    fetch = add_command(
+        commands,
+        "fetch",
+        run_fetch,
+        "download a corpus whose licence allows it, or tell where to ask for it",
+        "ser-sweep fetch emodb --out ~/corpora",
+    )
+    fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
+    fetch.add_argument("--out", type=Path, required=True, help="folder in which the corpus gets a folder of its name")
+    fetch.add_argument("--url", help="a mirror of the archive; its checksum must be the same")
+
+
+def run_corpora(options: argparse.Namespace) -> int:
+    from data_prep.corpora.overview import corpora_table, table_1
+    from data_prep.shards import list_prepared
+
+    table = table_1(None if options.data is None else list_prepared(options.data))
+    print(corpora_table(), table, sep="\n\n")
+    return DONE
+
+
+def run_fetch(options: argparse.Namespace) -> int:
+    from data_prep.download import fetch
+
+    with ProgressBar() as progress:
+        folder, made = fetch(options.corpus, options.out, options.url, progress)
+    print(f"{folder}{'' if made else ' (was there before)'}")
+    print(f"prepare it with: ser-sweep prepare {options.corpus} --source {folder} --out DATA")
+    return DONE

@@ -1,0 +1,37 @@
+"""Everything once, on synthetic speech.
+
+ser-sweep demo
+"""
+
+import argparse
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+from sweep.commands.arguments import DONE, add_command
+
+
+def add(commands: Any) -> None:
+    demo = add_command(
+        commands, "demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo"
+    )
+    demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
+
+
+def run_demo(options: argparse.Namespace) -> int:
+    """Prepare, run and tables on the synthetic corpus, as a user would call them."""
+    from sweep.cli import main  # which imports this module
+
+    data, store = str(options.out / "data"), str(options.out / "store")
+    with as_file(files("configs") / "demo.yaml") as grid:
+        steps = [
+            ["prepare", "synthetic", "--out", data],
+            ["run", str(grid), "--data", data, "--store", store],
+            ["tables", str(grid), "--data", data, "--store", store],
+        ]
+        for step in steps:
+            print(f"\n$ ser-sweep {' '.join(step)}", flush=True)
+            status = main([*step, "--debug"] if options.debug else step)
+            if status != DONE:
+                return status
+    return DONE

@@ -1,0 +1,43 @@
+"""Figures of a sweep's results.
+
+ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid
+from sweep.commands.sweeps import open_decided
+
+
+def add(commands: Any) -> None:
+    figures = add_command(
+        commands,
+        "figures",
+        run_figures,
+        "recall by class, contours, learning curves and what else there is to see, as PNG and SVG",
+        f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
+        of_grid(),
+    )
+    figures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write figures to")
+    figures.add_argument(
+        "--utterance",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="utterances to draw contours along (default: the longest of each corpus that was tested)",
+    )
+    figures.add_argument(
+        "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
+    )
+
+
+def run_figures(options: argparse.Namespace) -> int:
+    from analysis.figures import figures_of, save_figures
+
+    sweep, decisions = open_decided(options)
+    drawings = figures_of(sweep.store, sweep.plan.chains, decisions, options.utterance)
+    saved = save_figures(drawings, options.out, options.format)
+    print(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}")
+    return DONE

@@ -1,0 +1,128 @@
+"""What a grid comes to, before it is run.
+
+ser-sweep plan GRID.yaml --data DATA --store STORE --probe --price-per-hour 2.50
+"""
+
+import argparse
+import json
+import os
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from data_prep.errors import UserError
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
+from sweep.commands.sweeps import Sweep, estimate_missing, open_sweep
+from sweep.commands.terminal import print_counts
+
+if TYPE_CHECKING:
+    from sweep.cost import Estimate
+    from sweep.grid import GridSpec
+    from sweep.probe import Probe
+
+
+def add(commands: Any) -> None:
+    plan = add_command(
+        commands,
+        "plan",
+        run_plan,
+        "what a grid comes to: trials, stages, what is shared and missing, hours and money",
+        f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50",
+        of_grid(),
+    )
+    plan.add_argument("--json", action="store_true", help="one JSON object")
+    plan.add_argument("--concurrency", type=count, help="trials at once (default: as many as this machine holds)")
+    plan.add_argument("--price-per-hour", type=price, help="of a GPU, or without any of a trial's CPUs")
+    plan.add_argument(
+        "--probe", action="store_true", help="train a few batches of each backbone that the store has no stage of"
+    )
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    from analysis.needs import stages_by_table
+
+    sweep = open_sweep(options)
+    plan = sweep.plan
+    probes = _probe_unknown(sweep) if options.probe else {}
+    estimated = estimate_missing(sweep, {kind: one.rate for kind, one in probes.items()})
+    concurrency = options.concurrency or _slots_here(sweep.grid)
+    needed = stages_by_table(plan.chains)
+    times = Counter(key for keys in needed.values() for key in keys)
+    tables = {
+        number: {**plan.counts_of(keys), "shared": sum(times[key] > 1 for key in keys)}
+        for number, keys in needed.items()
+    }
+    if options.json:
+        about = {"tables": tables, "estimate": estimated.as_dict(concurrency, options.price_per_hour)}
+        print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
+        return DONE
+    print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
+    print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
+    print_counts(plan)
+    for number, counts in tables.items():
+        print(
+            f"  Table {number:3} needs {counts['total']:5,}: {counts['done']:,} done, {counts['missing']:,} missing; "
+            f"{counts['shared']:,} are in other tables, too"
+        )
+    elsewhere = len(plan.stages) - len(times)
+    if elsewhere:
+        print(f"  {elsewhere:,} are in none of them, and in the tables of all networks")
+    for kind, one in probes.items():
+        print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
+    if estimated.stages:
+        _print_estimate(estimated, concurrency, options.price_per_hour)
+    return DONE
+
+
+def _memory_words(probe: "Probe") -> str:
+    if probe.memory is None:
+        return ""
+    return f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
+
+
+def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | None) -> None:
+    from sweep.progress import duration
+
+    print(f"missing {'at most ' if estimated.at_most else ''}{estimated.updates:,} segment updates")
+    print(f"        {estimated.bytes / 1e6:,.1f} MB of predictions")
+    if estimated.unknown:
+        kinds = ", ".join(estimated.unknown)
+        print(f"        hours and price unknown: no stage of {kinds} is in the store yet; --probe measures them")
+        return
+    print(
+        f"        {estimated.device_seconds / 3600:,.2f} device-hours, "
+        f"{duration(estimated.wall_seconds(concurrency))} with {concurrency} trials at once"
+    )
+    if per_hour is not None:
+        print(f"        price {estimated.price(per_hour):,.2f}, at {per_hour:g} a device-hour")
+    for kind, basis in estimated.basis.items():
+        print(f"        from {basis} ({kind})")
+
+
+def _probe_unknown(sweep: Sweep) -> "dict[str, Probe]":
+    """A probe of each kind of training that is missing and of which the store holds no stage."""
+    from sweep.cost import rates_of
+    from sweep.probe import probe
+    from sweep.shares import kind_of
+
+    known = rates_of(sweep.records)
+    by_name = {one.name: one for one in sweep.prepared.values()}
+    found: dict[str, Probe] = {}
+    for key, stage in sweep.plan.stages.items():
+        if key not in sweep.plan.done and kind_of(stage) not in {*known, *found}:
+            one = by_name[stage.corpus]
+            found[kind_of(stage)] = probe(stage, len(one.classes), one.settings, sweep.grid.resources.cpu)
+    return found
+
+
+def _slots_here(grid: "GridSpec") -> int:
+    """Trials that run at once if the grid is run on this machine."""
+    import torch
+
+    from sweep.shares import slots, trial_share
+
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    try:
+        return slots(trial_share(grid.resources, here), here, grid.resources.max_concurrent)
+    except UserError:  # the grid is for a larger machine
+        return grid.resources.max_concurrent or 1

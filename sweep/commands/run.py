@@ -1,0 +1,51 @@
+"""Train what a grid misses.
+
+ser-sweep run GRID.yaml --data DATA --store STORE
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, INTERRUPTED, add_command, of_grid, of_place
+from sweep.commands.sweeps import estimate_missing, open_sweep
+from sweep.commands.terminal import print_failures
+
+
+def add(commands: Any) -> None:
+    add_command(
+        commands,
+        "run",
+        run_sweep,
+        "train what a grid misses in its store",
+        f"ser-sweep run {GRID_DATA_STORE}",
+        of_grid(),
+        of_place(),
+    )
+
+
+def run_sweep(options: argparse.Namespace) -> int:
+    from sweep.cost import estimate_beside_truth
+    from sweep.launch import launch
+
+    sweep = open_sweep(options)
+    damaged = sweep.store.discard_damaged(sweep.plan.done)
+    if damaged:
+        print(f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}", file=sys.stderr)
+        sweep = open_sweep(options)
+    sweep.store.discard_leftovers(sweep.plan.done)
+    outcome = launch(
+        sweep.plan, sweep.prepared, sweep.store, sweep.grid, inline=options.inline, address=options.address
+    )
+    if outcome.interrupted:
+        print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)
+        print(f"  ser-sweep {' '.join(sys.argv[1:])}", file=sys.stderr)
+        return INTERRUPTED
+    estimated = estimate_missing(sweep)
+    stages = open_sweep(options).plan.counts()
+    reused = len(sweep.plan.done)
+    print(f"{stages['done']} of {stages['total']} stages done: {outcome.trained} trained, {reused} were there before")
+    if outcome.trained:
+        print(estimate_beside_truth(estimated, outcome.training_seconds, outcome.seconds, outcome.slots))
+    print_failures(outcome.failures)
+    return DONE if stages["done"] == stages["total"] else FAILED

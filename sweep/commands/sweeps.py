@@ -1,0 +1,88 @@
+"""What commands open alike: a store, a grid with its data and its store, and the decisions on what the store holds."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from data_prep.shards import PreparedCorpus
+    from sweep.cost import Estimate, Rate
+    from sweep.grid import GridSpec
+    from sweep.stages import ChainSpec, Plan
+    from sweep.store import Store
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid with its data and its store, the plan they give, and stage.json of all that the store holds."""
+
+    grid: "GridSpec"
+    prepared: "dict[str, PreparedCorpus]"
+    store: "Store"
+    plan: "Plan"
+    records: "list[dict[str, Any]]"
+
+
+def open_sweep(options: argparse.Namespace) -> Sweep:
+    from sweep.stages import Plan
+    from sweep.store import Store
+
+    store = Store(options.store)
+    grid, prepared, chains = expand(options.grid, options.data, store)
+    records = list(store.records())
+    plan = Plan.of(chains, (record["key"] for record in records), store.failures())
+    return Sweep(grid, prepared, store, plan, records)
+
+
+def expand(path: Path, data: str, store: "Store") -> "tuple[GridSpec, dict[str, PreparedCorpus], list[ChainSpec]]":
+    """A grid file, its data and its chains. Raises UserError, also where the store is of other data."""
+    from sweep.grid import load_grid, resolve_corpora
+
+    grid = load_grid(path)
+    prepared = resolve_corpora(grid, data)
+    for name, one in prepared.items():
+        store.check_corpus(one, asked_for=name)
+    return grid, prepared, grid.expand(prepared)
+
+
+def open_decided(options: argparse.Namespace, forests: bool = True) -> "tuple[Sweep, pd.DataFrame]":
+    """A grid, and the decisions on utterances of what its store holds. Raises UserError where that is nothing."""
+    from analysis import decide
+
+    sweep = open_sweep(options)
+    if not sweep.plan.done:
+        raise UserError(
+            f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
+            f"--data {options.data} --store {options.store}"
+        )
+    decisions = decide(sweep.store, sweep.plan.chains, **({} if forests else {"forest_seeds": 0}))
+    if decisions.empty:
+        raise UserError(
+            f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"
+        )
+    return sweep, decisions
+
+
+def existing_store(options: argparse.Namespace) -> "Store":
+    from sweep.store import Store
+
+    store = Store(options.store)
+    if not store.exists:
+        raise UserError(f"there is no store at {options.store}; ser-sweep run makes one")
+    return store
+
+
+def estimate_missing(sweep: Sweep, rates: "dict[str, Rate] | None" = None) -> "Estimate":
+    """What the missing stages come to, by what the store's own say, and by `rates` for kinds it has none of."""
+    from sweep.cost import bytes_per_segment, estimate, rates_of
+    from sweep.shares import AUTO_GPU_SHARE
+
+    share = sweep.grid.resources.gpu
+    known = {**(rates or {}), **rates_of(sweep.records)}
+    gpu = AUTO_GPU_SHARE if share == "auto" else float(share)
+    return estimate(sweep.plan, sweep.prepared.values(), known, gpu, bytes_per_segment(sweep.records))

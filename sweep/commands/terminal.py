@@ -1,0 +1,50 @@
+"""What commands show alike: counts of stages, failures, and progress of what takes long."""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sweep.stages import Plan
+
+
+def print_counts(plan: "Plan") -> None:
+    stages = plan.counts()
+    print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
+    print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
+
+
+def print_failures(failures: dict[str, str]) -> None:
+    if failures:
+        print(f"{len(failures)} failed:")
+    for label, cause in failures.items():
+        print(f"  {label}: {cause}")
+
+
+class ProgressBar:
+    """Progress of what takes long in a terminal that has rich; nothing elsewhere."""
+
+    def __enter__(self) -> Callable[[str, int, int], None]:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        if sys.stderr.isatty():
+            try:
+                from rich.console import Console
+                from rich.progress import Progress
+
+                self._bar = Progress(console=Console(stderr=True), transient=True)
+                self._bar.__enter__()
+            except ImportError:
+                pass
+        return self._update
+
+    def __exit__(self, *raised: Any) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(*raised)
+
+    def _update(self, what: str, done: int, total: int) -> None:
+        if self._bar is None:
+            return
+        if what not in self._tasks:
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done)

@@ -1,0 +1,190 @@
+"""What a report says: what validation chooses, how a cell is made again, and what does not belong on a page."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from made_by_hand import decisions_of, first_right
+from recorded_sweep import TRAINING, copy_store, source_of
+
+from analysis.comparisons import comparisons
+from analysis.report import render, write_report
+from analysis.report.headline import Headline, headlines
+from analysis.report.reproduce import grid_of, recipes
+from analysis.report.runs import without_secrets
+from analysis.results import score_networks
+from data_prep.errors import UserError
+from sweep.cli import main
+from sweep.grid import parse_grid
+from sweep.stages import ChainSpec
+from sweep.store import Store
+
+LABEL = np.arange(40) % 2
+SPEAKERS = [f"s{row % 4}" for row in range(40)]
+
+
+def headline_of(*networks: dict[str, Any]) -> Headline:
+    """Of networks on Emo-DB with so many utterances right; other fields as in `decisions_of`."""
+    frames = []
+    for network in networks:
+        about = dict(network)
+        frames.append(decisions_of(first_right(about.pop("right"), LABEL), LABEL, SPEAKERS, **about))
+    decisions = pd.concat(frames)
+    (headline,) = headlines(score_networks(decisions), comparisons(decisions))
+    return headline
+
+
+def test_validation_chooses_and_the_test_folds_do_not() -> None:
+    found = headline_of(
+        {"rule": "none", "right": 39, "validation_wa": 60.0},
+        {"rule": "bdsl", "right": 20, "validation_wa": 70.0},
+        {"rule": "gsl", "right": 40, "validation_wa": 65.0},
+    )
+    assert found.network == "DenseNet22 bdsl, t = 1, in_fold"
+    assert "70.00 % WA on validation utterances" in found.choice
+    assert found.rates[0].value == "50.00"
+
+
+def test_a_leaky_network_is_never_chosen_beside_an_honest_one() -> None:
+    found = headline_of(
+        {"rule": "none", "right": 30, "validation_wa": 60.0},
+        {"rule": "bdsl", "right": 40, "validation_wa": 99.0, "label_source": "global_oof"},
+    )
+    assert not found.leaky and found.network == "DenseNet22, t = 0"
+    assert any("leaky label source could not be chosen" in note for note in found.notes)
+
+
+def test_a_network_with_missing_folds_is_never_chosen_beside_a_complete_one() -> None:
+    partly = {"rule": "bdsl", "right": 40, "validation_wa": 99.0, "folds_done": 3}
+    found = headline_of({"rule": "none", "right": 30, "validation_wa": 60.0}, partly)
+    assert found.network == "DenseNet22, t = 0" and "1 more has folds missing" in found.choice
+    alone = headline_of(partly)
+    assert "Provisional" in alone.choice and "3 of 10 folds." in alone.notes
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"),
+    [(40, "Better than the baseline beyond chance."), (21, "Within chance of the baseline."), (2, "Worse than")],
+)
+def test_the_verdict_is_that_of_the_paired_test(right: int, verdict: str) -> None:
+    found = headline_of(
+        {"rule": "none", "right": 20, "validation_wa": 60.0}, {"rule": "bdsl", "right": right, "validation_wa": 70.0}
+    )
+    assert found.verdict.startswith(verdict)
+
+
+def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -> None:
+    found = headline_of(
+        {"rule": "none", "right": 20, "validation_wa": 70.0},
+        {"rule": "gsl", "right": 38, "validation_wa": 50.0},
+        {"rule": "bdsl", "right": 30, "validation_wa": 60.0},
+    )
+    assert found.verdict.startswith("The baseline itself")
+    assert found.rival.startswith("The best later network, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
+    assert [bar.kind for bar in found.axis.bars] == ["chosen", "other", "paper"]
+
+
+def test_the_paper_is_asked_for_the_same_backbone_where_it_has_it() -> None:
+    bdsl = headline_of({"rule": "bdsl", "right": 20, "validation_wa": 70.0})
+    assert "in Table II, DenseNet22)" in bdsl.rates[0].paper
+    gsl = headline_of({"rule": "gsl", "right": 20, "validation_wa": 70.0})
+    assert "in Table III, EfficientNet-B0)" in gsl.rates[0].paper
+
+
+def chains_of(store: Store, **fields: Any) -> list[ChainSpec]:
+    return list(source_of(store, **fields).plan.chains)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rules": ["none", "bdsl", {"wdsl": [0.2, 1]}, "gsl", {"sharpened": 0.5}], "iterations": 1},
+        {"rules": [{"wdsl": [[0.5, 0.2], [0, 0.5]]}, {"sharpened": [[1, 0]]}, {"gsl_bdsl": [[0, 1]]}]},
+        {"label_sources": ["cross_fit"], "inner_folds": 3, "seeds": [3, 1], "splits": ["speaker"]},
+        {"labels": "permuted", "training": TRAINING | {"early_stopping": False, "patience": 5}},
+    ],
+    ids=["rules", "alphas by iteration", "cross_fit", "permuted"],
+)
+def test_the_grid_of_a_cell_asks_for_the_same_stages_and_no_others(tmp_path: Path, fields: dict[str, Any]) -> None:
+    source = source_of(Store(tmp_path / "store"), **fields)
+    found = recipes(source.plan, source.settings, "REPORT", "DATA", "STORE")
+    asked = set()
+    for recipe in found:
+        grid = parse_grid(yaml.safe_load(recipe.grid), recipe.file)
+        keys = {
+            stage.key for chain in grid.expand({source.corpora[0].name: source.corpora[0]}) for stage in chain.stages
+        }
+        assert keys == {stage.key for stage in recipe.stages}
+        asked |= keys
+    assert asked == set(source.plan.stages)
+    assert len({recipe.file for recipe in found}) == len(found)
+
+
+def test_a_cell_says_how_it_is_trained_anew_and_shown(tmp_path: Path) -> None:
+    source = source_of(Store(tmp_path / "store"), rules=["none"])
+    (recipe,) = recipes(source.plan, source.settings, "OUT", "my data", "STORE")
+    assert recipe.commands[0] == f"ser-sweep run OUT/cells/{recipe.file} --data 'my data' --store NEW_STORE"
+    assert recipe.commands[2] == f"ser-sweep tables OUT/cells/{recipe.file} --data 'my data' --store STORE"
+    assert grid_of(source.plan.chains, source.settings)["resources"] == {"cpu": 1}
+
+
+def test_addresses_lose_their_passwords() -> None:
+    text = "store: s3://me:pass%2Fword@bucket/folder?secret_key=abc&region=eu, http://host/x?token=t"
+    shown = without_secrets(text)
+    assert shown == "store: s3://…@bucket/folder?secret_key=…&region=eu, http://host/x?token=…"
+
+
+def test_nothing_secret_is_written_to_a_report(tmp_path: Path) -> None:
+    store = copy_store(tmp_path / "store")
+    source = source_of(store, label_sources=["in_fold"], iterations=1)
+    (missing, *_) = source.plan.to_train
+    store.record_failure(missing, "cannot reach http://user:hunter2@tracker/")
+    source = source_of(store, label_sources=["in_fold"], iterations=1)
+    place = replace(source.place, store="s3://key:hunter2@bucket", data="s3://key:hunter2@other")
+    secret = replace(source, place=place, text="tracking: {mlflow: 'http://user:hunter2@tracker'}", forest_seeds=0)
+    write_report(secret, tmp_path / "report")
+    written = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
+    assert {"index.html", "tables.tex", "tables.csv", "claims.json"} <= {path.name for path in written}
+    assert not [path for path in written if b"hunter2" in path.read_bytes()]
+
+
+def test_a_page_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("my home page")
+    with pytest.raises(UserError, match="give another --out"):
+        write_report(source_of(Store(tmp_path / "store")), tmp_path)
+    assert (tmp_path / "index.html").read_text() == "my home page"
+
+
+def test_an_audit_is_shown_where_labels_are_permuted(tmp_path: Path) -> None:
+    report = write_report(source_of(Store(tmp_path / "store"), labels="permuted"), tmp_path / "report")
+    assert "<strong>Labels are permuted.</strong>" in render(report)
+
+
+def test_the_command_writes_a_report_and_watches_until_all_is_done(
+    small_data: Path, tmp_path: Path, write_grid: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = write_grid(rules=["none"]).rename(tmp_path / "first.yaml")
+    grid = write_grid(rules=["none", "bdsl"])
+    place = ["--data", str(small_data), "--store", str(tmp_path / "store")]
+    assert main(["run", str(first), *place, "--inline"]) == 0
+    page = tmp_path / "report" / "index.html"
+    out = ["--out", str(tmp_path / "report"), "--no-forests"]
+    watched: list[int] = []
+    watching = threading.Thread(
+        target=lambda: watched.append(main(["report", str(grid), *place, *out, "--watch", "--every", "1"]))
+    )
+    watching.start()
+    while not page.exists():
+        watching.join(0.1)
+    assert 'data-refresh="1"' in page.read_text(encoding="utf-8")
+    assert main(["run", str(grid), *place, "--inline"]) == 0
+    watching.join(60)
+    assert watched == [0]
+    assert "4 of 4 stages" in page.read_text(encoding="utf-8") and "data-refresh" not in page.read_text().split(">")[1]
+    assert f"4 of 4 stages: {page}" in capsys.readouterr().out

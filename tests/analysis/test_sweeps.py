@@ -1,0 +1,121 @@
+"""Paired tests between the networks of two sweeps."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_by_hand import decisions_of, first_right
+
+from analysis import columns
+from analysis.sweeps import CHOSEN, SECOND_WA, compare_sweeps, compared_records, compared_text
+from data_prep.errors import UserError
+from sweep.cli import main
+
+LABEL = np.arange(40) % 2
+SPEAKERS = [f"s{row % 4}" for row in range(40)]
+
+
+def sweep(**networks: int | tuple[int, dict[str, Any]]) -> pd.DataFrame:
+    """Decisions of networks, rule -> utterances that are right, of the first so many; and other columns."""
+    frames = []
+    for rule, given in networks.items():
+        right, about = given if isinstance(given, tuple) else (given, {})
+        frames.append(decisions_of(first_right(right, LABEL), LABEL, SPEAKERS, rule=rule, **about))
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_networks_of_one_name_are_tested_on_the_same_utterances() -> None:
+    lines = compare_sweeps(sweep(none=20, bdsl=30), sweep(none=20, bdsl=20, gsl=40)).lines
+    bdsl = lines[lines[columns.RULE] == "bdsl"].iloc[0]
+    assert (bdsl[columns.WA], bdsl[SECOND_WA], bdsl[columns.WA_DIFFERENCE]) == (75, 50, 25)
+    assert (bdsl[columns.ONLY_FIRST], bdsl[columns.ONLY_SECOND]) == (10, 0)
+    assert bdsl[columns.P] == pytest.approx(2 * 0.5**10)
+
+
+def test_p_is_adjusted_for_all_that_is_compared() -> None:
+    lines = compare_sweeps(sweep(none=20, bdsl=30), sweep(none=20, bdsl=20)).lines
+    assert lines[columns.P_HOLM].min() == pytest.approx(2 * lines[columns.P].min())
+
+
+def test_a_sweep_with_itself_differs_in_nothing() -> None:
+    same = sweep(none=20, bdsl=30)
+    lines = compare_sweeps(same, same).lines
+    assert (lines[columns.WA_DIFFERENCE] == 0).all() and (lines[columns.P] == 1).all()
+
+
+def test_what_validation_chooses_in_either_is_compared_and_marked() -> None:
+    first = sweep(none=(20, {"validation_wa": 80.0}), bdsl=30)
+    second = sweep(none=20, gsl=(36, {"validation_wa": 80.0}))
+    compared = compare_sweeps(first, second)
+    chosen = compared.lines[compared.lines[CHOSEN]].iloc[0]
+    assert (chosen[columns.RULE], chosen[columns.SECOND + columns.RULE]) == ("none", "gsl")
+    assert "| DenseNet22, t = 0 \\*" in compared_text(compared)
+
+
+@pytest.mark.parametrize(
+    ("axis", "values"),
+    [
+        ("backbone", ("densenet22", "vgg19")),
+        ("split", ("stratified", "speaker")),
+        ("label_source", ("in_fold", "cross_fit")),
+    ],
+)
+def test_networks_are_paired_across_the_axis_on_which_the_sweeps_have_nothing_in_common(
+    axis: str, values: tuple[str, str]
+) -> None:
+    compared = compare_sweeps(*(sweep(bdsl=(30 - 10 * n, {axis: value})) for n, value in enumerate(values)))
+    assert compared.differ == {axis: values}
+    assert compared.lines[columns.WA_DIFFERENCE].tolist() == [25]
+    assert values[1] in compared_text(compared)
+
+
+def test_an_axis_with_several_values_and_none_in_common_cannot_be_paired() -> None:
+    first = pd.concat([sweep(bdsl=(30, {"backbone": name})) for name in ("densenet22", "vgg19")])
+    with pytest.raises(UserError, match="backbone: the first sweep has densenet22, vgg19, the second mobilenetv2"):
+        compare_sweeps(first, sweep(bdsl=(30, {"backbone": "mobilenetv2"})))
+
+
+def test_sweeps_of_other_training_seeds_are_compared_seed_by_seed_in_order() -> None:
+    lines = compare_sweeps(sweep(bdsl=(30, {"seed": 0})), sweep(bdsl=(20, {"seed": 7}))).lines
+    assert lines[columns.WA_DIFFERENCE].tolist() == [25]
+
+
+def test_utterances_that_have_another_class_elsewhere_are_refused() -> None:
+    other = sweep(bdsl=20).assign(label=1 - np.asarray(LABEL))
+    with pytest.raises(UserError, match="utterance '00' and 39 more are of other classes"):
+        compare_sweeps(sweep(bdsl=30), other)
+
+
+def test_sweeps_without_a_network_in_common_are_refused_by_name() -> None:
+    with pytest.raises(UserError, match="Emo-DB DenseNet22 bdsl t = 1 against CASIA DenseNet22 bdsl t = 1"):
+        compare_sweeps(sweep(bdsl=30), sweep(bdsl=(30, {"corpus": "casia"})))
+    with pytest.raises(UserError, match="the second sweep has no finished stage"):
+        compare_sweeps(sweep(bdsl=30), sweep(bdsl=30).iloc[:0])
+
+
+def test_records_have_null_where_there_is_no_number() -> None:
+    (record,) = compared_records(compare_sweeps(sweep(bdsl=30), sweep(bdsl=20)))
+    assert json.loads(json.dumps(record, allow_nan=False))["wa_difference"] == 25
+
+
+def test_the_command_compares_two_stores(
+    small_data: Path, tmp_path: Path, write_grid: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = str(write_grid(rules=["none"]))
+    stores = [str(tmp_path / name) for name in ("a", "b")]
+    assert main(["run", grid, "--data", str(small_data), "--store", stores[0], "--inline"]) == 0
+    shutil.copytree(*stores)
+    capsys.readouterr()
+    places = ["--data", str(small_data), "--store", stores[0], "--other-store", stores[1]]
+    command = ["compare", grid, grid, *places, "--no-forests"]
+    assert main([*command, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert [one["store"] for one in said["sweeps"]] == stores
+    assert {one["wa_difference"] for one in said["comparisons"]} == {0}
+    assert main(command) == 0
+    assert "by mean pooling" in capsys.readouterr().out
