@@ -99,7 +99,7 @@ def drawing() -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {SIZE[0]} {SIZE[1]}" role="img" '
         'font-family="Helvetica, Arial, sans-serif" font-size="13">',
         "<title>How data flows through the rooms, and which room imports which</title>",
-        f'<defs>{_head("flow", INK)}{_head("import", FAINT)}</defs>',
+        f"<defs>{_head('flow', INK)}{_head('import', FAINT)}</defs>",
         f'<rect width="{SIZE[0]}" height="{SIZE[1]}" fill="{PAPER}"/>',
         *(_kept(name, box) for name, box in KEPT.items()),
         *(_room(name, box) for name, box in BOXES.items()),
@@ -144,11 +144,11 @@ def _room(room: str, box: Box) -> str:
             _text(box.x + 14 + number // rows * (box.width - 14) / columns, box.y + 48 + number % rows * 15.5, name)
             for number, name in enumerate(listed)
         ]
-    heading = f'<tspan font-weight="bold">{escape(room)}</tspan>'
+    y = box.y + (40 if room == COMMAND_LINE else 24)
     return (
         f'<g data-room="{room}" data-modules="{" ".join(names)}"><rect x="{box.x}" y="{box.y}" width="{box.width}" '
-        f'height="{box.height}" rx="6" fill="{ROOM_PAPER}" stroke="{INK}"/><text x="{box.x + 14}" y="'
-        f'{box.y + (40 if room == COMMAND_LINE else 24)}" fill="{INK}" font-size="15">{heading}</text>{"".join(lines)}</g>'
+        f'height="{box.height}" rx="6" fill="{ROOM_PAPER}" stroke="{INK}"/><text x="{box.x + 14}" y="{y}" '
+        f'fill="{INK}" font-size="15" font-weight="bold">{escape(room)}</text>{"".join(lines)}</g>'
     )
 
 

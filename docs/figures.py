@@ -21,7 +21,10 @@ from sweep.grid import FeatureChoice, GridSpec, Resources, Tracking, TrainingCho
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("grids", "results", "reliability", "performance")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("grids", "results", "reliability", "performance")),
+)
 
 
 def text_of(grid: str, name: str) -> str:

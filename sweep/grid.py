@@ -250,7 +250,7 @@ class GridSpec(Strict):
     name: str = "grid"
     """For people."""
     corpora: Corpora | None = None
-    """Names of prepared corpora: `emodb`, or in full (`emodb-d47d293dc766`) where the data folder has several of one."""
+    """Names of prepared corpora: `emodb`, or in full (`emodb-d47d293dc766`) where there are several of one."""
     backbones: Backbones | None = None
     """Networks to train; `tiny` is for trying things out."""
     rules: Rules | None = None
