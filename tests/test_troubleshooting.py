@@ -43,17 +43,19 @@ def text_of(node: ast.expr) -> str:
     return "…"
 
 
-def messages() -> list[str]:
+@cache
+def messages() -> tuple[str, ...]:
     errors = names_of_errors()
     calls = [node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
     raised = [text_of(call.args[0]) for call in calls if isinstance(call.func, ast.Name) and call.func.id in errors]
-    return sorted({text for text in raised if len(re.sub(r"[…\s]", "", text)) > NOT_SAID})
+    return tuple(sorted({text for text in raised if len(re.sub(r"[…\s]", "", text)) > NOT_SAID}))
 
 
-def entries() -> list[str]:
+@cache
+def entries() -> tuple[str, ...]:
     """The code in the first column of the page's tables."""
     cells = re.findall(r"^\| (`.*?`) \| ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return [entry for cell in cells for entry in re.findall(r"`([^`]+)`", cell)]
+    return tuple(entry for cell in cells for entry in re.findall(r"`([^`]+)`", cell))
 
 
 def matches(entry: str, message: str) -> bool:
