@@ -124,6 +124,7 @@ def test_getting_started_works_as_it_is_written(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "6 of 6 stages done: 6 trained" in done.stdout
     assert "**Table II.**" in done.stdout
+    assert "DSL-BDSL" in (tmp_path / "here/REPORT/index.html").read_text(encoding="utf-8")
 
 
 def test_the_grids_of_pages_load() -> None:
