@@ -176,7 +176,7 @@ def type_text(schema: dict[str, Any]) -> str:
         return f"list: {type_text(schema['items'])}"
     if kind == "object":
         return f"mapping of one of {', '.join(f'`{name}`' for name in schema['properties'])} to alphas"
-    bounds = [f"{word} {schema[key]:,}" for key, word in BOUNDS.items() if key in schema]
+    bounds = [f"{word} {schema[key]:,}" for key, word in BOUNDS.items() if schema.get(key, BOUNDLESS) != BOUNDLESS]
     return ", ".join([WORDS[kind], *bounds])
 
 
@@ -188,6 +188,7 @@ SECTIONS = {
     "Tracking": "tracking",
 }
 WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+BOUNDLESS = 10**9  # a bound that nobody meets
 BOUNDS = {
     "minimum": "at least",
     "exclusiveMinimum": "above",

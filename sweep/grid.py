@@ -130,7 +130,7 @@ def rule_schema() -> dict[str, Any]:
     return {"anyOf": [{"enum": others}, {**of_takers, "additionalProperties": False}]}
 
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Corpora = Annotated[tuple[str, ...], Field(min_length=1)]
 Backbone = Annotated[str, AfterValidator(one_of(list(BACKBONES))), named(list(BACKBONES))]
 Backbones = Annotated[tuple[Backbone, ...], Field(min_length=1)]
@@ -141,9 +141,9 @@ LabelSources = Annotated[tuple[LabelSource, ...], Field(min_length=1)]
 Split = Annotated[str, AfterValidator(one_of(SPLITS)), named(SPLITS)]
 Splits = Annotated[tuple[Split, ...], Field(min_length=1)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
-Folds = Annotated[int, Field(ge=2)]
+Folds = Annotated[int, Field(ge=2, le=1000)]
 Iterations = Annotated[int, Field(ge=1, le=100)]
-InnerFolds = Annotated[int, Field(ge=2)]
+InnerFolds = Annotated[int, Field(ge=2, le=1000)]
 
 
 class Axes(Strict):
@@ -166,7 +166,7 @@ class TrainingChoice(Strict):
     """At most so many; `paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
     every: Count = 1
     """Thin the corpus to every n-th segment of an utterance; the shards stay whole."""
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    batch_size: Annotated[int, Field(ge=2, le=10**9)] = 128
     """Segments of a batch."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
     """Adam's, in the first epoch."""
@@ -231,7 +231,7 @@ class Resources(Strict):
     """Share of a GPU that a trial takes; `auto` is 0 where the cluster has no GPU and 0.25 elsewhere."""
     max_concurrent: Count | None = None
     """Trials at once; without it as many as fit."""
-    max_failures: Annotated[int, Field(ge=0)] = 2
+    max_failures: Annotated[int, Field(ge=0, le=10**9)] = 2
     """Times that a trial whose process or machine died is tried again."""
 
 
