@@ -1,10 +1,10 @@
-# make setup | demo | test | chaos | lint | lock: every target does its own set-up in .venv
+# make setup | demo | test | chaos | lint | docs | lock: every target does its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test chaos lint format lock clean
+.PHONY: setup demo test chaos lint format docs lock clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages of docs/ as a site; a dead link, or a page that is in no menu, is an error.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -41,4 +45,4 @@ lock:
 		--generate-hashes --upgrade --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site *.egg-info

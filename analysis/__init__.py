@@ -10,7 +10,8 @@ in `analysis.columns`.
 
 from analysis.collection import collect_tables
 from analysis.comparisons import compare, comparisons
-from analysis.render import to_csv, to_json, to_latex, to_markdown
+from analysis.latex import to_latex
+from analysis.render import to_csv, to_json, to_markdown
 from analysis.results import decide, label_correction, score, score_networks, usable_decisions
 from analysis.tables import build_tables
 

@@ -1,4 +1,7 @@
-"""Tables as text: Markdown, LaTeX, CSV and JSON. What they say is decided where they are built."""
+"""Tables as text: Markdown, CSV and JSON, and blocks of texts for other formats.
+
+What they say is decided where they are built.
+"""
 
 import csv
 import io
@@ -19,14 +22,6 @@ _COLUMN_GROUPS = (*_OURS, "paper", "− paper")
 _PLAIN = "0123456789abcdefghijklmnop"  # iterations, and marks of footnotes
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
 _SUPERSCRIPT = str.maketrans(_PLAIN, _RAISED)
-_LATEX = str.maketrans(
-    {character: f"\\{character}" for character in "&%$#_{}"}
-    | {"[": "{[}", "]": "{]}"}
-    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
-    | {"—": "---", "±": r"$\pm$", "−": "$-$", "→": r"$\to$", "α": r"$\alpha$"}
-    | {raised: f"$^{{{plain}}}$" for plain, raised in zip(_PLAIN, _RAISED, strict=True)}
-)
 _CELL_FIELDS = (
     *("forest", "forest_sd", "forest_low", "forest_high", "forest_speaker_low", "forest_speaker_high"),
     *("mean_pooling", "mean_pooling_sd", "mean_pooling_low", "mean_pooling_high"),
@@ -50,6 +45,7 @@ class Line:
 
     texts: tuple[str, ...]
     leaky: bool = False  # whether its networks saw test labels
+    backbone: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ def as_text(table: Table | Listing) -> TextTable:
 def _corpus_block(table: Table, corpus: str) -> Block:
     headings = [f"{metric} {group}" for group in _column_groups(table, corpus) for metric in METRICS]
     lines = [
-        Line((_label_text(row.label), *_corpus_texts(table, row, corpus)), row.label.leaky)
+        Line((_label_text(row.label), *_corpus_texts(table, row, corpus)), row.label.leaky, row.backbone)
         for row in table.rows
         if row.shows(corpus)
     ]
@@ -96,7 +92,7 @@ def _corpus_block(table: Table, corpus: str) -> Block:
 
 def _listing_block(listing: Listing, group: Group) -> Block:
     lines = [
-        Line((_label_text(row.label), *row.texts[group.name]), row.label.leaky)
+        Line((_label_text(row.label), *row.texts[group.name]), row.label.leaky, row.backbone)
         for row in listing.rows
         if group.name in row.texts
     ]
@@ -107,11 +103,6 @@ def _listing_block(listing: Listing, group: Group) -> Block:
 def to_markdown(tables: Sequence[Table | Listing]) -> str:
     """Each table as aligned Markdown, block by block so that lines fit a terminal."""
     return "\n".join(_markdown(as_text(table)) for table in tables)
-
-
-def to_latex(tables: Sequence[Table | Listing]) -> str:
-    """Each table as a `table*` environment in the paper's layout; needs packages booktabs and graphicx."""
-    return "\n".join(_latex_listing(one) if isinstance(one, Listing) else _latex_table(one) for one in tables)
 
 
 def to_csv(tables: Sequence[Table | Listing]) -> str:
@@ -217,84 +208,6 @@ def aligned(lines: list[list[str]]) -> str:
 def _escape_markdown(text: str) -> str:
     """Escapes what Markdown would read as markup; an underscore inside a word is none."""
     return re.sub(r"([\\|*`<>~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(text.split()))
-
-
-def _latex_table(table: Table) -> str:
-    columns = [2 * len(_column_groups(table, corpus)) for corpus in table.corpora]
-    caption = f"Table {table.number} of the paper. {table.caption}"
-    body = [*_latex_head(table, columns), *_latex_rows(table)]
-    return _latex(caption, sum(columns), body, table.footnotes)
-
-
-def _latex(caption: str, columns: int, body: Sequence[str], footnotes: Sequence[Footnote]) -> str:
-    """The environment around head and rows of a tabular with `columns` after the first."""
-    lines = [
-        r"\begin{table*}[t]",
-        r"\centering",
-        rf"\caption{{{_escape_latex(caption)}}}",
-        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        rf"\begin{{tabular}}{{l{'r' * columns}}}",
-        r"\toprule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}}",
-    ]
-    for footnote in footnotes:
-        lines.append(rf"\par\smallskip{{\footnotesize {_escape_latex(_footnote_text(footnote))}}}")
-    return "\n".join([*lines, r"\end{table*}", ""])
-
-
-def _latex_spans(spans: Sequence[tuple[str, int]]) -> list[str]:
-    """Two lines: headings over so many columns each, and a rule under each of them."""
-    texts, rules = [""], []
-    start = 2
-    for heading, width in spans:
-        texts.append(rf"\multicolumn{{{width}}}{{c}}{{{_escape_latex(heading)}}}")
-        rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
-        start += width
-    return [" & ".join(texts) + r" \\", " ".join(rules)]
-
-
-def _latex_head(table: Table, columns: list[int]) -> list[str]:
-    """Three lines - corpora, column groups, metrics - with a rule under each corpus."""
-    spans = [(corpus_name(corpus), width) for corpus, width in zip(table.corpora, columns, strict=True)]
-    groups = [""]
-    for corpus in table.corpora:
-        names = [_escape_latex(name.capitalize()) for name in _column_groups(table, corpus)]
-        groups += [rf"\multicolumn{{2}}{{c}}{{{name}}}" for name in names]
-    metrics = [_escape_latex(table.row_heading), *METRICS * (sum(columns) // 2)]
-    return [*_latex_spans(spans), *(" & ".join(texts) + r" \\" for texts in (groups, metrics))]
-
-
-def _latex_listing(listing: Listing) -> str:
-    headings = [listing.row_heading, *(heading for group in listing.groups for heading in group.headings)]
-    named = [(group_heading(group), len(group.headings)) for group in listing.groups]
-    body = _latex_spans(named) if any(name for name, _ in named) else []
-    body.append(" & ".join(map(_escape_latex, headings)) + r" \\")
-    previous = None
-    for row in listing.rows:
-        if row.backbone != previous:
-            body.append(r"\midrule")
-        previous = row.backbone
-        missing = {group.name: [MISSING] * len(group.headings) for group in listing.groups}
-        texts = [text for group in listing.groups for text in {**missing, **row.texts}[group.name]]
-        body.append(" & ".join(_escape_latex(text) for text in [_label_text(row.label), *texts]) + r" \\")
-    return _latex(f"{listing.title}. {listing.caption}", len(headings) - 1, body, listing.footnotes)
-
-
-def _latex_rows(table: Table) -> Iterator[str]:
-    """The rows, with a rule wherever the backbone changes."""
-    previous = None
-    for row in table.rows:
-        if row.backbone != previous:
-            yield r"\midrule"
-        previous = row.backbone
-        texts = [text for corpus in table.corpora for text in _corpus_texts(table, row, corpus)]
-        yield " & ".join(_escape_latex(text) for text in [_label_text(row.label), *texts]) + r" \\"
-
-
-def _escape_latex(text: str) -> str:
-    return " ".join(text.split()).translate(_LATEX)
 
 
 def _json_table(table: Table) -> dict[str, Any]:

@@ -1,7 +1,10 @@
-"""Puts measured figures from benchmarks/results/ into README.md and docs/: between <!-- name --> and <!-- end -->.
+"""Puts what is made from something else into README.md and docs/: between <!-- name --> and <!-- end -->.
+
+Measured figures come from benchmarks/results/, the fields of a grid from their schema. Files that are made as a whole,
+the drawing of the architecture and the JSON Schema of a grid, are written as well.
 
 python docs/figures.py           # write
-python docs/figures.py --check   # exit status 1 where a page is not up to date
+python docs/figures.py --check   # exit status 1 where something is not up to date
 """
 
 import json
@@ -11,9 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from architecture import drawing
+from pydantic import BaseModel
+
+from sweep.grid import FeatureChoice, GridSpec, Resources, Tracking, TrainingChoice, grid_schema
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("results", "reliability", "performance")))
+PAGES = (
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("grids", "results", "reliability", "performance")),
+)
 
 
 def text_of(grid: str, name: str) -> str:
@@ -235,7 +246,63 @@ def results_of(benchmark: str) -> dict[str, Any]:
     return found
 
 
+def fields_of(model: type[BaseModel]) -> str:
+    """The fields of a part of a grid file: type, default and meaning, from its schema."""
+    schema = grid_schema()
+    described = schema if model is GridSpec else schema["$defs"][model.__name__]
+    rows = [
+        f"| `{name}` | {type_text(one)} | {default_text(one)} | {one['description']} |"
+        for name, one in described["properties"].items()
+    ]
+    return "\n".join(["| field | type | default | meaning |", "|---|---|---|---|", *rows])
+
+
+def type_text(schema: dict[str, Any]) -> str:
+    """A JSON Schema in words: `whole number, at least 1`, `list of stratified, speaker`."""
+    if "anyOf" in schema:
+        return " or ".join(type_text(one) for one in schema["anyOf"] if one.get("type") != "null")
+    if "$ref" in schema:
+        part = schema["$ref"].rpartition("/")[2]
+        return f"[mapping](#{SECTIONS[part]})"
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{name}`" for name in schema.get("enum", [schema.get("const")]))
+    kind = schema["type"]
+    if kind == "array":
+        return f"list: {type_text(schema['items'])}"
+    if kind == "object":
+        return f"mapping of one of {', '.join(f'`{name}`' for name in schema['properties'])} to alphas"
+    bounds = [f"{word} {schema[key]:,}" for key, word in BOUNDS.items() if schema.get(key, BOUNDLESS) != BOUNDLESS]
+    return ", ".join([WORDS[kind], *bounds])
+
+
+SECTIONS = {
+    "Axes": "chains",
+    "TrainingChoice": "training",
+    "FeatureChoice": "features",
+    "Resources": "resources",
+    "Tracking": "tracking",
+}
+WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+BOUNDLESS = 10**9  # a bound that nobody meets
+BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
+
+
+def default_text(schema: dict[str, Any]) -> str:
+    default = schema.get("default")
+    return "" if default is None or isinstance(default, dict) else f"`{json.dumps(default)}`".replace('"', "")
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "grid_fields": lambda: fields_of(GridSpec),
+    "training_fields": lambda: fields_of(TrainingChoice),
+    "feature_fields": lambda: fields_of(FeatureChoice),
+    "resource_fields": lambda: fields_of(Resources),
+    "tracking_fields": lambda: fields_of(Tracking),
     "costs_of_a_trial": costs_of_a_trial,
     "sharing_of_slots": sharing_of_slots,
     "rates_of_training": rates_of_training,
@@ -270,13 +337,21 @@ def filled(page: str) -> str:
     )
 
 
+FILES: dict[Path, Callable[[], str]] = {
+    ROOT / "docs" / "architecture.svg": drawing,
+    ROOT / "configs" / "grid.schema.json": lambda: json.dumps(grid_schema(), indent=2) + "\n",
+}
+
+
 def main() -> int:
-    stale = [page for page in PAGES if filled(page.read_text(encoding="utf-8")) != page.read_text(encoding="utf-8")]
+    made = {page: filled(page.read_text(encoding="utf-8")) for page in PAGES}
+    made |= {path: make() for path, make in FILES.items()}
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv[1:]:
-        print("\n".join(f"{page.name} is not up to date: python docs/figures.py" for page in stale))
+        print("\n".join(f"{path.name} is not up to date: python docs/figures.py" for path in stale))
         return int(bool(stale))
-    for page in stale:
-        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in stale:
+        path.write_text(made[path], encoding="utf-8")
     return 0
 
 

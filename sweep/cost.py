@@ -16,6 +16,7 @@ import numpy as np
 from data_prep.shards import PreparedCorpus
 from dsl.labels import labels_of
 from dsl.splits import parts_of
+from sweep.progress import duration
 from sweep.shares import kind_of
 from sweep.stages import Plan, StageSpec
 
@@ -176,10 +177,10 @@ class _Sizes:
 
 def estimate_beside_truth(estimated: Estimate, training_seconds: float, seconds: float, slots: int) -> str:
     """What a launch took, and what was expected of it from the stages that the store held before."""
-    truth = f"took {training_seconds / 3600:.2f} hours of training, in {seconds / 3600:.2f} hours"
+    truth = f"took {duration(training_seconds)} of training, in {duration(seconds)}"
     if estimated.unknown or not estimated.stages:
         return f"{truth}; nothing was known to estimate it from"
-    expected = f"{estimated.seconds / 3600:.2f} in {estimated.wall_seconds(slots) / 3600:.2f}"
+    expected = f"{duration(estimated.seconds)} in {duration(estimated.wall_seconds(slots))}"
     return f"{truth}; estimated: {expected}, from {'; '.join(dict.fromkeys(estimated.basis.values()))}"
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from data_prep.errors import UserError, bulleted
 from data_prep.features import FeatureSettings
@@ -63,7 +63,9 @@ def number_or(word: str, kind: type, least: float) -> Callable[[Any], Any]:
 
 
 class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    """Fields and no others; the string below a field is what docs/grids.md and the JSON Schema say of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 Alphas = float | tuple[float, ...] | None  # for all iterations; for each of them; of a rule that takes none
@@ -112,16 +114,36 @@ def parse_alpha(value: Any) -> float | tuple[float, ...]:
     return float(value)
 
 
-Count = Annotated[int, Field(ge=1)]
+def named(names: Sequence[str]) -> WithJsonSchema:
+    """What the JSON Schema says of one of `names`."""
+    return WithJsonSchema({"type": "string", "enum": list(names)})
+
+
+def rule_schema() -> dict[str, Any]:
+    """What `parse_rule` takes, as JSON Schema."""
+    takers = [name for name, rule in RULES.items() if rule.takes_alpha]
+    others = [name for name in (BASELINE, *RULES, *ALIASES) if name not in takers]
+    alpha = {"type": "number", "minimum": 0, "maximum": 1}
+    each = {"type": "array", "items": alpha, "minItems": 1}  # an alpha for each iteration
+    alphas = {"anyOf": [alpha, {"type": "array", "items": {"anyOf": [alpha, each]}, "minItems": 1}]}
+    of_takers = {"type": "object", "properties": dict.fromkeys(takers, alphas), "minProperties": 1, "maxProperties": 1}
+    return {"anyOf": [{"enum": others}, {**of_takers, "additionalProperties": False}]}
+
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Corpora = Annotated[tuple[str, ...], Field(min_length=1)]
-Backbones = Annotated[tuple[Annotated[str, AfterValidator(one_of(list(BACKBONES)))], ...], Field(min_length=1)]
-Rules = Annotated[tuple[Annotated[RuleChoice, BeforeValidator(parse_rule)], ...], Field(min_length=1)]
-LabelSources = Annotated[tuple[Annotated[str, AfterValidator(one_of(LABEL_SOURCES))], ...], Field(min_length=1)]
-Splits = Annotated[tuple[Annotated[str, AfterValidator(one_of(SPLITS))], ...], Field(min_length=1)]
+Backbone = Annotated[str, AfterValidator(one_of(list(BACKBONES))), named(list(BACKBONES))]
+Backbones = Annotated[tuple[Backbone, ...], Field(min_length=1)]
+Rule = Annotated[RuleChoice, BeforeValidator(parse_rule), WithJsonSchema(rule_schema())]
+Rules = Annotated[tuple[Rule, ...], Field(min_length=1)]
+LabelSource = Annotated[str, AfterValidator(one_of(LABEL_SOURCES)), named(LABEL_SOURCES)]
+LabelSources = Annotated[tuple[LabelSource, ...], Field(min_length=1)]
+Split = Annotated[str, AfterValidator(one_of(SPLITS)), named(SPLITS)]
+Splits = Annotated[tuple[Split, ...], Field(min_length=1)]
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
-Folds = Annotated[int, Field(ge=2)]
+Folds = Annotated[int, Field(ge=2, le=1000)]
 Iterations = Annotated[int, Field(ge=1, le=100)]
-InnerFolds = Annotated[int, Field(ge=2)]
+InnerFolds = Annotated[int, Field(ge=2, le=1000)]
 
 
 class Axes(Strict):
@@ -138,17 +160,26 @@ class Axes(Strict):
 
 
 class TrainingChoice(Strict):
-    """How a stage is trained (§VIII-A); `epochs: paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
+    """How a stage is trained; the defaults are the paper's (§VIII-A)."""
 
-    epochs: Annotated[int | Literal["paper"], BeforeValidator(number_or("paper", int, 1))] = "paper"
+    epochs: Annotated[Count | Literal["paper"], BeforeValidator(number_or("paper", int, 1))] = "paper"
+    """At most so many; `paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
     every: Count = 1
-    batch_size: Annotated[int, Field(ge=2)] = 128
+    """Thin the corpus to every n-th segment of an utterance; the shards stay whole."""
+    batch_size: Annotated[int, Field(ge=2, le=10**9)] = 128
+    """Segments of a batch."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
+    """Adam's, in the first epoch."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """What the learning rate is multiplied by every `decay_epochs`."""
     decay_epochs: Count = 2
+    """Epochs with one learning rate."""
     patience: Count = 3
+    """Epochs without a better validation loss before the training ends."""
     validation_share: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    """Part of the training utterances that is held out for early stopping."""
     early_stopping: bool = True
+    """Without it all epochs are trained, and the last weights kept."""
 
     def for_corpus(self, corpus: str) -> TrainingSettings:
         epochs = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if self.epochs == "paper" else self.epochs
@@ -159,15 +190,25 @@ class FeatureChoice(Strict):
     """What the shards must have been made with; a setting left out may be anything."""
 
     sample_rate: int | None = None
+    """Samples a second, to which recordings are brought: 16000."""
     window: int | None = None
+    """Samples of a frame: 400."""
     shift: int | None = None
+    """Samples from a frame to the next: 160."""
     fft: int | None = None
+    """Points of the Fourier transform: 512."""
     mels: int | None = None
+    """Mel bands: 64."""
     low_hz: float | None = None
+    """Lower end of the lowest band: 125."""
     high_hz: float | None = None
+    """Upper end of the highest band: 7500."""
     floor: float | None = None
+    """Least power, before the logarithm."""
     segment_frames: int | None = None
+    """Frames of a segment: 32 unless prepared with `--segment-ms`."""
     segment_hop: int | None = None
+    """Frames from a segment to the next: 1 unless prepared with `--hop-ms`; 3 for CASIA."""
 
     def differences(self, settings: FeatureSettings) -> list[str]:
         wanted = self.model_dump(exclude_none=True)
@@ -180,43 +221,68 @@ class FeatureChoice(Strict):
 
 
 class Resources(Strict):
-    """What one trial takes, and how many run at once. None of it changes a result but `cpu`: sums of another number
-    of threads round differently."""
+    """What one trial takes, and how many run at once. None of it is part of a stage's identity."""
 
-    cpu: Annotated[int, Field(ge=1)] = 1
-    gpu: Annotated[float | Literal["auto"], BeforeValidator(number_or("auto", float, 0))] = "auto"
+    cpu: Count = 1
+    """CPU cores of a trial, and threads it trains with; another number rounds sums differently, so last bits change."""
+    gpu: Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(number_or("auto", float, 0))] = (
+        "auto"
+    )
+    """Share of a GPU that a trial takes; `auto` is 0 where the cluster has no GPU and 0.25 elsewhere."""
     max_concurrent: Count | None = None
-    max_failures: Annotated[int, Field(ge=0)] = 2
+    """Trials at once; without it as many as fit."""
+    max_failures: Annotated[int, Field(ge=0, le=10**9)] = 2
+    """Times that a trial whose process or machine died is tried again."""
 
 
 class Tracking(Strict):
-    """Experiment trackers that get learning curves while the sweep runs."""
+    """Experiment trackers that get the learning curves of every stage while the sweep runs."""
 
     tensorboard: str | None = None
+    """Folder of TensorBoard's event files; needs the extra `tensorboard`."""
     mlflow: str | None = None
+    """Address of an MLflow server or store; needs the extra `mlflow`."""
 
 
 class GridSpec(Strict):
     """A grid file. The axes hold for the whole grid, or are the defaults of the products in `chains`."""
 
     name: str = "grid"
+    """For people."""
     corpora: Corpora | None = None
+    """Names of prepared corpora: `emodb`, or in full (`emodb-d47d293dc766`) where there are several of one."""
     backbones: Backbones | None = None
+    """Networks to train; `tiny` is for trying things out."""
     rules: Rules | None = None
+    """Update rules, with their alphas where they take one: `bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}`."""
     iterations: Iterations = 1
+    """Iterations of self-learning, after iteration 0."""
     label_sources: LabelSources = ("in_fold",)
+    """Whose predictions relabel the training segments; `global_oof` leaks test labels."""
     inner_folds: InnerFolds = 5
-    labels: Annotated[str, AfterValidator(one_of(LABELS))] = "given"
+    """Under `cross_fit`, the networks that relabel one another's segments: so many more trainings for each update."""
+    labels: Annotated[str, AfterValidator(one_of(LABELS)), named(LABELS)] = "given"
+    """`permuted` deals the labels out anew to the utterances, for `ser-sweep audit`."""
     splits: Splits = ("stratified",)
+    """How utterances are split into folds."""
     folds: Folds = 10
+    """Folds of the cross-validation; at most the number of utterances of the rarest class."""
     seeds: Seeds = (0,)
+    """Each is a whole repetition, with its own folds."""
     training: TrainingChoice = TrainingChoice()
+    """How a stage is trained."""
     features: FeatureChoice = FeatureChoice()
+    """What the shards must have been made with."""
     resources: Resources = Resources()
+    """What a trial takes, and how many run at once."""
     fuse: Annotated[int, Field(ge=1, le=64)] = 1
+    """Chains that one trial trains in lockstep, as one network: up to so many that differ in rule and alpha alone."""
     tracking: Tracking = Tracking()
-    weights: Annotated[str, AfterValidator(one_of(WEIGHTS))] = "none"
+    """Experiment trackers to follow the sweep with."""
+    weights: Annotated[str, AfterValidator(one_of(WEIGHTS)), named(WEIGHTS)] = "none"
+    """Networks to keep in the store, as safetensors; `ser-sweep predict` needs them. No part of a stage's identity."""
     chains: Annotated[tuple[Axes, ...], Field(min_length=1)] | None = None
+    """Several products instead of one; each may set axes of its own, and takes the rest from the top."""
 
     def products(self) -> list[Axes]:
         """The products of the grid, with every axis filled in."""
@@ -265,6 +331,14 @@ class GridSpec(Strict):
                 )
                 chains.append(ChainSpec(stage))
         return chains
+
+
+def grid_schema() -> dict[str, Any]:
+    """The JSON Schema of a grid file, for editors. What takes more than a look at one field only `load_grid` finds."""
+    schema = GridSpec.model_json_schema()
+    for name, axis in schema["$defs"]["Axes"]["properties"].items():
+        axis["description"] = schema["properties"][name]["description"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def load_grid(path: Path) -> GridSpec:

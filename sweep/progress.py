@@ -12,7 +12,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 @dataclass
 class RunningTrial:
-    """What a trial said last."""
+    """What a trial said last; epoch 0 is before the end of its first one, when neither loss nor rate are known."""
 
     chains: Bundle
     iteration: int = 0
@@ -145,7 +145,8 @@ class LiveDisplay:
             trials.add_column(column, justify="left" if column == "running" else "right")
         for trial in list(tally.running.values()):
             label = Text(trial.chains.label)
-            trials.add_row(label, str(trial.iteration), str(trial.epoch), f"{trial.loss:.3f}", f"{trial.rate:,.0f}")
+            known = (f"{trial.loss:.3f}", f"{trial.rate:,.0f}") if trial.epoch else ("", "")
+            trials.add_row(label, str(trial.iteration), str(trial.epoch), *known)
         return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, trials)
 
 
@@ -153,6 +154,8 @@ Display = PlainDisplay | LiveDisplay
 
 
 def progress_words(trial: RunningTrial) -> str:
+    if not trial.epoch:
+        return "in its first epoch"
     return f"t={trial.iteration} epoch {trial.epoch}, loss {trial.loss:.3f}, {trial.rate:,.0f} segments/s"
 
 

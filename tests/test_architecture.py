@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -39,3 +40,38 @@ def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
         assert top not in MAY_IMPORT or top in allowed, f"{name} imports {module}"
         assert top != "ray" or name in KNOW_RAY, f"{name} imports {module}"
         assert room != "analysis" or top != "sweep" or module in READ_BY_ANALYSIS, f"{name} imports {module}"
+
+
+# The drawing of docs/architecture.md
+
+
+def drawn_room(name: str) -> str:
+    """The box of a file: that of its package, or the command line's."""
+    return "command line" if name == "sweep/cli.py" or name.startswith("sweep/commands/") else name.partition("/")[0]
+
+
+def test_the_drawing_has_an_arrow_for_every_import_between_rooms_and_no_other() -> None:
+    drawing = ElementTree.parse(ROOT / "docs" / "architecture.svg")
+    drawn = {(node.get("data-from"), node.get("data-to")) for node in drawing.iter() if node.get("data-from")}
+    real = set()
+    for path in modules:
+        room = drawn_room(str(path.relative_to(ROOT)))
+        for module in imports(path):
+            if module.partition(".")[0] in MAY_IMPORT:
+                real.add((room, drawn_room(module.replace(".", "/") + (".py" if "." in module else "/"))))
+    assert drawn == {(one, other) for one, other in real if one != other}
+
+
+def test_the_drawing_names_every_module() -> None:
+    drawing = ElementTree.parse(ROOT / "docs" / "architecture.svg")
+    named = {node.get("data-room"): set((node.get("data-modules") or "").split()) for node in drawing.iter()}
+    for path in modules:
+        name = str(path.relative_to(ROOT))
+        dotted = name.removesuffix(".py").removesuffix("/__init__").partition("/")[2].replace("/", ".")
+        assert not dotted or dotted in named[drawn_room(name)], name
+
+
+def test_nothing_imports_the_command_line() -> None:
+    for path in modules:
+        if drawn_room(str(path.relative_to(ROOT))) != "command line":
+            assert not any(module.startswith(("sweep.cli", "sweep.commands")) for module in imports(path)), path

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from analysis.claims import claims_json
 from analysis.figures import Drawing, figures_of, save_figures
-from analysis.render import to_csv, to_json, to_latex, to_markdown
+from analysis.latex import to_latex
+from analysis.render import to_csv, to_json, to_markdown
 from analysis.report.content import Figure, Report, Results, Source, decisions_of, gather, results_of
 from analysis.report.page import GENERATOR, render
 from analysis.report.reproduce import CELLS

@@ -126,7 +126,7 @@ def test_a_row_shows_rates_and_the_difference_to_the_baseline() -> None:
 def test_a_leaky_label_source_is_marked_in_its_heading() -> None:
     made = listed(networks_listings, grid())
     assert "\nglobal_oof (leaky)\n" in to_markdown(made)
-    assert r"{global\_oof (leaky)}" in to_latex(made)
+    assert r"\caption{All networks: Emo-DB, global\_oof (leaky).}" in to_latex(made)
     leaky = {record["label_source"]: record["leaky"] for row in made[0].rows for record in row.records}
     assert leaky == {"": False, "in_fold": False, "global_oof": True}
 

@@ -1,4 +1,4 @@
-"""A rule takes one function and one line in RULES: the one that docs/method.md adds works everywhere."""
+"""A rule takes one function and one line in RULES: the one that docs/extending.md adds works everywhere."""
 
 import re
 from pathlib import Path
@@ -15,14 +15,14 @@ from dsl.settings import ChainSettings
 from sweep.grid import GridError, parse_grid
 from sweep.stages import canonical_updates
 
-PAGE = Path(__file__).parents[2] / "docs" / "method.md"
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 GRID = {"corpora": ["emodb"], "backbones": ["tiny"]}
 
 
 @pytest.fixture
 def sure(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page's rule `sure`, added as the page says, for the time of a test."""
-    section = PAGE.read_text(encoding="utf-8").partition("## Adding a rule")[2]
+    section = PAGE.read_text(encoding="utf-8").partition("## A rule")[2]
     blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
     function, line = blocks
     names = dict(vars(labels))
