@@ -36,7 +36,7 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
     """
     short = short_names({chain.last.corpus for chain in chains})
     cells = _cells(chains)
-    seeds = Counter(replace(stages[0], seed=0) for stages in cells)
+    seeds = Counter(replace(stages[0], fold=0, seed=0) for stages in cells)
     corpora = cache(store.read_corpus)
     found = [{stage: record for stage in stages if (record := _record(store, stage)) is not None} for stages in cells]
     found = [records for records in found if records]
@@ -51,7 +51,7 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
             **_about_network(corpora(cell.corpus)[0], cell, short),
             columns.VALIDATION_WA: _mean_percent([records[stage] for stage in done], "validation_wa"),
             columns.SEED: cell.seed,
-            columns.SEEDS: seeds[replace(cell, seed=0)],
+            columns.SEEDS: seeds[replace(cell, fold=0, seed=0)],
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
         }
