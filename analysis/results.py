@@ -41,13 +41,13 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
     found = [{stage: record for stage in stages if (record := _record(store, stage)) is not None} for stages in cells]
     found = [records for records in found if records]
     utterances = [corpora(next(iter(records)).corpus)[1] for records in found]
-    frames = []
+    frames, abouts = [], []
     decide_cell = partial(_decide_cell, store, forest_seeds)
     for records, (decided, done) in zip(found, on_all_cores(decide_cell, found, utterances), strict=True):
         if decided is None:
             continue
         cell = next(iter(records))
-        about = {
+        about_cell = {
             **_about_network(corpora(cell.corpus)[0], cell, short),
             columns.VALIDATION_WA: _mean_percent([records[stage] for stage in done], "validation_wa"),
             columns.SEED: cell.seed,
@@ -55,9 +55,13 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
         }
-        frames.append(decided.assign(**about))
-    decisions = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    return decisions.reindex(columns=list(columns.DECISION_COLUMNS))
+        frames.append(decided)
+        abouts.append(about_cell)
+    if not frames:
+        return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
+    cell_of = np.repeat(np.arange(len(frames)), [len(decided) for decided in frames])
+    about = pd.DataFrame(abouts).iloc[cell_of].reset_index(drop=True)
+    return pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)[list(columns.DECISION_COLUMNS)]
 
 
 def score(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -117,12 +121,21 @@ def decision_arrays(decisions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame
     The first two have a row for each training and forest seed and a column for each utterance, with UNDECIDED where a
     training seed does not have it; the speakers are those of the columns.
     """
-    rows = [columns.SEED, columns.FOREST_SEED]
-    wide = decisions.pivot(index=rows, columns=columns.UTTERANCE, values=[columns.LABEL, columns.PREDICTED])
-    wide = wide.fillna(UNDECIDED).astype(np.int64)
-    speaker = decisions.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.SPEAKER]
-    label, predicted = wide[columns.LABEL], wide[columns.PREDICTED]
-    return label, predicted, speaker.loc[label.columns]
+    seeds, seed = np.unique(decisions[columns.SEED], return_inverse=True)
+    forests, forest = np.unique(decisions[columns.FOREST_SEED], return_inverse=True)
+    rows, row = np.unique(seed * len(forests) + forest, return_inverse=True)
+    column, utterances = pd.factorize(decisions[columns.UTTERANCE], sort=True)
+    index = pd.MultiIndex.from_arrays(
+        [seeds[rows // len(forests)], forests[rows % len(forests)]], names=[columns.SEED, columns.FOREST_SEED]
+    )
+    wide = []
+    for name in (columns.LABEL, columns.PREDICTED):
+        values = np.full((len(rows), len(utterances)), UNDECIDED, dtype=np.int64)
+        values[row, column] = decisions[name]
+        wide.append(pd.DataFrame(values, index, utterances))
+    label, predicted = wide
+    first = np.unique(column, return_index=True)[1]
+    return label, predicted, decisions[columns.SPEAKER].iloc[first].set_axis(utterances)
 
 
 # From the store
