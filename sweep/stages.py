@@ -40,6 +40,12 @@ class StageSpec(ChainSettings):
     def key(self) -> str:
         return canonical_hash(self.identity, KEY_LENGTH)
 
+    @property
+    def label(self) -> str:
+        """For people: its chain, the iteration, and the inner fold where it is of one."""
+        inner = "" if self.inner_fold is None else f", inner fold {self.inner_fold}"
+        return f"{ChainSpec(self).label}, t={self.iteration}{inner}"
+
     def at(self, iteration: int, inner_fold: int | None = None) -> "StageSpec":
         """The stage of the same chain at an earlier iteration; iteration 0 knows no rule and no label source."""
         updates = self.updates[:iteration]
@@ -232,7 +238,4 @@ class Plan:
         }
 
     def label_of(self, key: str) -> str:
-        """A stage for people: its chain, the iteration, and the inner fold where it is of one."""
-        stage = self.stages[key]
-        inner = "" if stage.inner_fold is None else f", inner fold {stage.inner_fold}"
-        return f"{ChainSpec(stage).label}, t={stage.iteration}{inner}"
+        return self.stages[key].label

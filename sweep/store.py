@@ -105,6 +105,13 @@ class Store:
             if record is not None and all(one and sizes.get((key, one["file"])) == one["bytes"] for one in described):
                 yield {**record, "key": key}
 
+    def keys_like(self, prefix: str) -> list[str]:
+        """The keys that begin with `prefix`, of stages that are there."""
+        paths = [entry.path for entry in self.folder.entries("stages", recursive=True)]
+        return sorted(
+            path.parent.name for path in paths if path.name == "stage.json" and path.parent.name.startswith(prefix)
+        )
+
     def has(self, key: str) -> bool:
         """Whether a stage is there, undamaged."""
         return self.read_predictions(key) is not None
