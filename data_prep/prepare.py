@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.audio import read_audio
+from data_prep.checked import parse_json
 from data_prep.corpora import Utterance
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
@@ -232,7 +233,7 @@ class _ShardJob:
     def whole(self) -> dict[str, Any] | None:
         """The shard's description, where it is of these utterances and its file has the checksum noted of it."""
         try:
-            described = json.loads(self.folder.read(self.description) or b"null")
+            described = parse_json(self.folder.read(self.description) or b"null")
             same = described["ids_hash"] == self.ids_hash and described["file"] == self.file
             whole = same and shard_problem(described, self.folder.read(self.file)) is None
             return described if whole else None

@@ -85,11 +85,9 @@ class Spoken:
 def kept_networks(store: Store) -> Iterator[tuple[StageSpec, dict[str, Any]]]:
     """The stages whose networks the store keeps, and their stage.json."""
     for record in store.records():
-        if "weights" in record:
-            try:
-                yield StageSpec.of_identity(record["identity"]), record
-            except (KeyError, TypeError):  # damaged, or of a newer version: ser-sweep store verify tells
-                continue
+        stage = StageSpec.of_record(record)
+        if "weights" in record and stage is not None:
+            yield stage, record
 
 
 def load_network(store: Store, prefix: str) -> TrainedNetwork:

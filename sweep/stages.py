@@ -36,6 +36,14 @@ class StageSpec(ChainSettings):
         fields["training"] = TrainingSettings(**identity["training"])
         return cls(**fields)
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "StageSpec | None":
+        """The stage of a stage.json; None where that says nothing of it, or what only a newer version understands."""
+        try:
+            return cls.of_identity(record["identity"])
+        except (KeyError, TypeError):
+            return None
+
     @cached_property
     def key(self) -> str:
         return canonical_hash(self.identity, KEY_LENGTH)
