@@ -16,8 +16,10 @@ from data_prep.text import plain
 from sweep.commands import (
     claims,
     compare,
+    completion,
     corpora,
     demo,
+    doctor,
     figures,
     plan,
     predict,
@@ -80,7 +82,9 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add(commands)
     predict.add(commands)
     store.add(commands)
+    doctor.add(commands)
     demo.add(commands)
+    completion.add(commands)
     return parser
 
 

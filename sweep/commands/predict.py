@@ -7,7 +7,6 @@ ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png
 import argparse
 import csv
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import UserError
 from data_prep.files import atomic_path
 from data_prep.text import plain
-from sweep.commands.arguments import DONE, add_command, of_store
+from sweep.commands.arguments import DONE, add_command, of_store, quietly
 from sweep.commands.sweeps import existing_store
-from sweep.commands.terminal import ProgressBar
+from sweep.commands.terminal import ProgressBar, notice
 
 if TYPE_CHECKING:
     from sweep.predict import KnownUtterance, Spoken, TrainedNetwork
@@ -45,6 +44,7 @@ def add(commands: Any) -> None:
         "ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png\n"
         "ser-sweep predict --store STORE --stage 3f0a *.wav --csv segments.csv",
         of_store(),
+        quietly(),
     )
     predict.add_argument(
         "--stage", required=True, metavar="KEY", help="the network's stage: its key, or as much of it as is unique"
@@ -88,15 +88,17 @@ def run_predict(options: argparse.Namespace) -> int:
         _check_figure(options.figure, options.files)
     store = existing_store(options)
     networks = load_chain(store, options.stage) if options.chain else [load_network(store, options.stage)]
-    with ProgressBar() as progress:
+    with ProgressBar(options) as progress:
         spoken: list[list[Spoken]] = []
         for path in options.files:
             progress("recordings", len(spoken), len(options.files))
             spoken.append([predict_recording(network, path) for network in networks])
     if options.csv is not None:
         _write_csv(options.csv, networks, spoken)
+        notice(options, f"wrote {options.csv}")
     if options.figure is not None:
         _draw(options.figure, spoken[0])
+        notice(options, f"wrote {options.figure}")
     if options.json:
         print(json.dumps(_as_dict(networks, spoken)))
         return DONE
@@ -209,7 +211,6 @@ def _write_csv(path: Path, networks: "Sequence[TrainedNetwork]", spoken: "Sequen
             stage = one.network.stage
             for number, (centre, q) in enumerate(zip(one.seconds, one.q, strict=True)):
                 writer.writerow([one.path, stage.key, stage.iteration, number, f"{centre:.4f}", *q])
-    print(f"wrote {path}", file=sys.stderr)
 
 
 def _draw(path: Path, said: "Sequence[Spoken]") -> None:
@@ -228,4 +229,3 @@ def _draw(path: Path, said: "Sequence[Spoken]") -> None:
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     save_figure(figure, path)
-    print(f"wrote {path}", file=sys.stderr)
