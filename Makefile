@@ -1,10 +1,10 @@
-# make setup | demo | test | chaos | lint | docs | lock: every target does its own set-up in .venv
+# make setup | demo | test | chaos | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test chaos lint format docs lock clean
+.PHONY: setup demo test chaos fuzz audit lint format docs lock clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,16 @@ chaos: setup
 	$(BIN)/python -m tests.chaos --seed 1 2 3 --faults 30 --store-kind disk s3 --out benchmarks/results/chaos.json
 	$(BIN)/python docs/figures.py
 
+# The long form of tests/fuzz, about half an hour.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz --examples 6000 --seed 4 --out benchmarks/results/fuzz.json
+
+# Known vulnerabilities of what the lock file installs; needs the advisories of PyPI's JSON interface.
+audit:
+	$(PYTHON) -m venv $(VENV)-audit
+	$(VENV)-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(VENV)-audit/bin/pip-audit --strict --disable-pip --require-hashes -r requirements.lock
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -45,4 +55,4 @@ lock:
 		--generate-hashes --upgrade --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) build site *.egg-info
+	rm -rf $(VENV) $(VENV)-audit build site *.egg-info

@@ -1,6 +1,6 @@
 """Work that is split over the machine's cores where there is enough of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from joblib import Parallel, delayed
@@ -10,8 +10,9 @@ WORTH_PROCESSES = 64  # items; to start processes takes as long as some dozen ce
 Result = TypeVar("Result")
 
 
-def on_all_cores(work: Callable[..., Result], *arguments: Sequence[Any]) -> list[Result]:
-    """`list(map(work, *arguments))`, by several processes where there are many items."""
+def on_all_cores(work: Callable[..., Result], *arguments: Sequence[Any]) -> Iterator[Result]:
+    """`map(work, *arguments)`, by several processes where there are many items."""
     jobs = -1 if len(arguments[0]) >= WORTH_PROCESSES else 1
-    done: list[Result] = Parallel(n_jobs=jobs)(delayed(work)(*each) for each in zip(*arguments, strict=True))
-    return done
+    yield from Parallel(n_jobs=jobs, return_as="generator")(
+        delayed(work)(*each) for each in zip(*arguments, strict=True)
+    )

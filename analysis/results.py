@@ -1,8 +1,7 @@
 """Stage store -> decisions on utterances -> scores: tidy data frames, from the store alone."""
 
-import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -15,6 +14,7 @@ from analysis import columns
 from analysis.cores import on_all_cores
 from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
 from analysis.statistics import UNDECIDED, rate_intervals
+from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from dsl.labels import labels_of
 from dsl.utterances import forest_decisions, mean_pooled, utterance_features
@@ -23,10 +23,16 @@ from sweep.store import Predictions, Store
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A)
 FOREST_SEEDS = 3
+Progress = Callable[[str, int, int], None]
 DECISION_VERSION = 1  # raise when the code decides otherwise on the same predictions
 
 
-def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST_SEEDS) -> pd.DataFrame:
+def decide(
+    store: Store,
+    chains: Sequence[ChainSpec],
+    forest_seeds: int = FOREST_SEEDS,
+    progress: Progress = lambda what, done, total: None,
+) -> pd.DataFrame:
     """One row for each cell, decision, forest seed and utterance: what was said and what was decided.
 
     A cell is what folds together: everything that identifies a stage but its fold. The columns are
@@ -43,7 +49,9 @@ def decide(store: Store, chains: Sequence[ChainSpec], forest_seeds: int = FOREST
     utterances = [corpora(next(iter(records)).corpus)[1] for records in found]
     frames, abouts = [], []
     decide_cell = partial(_decide_cell, store, forest_seeds)
-    for records, (decided, done) in zip(found, on_all_cores(decide_cell, found, utterances), strict=True):
+    decided_cells = zip(found, on_all_cores(decide_cell, found, utterances), strict=True)
+    for number, (records, (decided, done)) in enumerate(decided_cells, start=1):
+        progress("decisions", number, len(found))
         if decided is None:
             continue
         cell = next(iter(records))
@@ -241,7 +249,22 @@ def usable_decisions(records: Iterable[dict[str, Any]], chains: Iterable[ChainSp
 
 def _read_decisions(store: Store, key: str) -> pd.DataFrame | None:
     content = store.read_decisions(key)
-    return None if content is None else pd.read_parquet(io.BytesIO(content))
+    try:
+        frame = None if content is None else read_frame(content)
+    except ValueError:
+        return None
+    return frame if frame is not None and set(frame) == set(DECIDED_COLUMNS) else None
+
+
+DECIDED_COLUMNS = (
+    columns.DECISION,
+    columns.FOREST_SEED,
+    columns.UTTERANCE,
+    columns.SPEAKER,
+    columns.LABEL,
+    columns.PREDICTED,
+    columns.CLASSES,
+)
 
 
 def _decisions(done: Sequence[Predictions], utterances: pd.DataFrame, forest_seeds: int) -> Iterable[pd.DataFrame]:

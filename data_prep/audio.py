@@ -10,6 +10,10 @@ import numpy as np
 
 from data_prep.errors import AudioError
 
+RATES = 1_000, 400_000  # Hz
+LONGEST_SECONDS = 1_800.0
+MOST_CHANNELS = 16
+
 
 @dataclass(frozen=True)
 class Audio:
@@ -41,7 +45,10 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
         raise AudioError(f"{path}: the file is empty (0 bytes)")
     _check_wav_is_whole(path, content)
     try:
-        samples, source_rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            source_rate = file.samplerate
+            _check_length(path, file.frames, source_rate, file.channels)
+            samples = file.read(dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not an audio file that can be decoded ({error.error_string})") from error
     if not np.isfinite(samples).all():
@@ -55,6 +62,17 @@ def read_audio(path: Path, sample_rate: int) -> Audio:
     if source_rate != sample_rate:
         mono = _resample(mono, source_rate, sample_rate)
     return Audio(np.ascontiguousarray(mono), source_rate, channels, hashlib.sha256(content).hexdigest())
+
+
+def _check_length(path: Path, samples: int, rate: int, channels: int) -> None:
+    """Raise AudioError for what no utterance is, before memory is asked for: a header may say anything."""
+    if not RATES[0] <= rate <= RATES[1]:
+        raise AudioError(f"{path}: {rate} Hz, and speech is recorded at {RATES[0]:,} to {RATES[1]:,} Hz")
+    if samples / rate > LONGEST_SECONDS or channels > MOST_CHANNELS:
+        raise AudioError(
+            f"{path}: {samples / rate:,.0f} s in {channels} channels; at most {LONGEST_SECONDS:,.0f} s and "
+            f"{MOST_CHANNELS} channels are read, so cut it into utterances"
+        )
 
 
 def _resample(samples: np.ndarray, source_rate: int, sample_rate: int) -> np.ndarray:

@@ -80,3 +80,11 @@ def _check_listening(address: str) -> None:
         socket.create_connection((host.rpartition("//")[2].strip("[]"), int(port)), timeout=10).close()
     except OSError as error:
         raise ConnectionError(str(error)) from error
+
+
+def try_runtime() -> float:
+    """Start a runtime here and stop it; returns the CPUs it had. Raises UserError, OSError or RuntimeError."""
+    with ray_session():
+        import ray
+
+        return float(ray.cluster_resources().get("CPU", 0))

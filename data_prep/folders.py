@@ -55,7 +55,7 @@ class Folder:
         try:
             self._files, root = _open(self.uri)
         except (pa.ArrowException, OSError) as error:
-            raise FolderError(f"{self.uri} cannot be reached: {error}") from error
+            raise FolderError(f"{without_secrets(self.uri)} cannot be reached: {error}") from error
         self._root = PurePosixPath(root)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -165,13 +165,16 @@ class Folder:
     def write(self, name: str, content: bytes, durable: bool = True) -> None:
         """Write a whole file, in place of one of that name. Raises OSError, and leaves nothing half-written.
 
-        One that is not `durable` may be lost, or empty, when the machine loses its power.
+        One that is not `durable` may be lost, or empty, when the machine loses its power. Raises FolderError where a
+        link leads out of the folder.
         """
         if not self.is_local:
             with self._files.open_output_stream(self._path(name)) as stream:
                 stream.write(content)
             return
         target = self.local_path(name)
+        if self._leads_out(target.parent):
+            raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; take the link away")
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
@@ -187,17 +190,38 @@ class Folder:
             raise
 
     def delete(self, name: str) -> None:
-        """Take a file away, where it is there."""
+        """Take a file away, where it is there; what a link in the folder leads to is not."""
+        if self.is_local and self._leads_out(self.local_path(name).parent):
+            return
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._files.delete_file(self._path(name))
 
     def delete_folder(self, name: str) -> None:
-        """Take a folder away with all that is in it, where it is there."""
+        """Take a folder away with all that is in it, where it is there; of a link, the link alone."""
+        if self.is_local and self.local_path(name).is_symlink():
+            self.local_path(name).unlink()
+            return
+        if self.is_local and self._leads_out(self.local_path(name)):
+            return
         with contextlib.suppress(FileNotFoundError):
             self._files.delete_dir(self._path(name))
 
+    def _leads_out(self, path: Path) -> bool:
+        """Whether a link on the way to `path` leads to where the folder is not."""
+        return not path.resolve().is_relative_to(Path(self._root).resolve())
+
     def _path(self, name: str) -> str:
         return str(self._root / name)
+
+
+def without_secrets(uri: str) -> str:
+    """An address as it may be shown: without keys before a host, and without the values of options."""
+    if "://" not in uri:
+        return uri
+    scheme, _, rest = uri.partition("://")
+    place, mark, _ = rest.partition("?")
+    host, slash, path = place.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{mark and '?...'}"
 
 
 def _open(uri: str) -> tuple[Any, str]:
@@ -216,7 +240,9 @@ def _open_s3(uri: str) -> tuple[Any, str]:
     options = dict(parse_qsl(address.query))
     unknown = options.keys() - set(S3_OPTIONS)
     if unknown:
-        raise FolderError(f"{uri}: unknown option {', '.join(sorted(unknown))}; allowed: {', '.join(S3_OPTIONS)}")
+        raise FolderError(
+            f"{without_secrets(uri)}: unknown option {', '.join(sorted(unknown))}; allowed: {', '.join(S3_OPTIONS)}"
+        )
     endpoint = options.get("endpoint_override") or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     scheme, _, host = (endpoint or "").rpartition("://")
     region = options.get("region") or _environment("AWS_REGION", "AWS_DEFAULT_REGION")

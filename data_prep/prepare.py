@@ -18,11 +18,13 @@ import numpy as np
 import pandas as pd
 
 from data_prep.audio import read_audio
+from data_prep.checked import parse_json
 from data_prep.corpora import Utterance
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
-from data_prep.features import FeatureSettings, LogMel
+from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
+from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import frame_count, segment_count, true_labels
 from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, data_folder, sha256, shard_problem, write_shard
 
@@ -166,14 +168,9 @@ def _inspect_batch(job: tuple[int, list[Path], FeatureSettings]) -> tuple[int, l
 
 def _inspect_one(path: Path, settings: FeatureSettings) -> Inspected:
     try:
-        audio = read_audio(path, settings.sample_rate)
+        audio = read_recording(path, settings)
     except AudioError as error:
         return Inspected(problem=str(error))
-    frames = frame_count(len(audio.samples), settings)
-    if segment_count(frames, settings) < 1:
-        least = settings.window + (settings.segment_frames - 1) * settings.shift
-        length, needed = len(audio.samples) / settings.sample_rate, least / settings.sample_rate
-        return Inspected(problem=f"{path}: {length:.3f} s of sound is shorter than one segment ({needed:.3f} s)")
     return Inspected(audio.sha256, audio.source_rate, audio.channels, len(audio.samples))
 
 
@@ -236,7 +233,7 @@ class _ShardJob:
     def whole(self) -> dict[str, Any] | None:
         """The shard's description, where it is of these utterances and its file has the checksum noted of it."""
         try:
-            described = json.loads(self.folder.read(self.description) or b"null")
+            described = parse_json(self.folder.read(self.description) or b"null")
             same = described["ids_hash"] == self.ids_hash and described["file"] == self.file
             whole = same and shard_problem(described, self.folder.read(self.file)) is None
             return described if whole else None
@@ -245,17 +242,9 @@ class _ShardJob:
 
 
 def _make_shard(job: _ShardJob) -> None:
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a frame's bits must not depend on the machine's number of cores
-    try:
-        log_mel = LogMel(job.settings)
-        rate = job.settings.sample_rate
-        frames = [(i, log_mel(read_audio(path, rate).samples)) for i, path in zip(job.ids, job.paths, strict=True)]
-    finally:
-        torch.set_num_threads(threads)
-    described = write_shard(job.folder, job.file, frames, job.settings)
+    waveforms = (read_audio(path, job.settings.sample_rate).samples for path in job.paths)
+    frames = zip(job.ids, recording_frames(waveforms, job.settings), strict=True)
+    described = write_shard(job.folder, job.file, list(frames), job.settings)
     job.folder.write(job.description, _json({**described, "ids_hash": job.ids_hash}))
 
 

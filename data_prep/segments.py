@@ -16,6 +16,13 @@ def segment_count(frames: int, settings: FeatureSettings) -> int:
     return max(0, 1 + (frames - settings.segment_frames) // settings.segment_hop)
 
 
+def segment_centres(segment: np.ndarray, settings: FeatureSettings) -> np.ndarray:
+    """Where segments `segment` [S] of an utterance have their centre, in seconds from its start."""
+    first = segment * settings.segment_hop * settings.shift
+    length = (settings.segment_frames - 1) * settings.shift + settings.window
+    return (first + length / 2) / settings.sample_rate
+
+
 def cut_segments(frames: np.ndarray, settings: FeatureSettings) -> np.ndarray:
     """`frames` [f, mels] -> a read-only view [segments, segment_frames, mels], time-major, without copying."""
     count = segment_count(len(frames), settings)

@@ -12,8 +12,6 @@ frame once and gathers segments by index.
 """
 
 import hashlib
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.checked import checked_manifest, parse_json, read_utterances
 from data_prep.errors import ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.folders import Folder
@@ -63,7 +62,12 @@ class PreparedCorpus:
 
     def utterances(self) -> pd.DataFrame:
         """What utterances.parquet holds. Raises ShardError where it is missing or damaged."""
-        return pd.read_parquet(io.BytesIO(self.utterances_file()))
+        try:
+            return read_utterances(self.utterances_file(), self.manifest)
+        except ValueError as error:
+            raise ShardError(
+                f"{self.folder}/utterances.parquet is damaged ({error}); prepare the corpus again"
+            ) from error
 
     def utterances_file(self) -> bytes:
         """utterances.parquet as it is. Raises ShardError where it is missing or damaged."""
@@ -193,14 +197,14 @@ def list_prepared(data: str | Path) -> list[PreparedCorpus]:
             continue
         path = f"{place}/{name}/manifest.json"
         try:
-            manifest = json.loads(content)
-            newer = manifest["schema"] > SCHEMA_VERSION
+            manifest = parse_json(content)
+            schema = manifest["schema"]
+            if schema <= SCHEMA_VERSION:
+                manifest = {"shards": [], **checked_manifest(manifest)}
         except (ValueError, KeyError, TypeError) as error:
             raise ShardError(f"{path} is damaged ({error}); prepare the corpus again") from error
-        if newer:
-            raise ShardError(
-                f"{path} was written by a newer ser-sweep (schema {manifest['schema']}); upgrade to read it"
-            )
+        if schema > SCHEMA_VERSION:
+            raise ShardError(f"{path} was written by a newer ser-sweep (schema {schema}); upgrade to read it")
         prepared.append(PreparedCorpus(place / name, manifest))
     if not prepared and isinstance(place, Path) and not place.is_dir():
         raise ShardError(f"data folder {data} does not exist; make it with: ser-sweep prepare CORPUS --out {data}")
@@ -243,7 +247,10 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     settings = prepared.settings
     shards = _whole_shards(prepared)
     utterances = prepared.utterances()
-    frames = [_shard_frames(content, settings) for content in shards]
+    try:
+        frames = [_shard_frames(content, settings) for content in shards]
+    except ValueError as error:
+        raise ShardError(f"{prepared.folder}: a shard is damaged ({error}); prepare the corpus again") from error
     counts = segment_count_of(utterances, settings)
     utterance = np.repeat(np.arange(len(utterances), dtype=np.int32), counts)
     segment = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
@@ -295,14 +302,34 @@ def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
 
 
 def _shard_frames(content: bytes, settings: FeatureSettings) -> np.ndarray:
-    """Each frame of a shard once, float32 [F, mels]: all of a first segment, the new ones of those after it."""
+    """Each frame of a shard once, float32 [F, mels]: all of a first segment, the new ones of those after it.
+
+    Raises ValueError where it holds something else.
+    """
     length, step = settings.segment_frames, min(settings.segment_hop, settings.segment_frames)
     parts = []
-    file = pq.ParquetFile(pa.BufferReader(content))
-    for group in range(file.num_row_groups):
-        table = file.read_row_group(group, columns=["segment", "spectrogram"])
-        segment = table["segment"].to_numpy()
-        values = table["spectrogram"].combine_chunks().flatten().to_numpy()
+    for content_of_group in _row_groups(content, shard_schema(settings)):
+        segment = content_of_group["segment"].to_numpy()
+        values = content_of_group["spectrogram"].combine_chunks().flatten().to_numpy()
+        if not np.isfinite(values).all():
+            raise ValueError("spectrograms that are not finite")
         new = np.broadcast_to(np.arange(length) >= length - step, (len(segment), length)) | (segment == 0)[:, None]
         parts.append(values.reshape(len(segment), length, settings.mels)[new])
     return np.concatenate(parts)
+
+
+def _row_groups(content: bytes, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Segment numbers and spectrograms, a row group at a time. Raises ValueError where a file has no such columns."""
+    names = ["segment", "spectrogram"]
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        held = file.schema_arrow
+        if any(name not in held.names or held.field(name).type != schema.field(name).type for name in names):
+            raise ValueError(f"its columns are {', '.join(held.names)}")
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=names)
+            if any(column.null_count for column in table.columns):
+                raise ValueError("values are missing")
+            yield table
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(str(error)) from error

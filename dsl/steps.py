@@ -1,6 +1,7 @@
 """The state of one training, and how it goes through an epoch: Adam, exponential decay, best weights (§VIII-A)."""
 
 import io
+import pickle
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
@@ -96,10 +97,27 @@ class TrainingRun:
         torch.save(state, buffer)
         return buffer.getvalue()
 
-    def restore(self, content: bytes | None) -> None:
-        """Take up the state `content`; a training without one begins anew."""
+    @classmethod
+    def resumed(
+        cls,
+        build: Callable[[], nn.Module],
+        settings: TrainingSettings,
+        seed: int,
+        device: torch.device,
+        content: bytes | None,
+    ) -> "TrainingRun":
+        """The run that has the state `content`; a training without one, or with one that is none, begins anew."""
+        run = cls(build, settings, seed, device)
         if content is None:
-            return
+            return run
+        try:
+            run.restore(content)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
+            return cls(build, settings, seed, device)
+        return run
+
+    def restore(self, content: bytes) -> None:
+        """Take up the state `content`. Raises whatever one that is none comes to."""
         state = torch.load(io.BytesIO(content), map_location=next(self.network.parameters()).device, weights_only=True)
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -83,9 +83,7 @@ def fit_together(
     one that diverges leaves the others as they are.
     """
     device = segments.frames.device
-    runs = [TrainingRun(build, settings, seed, device) for _ in learners]
-    for run, learner in zip(runs, learners, strict=True):
-        run.restore(learner.checkpoint.read())
+    runs = [TrainingRun.resumed(build, settings, seed, device, learner.checkpoint.read()) for learner in learners]
     goals = [torch.from_numpy(learner.targets).to(device) for learner in learners]
     held_out = torch.from_numpy(validation).to(device)
     diverged: dict[int, TrainingDivergedError] = {}

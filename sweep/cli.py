@@ -12,8 +12,27 @@ import traceback
 from collections.abc import Sequence
 
 from data_prep.errors import UserError
-from sweep.commands import claims, compare, corpora, demo, figures, plan, prepare, report, run, status, store, tables
+from data_prep.text import plain
+from sweep.commands import (
+    claims,
+    compare,
+    completion,
+    corpora,
+    demo,
+    doctor,
+    figures,
+    plan,
+    predict,
+    prepare,
+    report,
+    run,
+    status,
+    store,
+    tables,
+)
 from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED
+
+LINES = "\n\t"  # what messages may hold that is not printed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(options: argparse.Namespace, message: str) -> int:
     if options.debug:
         traceback.print_exc()
-    print(f"ser-sweep: {message}", file=sys.stderr)
+    print(f"ser-sweep: {plain(message, keep=LINES)}", file=sys.stderr)
     return BAD_INPUT
 
 
@@ -61,8 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
     claims.add(commands)
     report.add(commands)
     compare.add(commands)
+    predict.add(commands)
     store.add(commands)
+    doctor.add(commands)
     demo.add(commands)
+    completion.add(commands)
     return parser
 
 

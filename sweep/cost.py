@@ -78,8 +78,8 @@ def rates_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Rate]:
     """Kind -> rate, from finished stages (stage.json). A kind that ran on several devices has the rate of the last."""
     by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        if _is_measured(record):
-            stage = StageSpec.of_identity(record["identity"])
+        stage = StageSpec.of_record(record)
+        if stage is not None and _is_measured(record):
             by_kind[kind_of(stage)][record["device"].get("name", "")].append(record)
     return {kind: _rate_of(max(devices.values(), key=_last_finished)) for kind, devices in by_kind.items()}
 
@@ -87,6 +87,7 @@ def rates_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Rate]:
 def _is_measured(record: Mapping[str, Any]) -> bool:
     metrics, timing = record.get("metrics", {}), record.get("timing", {})
     whole = timing.get("resumed_at_epoch") == 0  # the seconds of a resumed stage are not of all its epochs
+    whole = whole and bool(timing.get("seconds"))
     return whole and bool(metrics.get("training_segments")) and bool(metrics.get("epochs")) and "device" in record
 
 

@@ -19,7 +19,9 @@ from datetime import UTC, datetime
 from io import FileIO
 from typing import Any
 
+from data_prep.checked import parse_json
 from data_prep.folders import Folder
+from sweep.records import is_event
 
 EVENTS = "events"
 UPLOAD_SECONDS = 15.0  # an object is written as a whole
@@ -136,7 +138,7 @@ def launches_of(events: Mapping[str, list[dict[str, Any]]]) -> list[LaunchSummar
 def _summary(launch: str, events: list[dict[str, Any]]) -> LaunchSummary:
     first = events[0]
     count = Counter(event["event"] for event in events)
-    share = {event["trial"]: event.get("gpu") or 1.0 for event in events if event["event"] == "issued"}
+    share = {event.get("trial"): event.get("gpu") or 1.0 for event in events if event["event"] == "issued"}
     ended = [event for event in events if event["event"] == "ended"]
     return LaunchSummary(
         launch=launch,
@@ -149,7 +151,7 @@ def _summary(launch: str, events: list[dict[str, Any]]) -> LaunchSummary:
         failed=count["failed"],
         running=0 if count["finished"] else max(0, count["issued"] - count["ended"]),
         seconds=_seconds(events[-1]["time"]) - _seconds(first["time"]),
-        device_seconds=sum(event["seconds"] * share.get(event["trial"], 1.0) for event in ended),
+        device_seconds=sum(event.get("seconds", 0.0) * share.get(event.get("trial"), 1.0) for event in ended),
         finished=bool(count["finished"]),
     )
 
@@ -160,7 +162,7 @@ def _seconds(stamp: str) -> float:
 
 def read_events(folder: Folder, launches: Collection[str] | None = None) -> dict[str, list[dict[str, Any]]]:
     """Launch -> its events, in the order of launches; only of `launches`, if given. A line that a crash cut off is
-    passed over."""
+    passed over, as is one that is no event."""
     listed = [e for e in folder.entries(EVENTS) if launches is None or e.path.stem in launches]
     entries = sorted(listed, key=lambda entry: entry.path.stem)
     contents = folder.read_all(str(entry.path) for entry in entries)
@@ -171,7 +173,7 @@ def _events(content: bytes) -> list[dict[str, Any]]:
     found = []
     for line in content.splitlines():
         with contextlib.suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict):
+            event = parse_json(line)
+            if is_event(event):
                 found.append(event)
     return found

@@ -124,7 +124,11 @@ def _whole(out: Folder) -> Iterator[Folder]:
 
 def _stage_row(record: dict[str, Any]) -> dict[str, Any]:
     """A stage's row in stages.parquet. Metrics and timing go by their own names, unless the identity has that name."""
-    stage = StageSpec.of_identity(record["identity"])
+    stage = StageSpec.of_record(record)
+    if stage is None:
+        raise StoreError(
+            f"stage {record['key']} is damaged, or of a newer ser-sweep; ser-sweep store verify tells which"
+        )
     row = {
         "stage": record["key"],
         "corpus": stage.corpus,

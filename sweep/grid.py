@@ -12,7 +12,7 @@ may set its own axes and takes the rest from the top. docs/grids.md describes ev
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,7 +30,10 @@ from dsl.splits import GROUPED_BY, SPLITS, parts_of
 from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
 WEIGHTS = ("none", "last", "all")  # networks to keep in the store: none, each chain's last one, all
-LARGEST_FILE = 1_000_000  # bytes; a grid is a page of text
+LARGEST_FILE = 200_000  # bytes; a grid is a page of text
+LARGEST_CONTENT = 50_000  # values, each as often as aliases repeat it
+LARGEST_GRID = 200_000  # chains; the paper's has about a thousand
+LONGEST_PROBLEM = 300  # characters
 
 
 class GridError(UserError):
@@ -293,6 +296,16 @@ class GridSpec(Strict):
             for each in self.chains or (Axes(),)
         ]
 
+    def largest_count(self) -> int:
+        """Chains of the grid, those that are the same counted as often as they are asked for."""
+        return sum(
+            math.prod(map(len, (each.corpora or (), each.seeds or (), each.splits or (), each.backbones or ())))
+            * len(each.label_sources or ())
+            * sum(len(choice.alphas) for choice in each.rules or ())
+            * self.folds
+            for each in self.products()
+        )
+
     def corpus_names(self) -> list[str]:
         return list(dict.fromkeys(name for product in self.products() for name in product.corpora or ()))
 
@@ -351,7 +364,8 @@ def load_grid(path: Path) -> GridSpec:
         raise GridError(f"grid file {path} does not exist; see configs/ for grids to start from") from error
     except OSError as error:
         raise GridError(f"grid file {path} cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        # Values that are not what their tags say, such as !!bool x, raise whatever it comes to.
         raise GridError(f"grid {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise GridError(f"grid {path} must be a mapping of fields such as corpora, backbones and rules")
@@ -366,6 +380,8 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
         problems = _problems(error)
         raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems)) from error
     problems = _missing_axes(grid) + _unequal_alphas(grid)
+    if not problems and grid.largest_count() > LARGEST_GRID:
+        problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
         raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems))
     return grid
@@ -449,7 +465,8 @@ def _problem(error: Any) -> str:
         return f"{field}: unknown field; allowed: {', '.join(allowed)}"
     message = error["msg"].removeprefix("Value error, ")
     shown = "" if repr(error["input"]) in message or error["type"] == "value_error" else f" (got {error['input']!r})"
-    return f"{field}: {message}{shown}"
+    problem = f"{field}: {message}{shown}"
+    return problem if len(problem) <= LONGEST_PROBLEM else f"{problem[:LONGEST_PROBLEM]}…"
 
 
 def _fields_at(location: Sequence[int | str]) -> list[str]:
@@ -488,11 +505,38 @@ def _unequal_alphas(grid: GridSpec) -> list[str]:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not silently the last one."""
+    """Safe YAML in which a key that stands twice is an error, not silently the last one, and aliases make no more of
+    a page than a page."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None:
+            _count_nodes(node, {})
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable):
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
+                seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
+    """The nodes in `node`, each as often as it stands there. Raises ComposerError for too many, or for endlessly many.
+
+    `known` are those that were counted, by id; 0 for those of which the count is not finished.
+    """
+    if id(node) not in known:
+        known[id(node)] = 0
+        inside = [one for pair in node.value for one in pair] if isinstance(node, yaml.MappingNode) else node.value
+        children = inside if isinstance(node, yaml.CollectionNode) else ()
+        known[id(node)] = 1 + sum(_count_nodes(child, known) for child in children)
+    count = known[id(node)]
+    if count == 0 or count > LARGEST_CONTENT:
+        size = f"more than {LARGEST_CONTENT:,} values" if count else "itself as a part of it"
+        raise yaml.composer.ComposerError(None, None, f"aliases make this {size}", node.start_mark)
+    return count

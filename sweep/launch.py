@@ -55,8 +55,10 @@ def launch(
     *,
     inline: bool = False,
     address: str | None = None,
+    quiet: bool = False,
 ) -> Outcome:
-    """Train the stages that `plan` misses. `prepared` maps the grid's names for corpora to what is on disk."""
+    """Train the stages that `plan` misses. `prepared` maps the grid's names for corpora to what is on disk. A `quiet`
+    launch shows no progress."""
     store.create()
     for one in prepared.values():
         store.add_corpus(one)
@@ -67,21 +69,27 @@ def launch(
     corpora = {one.name: load_corpus(one) for one in prepared.values() if one.name in needed}
     if inline:
         whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
-        with _launch(plan, bundles, store, grid, whole, slots=1) as running:
+        with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
             _run_inline(running, corpora)
         return running.outcome
     with ray_session(address):
         cluster = cluster_resources(address)
         share = trial_share(grid.resources, cluster)
         fit = slots(share, cluster, grid.resources.max_concurrent)
-        with _launch(plan, bundles, store, grid, share, slots=min(fit, len(bundles))) as running:
+        with _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet) as running:
             _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
         return running.outcome
 
 
 @contextmanager
 def _launch(
-    plan: Plan, bundles: list[Bundle], store: Store, grid: GridSpec, share: Mapping[str, float], slots: int
+    plan: Plan,
+    bundles: list[Bundle],
+    store: Store,
+    grid: GridSpec,
+    share: Mapping[str, float],
+    slots: int,
+    quiet: bool = False,
 ) -> Iterator["Launch"]:
     """A launch with its lease, event log and display."""
     name = new_launch()
@@ -107,7 +115,7 @@ def _launch(
         try:
             with (
                 Lease(store.folder, name, took_over, ahead=plan.to_train) as lease,
-                make_display(tally) as display,
+                make_display(tally, quiet) as display,
             ):
                 running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
                 yield running

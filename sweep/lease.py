@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from data_prep.checked import parse_json
 from data_prep.errors import UserError
 from data_prep.folders import Entry, Folder
 
@@ -178,7 +179,7 @@ def _file_of(launch: str) -> str:
 
 def _parsed(content: bytes | None) -> dict[str, Any] | None:
     try:
-        found = json.loads(content or b"null")
+        found = parse_json(content or b"null")
         return {"keys": list(found["keys"]), "process": dict(found["process"])}
     except (ValueError, KeyError, TypeError):
         return None

@@ -150,7 +150,18 @@ class LiveDisplay:
         return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, trials)
 
 
-Display = PlainDisplay | LiveDisplay
+class NoDisplay:
+    """For a user who wants to see the end alone."""
+
+    def __enter__(self) -> "NoDisplay":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def update(self, line: str | None = None) -> None: ...
+
+
+Display = PlainDisplay | LiveDisplay | NoDisplay
 
 
 def progress_words(trial: RunningTrial) -> str:
@@ -159,8 +170,10 @@ def progress_words(trial: RunningTrial) -> str:
     return f"t={trial.iteration} epoch {trial.epoch}, loss {trial.loss:.3f}, {trial.rate:,.0f} segments/s"
 
 
-def make_display(tally: Tally) -> Display:
-    """The live display in a terminal that has rich; plain lines elsewhere."""
+def make_display(tally: Tally, quiet: bool = False) -> Display:
+    """The live display in a terminal that has rich; plain lines elsewhere; nothing with `quiet`."""
+    if quiet:
+        return NoDisplay()
     if not sys.stderr.isatty():
         return PlainDisplay(tally)
     try:

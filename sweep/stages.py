@@ -36,9 +36,23 @@ class StageSpec(ChainSettings):
         fields["training"] = TrainingSettings(**identity["training"])
         return cls(**fields)
 
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> "StageSpec | None":
+        """The stage of a stage.json; None where that says nothing of it, or what only a newer version understands."""
+        try:
+            return cls.of_identity(record["identity"])
+        except (KeyError, TypeError):
+            return None
+
     @cached_property
     def key(self) -> str:
         return canonical_hash(self.identity, KEY_LENGTH)
+
+    @property
+    def label(self) -> str:
+        """For people: its chain, the iteration, and the inner fold where it is of one."""
+        inner = "" if self.inner_fold is None else f", inner fold {self.inner_fold}"
+        return f"{ChainSpec(self).label}, t={self.iteration}{inner}"
 
     def at(self, iteration: int, inner_fold: int | None = None) -> "StageSpec":
         """The stage of the same chain at an earlier iteration; iteration 0 knows no rule and no label source."""
@@ -232,7 +246,4 @@ class Plan:
         }
 
     def label_of(self, key: str) -> str:
-        """A stage for people: its chain, the iteration, and the inner fold where it is of one."""
-        stage = self.stages[key]
-        inner = "" if stage.inner_fold is None else f", inner fold {stage.inner_fold}"
-        return f"{ChainSpec(stage).label}, t={stage.iteration}{inner}"
+        return self.stages[key].label

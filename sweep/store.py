@@ -32,13 +32,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep import shards
+from data_prep.checked import checked_manifest, parse_json, read_table, read_utterances
 from data_prep.errors import UserError
 from data_prep.folders import Entry, Folder, FolderError
 from data_prep.shards import PreparedCorpus
+from sweep.records import is_record
 from sweep.stages import StageSpec
 
 SCHEMA_VERSION = 1
 DIGEST_BYTES = 32
+PREDICTION_TYPES = {"utterance": pa.int32(), "segment": pa.int32(), "test": pa.bool_()}
 
 
 class StoreError(UserError):
@@ -69,6 +72,7 @@ class Store:
         except FolderError as error:
             raise StoreError(f"store {error}") from error
         self.uri = self.folder.uri
+        self._shapes: dict[str, tuple[int, int]] = {}  # of its corpora, which never change
         self._check_schema()
 
     @property
@@ -99,11 +103,17 @@ class Store:
         keys = [key for key, name in sizes if name == "stage.json"]
         contents = self.folder.read_all(f"stages/{key}/stage.json" for key in keys)
         for key, content in zip(keys, contents, strict=True):
-            record = _parsed(content)
-            self._refuse_newer(f"stage {key} in store {self.uri}", record)
+            record = self._record(key, _parsed(content))
             described = [] if record is None else described_files(record).values()
             if record is not None and all(one and sizes.get((key, one["file"])) == one["bytes"] for one in described):
                 yield {**record, "key": key}
+
+    def keys_like(self, prefix: str) -> list[str]:
+        """The keys that begin with `prefix`, of stages that are there."""
+        paths = [entry.path for entry in self.folder.entries("stages", recursive=True)]
+        return sorted(
+            path.parent.name for path in paths if path.name == "stage.json" and path.parent.name.startswith(prefix)
+        )
 
     def has(self, key: str) -> bool:
         """Whether a stage is there, undamaged."""
@@ -114,21 +124,45 @@ class Store:
 
         Raises NewerSchemaError for one that a newer version wrote: to train it again would not make it readable.
         """
-        record = self._read_json(f"stages/{key}/stage.json")
-        self._refuse_newer(f"stage {key} in store {self.uri}", record)
-        return record
+        return self._record(key, self._read_json(f"stages/{key}/stage.json"))
+
+    def _record(self, key: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
+        self._refuse_newer(f"stage {key} in store {self.uri}", found)
+        return found if found is not None and is_record(found) else None
 
     def read_stage_file(self, key: str, file: str) -> bytes | None:
         """A file beside a stage's stage.json as it is, unchecked; None where there is none."""
         return self.folder.read(f"stages/{key}/{file}")
 
     def read_predictions(self, key: str, record: dict[str, Any] | None = None) -> Predictions | None:
-        """A stage's predictions, checked against their checksum; None where the stage is missing or damaged.
+        """A stage's predictions, checked against their checksum and their corpus; None where the stage is missing or
+        damaged.
 
         `record` is its stage.json, where that was read before."""
-        described = _predictions_of(record or self.read_stage(key))
+        record = record or self.read_stage(key) or {}
+        described = record.get("predictions")
         content = None if described is None else self._read_described(key, described)
-        return None if content is None else decode_predictions(content)
+        try:
+            predictions = None if content is None else decode_predictions(content)
+        except ValueError:
+            return None
+        shape = self._shape_of((record.get("identity") or {}).get("corpus", ""))
+        if predictions is None or shape is None:
+            return predictions
+        utterances, classes = shape
+        fits = predictions.utterance.max() < utterances and predictions.q.shape[1] == classes
+        return predictions if fits else None
+
+    def _shape_of(self, corpus: str) -> tuple[int, int] | None:
+        """Utterances and classes of a corpus; None where the store does not hold it."""
+        if corpus not in self._shapes:
+            about = self._read_json(f"corpora/{corpus}/corpus.json") if corpus else None
+            try:
+                about = checked_manifest(about)
+            except ValueError:
+                return None
+            self._shapes[corpus] = about["utterances"], len(about["classes"])
+        return self._shapes[corpus]
 
     def read_weights(self, key: str) -> bytes | None:
         """A stage's network as safetensors, checked; None where it was not kept, or is missing or damaged."""
@@ -270,7 +304,13 @@ class Store:
         content = self.folder.read(f"corpora/{name}/utterances.parquet")
         if about is None or content is None:
             raise StoreError(f"store {self.uri} does not hold corpus {name}; ser-sweep run adds it")
-        return about, pd.read_parquet(io.BytesIO(content))
+        try:
+            about = checked_manifest(about)
+            return about, read_utterances(content, about)
+        except ValueError as error:
+            raise StoreError(
+                f"corpus {name} in store {self.uri} is damaged ({error}); ser-sweep run adds it again"
+            ) from error
 
     def delete_corpus(self, name: str) -> None:
         """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""
@@ -326,7 +366,7 @@ def _json(content: dict[str, Any]) -> bytes:
 def _parsed(content: bytes | None) -> dict[str, Any] | None:
     """A JSON object; None where the content is missing or damaged."""
     try:
-        found = json.loads(content or b"null")
+        found = parse_json(content or b"null")
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
@@ -334,12 +374,6 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
 
 def _cause(failure: bytes | None) -> str | None:
     return (_parsed(failure) or {}).get("cause")
-
-
-def _predictions_of(record: dict[str, Any] | None) -> dict[str, Any] | None:
-    """File, checksum and size of a stage's predictions; None where its stage.json does not tell."""
-    described = (record or {}).get("predictions")
-    return described if _describes_file(described) else None
 
 
 def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
@@ -357,14 +391,24 @@ def _describes_file(described: Any) -> bool:
 
 
 def decode_predictions(content: bytes) -> Predictions:
-    """The predictions in a stage's Parquet file. Raises ArrowException, KeyError or ValueError where they are not."""
-    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-    q = table["q"].combine_chunks()
+    """The predictions in a stage's Parquet file. Raises ValueError where they are not, or are no probabilities."""
+    table = read_table(content)
+    types = {name: table.schema.field(name).type for name in table.column_names if name in PREDICTION_TYPES}
+    q_type = table.schema.field("q").type if table.column_names.count("q") == 1 else pa.null()
+    if types != PREDICTION_TYPES or not pa.types.is_fixed_size_list(q_type) or q_type.value_type != pa.float32():
+        raise ValueError(f"columns are {', '.join(map(str, table.schema))}")
+    if not len(table) or not q_type.list_size or any(column.null_count for column in table.columns):
+        raise ValueError("values are missing")
+    q = table["q"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    if table["utterance"].to_numpy().min() < 0 or table["segment"].to_numpy().min() < 0:
+        raise ValueError("numbers below 0")
+    if not np.isfinite(q).all() or (q < 0).any() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("they are no probabilities")
     return Predictions(
         utterance=table["utterance"].to_numpy(),
         segment=table["segment"].to_numpy(),
         test=table["test"].to_numpy(),
-        q=q.flatten().to_numpy().reshape(len(q), -1),
+        q=q,
     )
 
 
@@ -372,9 +416,7 @@ def _parquet(predictions: Predictions) -> bytes:
     q = pa.FixedSizeListArray.from_arrays(pa.array(predictions.q.ravel()), predictions.q.shape[1])
     table = pa.table(
         {
-            "utterance": pa.array(predictions.utterance, pa.int32()),
-            "segment": pa.array(predictions.segment, pa.int32()),
-            "test": pa.array(predictions.test, pa.bool_()),
+            **{name: pa.array(getattr(predictions, name), kind) for name, kind in PREDICTION_TYPES.items()},
             "q": q,
         }
     )

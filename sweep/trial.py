@@ -27,7 +27,7 @@ from dsl.training import Checkpoint
 from sweep.lease import SupersededError
 from sweep.shares import cap_memory, is_out_of_memory
 from sweep.stages import Bundle, ChainSpec, StageSpec
-from sweep.store import Predictions, Store
+from sweep.store import Predictions, Store, StoreError
 
 Report = Callable[[dict[str, Any]], None]
 SECONDS_BETWEEN_REPORTS = 2.0
@@ -216,7 +216,13 @@ class StoreMemory:
         if predictions is None:
             return None
         q = np.full((len(self._corpus), predictions.q.shape[1]), np.nan, dtype=np.float32)
-        q[np.isin(self._corpus.utterance, predictions.utterance)] = predictions.q
+        own = np.isin(self._corpus.utterance, predictions.utterance)
+        if own.sum() != len(predictions.q):
+            raise StoreError(
+                f"stage {stage.key} in store {self._store.uri} has predictions that are not of its corpus's segments; "
+                "find and remove such with: ser-sweep store verify --repair"
+            )
+        q[own] = predictions.q
         return q
 
 

@@ -33,18 +33,24 @@ MEAN: dict[str, Any] = {"linewidth": 1.6}
 
 @in_style
 def draw_contours(
-    seconds: np.ndarray, probabilities: Mapping[int, np.ndarray], classes: Sequence[str], label: int, title: str
+    seconds: np.ndarray,
+    probabilities: Mapping[int, np.ndarray],
+    classes: Sequence[str],
+    label: int,
+    title: str,
+    label_is: str = "label",
 ) -> Figure:
     """The predicted probability of each class along an utterance, a panel an iteration, as in Figures 1 and 3-6.
 
     `seconds` [S] says where in the utterance each segment has its centre, `probabilities` maps an iteration to its
-    predictions [S, K], and `label` is the utterance's class, which is drawn thicker.
+    predictions [S, K], and `label` is the utterance's class, which is drawn thicker; `label_is` says in the legend how
+    that is known.
     """
     across = 1 if len(probabilities) <= PANELS_IN_A_COLUMN else 2
     width = ONE_COLUMN if across == 1 and len(seconds) <= SEGMENTS_OF_ONE_COLUMN else TWO_COLUMNS
     figure, grid = panels(math.ceil(len(probabilities) / across), across, 1.15, width, title, sharex=True, sharey=True)
     for axes, (iteration, q) in zip(grid.flat, sorted(probabilities.items()), strict=False):
-        _draw_probabilities(axes, seconds, q, [plain(name) for name in classes], label)
+        _draw_probabilities(axes, seconds, q, [plain(name) for name in classes], label, label_is)
         axes.set_title(f"Iteration {iteration}", loc="left", pad=2)
     for axes in grid.flat[len(probabilities) :]:
         axes.remove()
@@ -57,7 +63,9 @@ def draw_contours(
     return figure
 
 
-def _draw_probabilities(axes: Axes, seconds: np.ndarray, q: np.ndarray, classes: Sequence[str], label: int) -> None:
+def _draw_probabilities(
+    axes: Axes, seconds: np.ndarray, q: np.ndarray, classes: Sequence[str], label: int, label_is: str
+) -> None:
     step = max(1, len(seconds) // 8)  # markers tell lines apart in grey, but one a segment would hide them
     for position, name in enumerate(classes):
         own = position == label
@@ -65,7 +73,7 @@ def _draw_probabilities(axes: Axes, seconds: np.ndarray, q: np.ndarray, classes:
         axes.plot(
             seconds,
             q[:, position],
-            label=f"{name} (label)" if own else name,
+            label=f"{name} ({label_is})" if own else name,
             markevery=(position * step // len(classes), step),
             **{"linewidth": 0.7, "zorder": 2, **look},
         )

@@ -19,6 +19,7 @@ from analysis.layouts import backbone_name
 from analysis.tables import corpus_name
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
+from data_prep.segments import segment_centres
 from dsl.labels import labels_of
 from sweep.stages import StageSpec
 from sweep.store import Store
@@ -194,10 +195,3 @@ def _contours(
 
 def _labels_note(cell: ChainCell) -> list[str]:
     return ["Labels permuted."] if cell.about.labels == "permuted" else []
-
-
-def segment_centres(segment: np.ndarray, settings: FeatureSettings) -> np.ndarray:
-    """Where segments `segment` [S] of an utterance have their centre, in seconds from its start."""
-    first = segment * settings.segment_hop * settings.shift
-    length = (settings.segment_frames - 1) * settings.shift + settings.window
-    return (first + length / 2) / settings.sample_rate

@@ -13,6 +13,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from data_prep.text import plain
+
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.16  # inches, of an IEEE journal
 FONT_SIZE = 8.0  # points
 SMALL = 7.0
@@ -78,11 +80,6 @@ def bar_style(position: int) -> dict[str, Any]:
         "edgecolor": "white",
         "linewidth": 0.3,
     }
-
-
-def plain(text: object) -> str:
-    """A name from a file as one line that any format can hold: what cannot be printed becomes U+FFFD."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in str(text))
 
 
 def panels(rows: int, columns: int, panel_height: float, width: float, title: str, **shared: Any) -> Any:

@@ -32,6 +32,13 @@ def common() -> argparse.ArgumentParser:
     return parent
 
 
+def quietly() -> argparse.ArgumentParser:
+    """For a command that says more than its result."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("--quiet", action="store_true", help="no progress and no notices: only the result, and errors")
+    return parent
+
+
 def of_grid() -> argparse.ArgumentParser:
     """A grid, its data and its store."""
     parent = argparse.ArgumentParser(add_help=False)

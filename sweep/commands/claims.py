@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from data_prep.errors import UserError
-from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid
+from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid, quietly
 from sweep.commands.sweeps import open_decided
 
 
@@ -21,6 +21,7 @@ def add(commands: Any) -> None:
         "the null-label test: whether anything is recognised above chance where labels are permuted",
         "ser-sweep audit configs/leakage_audit.yaml --data DATA --store STORE",
         of_grid(),
+        quietly(),
     )
     audit.add_argument("--json", action="store_true", help="a JSON list")
     claims = add_command(
@@ -30,6 +31,7 @@ def add(commands: Any) -> None:
         "what the paper says, tested on a grid's results: supported, contradicted or undecided",
         f"ser-sweep claims {GRID_DATA_STORE} --json",
         of_grid(),
+        quietly(),
     )
     claims.add_argument("--json", action="store_true", help="one JSON object")
 

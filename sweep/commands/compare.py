@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, add_command
+from sweep.commands.arguments import DONE, add_command, quietly
 from sweep.commands.sweeps import open_decided
 
 
@@ -21,6 +21,7 @@ def add(commands: Any) -> None:
         "paired tests between the networks of two sweeps, on the same utterances",
         "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
         "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json",
+        quietly(),
     )
     compare.add_argument("grids", type=Path, nargs=2, metavar="GRID.yaml", help="the grid files of A and of B")
     compare.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
@@ -38,14 +39,17 @@ def run_compare(options: argparse.Namespace) -> int:
 
     first, second = options.grids
     places = (
-        argparse.Namespace(grid=first, data=options.data, store=options.store),
+        argparse.Namespace(grid=first, data=options.data, store=options.store, quiet=options.quiet),
         argparse.Namespace(
-            grid=second, data=options.other_data or options.data, store=options.other_store or options.store
+            grid=second,
+            data=options.other_data or options.data,
+            store=options.other_store or options.store,
+            quiet=options.quiet,
         ),
     )
     compared = compare_sweeps(*(open_decided(place, forests=not options.no_forests)[1] for place in places))
     if options.json:
-        sweeps = [{name: str(value) for name, value in vars(place).items()} for place in places]
+        sweeps = [{name: str(value) for name, value in vars(place).items() if name != "quiet"} for place in places]
         about = {"sweeps": sweeps, "differ": compared.differ, "comparisons": compared_records(compared)}
         print(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False))
         return DONE

@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, add_command
+from sweep.commands.arguments import DONE, add_command, quietly
 from sweep.commands.terminal import ProgressBar
 
 
@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
         run_fetch,
         "download a corpus whose licence allows it, or tell where to ask for it",
         "ser-sweep fetch emodb --out ~/corpora",
+        quietly(),
     )
     fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
     fetch.add_argument("--out", type=Path, required=True, help="folder in which the corpus gets a folder of its name")
@@ -47,7 +48,7 @@ def run_corpora(options: argparse.Namespace) -> int:
 def run_fetch(options: argparse.Namespace) -> int:
     from data_prep.download import fetch
 
-    with ProgressBar() as progress:
+    with ProgressBar(options) as progress:
         folder, made = fetch(options.corpus, options.out, options.url, progress)
     print(f"{folder}{'' if made else ' (was there before)'}")
     print(f"prepare it with: ser-sweep prepare {options.corpus} --source {folder} --out DATA")

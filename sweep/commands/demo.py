@@ -8,12 +8,18 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, add_command
+from sweep.commands.arguments import DONE, add_command, quietly
+from sweep.commands.terminal import notice
 
 
 def add(commands: Any) -> None:
     demo = add_command(
-        commands, "demo", run_demo, "prepare, run and tables on synthetic speech, in minutes", "ser-sweep demo"
+        commands,
+        "demo",
+        run_demo,
+        "prepare, run and tables on synthetic speech, in minutes",
+        "ser-sweep demo",
+        quietly(),
     )
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
 
@@ -30,8 +36,9 @@ def run_demo(options: argparse.Namespace) -> int:
             ["tables", str(grid), "--data", data, "--store", store],
         ]
         for step in steps:
-            print(f"\n$ ser-sweep {' '.join(step)}", flush=True)
-            status = main([*step, "--debug"] if options.debug else step)
+            notice(options, f"\n$ ser-sweep {' '.join(step)}")
+            flags = [f"--{name}" for name in ("debug", "quiet") if getattr(options, name)]
+            status = main([*step, *flags])
             if status != DONE:
                 return status
     return DONE

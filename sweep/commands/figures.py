@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, quietly
 from sweep.commands.sweeps import open_decided
 
 
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
         "recall by class, contours, learning curves and what else there is to see, as PNG and SVG",
         f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
         of_grid(),
+        quietly(),
     )
     figures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write figures to")
     figures.add_argument(

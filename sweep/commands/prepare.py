@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from sweep.commands.arguments import DONE, add_command, of_place
-from sweep.commands.terminal import ProgressBar
+from sweep.commands.arguments import DONE, add_command, of_place, quietly
+from sweep.commands.terminal import ProgressBar, notice
 
 
 def add(commands: Any) -> None:
@@ -24,6 +24,7 @@ def add(commands: Any) -> None:
         "ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted\n"
         "ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215",
         of_place(),
+        quietly(),
     )
     prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
     prepare.add_argument("--source", type=Path, help="the corpus's folder; for manifest, the CSV file")
@@ -64,7 +65,7 @@ def run_prepare(options: argparse.Namespace) -> int:
     else:
         utterances, partial = read_corpus(options.corpus, options.source, options.allow_partial)
     name = options.name or options.corpus
-    with ProgressBar() as progress:
+    with ProgressBar(options) as progress:
         done = prepare(
             name,
             utterances,
@@ -77,10 +78,13 @@ def run_prepare(options: argparse.Namespace) -> int:
             progress=progress,
         )
     manifest = done.corpus.manifest
-    for notice in done.notices:
-        print(f"notice: {notice}")
+    for text in done.notices:
+        notice(options, f"notice: {text}")
     if partial:
-        print(f"notice: {options.corpus} is a part of the corpus here, not to be compared with figures for all of it")
+        notice(
+            options,
+            f"notice: {options.corpus} is a part of the corpus here, not to be compared with figures for all of it",
+        )
     print(f"{done.corpus.folder}")
     print(f"  utterances  {manifest['utterances']:,} by {manifest['speakers']} speakers, {manifest['seconds']:,.0f} s")
     print("  classes     " + ", ".join(f"{emotion} {count}" for emotion, count in manifest["classes"].items()))

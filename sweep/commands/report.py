@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price, quietly
 from sweep.commands.sweeps import Sweep, open_sweep
 from sweep.commands.terminal import ProgressBar
 
@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
         "one page of all that a sweep came to so far: tables, figures, claims, costs, and how to make it again",
         f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
         of_grid(),
+        quietly(),
     )
     report.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for index.html and its files")
     report.add_argument(
@@ -62,7 +63,7 @@ def run_report(options: argparse.Namespace) -> int:
 def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None) -> "Report":
     from analysis.report import write_report
 
-    with ProgressBar() as progress:
+    with ProgressBar(options) as progress:
         return write_report(
             _source(options, sweep),
             options.out,

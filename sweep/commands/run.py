@@ -7,9 +7,9 @@ import argparse
 import sys
 from typing import Any
 
-from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, INTERRUPTED, add_command, of_grid, of_place
+from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, INTERRUPTED, add_command, of_grid, of_place, quietly
 from sweep.commands.sweeps import estimate_missing, open_sweep
-from sweep.commands.terminal import print_failures
+from sweep.commands.terminal import notice, print_failures
 
 
 def add(commands: Any) -> None:
@@ -21,6 +21,7 @@ def add(commands: Any) -> None:
         f"ser-sweep run {GRID_DATA_STORE}",
         of_grid(),
         of_place(),
+        quietly(),
     )
 
 
@@ -31,11 +32,17 @@ def run_sweep(options: argparse.Namespace) -> int:
     sweep = open_sweep(options)
     damaged = sweep.store.discard_damaged(sweep.plan.done)
     if damaged:
-        print(f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}", file=sys.stderr)
+        notice(options, f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}")
         sweep = open_sweep(options)
     sweep.store.discard_leftovers(sweep.plan.done)
     outcome = launch(
-        sweep.plan, sweep.prepared, sweep.store, sweep.grid, inline=options.inline, address=options.address
+        sweep.plan,
+        sweep.prepared,
+        sweep.store,
+        sweep.grid,
+        inline=options.inline,
+        address=options.address,
+        quiet=options.quiet,
     )
     if outcome.interrupted:
         print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from sweep.commands.arguments import DONE, FAILED, add_command, of_store
+from sweep.commands.arguments import DONE, FAILED, add_command, of_store, quietly
 from sweep.commands.sweeps import existing_store, expand, open_sweep
 from sweep.commands.terminal import ProgressBar
 
@@ -29,6 +29,7 @@ def add(commands: Any) -> None:
         "read the whole store and tell what is damaged or does not belong there (exit status 1 if anything)",
         "ser-sweep store verify --store STORE --repair",
         of_store(),
+        quietly(),
     )
     verify.add_argument("--repair", action="store_true", help="remove it, so that ser-sweep run trains it again")
     verify.add_argument("--json", action="store_true", help="a JSON list")
@@ -39,6 +40,7 @@ def add(commands: Any) -> None:
         "what none of the given grids needs, and with --delete away with it",
         "ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE",
         of_store(),
+        quietly(),
     )
     gc.add_argument("grids", type=Path, nargs="+", metavar="GRID.yaml", help="the grids whose stages are kept")
     gc.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
@@ -50,6 +52,7 @@ def add(commands: Any) -> None:
         "predictions of all stages, or of one grid, as a Parquet data set for DuckDB, polars or pandas",
         "ser-sweep store export --store STORE --out EXPORT",
         of_store(),
+        quietly(),
     )
     export.add_argument("grid", type=Path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
     export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
@@ -60,7 +63,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     from sweep.upkeep import repair, verify
 
     store = existing_store(options)
-    with ProgressBar() as progress:
+    with ProgressBar(options) as progress:
         problems = verify(store, progress)
     if options.json:
         print(json.dumps([asdict(problem) for problem in problems], indent=2))
@@ -97,7 +100,7 @@ def run_store_gc(options: argparse.Namespace) -> int:
     if not garbage:
         print("the grids need all that the store holds")
     elif options.delete:
-        with ProgressBar() as progress:
+        with ProgressBar(options) as progress:
             delete_garbage(store, garbage, progress)
         print("deleted")
     else:
@@ -112,7 +115,7 @@ def run_store_export(options: argparse.Namespace) -> int:
         raise UserError("store export of one grid needs both the grid file and --data")
     store = existing_store(options)
     plan = None if options.grid is None else open_sweep(options).plan
-    with ProgressBar() as progress:
+    with ProgressBar(options) as progress:
         count = export(store, options.out, None if plan is None else plan.done, progress)
     of_grid = "" if plan is None else f" of the grid's {len(plan.stages)}"
     print(f"{count} stages{of_grid} in {options.out}: stages.parquet and predictions/")

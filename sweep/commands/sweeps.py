@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
+from sweep.commands.terminal import ProgressBar
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +61,9 @@ def open_decided(options: argparse.Namespace, forests: bool = True) -> "tuple[Sw
             f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
             f"--data {options.data} --store {options.store}"
         )
-    decisions = decide(sweep.store, sweep.plan.chains, **({} if forests else {"forest_seeds": 0}))
+    with ProgressBar(options) as progress:
+        seeds = {} if forests else {"forest_seeds": 0}
+        decisions = decide(sweep.store, sweep.plan.chains, progress=progress, **seeds)
     if decisions.empty:
         raise UserError(
             f"all stages of {options.grid} in store {options.store} are damaged; ser-sweep run repairs them"

@@ -4,13 +4,13 @@ ser-sweep tables GRID.yaml --data DATA --store STORE --format latex --out tables
 """
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, quietly
 from sweep.commands.sweeps import open_decided
+from sweep.commands.terminal import notice
 
 
 def add(commands: Any) -> None:
@@ -21,6 +21,7 @@ def add(commands: Any) -> None:
         "the paper's Tables I to V, ours beside the published values, and every network beside its baseline",
         f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
         of_grid(),
+        quietly(),
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
     tables.add_argument("--out", type=Path, help="write to this file instead of the terminal")
@@ -49,5 +50,5 @@ def run_tables(options: argparse.Namespace) -> int:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(options.out) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-        print(f"wrote {options.out}", file=sys.stderr)
+        notice(options, f"wrote {options.out}")
     return DONE

@@ -1,5 +1,7 @@
 """What commands show alike: counts of stages, failures, and progress of what takes long."""
 
+import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -21,13 +23,32 @@ def print_failures(failures: dict[str, str]) -> None:
         print(f"  {label}: {cause}")
 
 
+COLORS = {"red": 31, "green": 32, "yellow": 33}
+
+
+def painted(text: str, color: str) -> str:
+    """`text` in a color, in a terminal whose user has not said otherwise (https://no-color.org)."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[{COLORS[color]}m{text}\033[0m"
+
+
+def notice(options: argparse.Namespace, text: str) -> None:
+    """What a user may want to know beside the result."""
+    if not options.quiet:
+        print(text, file=sys.stderr, flush=True)
+
+
 class ProgressBar:
-    """Progress of what takes long in a terminal that has rich; nothing elsewhere."""
+    """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._quiet = getattr(options, "quiet", False)
 
     def __enter__(self) -> Callable[[str, int, int], None]:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._quiet:
             try:
                 from rich.console import Console
                 from rich.progress import Progress

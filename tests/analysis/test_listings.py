@@ -19,7 +19,9 @@ from sweep.store import Store
 def hold(store: Store, corpus: str, folder: Path, partial: bool = False) -> ChainSpec:
     """Put a corpus of two utterances into the store; returns a chain on it."""
     folder.mkdir()
-    pd.DataFrame({"id": ["a", "b"], "source_rate": [16_000, 44_100]}).to_parquet(folder / "utterances.parquet")
+    utterances = pd.DataFrame({"id": ["a", "b"], "source_rate": [16_000, 44_100], "emotion": ["anger", "fear"]})
+    utterances = utterances.assign(speaker="s", text="", label=[0, 1], frames=617 + 31)
+    utterances.to_parquet(folder / "utterances.parquet")
     manifest = {
         "corpus": corpus,
         "fingerprint": "f",

@@ -25,6 +25,7 @@ from analysis import (
 )
 from analysis.columns import CORRECTION_COLUMNS, DECISION_COLUMNS, NETWORK_SCORE_COLUMNS, SCORE_COLUMNS
 from analysis.statistics import rate_intervals
+from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from sweep.stages import ChainSpec, StageSpec, canonical_updates
@@ -74,10 +75,14 @@ def fill(store: Store, of: Sequence[ChainSpec], decided: np.ndarray = DECIDED, r
     ids = [f"{row:02}" for row in range(len(LABEL))]
     for name in {one.last.corpus for one in of}:
         folder.mkdir()
-        utterances = pd.DataFrame({"id": ids, "speaker": ["s1", "s2", "s3"] * 3, "label": LABEL})
+        emotion = np.array(["anger", "sadness"])[LABEL]
+        utterances = pd.DataFrame({"id": ids, "speaker": ["s1", "s2", "s3"] * 3, "text": "", "emotion": emotion})
+        utterances = utterances.assign(label=LABEL, frames=SEGMENTS + 31)
         utterances.to_parquet(folder / "utterances.parquet")
         corpus, _, fingerprint = name.rpartition("-")
         manifest = {"corpus": corpus, "fingerprint": fingerprint, "classes": {"anger": 6, "sadness": 3}, "shards": []}
+        counts = {"utterances": len(LABEL), "segments": len(LABEL) * SEGMENTS}
+        manifest |= {"settings": FeatureSettings().as_dict(), **counts}
         store.add_corpus(PreparedCorpus(folder, manifest))
         shutil.rmtree(folder)
     for stage in {stage.key: stage for one in of for stage in one.stages}.values():

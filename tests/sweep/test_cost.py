@@ -10,11 +10,12 @@ import pytest
 
 from analysis.needs import stages_by_table
 from data_prep.shards import PreparedCorpus, find_prepared
+from dsl.settings import TrainingSettings
 from sweep.cli import main
 from sweep.cost import Estimate, Rate, bytes_per_segment, estimate, estimate_beside_truth, rates_of, suggested_share
 from sweep.grid import GridSpec, load_grid
 from sweep.probe import probe
-from sweep.stages import Plan
+from sweep.stages import Plan, StageSpec
 from sweep.store import Store
 
 WriteGrid = Callable[..., Path]
@@ -206,3 +207,10 @@ def test_bad_options_are_refused(flags: list[str], said: str, capsys: pytest.Cap
         main(["plan", "grid.yaml", "--data", "d", "--store", "s", *flags])
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_stage_that_does_not_say_how_long_it_took_is_no_measure() -> None:
+    metrics = {"training_segments": 10, "epochs": 1}
+    stage = StageSpec("a-0", "tiny", "stratified", 2, 0, 0, None, (), TrainingSettings())
+    record = {"identity": stage.identity, "metrics": metrics, "timing": {"resumed_at_epoch": 0}, "device": {}}
+    assert rates_of([record]) == {}

@@ -130,14 +130,14 @@ def of_other_utterances(found: Predictions) -> Predictions:
 
 DAMAGES: list[tuple[str, Callable[[Path], Any], str]] = [
     ("stage.json cut", lambda stage: cut(stage / "stage.json"), "stage.json is damaged"),
-    ("no sha256", lambda stage: edit(stage / "stage.json", predictions={"file": 1}), "does not describe its predictio"),
+    ("no sha256", lambda stage: edit(stage / "stage.json", predictions={"file": 1}), "stage.json is damaged"),
     ("no weights", lambda stage: edit(stage / "stage.json", weights=None), "stage.json does not describe its weights"),
     ("missing", lambda stage: file_of(stage, "predictions-*").unlink(), "its predictions are missing"),
     ("cut", lambda stage: cut(file_of(stage, "predictions-*")), "its predictions are damaged: [0-9,]+ bytes, not"),
     ("flipped", lambda stage: flip(file_of(stage, "predictions-*")), "its predictions are damaged: not what their"),
     ("q twice", lambda stage: predict(stage, lambda found: replace(found, q=found.q * 2)), "are no probabilities"),
-    ("q NaN", lambda stage: predict(stage, not_a_number), "its predictions are no probabilities"),
-    ("q negative", lambda stage: predict(stage, below_zero), "its predictions are no probabilities"),
+    ("q NaN", lambda stage: predict(stage, not_a_number), "are no probabilities"),
+    ("q negative", lambda stage: predict(stage, below_zero), "are no probabilities"),
     (
         "classes",
         lambda stage: predict(stage, of_two_classes),
@@ -154,8 +154,8 @@ DAMAGES: list[tuple[str, Callable[[Path], Any], str]] = [
         "foreign: its predictions are not of the corpus",
     ),
     ("renamed", lambda stage: stage.rename(stage.with_name("0" * 20)), "foreign: its folder is not named after the"),
-    ("identity", lambda stage: edit(stage / "stage.json", identity={"seed": 7}), "foreign: its folder is not named"),
-    ("NaN", lambda stage: edit(stage / "stage.json", identity={"seed": float("nan")}), "foreign: its folder is not"),
+    ("identity", lambda stage: edit(stage / "stage.json", identity={"seed": 7}), "stage.json is damaged"),
+    ("NaN", lambda stage: edit(stage / "stage.json", identity={"seed": float("nan")}), "stage.json is damaged"),
 ]
 
 

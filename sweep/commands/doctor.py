@@ -1,0 +1,46 @@
+"""Whether this machine, a store and prepared data are as a sweep needs them.
+
+ser-sweep doctor --store STORE --data DATA
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sweep.commands.arguments import DONE, FAILED, add_command
+from sweep.commands.terminal import painted
+
+
+def add(commands: Any) -> None:
+    doctor = add_command(
+        commands,
+        "doctor",
+        run_doctor,
+        "check versions, devices, Ray, a store and data, and tell what to mend (exit status 1 if anything must be)",
+        "ser-sweep doctor --store STORE --data DATA --ray",
+    )
+    doctor.add_argument("--store", help="stage store to try: a folder or an address such as s3://bucket/folder")
+    doctor.add_argument("--data", help="folder of prepared corpora to look at: a path or an address")
+    doctor.add_argument("--ray", action="store_true", help="start a Ray runtime here, and stop it")
+    doctor.add_argument("--json", action="store_true", help="a JSON list")
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    from sweep.doctor import State, examine
+
+    colors = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
+    found = []
+    for one in examine(options.store, options.data, options.ray):
+        found.append(one)
+        if not options.json:
+            print(f"{painted(f'{one.state:8}', colors[one.state])} {one.what:18} {one.said}", flush=True)
+            if one.remedy:
+                print(f"{'':27} -> {one.remedy}", flush=True)
+    problems = sum(one.state is State.PROBLEM for one in found)
+    if options.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        warnings = sum(one.state is State.WARNING for one in found)
+        print(f"{problems} problems, {warnings} warnings")
+    return FAILED if problems else DONE
