@@ -224,7 +224,8 @@ def test_a_class_that_leaves_nothing_to_validate_is_refused(tmp_path: Path, writ
     about = {"schema": 1, "corpus": "rare", "fingerprint": "0", "settings": FeatureSettings().as_dict()}
     (tmp_path / "rare-0").mkdir()
     for count, fits in ((4, True), (3, False)):
-        write_json(tmp_path / "rare-0" / "manifest.json", {**about, "classes": {"anger": 9, "fear": count}})
+        counts = {"classes": {"anger": 9, "fear": count}, "utterances": 9 + count, "segments": 100}
+        write_json(tmp_path / "rare-0" / "manifest.json", {**about, **counts})
         if fits:
             resolve_corpora(load_grid(write_grid(corpora=["rare"])), tmp_path)
         else:
