@@ -9,7 +9,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from sweep.commands.arguments import DONE, add_command, of_place, quietly
-from sweep.commands.terminal import ProgressBar, notice
+from sweep.commands.terminal import ProgressBar
 
 
 def add(commands: Any) -> None:
@@ -78,13 +78,11 @@ def run_prepare(options: argparse.Namespace) -> int:
             progress=progress,
         )
     manifest = done.corpus.manifest
-    for text in done.notices:
-        notice(options, f"notice: {text}")
+    notices = list(done.notices)
     if partial:
-        notice(
-            options,
-            f"notice: {options.corpus} is a part of the corpus here, not to be compared with figures for all of it",
-        )
+        notices.append(f"{options.corpus} is a part of the corpus here, not to be compared with figures for all of it")
+    for notice in [] if options.quiet else notices:
+        print(f"notice: {notice}")
     print(f"{done.corpus.folder}")
     print(f"  utterances  {manifest['utterances']:,} by {manifest['speakers']} speakers, {manifest['seconds']:,.0f} s")
     print("  classes     " + ", ".join(f"{emotion} {count}" for emotion, count in manifest["classes"].items()))
