@@ -158,7 +158,9 @@ def _are_labels(column: pd.Series, counts: list[int], classes: int) -> bool:
 def read_table(content: bytes) -> pa.Table:
     """A Parquet file. Raises ValueError where it is none."""
     try:
-        return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+        table.validate(full=True)  # text that is not UTF-8, among others
+        return table
     except (pa.ArrowException, OSError, RecursionError) as error:
         raise ValueError(str(error)) from error
 

@@ -248,7 +248,7 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     shards = _whole_shards(prepared)
     utterances = prepared.utterances()
     try:
-        frames = [_shard_frames(content, settings) for content in shards]
+        frames = np.concatenate([_shard_frames(content, settings) for content in shards])
     except ValueError as error:
         raise ShardError(f"{prepared.folder}: a shard is damaged ({error}); prepare the corpus again") from error
     counts = segment_count_of(utterances, settings)
@@ -261,7 +261,7 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
         name=prepared.name,
         classes=tuple(prepared.classes),
         utterances=utterances[["id", "speaker", "text", "emotion", "label"]],
-        frames=np.concatenate(frames),
+        frames=frames,
         utterance=utterance,
         segment=segment,
         start=first[utterance] + segment.astype(np.int64) * step,

@@ -172,7 +172,11 @@ def _stages_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
     try:
         return pa.array(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # stages that versions wrote which did not agree on its type
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        OverflowError,
+    ):  # stages that versions wrote which did not agree on its type
         return pa.array([None if value is None else str(value) for value in values])
 
 

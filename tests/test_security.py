@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import soundfile
 import torch
@@ -97,6 +98,15 @@ def test_what_parquet_says_to_pandas_is_not_looked_at() -> None:
     buffer = pa.BufferOutputStream()
     pa.parquet.write_table(table, buffer)
     pd.testing.assert_frame_equal(read_frame(buffer.getvalue().to_pybytes()), pd.DataFrame({"id": ["a", "b"]}))
+
+
+def test_text_that_is_not_utf_8_is_refused() -> None:
+    offsets, text = pa.py_buffer(np.array([0, 1], np.int32)), pa.py_buffer(b"\xff")
+    table = pa.table({"id": pa.StringArray.from_buffers(1, offsets, text)})
+    buffer = pa.BufferOutputStream()
+    pa.parquet.write_table(table, buffer)
+    with pytest.raises(ValueError, match="UTF"):
+        read_frame(buffer.getvalue().to_pybytes())
 
 
 # Nothing fills the memory or goes on without end
@@ -245,6 +255,13 @@ def test_a_shard_whose_checksum_fits_and_that_is_none_is_damaged(
         load_corpus(find_prepared(copied.parent, "synthetic"))
 
 
+def test_a_manifest_without_shards_is_damaged(copied: Path) -> None:
+    manifest = json.loads((copied / "manifest.json").read_text())
+    (copied / "manifest.json").write_text(json.dumps({**manifest, "shards": []}))
+    with pytest.raises(ShardError, match="damaged"):
+        load_corpus(find_prepared(copied.parent, "synthetic"))
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet"])
 def test_predictions_that_are_none_are_refused(content: bytes) -> None:
     with pytest.raises(ValueError):
@@ -274,6 +291,34 @@ def test_predictions_of_other_utterances_than_the_corpus_has_are_damage(train: T
     record["predictions"] |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     (folder / "stage.json").write_text(json.dumps(record))
     assert Store(store.uri).read_predictions(key) is None
+
+
+def test_a_setting_too_large_for_a_column_is_exported_as_text(train: Train, tmp_path: Path) -> None:
+    store = train(tmp_path / "store")
+    path = tmp_path / "store" / "stages" / store.keys_like("")[0] / "stage.json"
+    record = json.loads(path.read_text())
+    record["identity"]["training"]["patience"] = 10**30
+    path.write_text(json.dumps(record))
+    assert main(["store", "export", "--store", store.uri, "--out", str(tmp_path / "export")]) == 0
+    assert str(10**30) in set(pd.read_parquet(tmp_path / "export" / "stages.parquet")["setting_patience"])
+
+
+def test_contours_of_iterations_that_do_not_have_the_same_segments_are_damage(
+    small_data: Path, write_grid: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = [str(write_grid(rules=["bdsl"])), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    assert main(["run", *place, "--inline"]) == 0
+    for path in (tmp_path / "store" / "stages").glob("*/stage.json"):
+        record = json.loads(path.read_text())
+        if record["iteration"] == 1:
+            file = path.with_name(record["predictions"]["file"])
+            table = pa.parquet.read_table(file)
+            pa.parquet.write_table(table.filter(pc.not_equal(table["segment"], 0)), file)
+            content = file.read_bytes()
+            record["predictions"] |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            path.write_text(json.dumps(record))
+    assert main(["figures", *place, "--out", str(tmp_path / "figures"), "--format", "svg"]) == 2
+    assert "has predictions that are not of its corpus's segments" in capsys.readouterr().err
 
 
 def test_a_corpus_that_is_damaged_in_the_store_is_one_message(train: Train, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from data_prep.features import FeatureSettings
 from data_prep.segments import segment_centres
 from dsl.labels import labels_of
 from sweep.stages import StageSpec
-from sweep.store import Store
+from sweep.store import Store, StoreError
 
 Corpora = Mapping[str, tuple[dict[str, Any], pd.DataFrame]]  # full name -> manifest and utterances
 
@@ -141,7 +141,7 @@ def _longest_tested(store: Store, cell: ChainCell) -> int | None:
 def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Iteration -> segment numbers [S] and predictions [S, K] of an utterance by the first seed's fold that tested it.
 
-    Iterations that are not trained are left out.
+    Iterations that are not trained are left out. Raises StoreError where they are not of the same segments.
     """
     found = {}
     for iteration in cell.iterations:
@@ -149,6 +149,11 @@ def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tupl
         tested = _tested_predictions(store, stages, row)
         if tested is not None:
             found[iteration] = tested
+    if len({segment.tobytes() for segment, _ in found.values()}) > 1:
+        raise StoreError(
+            f"store {store.uri}: a stage of {cell.title} has predictions that are not of its corpus's segments; find "
+            "and remove such with: ser-sweep store verify --repair"
+        )
     return found
 
 
