@@ -170,14 +170,19 @@ def _stages_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
+    """As text where versions wrote values that do not agree on a type, or that Parquet has no type for."""
     try:
-        return pa.array(values, kind)
-    except (
-        pa.ArrowInvalid,
-        pa.ArrowTypeError,
-        OverflowError,
-    ):  # stages that versions wrote which did not agree on its type
+        found = pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        found = None
+    if found is None or _has_empty_struct(found.type):
         return pa.array([None if value is None else str(value) for value in values])
+    return found
+
+
+def _has_empty_struct(kind: pa.DataType) -> bool:
+    inside = [kind.field(number).type for number in range(kind.num_fields)]
+    return (pa.types.is_struct(kind) and not inside) or any(map(_has_empty_struct, inside))
 
 
 # Predictions

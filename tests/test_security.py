@@ -303,6 +303,15 @@ def test_a_setting_too_large_for_a_column_is_exported_as_text(train: Train, tmp_
     assert str(10**30) in set(pd.read_parquet(tmp_path / "export" / "stages.parquet")["setting_patience"])
 
 
+def test_an_epoch_that_says_nothing_of_something_is_exported(train: Train, tmp_path: Path) -> None:
+    store = train(tmp_path / "store")
+    for path in (tmp_path / "store" / "stages").glob("*/stage.json"):
+        record = json.loads(path.read_text())
+        record["history"][0]["more"] = {}
+        path.write_text(json.dumps(record))
+    assert main(["store", "export", "--store", store.uri, "--out", str(tmp_path / "export")]) == 0
+
+
 def test_contours_of_iterations_that_do_not_have_the_same_segments_are_damage(
     small_data: Path, write_grid: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
