@@ -10,7 +10,6 @@ daemon runs. Fused, K networks are one (`fuse: K`). The cost of the grid is that
 
 import argparse
 import json
-import multiprocessing
 import subprocess
 import sys
 import time
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from measured import report
-from training import BATCH, LOOPS, SweepLoop, limits, rates
+from training import BATCH, LOOPS, SweepLoop, limits, rates, rates_together
 
 from dsl.backbones import BACKBONES
 from dsl.fusion import Stack
@@ -55,27 +54,8 @@ def fused_rate(backbone: str, networks: int, options: argparse.Namespace) -> flo
 
 def side_by_side_rate(backbone: str, processes: int, options: argparse.Namespace) -> float:
     """Segments a second of all of `processes` processes that train at the same time."""
-    context = multiprocessing.get_context("spawn")
-    ready, results = context.Barrier(processes), context.Queue()
-    workers = [
-        context.Process(target=_train_beside, args=(backbone, options, ready, results)) for _ in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    spans = [results.get(timeout=options.limit) for _ in workers]
-    for worker in workers:
-        worker.join()
-    seconds = max(end for _, end in spans) - min(begin for begin, _ in spans)
-    return processes * options.segments / seconds
-
-
-def _train_beside(backbone: str, options: argparse.Namespace, ready: Any, results: Any) -> None:
-    loop = SweepLoop(backbone, options.data, options.corpus, options.device, 1)
-    loop.epoch(np.arange(2 * BATCH))
-    ready.wait()
-    began = time.monotonic()
-    loop.epoch(np.arange(options.segments))
-    results.put((began, time.monotonic()))
+    made = backbone, options.data, options.corpus, options.device, 1
+    return rates_together(processes, "ours", made, [options.segments])[0]
 
 
 def measure(backbone: str, options: argparse.Namespace) -> dict[str, Any]:

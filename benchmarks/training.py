@@ -3,19 +3,22 @@
 python benchmarks/training.py --json benchmarks/results/training.json
 
 The rival is what one would write: an eager network, a DataLoader that shuffles, torch's Adam as it comes, the loss
-read after every batch. Each measurement has a process of its own, and rival and ours take turns. Beside the rates stand
-the limits of the machine: the network's arithmetic at the rate of a large matrix product, and the traffic of its
-activations at the rate of a large copy. The work is doubled several times, to show how cost grows.
+read after every batch. Either uses the machine in two ways: one training on all cores, and one on each core at the same
+time, as trials of a sweep do. Each measurement has processes of its own, and rival and ours take turns. Beside the rates
+stand the limits of the machine: the network's arithmetic at the rate of a large matrix product, and the traffic of its
+activations at the rate of a large copy. The work is doubled, to show how cost grows.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +27,6 @@ import pyarrow.parquet as pq
 import torch
 from measured import report
 from torch import nn
-from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Subset
 from torch.utils.flop_counter import FlopCounterMode
@@ -38,9 +40,10 @@ from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, predict
 
 ROOT = Path(__file__).parents[1]
-SEGMENTS = {"densenet22": 8192, "mobilenetv2": 2048, "efficientnet_b0": 1024, "vgg19": 256}  # of the smallest epoch
+SEGMENTS = {"densenet22": 2048, "mobilenetv2": 512, "efficientnet_b0": 512, "vgg19": 128}  # of the smallest epoch
 BATCH = 128
 ROUNDS = 3
+CORES = os.cpu_count() or 1
 ACCURACY_OF = ("densenet22", "mobilenetv2")
 ACCURACY_EPOCHS, ACCURACY_SEGMENTS, ACCURACY_SEEDS = 4, 4096, 3
 OPERATORS = {  # what a step is made of -> parts of the names of torch's operators
@@ -135,15 +138,36 @@ class SweepLoop:
 LOOPS: dict[str, Any] = {"rival": PlainLoop, "ours": SweepLoop}
 
 
-def rates(loop: Any, sizes: list[int]) -> list[float]:
-    """Segments a second of epochs of `sizes` segments."""
+def rates(loop: Any, sizes: list[int], wait: Callable[[], Any] = lambda: None) -> list[float]:
+    """Segments a second of epochs of `sizes` segments; `wait` is called before each."""
     loop.epoch(np.arange(2 * BATCH))  # the first batches are slower
     found = []
     for size in sizes:
+        wait()
         began = time.perf_counter()
         loop.epoch(np.arange(size))
         found.append(size / (time.perf_counter() - began))
     return found
+
+
+def rates_together(processes: int, loop: str, arguments: tuple[Any, ...], sizes: list[int]) -> list[float]:
+    """Segments a second of `processes` processes that train at the same time, all together."""
+    context = multiprocessing.get_context("spawn")
+    together, results = context.Barrier(processes), context.Queue()
+    workers = [
+        context.Process(target=_train_beside, args=(loop, arguments, sizes, together, results))
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    found = [results.get() for _ in workers]
+    for worker in workers:
+        worker.join()
+    return [processes * min(each) for each in zip(*found, strict=True)]
+
+
+def _train_beside(loop: str, arguments: tuple[Any, ...], sizes: list[int], together: Any, results: Any) -> None:
+    results.put(rates(LOOPS[loop](*arguments), sizes, together.wait))
 
 
 def accuracy(loop: Any) -> float:
@@ -181,10 +205,10 @@ def limits(backbone: str, threads: int, device: str = "cpu") -> dict[str, float]
     hooks = [one.register_forward_hook(count) for one in network.modules() if not list(one.children())]
     batch = torch.randn(8, 1, 64, 32)
     with FlopCounterMode(display=False) as counter:
-        functional.cross_entropy(network(batch), torch.zeros(8, dtype=torch.long)).backward()
+        network(batch)
     for hook in hooks:
         hook.remove()
-    flops = counter.get_total_flops() / 8
+    flops = 3 * counter.get_total_flops() / 8  # the backward pass takes two products for each of the forward pass
     # Each activation is written and read in the forward pass, read again in the backward pass, and its gradient is
     # written and read there.
     traffic = 5 * 4 * activations / 8
@@ -231,32 +255,34 @@ def only(what: str, arguments: list[str]) -> Any:
     if what == "limits":
         return limits(arguments[0], int(arguments[1]))
     loop, backbone, data, threads, *more = arguments
-    made = LOOPS[loop](backbone, Path(data), "synthetic", "cpu", int(threads), *map(int, more[: what == "accuracy"]))
+    made = backbone, Path(data), "synthetic", "cpu", int(threads)
+    if what == "rates":
+        return rates_together(CORES // int(threads), loop, made, list(map(int, more)))
     if what == "accuracy":
-        return accuracy(made)
-    return shares_of_a_step(made) if what == "shares" else rates(made, list(map(int, more)))
+        return accuracy(LOOPS[loop](*made, int(more[0])))
+    return shares_of_a_step(SweepLoop(*made))
 
 
-def measure(backbone: str, data: Path, threads: int, doublings: int) -> dict[str, Any]:
+def measure(backbone: str, data: Path, doublings: int) -> dict[str, Any]:
     sizes = [SEGMENTS[backbone] * 2**n for n in range(doublings + 1)]
-    rounds: dict[str, list[list[float]]] = {loop: [] for loop in LOOPS}
+    ways = {"all_cores": CORES, "each_core": 1}
+    rounds: dict[tuple[str, str], list[list[float]]] = {(way, loop): [] for way in ways for loop in LOOPS}
     for _ in range(ROUNDS):
-        for loop, found in rounds.items():
-            found.append(in_a_process("rates", loop, backbone, data, threads, *sizes))
-    medians = {loop: [statistics.median(each) for each in zip(*found, strict=True)] for loop, found in rounds.items()}
+        for (way, loop), found in rounds.items():
+            found.append(in_a_process("rates", loop, backbone, data, ways[way], *sizes))
+    medians = {each: [statistics.median(one) for one in zip(*found, strict=True)] for each, found in rounds.items()}
     return {
         "backbone": backbone,
         "segments": sizes,
-        **{f"{loop}_segments_per_second": found for loop, found in medians.items()},
-        "ratios": [one / other for one, other in zip(medians["ours"], medians["rival"], strict=True)],
-        **in_a_process("limits", backbone, threads),
-        "shares": in_a_process("shares", "ours", backbone, data, threads),
+        **{way: {loop: medians[way, loop] for loop in LOOPS} for way in ways},
+        **in_a_process("limits", backbone, CORES),
+        "shares": in_a_process("shares", "ours", backbone, data, 1),
     }
 
 
-def measure_accuracy(backbone: str, data: Path, threads: int) -> dict[str, Any]:
+def measure_accuracy(backbone: str, data: Path) -> dict[str, Any]:
     found = {
-        loop: [in_a_process("accuracy", loop, backbone, data, threads, seed) for seed in range(ACCURACY_SEEDS)]
+        loop: [in_a_process("accuracy", loop, backbone, data, CORES, seed) for seed in range(ACCURACY_SEEDS)]
         for loop in LOOPS
     }
     return {"backbone": backbone, "segments": ACCURACY_SEGMENTS, "epochs": ACCURACY_EPOCHS, **found}
@@ -265,7 +291,6 @@ def measure_accuracy(backbone: str, data: Path, threads: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", nargs="+", choices=SEGMENTS, default=list(SEGMENTS))
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--doublings", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--only", choices=["rates", "accuracy", "shares", "limits"], help=argparse.SUPPRESS)
@@ -277,9 +302,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         prepare_corpus(Path(folder))
         data = Path(folder) / "data"
-        found = [measure(one, data, options.threads, options.doublings) for one in options.backbones]
-        learnt = [measure_accuracy(one, data, options.threads) for one in ACCURACY_OF if one in options.backbones]
-    report({"threads": options.threads, "backbones": found, "accuracy": learnt}, options.json)
+        found = [measure(one, data, options.doublings) for one in options.backbones]
+        learnt = [measure_accuracy(one, data) for one in ACCURACY_OF if one in options.backbones]
+    report({"backbones": found, "accuracy": learnt}, options.json)
 
 
 if __name__ == "__main__":

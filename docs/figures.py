@@ -157,24 +157,25 @@ NAMES = {
 def rates_of_training() -> str:
     """Segments a second of every backbone against a plain loop, and against what the machine allows."""
     found = results_of("training")
-    rows = []
+    rows, growth = [], []
     for one in found["backbones"]:
-        rival, ours = one["rival_segments_per_second"][-1], one["ours_segments_per_second"][-1]
-        rows.append(
-            f"| {NAMES[one['backbone']]} | {rival:,.0f} | {ours:,.0f} | {one['ratios'][-1]:.2f} "
-            f"| {one['arithmetic_limit']:,.0f} | {100 * ours / one['arithmetic_limit']:.0f}% "
-            f"| {one['traffic_limit']:,.0f} | {100 * ours / one['traffic_limit']:.0f}% |"
-        )
+        name = NAMES[one["backbone"]]
+        cells = []
+        for way in ("each_core", "all_cores"):
+            rival, ours = one[way]["rival"][-1], one[way]["ours"][-1]
+            cells += [f"{rival:,.0f}", f"{ours:,.0f}", f"{ours / rival:.2f}"]
+        ours = one["each_core"]["ours"]
+        for limit in ("arithmetic_limit", "traffic_limit"):
+            cells.append(f"{one[limit]:,.0f} ({100 * ours[-1] / one[limit]:.0f}%)")
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+        rates = ", ".join(f"{rate:,.0f}" for rate in ours)
+        growth.append(f"{name} {rates} for {', '.join(f'{size:,}' for size in one['segments'])} segments")
     head = (
-        "| Segments a second | plain loop | ours | Ratio | arithmetic would allow | reached "
-        "| memory would allow | reached |"
+        "| Segments a second | plain loop, one on each core | ours | Ratio | plain loop, one on all cores | ours | Ratio "
+        "| arithmetic would allow (reached) | memory would allow (reached) |"
     )
-    growth = "; ".join(
-        f"{NAMES[one['backbone']]} {one['segments'][0]:,} to {one['segments'][-1]:,} segments, "
-        f"{', '.join(f'{rate:,.0f}' for rate in one['ours_segments_per_second'])} a second"
-        for one in found["backbones"]
-    )
-    return "\n".join([head, "| :--- |" + " ---: |" * 7, *rows, "", f"Epochs that are doubled twice: {growth}."])
+    text = f"Epochs that double, one training on each core: {'; '.join(growth)}."
+    return "\n".join([head, "| :--- |" + " ---: |" * 8, *rows, "", text])
 
 
 def parts_of_a_step() -> str:
