@@ -171,8 +171,8 @@ def rates_of_training() -> str:
         rates = ", ".join(f"{rate:,.0f}" for rate in ours)
         growth.append(f"{name} {rates} for {', '.join(f'{size:,}' for size in one['segments'])} segments")
     head = (
-        "| Segments a second | plain loop, one on each core | ours | Ratio | plain loop, one on all cores | ours | Ratio "
-        "| arithmetic would allow (reached) | memory would allow (reached) |"
+        "| Segments a second | plain loop, one on each core | ours | Ratio | plain loop, one on all cores | ours "
+        "| Ratio | arithmetic would allow (reached) | memory would allow (reached) |"
     )
     text = f"Epochs that double, one training on each core: {'; '.join(growth)}."
     return "\n".join([head, "| :--- |" + " ---: |" * 8, *rows, "", text])
