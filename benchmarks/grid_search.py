@@ -2,11 +2,11 @@
 
 python benchmarks/grid_search.py --json benchmarks/results/grid_search.json
 
-Eleven weights alpha, six folds (--folds), one iteration after the first: 66 chains, two trainings each, all of one size. All
-three train by the same function, each training on one thread, as many at a time as there are cores, and by the whole
-clock, from nothing running to everything done. The rivals are used as their documentations say: `grid_search` with a
-function that trains a chain, and a study with a GridSampler whose workers joblib starts. Beside ours stands the ideal:
-the seconds of its own trainings, divided by the slots.
+Eleven weights alpha, six folds (--folds), one iteration after the first: 66 chains, two trainings each, all of one
+size. All three train by the same function, each training on one thread, as many at a time as there are cores, and by
+the whole clock, from nothing running to everything done. The rivals are used as their documentations say: `grid_search`
+with a function that trains a chain, and a study with a GridSampler whose workers joblib starts. Beside ours stands the
+ideal: the seconds of its own trainings, divided by the slots.
 """
 
 import argparse
