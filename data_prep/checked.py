@@ -36,7 +36,7 @@ def parse_json(content: bytes) -> Any:
     Raises ValueError for what is none, and for what no file of ours holds: NaN, half characters, nesting without end.
     """
     try:
-        found = json.loads(content, parse_constant=_refuse_constant)
+        found = json.loads(content.decode(), parse_constant=_refuse_constant)  # of bytes, it takes half characters
         if SURROGATE.search(content):
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError as error:

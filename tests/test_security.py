@@ -144,7 +144,7 @@ def test_a_grid_that_would_grow_without_end_is_one_short_message(tmp_path: Path,
     assert len(str(refused.value)) < 2000
 
 
-@pytest.mark.parametrize("text", [b"[" * 100_000, b"NaN", b'"\\ud800"', b'{"a": Infinity}', b""])
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"NaN", b'"\\ud800"', b'"\xed\xa0\x80"', b'{"a": Infinity}', b""])
 def test_json_that_no_file_of_ours_holds_is_refused(text: bytes) -> None:
     with pytest.raises(ValueError):
         parse_json(text)
