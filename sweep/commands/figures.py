@@ -4,11 +4,16 @@ ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES
 """
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, quietly
 from sweep.commands.sweeps import open_decided
+from sweep.commands.terminal import Progress, ProgressBar
+
+if TYPE_CHECKING:
+    from analysis.figures import Drawing
 
 
 def add(commands: Any) -> None:
@@ -39,6 +44,14 @@ def run_figures(options: argparse.Namespace) -> int:
 
     sweep, decisions = open_decided(options)
     drawings = figures_of(sweep.store, sweep.plan.chains, decisions, options.utterance)
-    saved = save_figures(drawings, options.out, options.format)
+    with ProgressBar(options) as progress:
+        saved = save_figures(_counted(drawings, progress), options.out, options.format)
     print(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}")
     return DONE
+
+
+def _counted(drawings: Iterable["Drawing"], progress: Progress) -> Iterator["Drawing"]:
+    """The drawings, each told of when it is saved; how many there will be shows at the end."""
+    for number, drawing in enumerate(drawings):
+        progress("figures", number, None)
+        yield drawing

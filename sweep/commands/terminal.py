@@ -39,13 +39,16 @@ def notice(options: argparse.Namespace, text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known
+
+
 class ProgressBar:
     """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._quiet = getattr(options, "quiet", False)
 
-    def __enter__(self) -> Callable[[str, int, int], None]:
+    def __enter__(self) -> Progress:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
         if sys.stderr.isatty() and not self._quiet:
@@ -63,7 +66,7 @@ class ProgressBar:
         if self._bar is not None:
             self._bar.__exit__(*raised)
 
-    def _update(self, what: str, done: int, total: int) -> None:
+    def _update(self, what: str, done: int, total: int | None) -> None:
         if self._bar is None:
             return
         if what not in self._tasks:
