@@ -291,7 +291,7 @@ def measure_accuracy(backbone: str, data: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", nargs="+", choices=SEGMENTS, default=list(SEGMENTS))
-    parser.add_argument("--doublings", type=int, default=2)
+    parser.add_argument("--doublings", type=int, default=1)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--only", choices=["rates", "accuracy", "shares", "limits"], help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)

@@ -16,7 +16,7 @@ def settle(threads: int) -> None:
     """Train on `threads` CPU threads, to the same bits each time.
 
     glibc is to keep what is freed: a step's activations would otherwise be mapped, and their pages zeroed, anew each
-    time, which takes a third of a small network's step.
+    time.
     """
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
