@@ -1,8 +1,8 @@
 """Layers that compute what torch's do, faster on a CPU. Weights, and their names, stay as they are.
 
 Where a convolution's kernel is as large as the map that it slides over, as at the end of a network for small images,
-oneDNN has no fast path. For EfficientNet-B0 and segments of 64 x 32, the weight gradients of the depthwise 5 x 5 kernels
-would take longer than those of all its other convolutions together.
+oneDNN has no fast path. For EfficientNet-B0 and segments of 64 x 32, the weight gradients of the depthwise 5 x 5
+kernels would take longer than those of all its other convolutions together.
 """
 
 from typing import Any
