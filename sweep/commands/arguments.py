@@ -47,6 +47,18 @@ def of_grid() -> argparse.ArgumentParser:
     return _with_store(parent)
 
 
+def of_utterances() -> argparse.ArgumentParser:
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(
+        "--utterance",
+        nargs="+",
+        default=[],
+        metavar="ID",
+        help="utterances to draw contours along (default: the longest of each corpus that was tested)",
+    )
+    return parent
+
+
 def of_store() -> argparse.ArgumentParser:
     return _with_store(argparse.ArgumentParser(add_help=False))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, quietly
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, of_utterances, quietly
 from sweep.commands.sweeps import open_decided
 from sweep.commands.terminal import Progress, ProgressBar
 
@@ -24,16 +24,10 @@ def add(commands: Any) -> None:
         "recall by class, contours, learning curves and what else there is to see, as PNG and SVG",
         f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
         of_grid(),
+        of_utterances(),
         quietly(),
     )
     figures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write figures to")
-    figures.add_argument(
-        "--utterance",
-        nargs="+",
-        default=[],
-        metavar="ID",
-        help="utterances to draw contours along (default: the longest of each corpus that was tested)",
-    )
     figures.add_argument(
         "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
     )

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price, quietly
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, of_utterances, price, quietly
 from sweep.commands.sweeps import Sweep, open_sweep
 from sweep.commands.terminal import ProgressBar
 
@@ -25,16 +25,10 @@ def add(commands: Any) -> None:
         "one page of all that a sweep came to so far: tables, figures, claims, costs, and how to make it again",
         f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
         of_grid(),
+        of_utterances(),
         quietly(),
     )
     report.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for index.html and its files")
-    report.add_argument(
-        "--utterance",
-        nargs="+",
-        default=[],
-        metavar="ID",
-        help="utterances to draw contours along (default: the longest of each corpus that was tested)",
-    )
     report.add_argument("--no-forests", action="store_true", help="mean pooling only, for a quick look")
     report.add_argument("--price-per-hour", type=price, help="of a device: a GPU, or without any the CPUs of a trial")
     report.add_argument("--watch", action="store_true", help="write it again whenever a stage is done, until all are")
