@@ -2,7 +2,8 @@
 
 Where a convolution's kernel is as large as the map that it slides over, as at the end of a network for small images,
 oneDNN has no fast path. For EfficientNet-B0 and segments of 64 x 32, the weight gradients of the depthwise 5 x 5
-kernels would take longer than those of all its other convolutions together.
+kernels would take longer than those of all its other convolutions together. Its products, of 1 x 1 kernels, are twice
+as fast on maps of eight places or more as on smaller ones.
 """
 
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
+
+LARGE_MAP = 8  # places that oneDNN's products want in a map
+LARGE_MAPS = 16  # as few maps as torch leaves to oneDNN, not to MKL
 
 
 def suit_cpu(network: nn.Module) -> nn.Module:
@@ -26,12 +30,28 @@ class Convolution(nn.Conv2d):
     """A convolution that takes the way that is fast for the size of its input."""
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        if self.groups == 1 and self.kernel_size == input.shape[2:] == (1, 1) and self.padding == (0, 0):
-            return functional.linear(input.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+        if self._is_a_product:
+            rows = input.permute(0, 2, 3, 1).flatten(0, 2)
+            if input.shape[2:] == (1, 1):
+                return functional.linear(rows, weight.flatten(1), bias)[:, :, None, None]
+            if input.shape[2:].numel() < LARGE_MAP and len(rows) % LARGE_MAPS == 0:
+                return self._of_larger_maps(input, rows, weight, bias)
         if self._is_depthwise and bias is None and self._is_slow_to_learn(input):
             convolved: torch.Tensor = _Depthwise.apply(input, weight, self.stride, self.padding)
             return convolved
         return super()._conv_forward(input, weight, bias)
+
+    def _of_larger_maps(
+        self, input: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The same product, of fewer and larger maps: where places lie is nothing to a 1 x 1 kernel."""
+        larger = rows.view(LARGE_MAPS, -1, 1, self.in_channels).permute(0, 3, 1, 2)
+        output = super()._conv_forward(larger, weight, bias).permute(0, 2, 3, 1)
+        return output.reshape(len(input), *input.shape[2:], self.out_channels).permute(0, 3, 1, 2)
+
+    @property
+    def _is_a_product(self) -> bool:
+        return self.groups == 1 and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)
 
     @property
     def _is_depthwise(self) -> bool:
