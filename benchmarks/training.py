@@ -5,8 +5,8 @@ python benchmarks/training.py --json benchmarks/results/training.json
 The rival is what one would write: an eager network, a DataLoader that shuffles, torch's Adam as it comes, the loss
 read after every batch. Either uses the machine in two ways: one training on all cores, and one on each core at the
 same time, as trials of a sweep do. Each measurement has processes of its own, and rival and ours take turns. Beside the
-rates stand the limits of the machine: the network's arithmetic at the rate of a large matrix product, and the traffic
-of its activations at the rate of a large copy. The work is doubled, to show how cost grows.
+rates stand the limits of the machine: the network's arithmetic at the rate of a large convolution or matrix product, and the
+traffic of its activations at the rate of a large copy. The work is doubled, to show how cost grows.
 """
 
 import argparse
@@ -222,14 +222,19 @@ def limits(backbone: str, threads: int, device: str = "cpu") -> dict[str, float]
 
 
 def machine_rates(device: str) -> tuple[float, float]:
-    """Floating point operations a second of a large matrix product, and bytes a second of a large copy."""
+    """Floating point operations a second of a large convolution or matrix product, the faster of them, and bytes a
+    second of a large copy."""
     size = 2048 if device == "cpu" else 8192
     matrix = torch.randn(size, size, device=device)
     large = torch.randn(64 * 2**20, device=device)
     target = torch.empty_like(large)
+    maps = torch.randn(BATCH, 256, 16, 8, device=device).to(memory_format=torch.channels_last)
+    kernels = torch.randn(256, 256, 3, 3, device=device).to(memory_format=torch.channels_last)
     product = best_seconds(lambda: matrix @ matrix, device)
+    convolution = best_seconds(lambda: torch.conv2d(maps, kernels, padding=1), device)
     copy = best_seconds(lambda: target.copy_(large), device)
-    return 2 * size**3 / product, 2 * 4 * large.numel() / copy
+    arithmetic = max(2 * size**3 / product, 2 * maps.numel() * 256 * 9 / convolution)
+    return arithmetic, 2 * 4 * large.numel() / copy
 
 
 def best_seconds(work: Any, device: str, repeats: int = 5) -> float:
@@ -291,7 +296,7 @@ def measure_accuracy(backbone: str, data: Path) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", nargs="+", choices=SEGMENTS, default=list(SEGMENTS))
-    parser.add_argument("--doublings", type=int, default=1)
+    parser.add_argument("--doublings", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--only", choices=["rates", "accuracy", "shares", "limits"], help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)

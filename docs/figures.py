@@ -156,26 +156,27 @@ NAMES = {
 
 def rates_of_training() -> str:
     """Segments a second of every backbone against a plain loop, and against what the machine allows."""
-    found = results_of("training")
     rows, growth = [], []
-    for one in found["backbones"]:
+    for one in results_of("training")["backbones"]:
         name = NAMES[one["backbone"]]
-        cells = []
-        for way in ("each_core", "all_cores"):
-            rival, ours = one[way]["rival"][-1], one[way]["ours"][-1]
-            cells += [f"{rival:,.0f}", f"{ours:,.0f}", f"{ours / rival:.2f}"]
-        ours = one["each_core"]["ours"]
-        for limit in ("arithmetic_limit", "traffic_limit"):
-            cells.append(f"{one[limit]:,.0f} ({100 * ours[-1] / one[limit]:.0f}%)")
+        each, all_cores = one["each_core"], one["all_cores"]
+        rates = [way[loop][-1] for loop in ("rival", "ours") for way in (all_cores, each)]
+        plain_all, plain_each, ours_all, ours_each = rates
+        ratios = ours_all / plain_all, ours_each / plain_each, ours_each / plain_all
+        reached = [
+            f"{one[limit]:,.0f} ({ours_each / one[limit]:.0%})" for limit in ("arithmetic_limit", "traffic_limit")
+        ]
+        cells = [*(f"{rate:,.0f}" for rate in rates), *(f"{ratio:.2f}" for ratio in ratios), *reached]
         rows.append(f"| {name} | {' | '.join(cells)} |")
-        rates = ", ".join(f"{rate:,.0f}" for rate in ours)
-        growth.append(f"{name} {rates} for {', '.join(f'{size:,}' for size in one['segments'])} segments")
+        doubled = ", ".join(f"{rate:,.0f}" for rate in each["ours"])
+        growth.append(f"{name} {doubled} for {', '.join(f'{size:,}' for size in one['segments'])} segments")
     head = (
-        "| Segments a second | plain loop, one on each core | ours | Ratio | plain loop, one on all cores | ours "
-        "| Ratio | arithmetic would allow (reached) | memory would allow (reached) |"
+        "| Segments a second | plain loop, all cores | plain loop, each core | ours, all cores | ours, each core "
+        "| Ratio, all cores | Ratio, each core | Ratio, as used | arithmetic would allow (reached) "
+        "| memory would allow (reached) |"
     )
-    text = f"Epochs that double, one training on each core: {'; '.join(growth)}."
-    return "\n".join([head, "| :--- |" + " ---: |" * 8, *rows, "", text])
+    text = f"Epochs that double, ours, one training on each core: {'; '.join(growth)}."
+    return "\n".join([head, "| :--- |" + " ---: |" * 9, *rows, "", text])
 
 
 def parts_of_a_step() -> str:
