@@ -30,22 +30,19 @@ class Convolution(nn.Conv2d):
     """A convolution that takes the way that is fast for the size of its input."""
 
     def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        if self._is_a_product:
-            rows = input.permute(0, 2, 3, 1).flatten(0, 2)
-            if input.shape[2:] == (1, 1):
-                return functional.linear(rows, weight.flatten(1), bias)[:, :, None, None]
-            if input.shape[2:].numel() < LARGE_MAP and len(rows) % LARGE_MAPS == 0:
-                return self._of_larger_maps(input, rows, weight, bias)
+        places = input.shape[2:].numel()
+        if self._is_a_product and places == 1:
+            return functional.linear(input.flatten(1), weight.flatten(1), bias)[:, :, None, None]
+        if self._is_a_product and places < LARGE_MAP and len(input) * places % LARGE_MAPS == 0:
+            return self._of_larger_maps(input, weight, bias)
         if self._is_depthwise and bias is None and self._is_slow_to_learn(input):
             convolved: torch.Tensor = _Depthwise.apply(input, weight, self.stride, self.padding)
             return convolved
         return super()._conv_forward(input, weight, bias)
 
-    def _of_larger_maps(
-        self, input: torch.Tensor, rows: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-    ) -> torch.Tensor:
+    def _of_larger_maps(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The same product, of fewer and larger maps: where places lie is nothing to a 1 x 1 kernel."""
-        larger = rows.view(LARGE_MAPS, -1, 1, self.in_channels).permute(0, 3, 1, 2)
+        larger = input.permute(0, 2, 3, 1).reshape(LARGE_MAPS, -1, 1, self.in_channels).permute(0, 3, 1, 2)
         output = super()._conv_forward(larger, weight, bias).permute(0, 2, 3, 1)
         return output.reshape(len(input), *input.shape[2:], self.out_channels).permute(0, 3, 1, 2)
 
