@@ -18,7 +18,14 @@ LARGE_MAPS = 16  # as few maps as torch leaves to oneDNN, not to MKL
 
 def suit_cpu(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a CPU is quick at."""
+    try:
+        from dsl.normalising import normalise_in_one_step
+    except ImportError:  # numba is there only to be faster
+
+        def normalise_in_one_step(module: nn.Module) -> None: ...
+
     for module in network.modules():
+        normalise_in_one_step(module)
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
             module.__class__ = Convolution
         elif isinstance(module, nn.ReLU6 | nn.SiLU):

@@ -1,0 +1,111 @@
+"""Batch norm, with the activation behind it, as one step: on a CPU, in trainings of one thread each."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dsl import kernels
+
+Activation = tuple[bool, np.float32, np.float32]  # whether it is SiLU; the bounds of values where it is not
+INFINITY = np.float32(np.inf)
+ZERO, SIX = np.float32(0), np.float32(6)
+ACTIVATIONS: dict[type[nn.Module], Activation] = {
+    nn.Identity: (False, -INFINITY, INFINITY),
+    nn.ReLU: (False, ZERO, INFINITY),
+    nn.ReLU6: (False, ZERO, SIX),
+    nn.SiLU: (True, -INFINITY, INFINITY),
+}
+
+
+class Normalising(nn.BatchNorm2d):
+    """A batch norm, and what timm puts behind it within the same module, that a single thread trains in one step."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if not self.training or input.dtype != torch.float32 or torch.get_num_threads() > 1:
+            return super().forward(input)
+        activation = ACTIVATIONS[type(getattr(self, "act", nn.Identity()))]
+        output, mean, variance = _Normalised.apply(input, self.weight, self.bias, self.eps, activation)
+        assert self.num_batches_tracked is not None and self.momentum is not None
+        assert self.running_mean is not None and self.running_var is not None
+        values = input.numel() // self.num_features
+        with torch.no_grad():
+            self.num_batches_tracked.add_(1)
+            self.running_mean.mul_(1 - self.momentum).add_(mean, alpha=self.momentum)
+            self.running_var.mul_(1 - self.momentum).add_(variance, alpha=self.momentum * values / (values - 1))
+        result: torch.Tensor = output
+        return result
+
+
+def normalise_in_one_step(module: nn.Module) -> None:
+    """Turn `module` into one that does, where it is a batch norm of the usual kind."""
+    usual = (
+        isinstance(module, nn.BatchNorm2d)
+        and module.affine
+        and module.track_running_stats
+        and module.momentum is not None
+        and isinstance(getattr(module, "drop", nn.Identity()), nn.Identity)
+        and type(getattr(module, "act", nn.Identity())) in ACTIVATIONS
+    )
+    if usual and not isinstance(module, Normalising):
+        module.__class__ = _normalising(type(module))
+
+
+@functools.cache
+def _normalising(kind: type[nn.Module]) -> type[nn.Module]:
+    return Normalising if kind is nn.BatchNorm2d else type(f"Normalising{kind.__name__}", (Normalising, kind), {})
+
+
+class _Normalised(torch.autograd.Function):
+    """The activation of normalised maps [n, C, h, w], and the maps' mean and variance [C]."""
+
+    @staticmethod
+    def forward(
+        input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, activation: Activation
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        output = torch.empty_like(input, memory_format=torch.channels_last)
+        mean, variance = torch.empty_like(weight), torch.empty_like(weight)
+        kernels.normalise(
+            _rows(input), _values(weight), _values(bias), eps, *activation,
+            _rows(output), _values(mean), _values(variance),
+        )  # fmt: skip
+        return output, mean, variance
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
+        input, weight, bias, ctx.eps, ctx.activation = inputs
+        _, mean, variance = output
+        ctx.mark_non_differentiable(mean, variance)
+        ctx.save_for_backward(input, weight, bias, mean, variance)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:
+        input, weight, bias, mean, variance = ctx.saved_tensors
+        output = torch.empty_like(input, memory_format=torch.channels_last)
+        of_weight, of_bias = torch.empty_like(weight), torch.empty_like(bias)
+        kernels.lead_back(
+            _rows(input), _rows(gradient), _values(weight), _values(bias), ctx.eps, *ctx.activation,
+            _values(mean), _values(variance), _rows(output), _values(of_weight), _values(of_bias),
+        )  # fmt: skip
+        return output, of_weight, of_bias, None, None
+
+    @staticmethod
+    def vmap(info: Any, dimensions: tuple[Any, ...], *inputs: Any) -> tuple[Any, tuple[int, int, int]]:
+        """Networks that are stacked, one after the other: they share no channel."""
+        each = [
+            value.unbind(dimension) if isinstance(dimension, int) else [value] * info.batch_size
+            for value, dimension in zip(inputs, dimensions, strict=True)
+        ]
+        outputs = [_Normalised.apply(*of_one) for of_one in zip(*each, strict=True)]
+        return tuple(torch.stack(parts) for parts in zip(*outputs, strict=True)), (0, 0, 0)
+
+
+def _rows(maps: torch.Tensor) -> np.ndarray:
+    """Maps [n, C, h, w] as [n h w, C], in place if they lie channels-last."""
+    return maps.detach().permute(0, 2, 3, 1).contiguous().flatten(0, 2).numpy()
+
+
+def _values(vector: torch.Tensor) -> np.ndarray:
+    return vector.detach().numpy()
