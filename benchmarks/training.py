@@ -40,7 +40,7 @@ from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, predict
 
 ROOT = Path(__file__).parents[1]
-SEGMENTS = {"densenet22": 2048, "mobilenetv2": 512, "efficientnet_b0": 512, "vgg19": 128}  # of the smallest epoch
+SEGMENTS = {"densenet22": 2048, "mobilenetv2": 512, "efficientnet_b0": 512, "vgg19": 64}  # of the smallest epoch
 BATCH = 128
 ROUNDS = 3
 CORES = os.cpu_count() or 1
