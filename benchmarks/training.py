@@ -49,8 +49,8 @@ ACCURACY_EPOCHS, ACCURACY_SEGMENTS, ACCURACY_SEEDS = 4, 4096, 3
 OPERATORS = {  # what a step is made of -> parts of the names of torch's operators
     "convolution, backward": ("convolution_backward",),
     "convolution, forward": ("mkldnn_convolution", "thnn_conv"),
-    "batch norm": ("batch_norm",),
-    "activation": ("silu", "hardtanh", "threshold", "relu", "clamp", "sigmoid"),
+    "batch norm, and activations in one step with it": ("batch_norm", "_Normalised"),
+    "other activations": ("silu", "hardtanh", "threshold", "relu", "clamp", "sigmoid"),
     "depthwise weight gradients, scaling": ("aten::mul", "aten::sum"),
     "optimiser": ("adam", "Adam"),
 }

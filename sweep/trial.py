@@ -31,7 +31,7 @@ from sweep.store import Predictions, Store, StoreError
 
 Report = Callable[[dict[str, Any]], None]
 SECONDS_BETWEEN_REPORTS = 2.0
-VERSIONS_OF = ("torch", "torchaudio", "timm", "numpy", "pyarrow", "scikit-learn", "cleanlab")
+VERSIONS_OF = ("torch", "torchaudio", "timm", "numba", "numpy", "pyarrow", "scikit-learn", "cleanlab")
 
 
 class OutOfMemory(Exception):  # noqa: N818

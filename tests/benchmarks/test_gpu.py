@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ABSENT = ("ray", "librosa", "soundfile", "rich", "matplotlib", "jinja2")
+ABSENT = ("ray", "librosa", "soundfile", "numba", "rich", "matplotlib", "jinja2")
 
 
 def without_packages(folder: Path) -> dict[str, str]:
