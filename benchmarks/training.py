@@ -19,6 +19,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ BATCH = 128
 ROUNDS = 3
 CORES = os.cpu_count() or 1
 ACCURACY_OF = ("densenet22", "mobilenetv2")
-ACCURACY_EPOCHS, ACCURACY_SEGMENTS, ACCURACY_SEEDS = 4, 4096, 3
+ACCURACY_EPOCHS, ACCURACY_SEGMENTS, ACCURACY_SEEDS = 4, 4096, 6
 OPERATORS = {  # what a step is made of -> parts of the names of torch's operators
     "convolution, backward": ("convolution_backward",),
     "convolution, forward": ("mkldnn_convolution", "thnn_conv"),
@@ -286,11 +288,16 @@ def measure(backbone: str, data: Path, doublings: int) -> dict[str, Any]:
 
 
 def measure_accuracy(backbone: str, data: Path) -> dict[str, Any]:
-    found = {
-        loop: [in_a_process("accuracy", loop, backbone, data, CORES, seed) for seed in range(ACCURACY_SEEDS)]
-        for loop in LOOPS
-    }
+    """Accuracies by seed, of trainings on one core each."""
+    with ThreadPoolExecutor(CORES) as cores:
+        found = {
+            loop: list(cores.map(partial(accuracy_of, loop, backbone, data), range(ACCURACY_SEEDS))) for loop in LOOPS
+        }
     return {"backbone": backbone, "segments": ACCURACY_SEGMENTS, "epochs": ACCURACY_EPOCHS, **found}
+
+
+def accuracy_of(loop: str, backbone: str, data: Path, seed: int) -> Any:
+    return in_a_process("accuracy", loop, backbone, data, 1, seed)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Batch norm, with the activation behind it, as one step: on a CPU, in trainings of one thread each."""
 
 import functools
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -55,7 +55,9 @@ def normalise_in_one_step(module: nn.Module) -> None:
 
 @functools.cache
 def _normalising(kind: type[nn.Module]) -> type[nn.Module]:
-    return Normalising if kind is nn.BatchNorm2d else type(f"Normalising{kind.__name__}", (Normalising, kind), {})
+    if kind is nn.BatchNorm2d:
+        return Normalising
+    return cast(type[nn.Module], type(f"Normalising{kind.__name__}", (Normalising, kind), {}))
 
 
 class _Normalised(torch.autograd.Function):
