@@ -20,10 +20,11 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    compile_as: Any = njit
     try:
-        made: Callable[..., Any] = njit(cache=True, **OPTIONS)(function)
+        made: Callable[..., Any] = compile_as(cache=True, **OPTIONS)(function)
     except RuntimeError:  # nowhere to keep what is compiled
-        made = njit(**OPTIONS)(function)
+        made = compile_as(**OPTIONS)(function)
     return made
 
 
@@ -234,7 +235,9 @@ def _exp(x):  # type: ignore[no-untyped-def]
     power = power * rest + np.float32(1 / 2)
     power = power * rest + ONE
     power = power * rest + ONE
-    return power * _float_of_bits(np.int32((np.int32(k) + np.int32(127)) << np.int32(23)))
+    return power * _float_of_bits(  # type: ignore[call-arg]
+        np.int32((np.int32(k) + np.int32(127)) << np.int32(23))
+    )
 
 
 @intrinsic

@@ -12,7 +12,7 @@ from dsl import kernels
 Activation = tuple[bool, np.float32, np.float32]  # whether it is SiLU; the bounds of values where it is not
 INFINITY = np.float32(np.inf)
 ZERO, SIX = np.float32(0), np.float32(6)
-ACTIVATIONS: dict[type[nn.Module], Activation] = {
+ACTIVATIONS: dict[type, Activation] = {
     nn.Identity: (False, -INFINITY, INFINITY),
     nn.ReLU: (False, ZERO, INFINITY),
     nn.ReLU6: (False, ZERO, SIX),
@@ -50,11 +50,11 @@ def normalise_in_one_step(module: nn.Module) -> None:
         and type(getattr(module, "act", nn.Identity())) in ACTIVATIONS
     )
     if usual and not isinstance(module, Normalising):
-        module.__class__ = _normalising(type(module))
+        module.__class__ = _normalising(type(module))  # type: ignore[arg-type]
 
 
 @functools.cache
-def _normalising(kind: type[nn.Module]) -> type[nn.Module]:
+def _normalising(kind: type) -> type[nn.Module]:
     if kind is nn.BatchNorm2d:
         return Normalising
     return cast(type[nn.Module], type(f"Normalising{kind.__name__}", (Normalising, kind), {}))
