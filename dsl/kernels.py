@@ -50,10 +50,7 @@ def normalise(  # type: ignore[no-untyped-def]
         variance[c] = 0.0 if spread < 0.0 else spread
     scale = weight / np.sqrt(variance + eps).astype(np.float32)
     vectors = _tiled(mean, fold), _tiled(scale, fold), _tiled(bias, fold)
-    if silu:
-        _apply_silu(_folded(x, fold), *vectors, _folded(out, fold))
-    else:
-        _apply_clamp(_folded(x, fold), *vectors, low, high, _folded(out, fold))
+    _apply(_folded(x, fold), *vectors, silu, low, high, _folded(out, fold))
 
 
 @compiled
@@ -66,10 +63,7 @@ def lead_back(  # type: ignore[no-untyped-def]
     inverse = ONE / np.sqrt(variance + eps).astype(np.float32)
     scale = weight * inverse
     vectors = _tiled(mean, fold), _tiled(scale, fold), _tiled(bias, fold)
-    if silu:
-        sums = _sums_silu(_folded(x, fold), _folded(gradient, fold), *vectors)
-    else:
-        sums = _sums_clamp(_folded(x, fold), _folded(gradient, fold), *vectors, low, high)
+    sums = _sums(_folded(x, fold), _folded(gradient, fold), *vectors, silu, low, high)
     by_above, constant = np.empty(channels, np.float32), np.empty(channels, np.float32)
     for c in range(channels):
         total, moment = 0.0, 0.0
@@ -81,10 +75,7 @@ def lead_back(  # type: ignore[no-untyped-def]
         by_above[c] = -scale[c] * inverse[c] * (of_weight[c] / rows)
         constant[c] = -scale[c] * (of_bias[c] / rows)
     more = _tiled(by_above, fold), _tiled(constant, fold)
-    if silu:
-        _back_silu(_folded(x, fold), _folded(gradient, fold), *vectors, *more, _folded(out, fold))
-    else:
-        _back_clamp(_folded(x, fold), _folded(gradient, fold), *vectors, *more, low, high, _folded(out, fold))
+    _back(_folded(x, fold), _folded(gradient, fold), *vectors, *more, silu, low, high, _folded(out, fold))
 
 
 @compiled
@@ -129,25 +120,16 @@ def _moments(x, pivot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _apply_clamp(x, mean, scale, bias, low, high, out):  # type: ignore[no-untyped-def]
+def _apply(x, mean, scale, bias, silu, low, high, out):  # type: ignore[no-untyped-def]
     rows, channels = x.shape
     for r in range(rows):
         for c in range(channels):
             y = (x[r, c] - mean[c]) * scale[c] + bias[c]
-            out[r, c] = low if y < low else (high if y > high else y)
+            out[r, c] = y * _sigmoid(y) if silu else (low if y < low else (high if y > high else y))
 
 
 @compiled
-def _apply_silu(x, mean, scale, bias, out):  # type: ignore[no-untyped-def]
-    rows, channels = x.shape
-    for r in range(rows):
-        for c in range(channels):
-            y = (x[r, c] - mean[c]) * scale[c] + bias[c]
-            out[r, c] = y * _sigmoid(y)
-
-
-@compiled
-def _sums_clamp(x, gradient, mean, scale, bias, low, high):  # type: ignore[no-untyped-def]
+def _sums(x, gradient, mean, scale, bias, silu, low, high):  # type: ignore[no-untyped-def]
     """Sums over rows, float64 [2, channels], of the normalised values' gradient and of that by x above the mean."""
     rows, channels = x.shape
     sums, block = np.zeros((2, channels)), np.empty((2, channels), np.float32)
@@ -157,7 +139,7 @@ def _sums_clamp(x, gradient, mean, scale, bias, low, high):  # type: ignore[no-u
         for r in range(start, min(start + step, rows)):
             for c in range(channels):
                 above = x[r, c] - mean[c]
-                inner = gradient[r, c] * _slope_of_clamp(above * scale[c] + bias[c], low, high)
+                inner = gradient[r, c] * _slope(above * scale[c] + bias[c], silu, low, high)
                 block[0, c] += inner
                 block[1, c] += inner * above
         sums += block
@@ -165,51 +147,21 @@ def _sums_clamp(x, gradient, mean, scale, bias, low, high):  # type: ignore[no-u
 
 
 @compiled
-def _sums_silu(x, gradient, mean, scale, bias):  # type: ignore[no-untyped-def]
-    rows, channels = x.shape
-    sums, block = np.zeros((2, channels)), np.empty((2, channels), np.float32)
-    step = max(1, BLOCK // channels)
-    for start in range(0, rows, step):
-        block[:] = ZERO
-        for r in range(start, min(start + step, rows)):
-            for c in range(channels):
-                above = x[r, c] - mean[c]
-                inner = gradient[r, c] * _slope_of_silu(above * scale[c] + bias[c])
-                block[0, c] += inner
-                block[1, c] += inner * above
-        sums += block
-    return sums
-
-
-@compiled
-def _back_clamp(x, gradient, mean, scale, bias, by_above, constant, low, high, out):  # type: ignore[no-untyped-def]
+def _back(x, gradient, mean, scale, bias, by_above, constant, silu, low, high, out):  # type: ignore[no-untyped-def]
     rows, channels = x.shape
     for r in range(rows):
         for c in range(channels):
             above = x[r, c] - mean[c]
-            inner = gradient[r, c] * _slope_of_clamp(above * scale[c] + bias[c], low, high)
+            inner = gradient[r, c] * _slope(above * scale[c] + bias[c], silu, low, high)
             out[r, c] = inner * scale[c] + above * by_above[c] + constant[c]
 
 
 @compiled
-def _back_silu(x, gradient, mean, scale, bias, by_above, constant, out):  # type: ignore[no-untyped-def]
-    rows, channels = x.shape
-    for r in range(rows):
-        for c in range(channels):
-            above = x[r, c] - mean[c]
-            inner = gradient[r, c] * _slope_of_silu(above * scale[c] + bias[c])
-            out[r, c] = inner * scale[c] + above * by_above[c] + constant[c]
-
-
-@compiled
-def _slope_of_clamp(y, low, high):  # type: ignore[no-untyped-def]
+def _slope(y, silu, low, high):  # type: ignore[no-untyped-def]
+    if silu:
+        sigmoid = _sigmoid(y)
+        return sigmoid * (ONE + y * (ONE - sigmoid))
     return ZERO if (y <= low) | (y >= high) else ONE
-
-
-@compiled
-def _slope_of_silu(y):  # type: ignore[no-untyped-def]
-    sigmoid = _sigmoid(y)
-    return sigmoid * (ONE + y * (ONE - sigmoid))
 
 
 @compiled
