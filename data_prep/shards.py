@@ -12,8 +12,11 @@ frame once and gathers segments by index.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -248,7 +251,8 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     shards = _whole_shards(prepared)
     utterances = prepared.utterances()
     try:
-        frames = np.concatenate([_shard_frames(content, settings) for content in shards])
+        with ThreadPoolExecutor(os.cpu_count()) as cores:
+            frames = np.concatenate(list(cores.map(partial(_shard_frames, settings=settings), shards)))
     except ValueError as error:
         raise ShardError(f"{prepared.folder}: a shard is damaged ({error}); prepare the corpus again") from error
     counts = segment_count_of(utterances, settings)

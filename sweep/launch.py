@@ -12,6 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -66,19 +67,25 @@ def launch(
     if not bundles:
         return Outcome("", 0, {}, False)
     needed = {chain.last.corpus for chain in plan.unfinished}
-    corpora = {one.name: load_corpus(one) for one in prepared.values() if one.name in needed}
+
+    def load() -> dict[str, SegmentCorpus]:
+        return {one.name: load_corpus(one) for one in prepared.values() if one.name in needed}
+
     if inline:
         whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
         with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
-            _run_inline(running, corpora)
+            _run_inline(running, load())
         return running.outcome
-    with ray_session(address):
-        cluster = cluster_resources(address)
-        share = trial_share(grid.resources, cluster)
-        fit = slots(share, cluster, grid.resources.max_concurrent)
-        with _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet) as running:
-            _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
-        return running.outcome
+    with ThreadPoolExecutor(1) as beside:
+        loading = beside.submit(load)  # while Ray starts
+        with ray_session(address):
+            cluster = cluster_resources(address)
+            share = trial_share(grid.resources, cluster)
+            fit = slots(share, cluster, grid.resources.max_concurrent)
+            corpora = loading.result()
+            with _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet) as running:
+                _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
+            return running.outcome
 
 
 @contextmanager
