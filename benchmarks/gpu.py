@@ -3,13 +3,16 @@
 python benchmarks/gpu.py --data DATA --grid configs/emodb_paper.yaml --json benchmarks/results/gpu.json
 
 Needs a prepared corpus, and neither Ray nor librosa nor soundfile: prepare it elsewhere and carry the folder there.
-Every measurement has a process of its own. Side by side, each of K processes has the whole device, with MPS where its
-daemon runs. Fused, K networks are one (`fuse: K`). The cost of the grid is that of all its epochs at the best rates.
-`--device cpu` tries the program out.
+Every measurement has a process of its own. One network is trained step by step, with steps recorded as CUDA graphs (as
+a sweep does), and compiled; each in float32 and in bfloat16. Beside its rate stand the seconds until it is reached, and
+those of a stage of the paper's length, both together. Side by side, each of K processes has the whole device, with MPS
+where its daemon runs. Fused, K networks are one (`fuse: K`). The cost of the grid is that of all its epochs at the best
+rates. Last, what either precision has learnt, over seeds. `--device cpu` tries the program out.
 """
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,10 +22,23 @@ from typing import Any
 import numpy as np
 import torch
 from measured import report
-from training import BATCH, LOOPS, SweepLoop, limits, rates, rates_together
+from training import (
+    ACCURACY_EPOCHS,
+    ACCURACY_OF,
+    ACCURACY_SEEDS,
+    ACCURACY_SEGMENTS,
+    BATCH,
+    PlainLoop,
+    SweepLoop,
+    accuracy,
+    limits,
+    rates,
+    rates_together,
+)
 
 from dsl.backbones import BACKBONES
 from dsl.fusion import Stack
+from dsl.recording import SWITCH
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun
 from sweep.cost import Rate, estimate
@@ -31,62 +47,103 @@ from sweep.shares import kind_of
 from sweep.stages import Plan
 
 PAPER = ("vgg19", "densenet22", "mobilenetv2", "efficientnet_b0")
+PRECISIONS = ("float32", "bfloat16")
+WAYS = ("step_by_step", "recorded", "compiled")
+STARTING_BATCHES = 8  # until steps are recorded
+STAGE_UPDATES = 12 * 106_000  # of Emo-DB: twelve epochs of what a fold trains with
+
+Job = dict[str, Any]
 
 
-def loop_rate(loop: str, backbone: str, options: argparse.Namespace) -> float:
-    made = LOOPS[loop](backbone, options.data, options.corpus, options.device, options.threads)
-    return rates(made, [options.segments])[0]
+def plain_rate(job: Job, options: argparse.Namespace) -> float:
+    return rates(PlainLoop(job["backbone"], *place(options)), [options.segments])[0]
 
 
-def fused_rate(backbone: str, networks: int, options: argparse.Namespace) -> float:
-    """Segments a second of `networks` networks that are trained as one, together."""
-    loop = SweepLoop(backbone, options.data, options.corpus, options.device, options.threads)
-    settings = TrainingSettings(batch_size=BATCH)
-    classes = loop.goal.shape[1]
-    device = torch.device(options.device)
-    stack = Stack([TrainingRun(lambda: BACKBONES[backbone](classes), settings, 0, device) for _ in range(networks)])
+def one_network(job: Job, options: argparse.Namespace) -> dict[str, float]:
+    """Segments a second of a way to train one network, and the seconds until then."""
+    began = time.perf_counter()
+    loop = SweepLoop(job["backbone"], *place(options), precision=job["precision"])
+    if job["way"] == "compiled":
+        loop.run.network = torch.compile(loop.run.network)
+    loop.epoch(np.arange(STARTING_BATCHES * BATCH))
+    started = time.perf_counter() - began
+    began = time.perf_counter()
+    loop.epoch(np.arange(options.segments))  # ends by reading the loss
+    rate = options.segments / (time.perf_counter() - began)
+    return {"rate": rate, "start_seconds": started, "stage_seconds": started + STAGE_UPDATES / rate}
+
+
+def fused_rate(job: Job, options: argparse.Namespace) -> float:
+    """Segments a second of networks that are trained as one, together."""
+    loop = SweepLoop(job["backbone"], *place(options))
+    settings = TrainingSettings(batch_size=BATCH, precision=job["precision"])
+    classes, device, networks = loop.goal.shape[1], torch.device(options.device), job["networks"]
+    runs = [TrainingRun(lambda: BACKBONES[job["backbone"]](classes), settings, 0, device) for _ in range(networks)]
+    stack = Stack(runs)
     goals = [loop.goal] * networks
     stack.train_epoch(loop.segments, np.arange(2 * BATCH), goals, seed=0)
     began = time.perf_counter()
-    stack.train_epoch(loop.segments, np.arange(options.segments), goals, seed=1)  # ends by reading the losses
+    stack.train_epoch(loop.segments, np.arange(options.segments), goals, seed=1)
     return networks * options.segments / (time.perf_counter() - began)
 
 
-def side_by_side_rate(backbone: str, processes: int, options: argparse.Namespace) -> float:
-    """Segments a second of all of `processes` processes that train at the same time."""
-    made = backbone, options.data, options.corpus, options.device, 1
-    return rates_together(processes, "ours", made, [options.segments])[0]
+def side_by_side_rate(job: Job, options: argparse.Namespace) -> float:
+    """Segments a second of all networks of as many processes that train at the same time."""
+    made = job["backbone"], options.data, options.corpus, options.device, 1, 0, job["precision"]
+    return rates_together(job["networks"], "ours", made, [options.segments])[0]
+
+
+def learnt(job: Job, options: argparse.Namespace) -> list[float]:
+    """Held-out accuracies by seed."""
+    loops = (SweepLoop(job["backbone"], *place(options), seed, job["precision"]) for seed in range(options.seeds))
+    return [accuracy(loop) for loop in loops]
+
+
+def place(options: argparse.Namespace) -> tuple[Any, ...]:
+    return options.data, options.corpus, options.device, options.threads
+
+
+JOBS = {
+    "limits": lambda job, options: limits(job["backbone"], options.threads, options.device),
+    "plain": plain_rate,
+    "one": one_network,
+    "side_by_side": side_by_side_rate,
+    "fused": fused_rate,
+    "learnt": learnt,
+}
 
 
 def measure(backbone: str, options: argparse.Namespace) -> dict[str, Any]:
-    found: dict[str, Any] = {"backbone": backbone, **in_a_process("limits", backbone, 0, options)}
-    for what in ("rival", "ours"):
-        found[what] = in_a_process(what, backbone, 0, options)
-    for what in ("side_by_side", "fused"):
-        found[what] = {str(count): in_a_process(what, backbone, count, options) for count in options.at_once}
-    reached = [rate for what in ("side_by_side", "fused") for rate in found[what].values() if rate is not None]
-    found["best"] = max([found["ours"], *reached])
+    def of(what: str, **more: Any) -> Any:
+        return in_a_process({"what": what, "backbone": backbone, **more}, options)
+
+    found: dict[str, Any] = {"backbone": backbone, **of("limits"), "rival": of("plain")}
+    for precision in options.precisions:
+        ways = {way: of("one", precision=precision, way=way) for way in options.ways}
+        several = {
+            what: {str(count): of(what, precision=precision, networks=count) for count in options.at_once}
+            for what in ("side_by_side", "fused")
+        }
+        reached = [each["rate"] for each in ways.values() if each is not None]
+        reached += [rate for rates in several.values() for rate in rates.values() if rate is not None]
+        found[precision] = {**ways, **several, "best": max(reached)}
+        if backbone in options.accuracy_of:
+            found[precision]["accuracies"] = of("learnt", precision=precision)
     return found
 
 
-def in_a_process(what: str, backbone: str, count: int, options: argparse.Namespace) -> Any:
-    """What was found; None where it failed, as where so many do not fit into the device's memory."""
-    command = [sys.executable, __file__, "--only", what, backbone, str(count), *options.passed_on]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
+def in_a_process(job: Job, options: argparse.Namespace) -> Any:
+    """What was found; None where it failed, as where so many do not fit into the device's memory, or took too long."""
+    command = [sys.executable, __file__, "--only", json.dumps(job), *options.passed_on]
+    environment = {**os.environ, SWITCH: "0"} if job.get("way") == "step_by_step" else None
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=options.limit, env=environment)
+    except subprocess.TimeoutExpired:
+        print(*job.values(), f"not within {options.limit:g} s", file=sys.stderr, flush=True)
+        return None
     said = (done.stdout if done.returncode == 0 else done.stderr).splitlines()
-    print(what, backbone, count or "", said[-1] if said else "", file=sys.stderr, flush=True)
+    print(*job.values(), said[-1] if said else "", file=sys.stderr, flush=True)
     return json.loads(said[-1]) if done.returncode == 0 else None
-
-
-def only(options: argparse.Namespace) -> Any:
-    what, backbone, count = options.only
-    if what == "limits":
-        return limits(backbone, options.threads, options.device)
-    if what == "fused":
-        return fused_rate(backbone, int(count), options)
-    if what == "side_by_side":
-        return side_by_side_rate(backbone, int(count), options)
-    return loop_rate(what, backbone, options)
 
 
 def cost_of(grid: Path, data: Path, best: dict[str, float]) -> dict[str, Any]:
@@ -109,26 +166,35 @@ def main() -> None:
     parser.add_argument("--corpus", default="emodb")
     parser.add_argument("--grid", type=Path, help="a grid whose cost is to be projected")
     parser.add_argument("--backbones", nargs="+", choices=list(BACKBONES), default=list(PAPER))
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="to train one network")
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--segments", type=int, default=65_536, help="segments of a measured epoch")
     parser.add_argument("--at-once", type=int, nargs="+", default=[2, 4, 8], help="trainings side by side, and fused")
+    parser.add_argument(
+        "--accuracy-of", nargs="*", default=list(ACCURACY_OF), help=f"after {ACCURACY_EPOCHS} x {ACCURACY_SEGMENTS}"
+    )
+    parser.add_argument("--seeds", type=int, default=ACCURACY_SEEDS)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that one measurement may take")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--only", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--only", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device here; --device cpu tries the program out")
     options.passed_on = [
         *("--data", str(options.data), "--corpus", options.corpus, "--device", options.device),
-        *("--segments", str(options.segments), "--threads", str(options.threads), "--limit", str(options.limit)),
+        *("--segments", str(options.segments), "--threads", str(options.threads), "--seeds", str(options.seeds)),
     ]
     if options.only:
-        print(json.dumps(only(options)))
+        print(json.dumps(JOBS[options.only["what"]](options.only, options)))
         return
     found = [measure(backbone, options) for backbone in options.backbones]
-    best = {one["backbone"]: one["best"] for one in found}
-    cost = cost_of(options.grid, options.data, best) if options.grid else None
+    cost = {
+        precision: cost_of(options.grid, options.data, {one["backbone"]: one[precision]["best"] for one in found})
+        for precision in options.precisions
+        if options.grid
+    }
     name = torch.cuda.get_device_name() if options.device == "cuda" else "cpu"
     report({"device": name, "segments": options.segments, "backbones": found, "cost": cost}, options.json)
 

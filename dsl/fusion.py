@@ -14,7 +14,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from dsl.segments import Segments
-from dsl.steps import EVALUATION_BATCH, TrainingRun, shuffled_batches
+from dsl.steps import EVALUATION_BATCH, Learning, TrainingRun, reduced, shuffled_batches
 
 # The pooling at the end of a network is done for one network after the other: it is next to nothing.
 warnings.filterwarnings("ignore", "There is a performance drop because we have not yet implemented the batching rule")
@@ -44,17 +44,20 @@ class Stack:
         self, segments: Segments, training: np.ndarray, goals: Sequence[torch.Tensor], seed: int
     ) -> list[float]:
         """One pass of all over segments `training` [n] with their own targets, each [S, K]; their mean losses."""
-        goal = torch.stack(list(goals))
-        total = torch.zeros(len(self._runs), dtype=torch.float64, device=goal.device)
+        goal, settings = torch.stack(list(goals)), self._runs[0].settings
         self._code.train()
-        for index in shuffled_batches(training, self._runs[0].settings.batch_size, seed, goal.device):
-            said = self._forward(segments.batch(index)).log_softmax(dim=2)
-            losses = -(goal[:, index] * said).sum(dim=2).mean(dim=1)
-            self._optimizer.zero_grad(set_to_none=True)
-            losses.sum().backward()
-            self._optimizer.step()
-            total += losses.detach() * len(index)
-        return (total / len(training)).tolist()
+
+        def losses_of(index: torch.Tensor) -> torch.Tensor:
+            with reduced(settings.precision, goal.device):
+                said = self._forward(segments.batch(index))
+            return -(goal[:, index] * said.float().log_softmax(dim=2)).sum(dim=2).mean(dim=1)
+
+        buffers = self._buffers.values()
+        learning = Learning(losses_of, self._optimizer, buffers, settings, goal.device, len(self._runs))
+        losses: list[float] = learning.go_through(
+            shuffled_batches(training, settings.batch_size, seed, goal.device)
+        ).tolist()
+        return losses
 
     @torch.no_grad()
     def predict(self, segments: Segments, index: torch.Tensor) -> list[torch.Tensor]:

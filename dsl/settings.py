@@ -1,13 +1,14 @@
 """Everything that changes what a training learns: how it is trained (§VIII-A), and which training of a chain it is."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from dsl.labels import BASELINE, LabelUpdate
 
 # At most so many epochs for each of the paper's corpora (§VIII-A); Emo-DB's for any other.
 PAPER_EPOCHS = {"casia": 20, "emodb": 12, "savee": 8}
 OTHER_EPOCHS = 12
+Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class TrainingSettings:
     `every` thins the corpus to every n-th segment of an utterance; the learning rate is multiplied by `decay` every
     `decay_epochs`; `patience` epochs without a better validation loss end the training; `validation_share` is the
     part of the training utterances held out for that. Without `early_stopping` all epochs are trained and the last
-    weights kept, whatever the validation part says.
+    weights kept, whatever the validation part says. `precision` is that of convolutions and products while a network
+    learns; weights and predictions are float32 with either.
     """
 
     epochs: int = OTHER_EPOCHS
@@ -29,6 +31,7 @@ class TrainingSettings:
     patience: int = 3
     validation_share: float = 0.1
     early_stopping: bool = field(default=True, metadata={"later": True})
+    precision: Precision = field(default="float32", metadata={"later": True})
 
 
 @dataclass(frozen=True)

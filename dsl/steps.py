@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn import functional
 
 from dsl.layers import suit_cpu
+from dsl.recording import repeated
 from dsl.segments import Segments
-from dsl.settings import TrainingSettings
+from dsl.settings import Precision, TrainingSettings
 
 EVALUATION_BATCH = 1024
 
@@ -29,6 +30,51 @@ class Epoch:
     rate: float
 
 
+class Learning:
+    """How batches are learnt from, one or several networks at a time: a step of their optimiser for each batch.
+
+    `losses_of` gives the mean loss of a batch, or that of each of `networks` networks, as [networks]; `buffers` are
+    what else a network changes as it learns.
+    """
+
+    def __init__(
+        self,
+        losses_of: Callable[[torch.Tensor], torch.Tensor],
+        optimizer: torch.optim.Optimizer,
+        buffers: Iterable[torch.Tensor],
+        settings: TrainingSettings,
+        device: torch.device,
+        networks: int | None = None,
+    ) -> None:
+        shape = () if networks is None else (networks,)
+        total = self._total = torch.zeros(shape, dtype=torch.float64, device=device)
+        buffers = list(buffers)
+
+        def learn(index: torch.Tensor) -> None:
+            losses = losses_of(index)
+            optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()
+            optimizer.step()
+            total.add_(losses.detach() * len(index))
+
+        def changed() -> list[torch.Tensor]:
+            weights = [weight.detach() for group in optimizer.param_groups for weight in group["params"]]
+            moments = [value for state in optimizer.state.values() for value in state.values()]
+            return [*weights, *buffers, *moments, total]
+
+        # Functions of its own, not methods: what a training holds is large, and to go with its last reference.
+        self._step = repeated(learn, changed, settings.batch_size, device)
+
+    def go_through(self, batches: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Learn from every batch; the mean loss of all segments."""
+        self._total.zero_()
+        segments = 0
+        for index in batches:
+            self._step(index)
+            segments += len(index)
+        return self._total / segments
+
+
 class TrainingRun:
     """The state of one training: network, optimiser, history, best weights."""
 
@@ -37,6 +83,8 @@ class TrainingRun:
     ) -> None:
         seed_device(seed, device)
         self.settings = settings
+        self._device = device
+        self._learning: tuple[Segments, torch.Tensor, Learning] | None = None
         network = suit_cpu(build()) if device.type == "cpu" else build().to(device)
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = self.new_optimizer(self.network.parameters())
@@ -51,21 +99,33 @@ class TrainingRun:
         return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
 
     def new_optimizer(self, weights: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+        on_gpu = self._device.type == "cuda"
+        # A recorded step reads the learning rate anew each time if it lies on the device.
+        rate = torch.tensor(self.settings.learning_rate, device=self._device) if on_gpu else self.settings.learning_rate
         # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
-        return torch.optim.Adam(weights, self.settings.learning_rate, eps=1e-7, fused=True)
+        return torch.optim.Adam(weights, rate, eps=1e-7, fused=True, capturable=on_gpu)
 
     def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
         """One pass over segments `training` [n] in the order that `seed` gives; returns the mean loss."""
-        total = torch.zeros((), dtype=torch.float64, device=goal.device)
         self.network.train()
-        for index in shuffled_batches(training, self.settings.batch_size, seed, goal.device):
-            loss = functional.cross_entropy(self.network(segments.batch(index)), goal[index])
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
-            total += loss.detach() * len(index)
+        batches = shuffled_batches(training, self.settings.batch_size, seed, goal.device)
+        loss = self._learning_of(segments, goal).go_through(batches).item()
         self.end_epoch()
-        return total.item() / len(training)
+        return loss
+
+    def _learning_of(self, segments: Segments, goal: torch.Tensor) -> Learning:
+        """The same from epoch to epoch, so that a step has to be recorded but once."""
+        if self._learning is None or self._learning[0] is not segments or self._learning[1] is not goal:
+            network, settings, device = self.network, self.settings, self._device
+
+            def loss_of(index: torch.Tensor) -> torch.Tensor:
+                with reduced(settings.precision, device):
+                    said = network(segments.batch(index))
+                return functional.cross_entropy(said.float(), goal[index])
+
+            learning = Learning(loss_of, self.optimizer, network.buffers(), settings, device)
+            self._learning = segments, goal, learning
+        return self._learning[2]
 
     def end_epoch(self) -> None:
         """Let the learning rate decay."""
@@ -124,6 +184,11 @@ class TrainingRun:
         self.scheduler.load_state_dict(state["scheduler"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.best, self.best_weights = state["best"], state["best_weights"]
+
+
+def reduced(precision: Precision, device: torch.device) -> torch.autocast:
+    """A block in which convolutions and products are computed with `precision` (torch's automatic mixed precision)."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @torch.inference_mode()

@@ -25,7 +25,7 @@ from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, LABELS, RULES, labels_of
-from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, TrainingSettings
+from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Precision, TrainingSettings
 from dsl.splits import GROUPED_BY, SPLITS, parts_of
 from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
@@ -183,6 +183,8 @@ class TrainingChoice(Strict):
     """Part of the training utterances that is held out for early stopping."""
     early_stopping: bool = True
     """Without it all epochs are trained, and the last weights kept."""
+    precision: Precision = "float32"
+    """Of convolutions and products while a network learns; weights and predictions are float32 with either."""
 
     def for_corpus(self, corpus: str) -> TrainingSettings:
         epochs = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if self.epochs == "paper" else self.epochs

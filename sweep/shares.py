@@ -33,8 +33,9 @@ def slots(share: Mapping[str, float], cluster: Mapping[str, float], limit: int |
 
 
 def kind_of(stage: StageSpec, fused: int = 1) -> str:
-    """Trainings that need the same memory have the same kind: `efficientnet_b0-batch128`, `...-fused4`."""
-    return f"{stage.backbone}-batch{stage.training.batch_size}" + (f"-fused{fused}" if fused > 1 else "")
+    """Trainings that need the same memory, and are as fast, have the same kind: `efficientnet_b0-batch128-fused4`."""
+    precision = "" if stage.training.precision == "float32" else f"-{stage.training.precision}"
+    return f"{stage.backbone}-batch{stage.training.batch_size}{precision}" + (f"-fused{fused}" if fused > 1 else "")
 
 
 class GpuShares:

@@ -58,6 +58,7 @@ def _training_text(training: TrainingSettings) -> str:
         f"learning rate {training.learning_rate:g}, × {training.decay:g} every {training.decay_epochs} epochs",
         f"patience {training.patience}" if training.early_stopping else "no early stopping",
         f"{training.validation_share:.0%} for validation",
+        *([] if training.precision == "float32" else [f"{training.precision} while learning"]),
     ]
     return ", ".join(words)
 

@@ -107,7 +107,10 @@ def chains_of(store: Store, **fields: Any) -> list[ChainSpec]:
         {"rules": ["none", "bdsl", {"wdsl": [0.2, 1]}, "gsl", {"sharpened": 0.5}], "iterations": 1},
         {"rules": [{"wdsl": [[0.5, 0.2], [0, 0.5]]}, {"sharpened": [[1, 0]]}, {"gsl_bdsl": [[0, 1]]}]},
         {"label_sources": ["cross_fit"], "inner_folds": 3, "seeds": [3, 1], "splits": ["speaker"]},
-        {"labels": "permuted", "training": TRAINING | {"early_stopping": False, "patience": 5}},
+        {
+            "labels": "permuted",
+            "training": TRAINING | {"early_stopping": False, "patience": 5, "precision": "bfloat16"},
+        },
     ],
     ids=["rules", "alphas by iteration", "cross_fit", "permuted"],
 )
