@@ -5,8 +5,8 @@ python benchmarks/training.py --json benchmarks/results/training.json
 The rival is what one would write: an eager network, a DataLoader that shuffles, torch's Adam with the paper's settings,
 the loss read after every batch. Either uses the machine in two ways: one training on all cores, and one on each core at
 the same time, as trials of a sweep do. Each measurement has processes of its own, and rival and ours take turns. Beside
-the rates stand the limits of the machine: the network's arithmetic at the rate of a large convolution or matrix product,
-and the traffic of its activations at the rate of a large copy. The work is doubled, to show how cost grows.
+the rates stand the limits of the machine: the network's arithmetic at the rate of a large convolution or product, and
+the traffic of its activations at the rate of a large copy. The work is doubled, to show how cost grows.
 """
 
 import argparse

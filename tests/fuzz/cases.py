@@ -39,6 +39,7 @@ FULL_GRID: dict[str, Any] = {
         "epochs": "paper",
         "every": 32,
         "learning_rate": 0.001,
+        "patience": 2,
         "early_stopping": True,
         "precision": "float32",
     },
