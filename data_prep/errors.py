@@ -33,3 +33,8 @@ def bulleted(lines: Sequence[str], limit: int = 20) -> str:
     if len(lines) > limit:
         shown.append(f"  … and {len(lines) - limit} more")
     return "\n".join(shown)
+
+
+def describe_error(error: BaseException) -> str:
+    """An error in one line, such as a list of failures has room for."""
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]

@@ -15,13 +15,14 @@ WARM_UP_STEPS = 3  # until the optimiser has its moments, and libraries their wo
 TOLERANCE = 0.01  # of what a step changes
 
 Step = Callable[[torch.Tensor], None]  # learns from the segments of a batch: their index [n]
+Tensors = Sequence[torch.Tensor]
 Record = Callable[[Callable[[], None]], Callable[[], None]]
 
 
-def repeated(step: Step, changed: Callable[[], Sequence[torch.Tensor]], size: int, device: torch.device) -> Step:
+def repeated(step: Step, changed: Callable[[], Sequence[Tensors]], size: int, device: torch.device) -> Step:
     """`step`, recorded where that is worth it: on a GPU, for batches of `size` segments.
 
-    `changed` gives all tensors that a step changes, after the first.
+    `changed` gives all tensors that a step changes, once there was one: those of a kind together, as weights.
     """
     if device.type != "cuda" or os.environ.get(SWITCH) == "0":
         return step
@@ -31,7 +32,7 @@ def repeated(step: Step, changed: Callable[[], Sequence[torch.Tensor]], size: in
 class RecordedStep:
     """A step that is recorded after a few batches, tried against itself once, and replayed from then on."""
 
-    def __init__(self, step: Step, changed: Callable[[], Sequence[torch.Tensor]], size: int, record: Record) -> None:
+    def __init__(self, step: Step, changed: Callable[[], Sequence[Tensors]], size: int, record: Record) -> None:
         self._step = step
         self._changed = changed
         self._size = size
@@ -57,7 +58,7 @@ class RecordedStep:
 
     def _recorded(self, index: torch.Tensor) -> Callable[[], None] | None:
         """Learn from `index`, and record how; None where the recording cannot be made, or does something else."""
-        before = [tensor.clone() for tensor in self._changed()]
+        before = _put_aside(self._changed())
         try:
             replay = self._record(lambda: self._step(index))
         except RuntimeError:
@@ -65,13 +66,15 @@ class RecordedStep:
             return None
         draws = _state_of_draws(index.device)
         replay()
-        replayed = [tensor.clone() for tensor in self._changed()]
-        for tensor, value in zip(self._changed(), before, strict=True):
-            tensor.copy_(value)
+        replayed = _put_aside(self._changed())
+        for kind, values in zip(self._changed(), before, strict=True):
+            for tensor, value in zip(kind, values, strict=True):
+                tensor.copy_(value)
         if draws is not None:
             torch.cuda.set_rng_state(draws, index.device)
         self._step(index)
-        return replay if _alike(before, replayed, self._changed()) else None
+        kinds = zip(before, replayed, self._changed(), strict=True)
+        return replay if all(_alike(*kind) for kind in kinds) else None
 
 
 def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
@@ -82,16 +85,21 @@ def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
+def _put_aside(kinds: Sequence[Tensors]) -> list[list[torch.Tensor]]:
+    """Copies that take none of a GPU's memory, of which a training has its share and no more."""
+    return [[tensor.to("cpu", copy=True) for tensor in kind] for kind in kinds]
+
+
 def _state_of_draws(device: torch.device) -> torch.Tensor | None:
     """What dropout is to draw next."""
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
-def _alike(before: Sequence[torch.Tensor], one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:
-    """Whether two steps from the same state changed it alike: all tensors together, as rounding may turn the sign of
-    what is next to nothing."""
+def _alike(before: Tensors, one: Tensors, other: Tensors) -> bool:
+    """Whether two steps from the same state changed tensors of a kind alike: all of them together, as rounding may turn
+    the sign of what is next to nothing."""
     apart = changed = 0.0
-    for start, a, b in zip(before, one, other, strict=True):
-        apart += float((a.double() - b.double()).square().sum())
-        changed += float((b.double() - start.double()).square().sum())
+    for start, replayed, learnt in zip(before, one, other, strict=True):
+        apart += float((replayed.to(learnt.device) - learnt).square().sum(dtype=torch.float64))
+        changed += float((start.to(learnt.device) - learnt).square().sum(dtype=torch.float64))
     return apart <= TOLERANCE**2 * changed

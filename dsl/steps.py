@@ -57,10 +57,10 @@ class Learning:
             optimizer.step()
             total.add_(losses.detach() * len(index))
 
-        def changed() -> list[torch.Tensor]:
+        def changed() -> list[list[torch.Tensor]]:
             weights = [weight.detach() for group in optimizer.param_groups for weight in group["params"]]
             moments = [value for state in optimizer.state.values() for value in state.values()]
-            return [*weights, *buffers, *moments, total]
+            return [weights, buffers, moments, [total]]
 
         # Functions of its own, not methods: what a training holds is large, and to go with its last reference.
         self._step = repeated(learn, changed, settings.batch_size, device)

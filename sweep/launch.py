@@ -15,20 +15,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from data_prep.cluster import cluster_resources, ray_session
+from data_prep.errors import describe_error
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
 from sweep.lease import Lease, LeaseCheck, SupersededError
 from sweep.progress import Display, Tally, make_display
+from sweep.provenance import code_revision, versions
 from sweep.searcher import ChainQueue, Issue
 from sweep.shares import GpuShares, kind_of, slots, trial_share
 from sweep.stages import Bundle, ChainSpec, Plan, bundled
 from sweep.store import Store
 from sweep.tracking import Trackers
-from sweep.trial import OutOfMemory, Report, code_revision, describe_error, run_trial, versions
+
+if TYPE_CHECKING:
+    from sweep.trial import Report
 
 MAY_PASS_BY = (OSError, MemoryError, RuntimeError)  # torch raises RuntimeError for the device's errors
 LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
@@ -329,10 +333,12 @@ def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:
 
 
 def train(
-    task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: Report
+    task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: "Report"
 ) -> None:
     """Do a task that `Launch.issue` gave. An error that may pass by, such as that of a device or a file server that
     does not answer, is raised; any other is reported."""
+    from sweep.trial import OutOfMemory, run_trial  # a launch that leaves training to others needs no torch
+
     try:
         run_trial(
             task.bundle,

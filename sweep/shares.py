@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping
 
-import torch
-
 from data_prep.errors import UserError
 from sweep.grid import Resources
 from sweep.stages import StageSpec
@@ -69,12 +67,16 @@ class GpuShares:
 
 def cap_memory(share: float) -> None:
     """Let this process have its share of the GPU's memory and no more: to Ray a share is only a number."""
+    import torch
+
     if torch.cuda.is_available() and share:
         torch.cuda.set_per_process_memory_fraction(min(1.0, share))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a GPU's memory, or this process's share of it, is used up."""
+    import torch
+
     if isinstance(error, torch.OutOfMemoryError):
         return True
     words = str(error).lower()

@@ -1,22 +1,18 @@
 """One trial: a bundle of chains run against the store. The same function for Ray Tune and for a run in this process."""
 
-import contextlib
 import json
 import platform
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 
+from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
 from dsl.chain import MissingInputsError, StageResult, run_chains
 from dsl.labels import labels_of
@@ -25,13 +21,13 @@ from dsl.settings import Step
 from dsl.steps import Epoch
 from dsl.training import Checkpoint
 from sweep.lease import SupersededError
+from sweep.provenance import code_revision, versions
 from sweep.shares import cap_memory, is_out_of_memory
 from sweep.stages import Bundle, ChainSpec, StageSpec
 from sweep.store import Predictions, Store, StoreError
 
 Report = Callable[[dict[str, Any]], None]
 SECONDS_BETWEEN_REPORTS = 2.0
-VERSIONS_OF = ("torch", "torchaudio", "timm", "numba", "numpy", "pyarrow", "scikit-learn", "cleanlab")
 
 
 class OutOfMemory(Exception):  # noqa: N818
@@ -129,11 +125,6 @@ class _Reports:
         events, self._waiting = self._waiting, []
         self._sent = time.monotonic()
         self._send({"events": events, **more})
-
-
-def describe_error(error: BaseException) -> str:
-    """An error in one line, such as a list of failures has room for."""
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
 
 
 class StoreMemory:
@@ -290,26 +281,3 @@ def stage_facts(
         "versions": versions(),
         "revision": code_revision(),
     }
-
-
-@cache
-def versions() -> dict[str, str]:
-    """The versions of what a training depends on, where it is installed."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONS_OF:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-@cache
-def code_revision() -> str | None:
-    """The git commit this code is of, with a `+` where it was changed since; None outside a checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty=+"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
-    except OSError:  # no git here
-        return None

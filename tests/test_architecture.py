@@ -1,6 +1,8 @@
 """The rooms and who may enter which: data_prep <- dsl <- sweep, and analysis reads the store."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -40,6 +42,12 @@ def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
         assert top not in MAY_IMPORT or top in allowed, f"{name} imports {module}"
         assert top != "ray" or name in KNOW_RAY, f"{name} imports {module}"
         assert room != "analysis" or top != "sweep" or module in READ_BY_ANALYSIS, f"{name} imports {module}"
+
+
+def test_a_launch_that_leaves_training_to_others_starts_without_torch() -> None:
+    said = "import sys, sweep.cli, sweep.launch; print({'torch', 'ray', 'timm', 'librosa'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", said], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 # The drawing of docs/architecture.md

@@ -18,8 +18,8 @@ from typing import Any
 
 from data_prep.folders import Folder
 from sweep.events import read_events
+from sweep.provenance import code_revision, versions
 from sweep.store import Store
-from sweep.trial import code_revision, versions
 from tests.chaos.machines import Machines, cluster_of, kill
 from tests.chaos.places import KEYS, PLACES, Place
 from tests.chaos.watcher import Watcher

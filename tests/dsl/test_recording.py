@@ -12,6 +12,7 @@ import torch
 from dsl_toys import SETTINGS
 from test_fusion import Class
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from data_prep.shards import SegmentCorpus
 from dsl import steps
@@ -59,6 +60,24 @@ def too_often(step: Replay) -> Replay:
     return replay
 
 
+def half_as_far(step: Replay) -> Replay:
+    """As with a learning rate that the recording holds as it was."""
+
+    def scale(by: float) -> Callable[..., None]:
+        def change(optimizer: torch.optim.Optimizer, *_: object) -> None:
+            optimizer.param_groups[0]["lr"] *= by
+
+        return change
+
+    def replay() -> None:
+        handles = register_optimizer_step_pre_hook(scale(0.5)), register_optimizer_step_post_hook(scale(2))
+        step()
+        for handle in handles:
+            handle.remove()
+
+    return replay
+
+
 def refused(step: Replay) -> Replay:
     raise RuntimeError("operation not permitted when stream is capturing")
 
@@ -91,7 +110,7 @@ def test_a_replayed_training_comes_to_the_bits_of_one_step_by_step(
     assert recorder.replayed > 5
 
 
-@pytest.mark.parametrize("record", [nothing, too_often, refused])
+@pytest.mark.parametrize("record", [nothing, too_often, half_as_far, refused])
 def test_a_recording_that_is_something_else_is_not_used(
     record: Callable[[Replay], Replay], fit: Callable[[], list[Fitted]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,7 +136,7 @@ class Steps:
 
 def test_every_batch_is_learnt_from_once_in_its_turn() -> None:
     step, recorder = Steps(), Recorder()
-    recorded = RecordedStep(step, lambda: [step.learnt], 2, recorder)
+    recorded = RecordedStep(step, lambda: [[step.learnt]], 2, recorder)
     for first in range(7):
         recorded(torch.tensor([first, first + 1]))
     recorded(torch.tensor([7]))
@@ -129,7 +148,7 @@ def test_every_batch_is_learnt_from_once_in_its_turn() -> None:
 
 def test_a_recording_does_not_keep_the_batch_it_was_made_with() -> None:
     step = Steps()
-    recorded = RecordedStep(step, lambda: [step.learnt], 1, Recorder())
+    recorded = RecordedStep(step, lambda: [[step.learnt]], 1, Recorder())
     batch = torch.tensor([0])
     for number in range(8):
         batch.fill_(number)  # the caller's tensor is the caller's
@@ -141,7 +160,7 @@ def test_a_cpu_and_a_gpu_that_is_told_not_to_go_step_by_step(monkeypatch: pytest
     step = Steps()
 
     def of(device: str) -> object:
-        return repeated(step, lambda: [step.learnt], 2, torch.device(device))
+        return repeated(step, lambda: [[step.learnt]], 2, torch.device(device))
 
     assert of("cpu") is step
     assert isinstance(of("cuda"), RecordedStep)
