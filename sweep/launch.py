@@ -76,9 +76,10 @@ def launch(
         return {one.name: load_corpus(one) for one in prepared.values() if one.name in needed}
 
     if inline:
+        corpora = load()
         whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
         with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
-            _run_inline(running, load())
+            _run_inline(running, corpora)
         return running.outcome
     with ThreadPoolExecutor(1) as beside:
         loading = beside.submit(load)  # while Ray starts
