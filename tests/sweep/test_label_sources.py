@@ -10,7 +10,7 @@ import pytest
 
 from data_prep.cluster import ray_session
 from dsl.settings import Step
-from sweep import launch
+from sweep import trial
 from sweep.cli import main
 from sweep.grid import load_grid, resolve_corpora
 from sweep.stages import Bundle, ChainSpec
@@ -110,15 +110,15 @@ def test_a_stage_that_is_lost_is_trained_again_to_the_same_bits(
 @pytest.fixture
 def failing_fold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
     """Fold 1 cannot be trained, until the function is called."""
-    trial = launch.run_trial
+    whole = trial.run_trial
 
     def run_trial(bundle: Bundle, *arguments: Any, **options: Any) -> None:
         if bundle.chains[0].last.fold == 1:
             raise RuntimeError("no room on the device")
-        trial(bundle, *arguments, **options)
+        whole(bundle, *arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(launch, "run_trial", run_trial)
+        patch.setattr(trial, "run_trial", run_trial)
         yield patch.undo
 
 
