@@ -29,6 +29,10 @@ def ray_session(address: str | None = None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     for name, value in ALLOCATOR.items():
         os.environ.setdefault(name, value)  # of the processes of a local runtime
+    if address is None:
+        # Nobody reads its metrics, and their exporter's thread stays when a second runtime starts in this process: it
+        # then crashes, now and then, as the process ends.
+        os.environ.setdefault("RAY_enable_open_telemetry", "0")
     import ray
 
     if ray.is_initialized():
