@@ -16,25 +16,15 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from measured import report
-from training import (
-    ACCURACY_EPOCHS,
-    ACCURACY_OF,
-    ACCURACY_SEEDS,
-    ACCURACY_SEGMENTS,
-    BATCH,
-    PlainLoop,
-    SweepLoop,
-    accuracy,
-    limits,
-    rates,
-    rates_together,
-)
+from training import BATCH, PlainLoop, SweepLoop, limits, rates, rates_together
+from training_accuracy import LEARNING, SEEDS, Learning, accuracy
 
 from dsl.backbones import BACKBONES
 from dsl.fusion import Stack
@@ -62,7 +52,7 @@ def plain_rate(job: Job, options: argparse.Namespace) -> float:
 def one_network(job: Job, options: argparse.Namespace) -> dict[str, float]:
     """Segments a second of a way to train one network, and the seconds until then."""
     began = time.perf_counter()
-    loop = SweepLoop(job["backbone"], *place(options), precision=job["precision"])
+    loop = SweepLoop(job["backbone"], *place(options), training=TrainingSettings(precision=job["precision"]))
     if job["way"] == "compiled":
         loop.run.network = torch.compile(loop.run.network)
     loop.epoch(np.arange(STARTING_BATCHES * BATCH))
@@ -76,7 +66,7 @@ def one_network(job: Job, options: argparse.Namespace) -> dict[str, float]:
 def fused_rate(job: Job, options: argparse.Namespace) -> float:
     """Segments a second of networks that are trained as one, together."""
     loop = SweepLoop(job["backbone"], *place(options))
-    settings = TrainingSettings(batch_size=BATCH, precision=job["precision"])
+    settings = TrainingSettings(precision=job["precision"])
     classes, device, networks = loop.goal.shape[1], torch.device(options.device), job["networks"]
     runs = [TrainingRun(lambda: BACKBONES[job["backbone"]](classes), settings, 0, device) for _ in range(networks)]
     stack = Stack(runs)
@@ -89,14 +79,17 @@ def fused_rate(job: Job, options: argparse.Namespace) -> float:
 
 def side_by_side_rate(job: Job, options: argparse.Namespace) -> float:
     """Segments a second of all networks of as many processes that train at the same time."""
-    made = job["backbone"], options.data, options.corpus, options.device, 1, 0, job["precision"]
+    training = TrainingSettings(precision=job["precision"])
+    made = job["backbone"], options.data, options.corpus, options.device, 1, 0, training
     return rates_together(job["networks"], "ours", made, [options.segments])[0]
 
 
 def learnt(job: Job, options: argparse.Namespace) -> list[float]:
     """Held-out accuracies by seed."""
-    loops = (SweepLoop(job["backbone"], *place(options), seed, job["precision"]) for seed in range(options.seeds))
-    return [accuracy(loop) for loop in loops]
+    learning = LEARNING.get(job["backbone"], Learning(4096, TrainingSettings(epochs=4)))
+    training = replace(learning.training, precision=job["precision"])
+    loops = (SweepLoop(job["backbone"], *place(options), seed, training) for seed in range(options.seeds))
+    return [accuracy(loop, learning) for loop in loops]
 
 
 def place(options: argparse.Namespace) -> tuple[Any, ...]:
@@ -171,10 +164,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
     parser.add_argument("--segments", type=int, default=65_536, help="segments of a measured epoch")
     parser.add_argument("--at-once", type=int, nargs="+", default=[2, 4, 8], help="trainings side by side, and fused")
-    parser.add_argument(
-        "--accuracy-of", nargs="*", default=list(ACCURACY_OF), help=f"after {ACCURACY_EPOCHS} x {ACCURACY_SEGMENTS}"
-    )
-    parser.add_argument("--seeds", type=int, default=ACCURACY_SEEDS)
+    parser.add_argument("--accuracy-of", nargs="*", default=list(LEARNING), help="as benchmarks/training_accuracy.py")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--limit", type=float, default=300.0, help="seconds that one measurement may take")
     parser.add_argument("--json", type=Path, help="file to write the figures to")

@@ -19,8 +19,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +36,15 @@ from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
 from dsl.process import settle
 from dsl.segments import Segments, band_statistics
-from dsl.settings import Precision, TrainingSettings
+from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, predict
 
 ROOT = Path(__file__).parents[1]
 SEGMENTS = {"densenet22": 2048, "mobilenetv2": 512, "efficientnet_b0": 512, "vgg19": 64}  # of the smallest epoch
-BATCH = 128
+PAPERS = TrainingSettings()
+BATCH = PAPERS.batch_size
 ROUNDS = 3
 CORES = os.cpu_count() or 1
-ACCURACY_OF = ("densenet22", "mobilenetv2")
-ACCURACY_EPOCHS, ACCURACY_SEGMENTS, ACCURACY_SEEDS = 4, 4096, 10
 OPERATORS = {  # what a step is made of -> parts of the names of torch's operators
     "convolution, backward": ("convolution_backward",),
     "convolution, forward": ("mkldnn_convolution", "thnn_conv"),
@@ -70,7 +67,16 @@ def prepare_corpus(work: Path) -> None:
 class PlainLoop:
     """What one would write: all rows in memory, standardised as they are asked for, and torch as it comes."""
 
-    def __init__(self, backbone: str, data: Path, corpus: str, device: str, threads: int, seed: int = 0) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        data: Path,
+        corpus: str,
+        device: str,
+        threads: int,
+        seed: int = 0,
+        training: TrainingSettings = PAPERS,
+    ) -> None:
         torch.set_num_threads(threads)
         torch.manual_seed(seed)
         prepared = find_prepared(data, corpus)
@@ -82,8 +88,9 @@ class PlainLoop:
         self._mean, self._deviation = self._values.mean(axis=(0, 1)), self._values.std(axis=(0, 1))
         self._device = device
         self._network = BACKBONES[backbone](len(prepared.classes)).to(device)
-        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=1e-3, eps=1e-7)
-        self._scheduler = torch.optim.lr_scheduler.StepLR(self._optimizer, 2, 0.8)
+        self._batch = training.batch_size
+        self._optimizer = torch.optim.Adam(self._network.parameters(), lr=training.learning_rate, eps=1e-7)
+        self._scheduler = torch.optim.lr_scheduler.StepLR(self._optimizer, training.decay_epochs, training.decay)
 
     def __len__(self) -> int:
         return len(self._values)
@@ -96,7 +103,7 @@ class PlainLoop:
         criterion = nn.CrossEntropyLoss()
         self._network.train()
         total = 0.0
-        for inputs, targets in DataLoader(Subset(self, index.tolist()), batch_size=BATCH, shuffle=True):
+        for inputs, targets in DataLoader(Subset(self, index.tolist()), batch_size=self._batch, shuffle=True):
             self._optimizer.zero_grad()
             loss = criterion(self._network(inputs.to(self._device)), targets.to(self._device))
             loss.backward()
@@ -124,7 +131,7 @@ class SweepLoop:
         device: str,
         threads: int,
         seed: int = 0,
-        precision: Precision = "float32",
+        training: TrainingSettings = PAPERS,
     ) -> None:
         settle(threads)
         found = load_corpus(find_prepared(data, corpus))
@@ -132,8 +139,7 @@ class SweepLoop:
         everything = np.arange(len(found))
         self.segments = Segments(found, *band_statistics(found, everything), torch.device(device))
         self.goal = torch.from_numpy(one_hot(found.label, len(found.classes))).to(device)
-        settings = TrainingSettings(batch_size=BATCH, precision=precision)
-        self.run = TrainingRun(lambda: BACKBONES[backbone](len(found.classes)), settings, seed, torch.device(device))
+        self.run = TrainingRun(lambda: BACKBONES[backbone](len(found.classes)), training, seed, torch.device(device))
         self._seed = 1000 * seed
 
     def __len__(self) -> int:
@@ -181,14 +187,6 @@ def rates_together(processes: int, loop: str, arguments: tuple[Any, ...], sizes:
 
 def _train_beside(loop: str, arguments: tuple[Any, ...], sizes: list[int], together: Any, results: Any) -> None:
     results.put(rates(LOOPS[loop](*arguments), sizes, together.wait))
-
-
-def accuracy(loop: Any) -> float:
-    """Share of held-out segments that are recognised after some epochs with the others."""
-    order = np.random.default_rng(0).permutation(len(loop))
-    for _ in range(ACCURACY_EPOCHS):
-        loop.epoch(order[:ACCURACY_SEGMENTS])
-    return float(loop.accuracy(order[-ACCURACY_SEGMENTS // 2 :]))
 
 
 def shares_of_a_step(loop: SweepLoop, batches: int = 4) -> dict[str, float]:
@@ -276,8 +274,6 @@ def only(what: str, arguments: list[str]) -> Any:
     made = backbone, Path(data), "synthetic", "cpu", int(threads)
     if what == "rates":
         return rates_together(CORES // int(threads), loop, made, list(map(int, more)))
-    if what == "accuracy":
-        return accuracy(LOOPS[loop](*made, int(more[0])))
     return shares_of_a_step(SweepLoop(*made))
 
 
@@ -298,25 +294,12 @@ def measure(backbone: str, data: Path, doublings: int) -> dict[str, Any]:
     }
 
 
-def measure_accuracy(backbone: str, data: Path) -> dict[str, Any]:
-    """Accuracies by seed, of trainings on one core each."""
-    with ThreadPoolExecutor(CORES) as cores:
-        found = {
-            loop: list(cores.map(partial(accuracy_of, loop, backbone, data), range(ACCURACY_SEEDS))) for loop in LOOPS
-        }
-    return {"backbone": backbone, "segments": ACCURACY_SEGMENTS, "epochs": ACCURACY_EPOCHS, **found}
-
-
-def accuracy_of(loop: str, backbone: str, data: Path, seed: int) -> Any:
-    return in_a_process("accuracy", loop, backbone, data, 1, seed)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbones", nargs="+", choices=SEGMENTS, default=list(SEGMENTS))
     parser.add_argument("--doublings", type=int, default=2)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--only", choices=["rates", "accuracy", "shares", "limits"], help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=["rates", "shares", "limits"], help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
@@ -326,8 +309,7 @@ def main() -> None:
         prepare_corpus(Path(folder))
         data = Path(folder) / "data"
         found = [measure(one, data, options.doublings) for one in options.backbones]
-        learnt = [measure_accuracy(one, data) for one in ACCURACY_OF if one in options.backbones]
-    report({"backbones": found, "accuracy": learnt}, options.json)
+    report({"backbones": found}, options.json)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ python docs/figures.py --check   # exit status 1 where something is not up to da
 
 import json
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -193,12 +194,20 @@ def parts_of_a_step() -> str:
 def accuracy_of_training() -> str:
     """What both loops come to on held-out segments."""
     rows = []
-    for one in results_of("training")["accuracy"]:
-        rates = [" ".join(f"{100 * each:.1f}" for each in one[loop]) for loop in ("rival", "ours")]
-        means = [100 * sum(one[loop]) / len(one[loop]) for loop in ("rival", "ours")]
-        rows.append(f"| {NAMES[one['backbone']]} | {rates[0]} | {means[0]:.1f} | {rates[1]} | {means[1]:.1f} |")
-    head = "| Held-out accuracy, % | plain loop, by seed | mean | ours, by seed | mean |"
-    return "\n".join([head, "| :--- | :--- | ---: | :--- | ---: |", *rows])
+    for one in results_of("training_accuracy")["backbones"]:
+        training = one["training"]
+        learnt = f"{training['epochs']} x {one['segments']:,}, {training['batch_size']}, {training['learning_rate']:g}"
+        cells = []
+        for loop in ("rival", "ours"):
+            rates = [100 * each for each in one[loop]]
+            mean, deviation = statistics.mean(rates), statistics.stdev(rates)
+            cells += [" ".join(f"{each:.1f}" for each in rates), f"{mean:.1f} ({deviation:.1f})"]
+        rows.append("| " + " | ".join([NAMES[one["backbone"]], learnt, *cells]) + " |")
+    head = (
+        "| Held-out accuracy, % | epochs x segments, batch, learning rate | plain loop, by seed | mean (s.d.) "
+        "| ours, by seed | mean (s.d.) |"
+    )
+    return "\n".join([head, "| :--- | :--- | :--- | ---: | :--- | ---: |", *rows])
 
 
 def seconds_of_preparing() -> str:

@@ -25,20 +25,9 @@ def test_training_is_measured_without_a_gpu_and_without_ray(small_data: Path, tm
     (tmp_path / "absent").mkdir()
     place = ["--data", str(small_data), "--corpus", "synthetic", "--grid", str(tmp_path / "grid.yaml")]
     ways = ["--device", "cpu", "--backbones", "tiny", "--at-once", "2", "--ways", "recorded"]
-    size = [
-        *ways,
-        "--precisions",
-        "bfloat16",
-        "--segments",
-        "512",
-        "--threads",
-        "1",
-        "--accuracy-of",
-        "tiny",
-        "--seeds",
-        "1",
-    ]
-    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *place, *size, "--json", str(tmp_path / "gpu.json")]
+    size = ["--precisions", "bfloat16", "--segments", "512", "--threads", "1", "--accuracy-of", "tiny", "--seeds", "1"]
+    to = ["--json", str(tmp_path / "gpu.json")]
+    command = [sys.executable, str(ROOT / "benchmarks" / "gpu.py"), *place, *ways, *size, *to]
     done = subprocess.run(
         command, env=without_packages(tmp_path / "absent"), capture_output=True, text=True, timeout=300, check=False
     )
