@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from measured import report
-from training import BATCH, PlainLoop, SweepLoop, limits, rates, rates_together
+from training import BATCH, PAPERS, PlainLoop, SweepLoop, Work, limits, rates, rates_together
 from training_accuracy import LEARNING, SEEDS, Learning, accuracy
 
 from dsl.backbones import BACKBONES
@@ -46,13 +46,13 @@ Job = dict[str, Any]
 
 
 def plain_rate(job: Job, options: argparse.Namespace) -> float:
-    return rates(PlainLoop(job["backbone"], *place(options)), [options.segments])[0]
+    return rates(PlainLoop(work_of(job, options)), [options.segments])[0]
 
 
 def one_network(job: Job, options: argparse.Namespace) -> dict[str, float]:
     """Segments a second of a way to train one network, and the seconds until then."""
     began = time.perf_counter()
-    loop = SweepLoop(job["backbone"], *place(options), training=TrainingSettings(precision=job["precision"]))
+    loop = SweepLoop(work_of(job, options))
     if job["way"] == "compiled":
         loop.run.network = torch.compile(loop.run.network)
     loop.epoch(np.arange(STARTING_BATCHES * BATCH))
@@ -65,10 +65,10 @@ def one_network(job: Job, options: argparse.Namespace) -> dict[str, float]:
 
 def fused_rate(job: Job, options: argparse.Namespace) -> float:
     """Segments a second of networks that are trained as one, together."""
-    loop = SweepLoop(job["backbone"], *place(options))
-    settings = TrainingSettings(precision=job["precision"])
+    work = work_of(job, options)
+    loop = SweepLoop(work)
     classes, device, networks = loop.goal.shape[1], torch.device(options.device), job["networks"]
-    runs = [TrainingRun(lambda: BACKBONES[job["backbone"]](classes), settings, 0, device) for _ in range(networks)]
+    runs = [TrainingRun(lambda: BACKBONES[job["backbone"]](classes), work.training, 0, device) for _ in range(networks)]
     stack = Stack(runs)
     goals = [loop.goal] * networks
     stack.train_epoch(loop.segments, np.arange(2 * BATCH), goals, seed=0)
@@ -79,21 +79,20 @@ def fused_rate(job: Job, options: argparse.Namespace) -> float:
 
 def side_by_side_rate(job: Job, options: argparse.Namespace) -> float:
     """Segments a second of all networks of as many processes that train at the same time."""
-    training = TrainingSettings(precision=job["precision"])
-    made = job["backbone"], options.data, options.corpus, options.device, 1, 0, training
-    return rates_together(job["networks"], "ours", made, [options.segments])[0]
+    work = replace(work_of(job, options), threads=1)
+    return rates_together(job["networks"], "ours", work, [options.segments])[0]
 
 
 def learnt(job: Job, options: argparse.Namespace) -> list[float]:
     """Held-out accuracies by seed."""
     learning = LEARNING.get(job["backbone"], Learning(4096, TrainingSettings(epochs=4)))
-    training = replace(learning.training, precision=job["precision"])
-    loops = (SweepLoop(job["backbone"], *place(options), seed, training) for seed in range(options.seeds))
-    return [accuracy(loop, learning) for loop in loops]
+    work = work_of(job, options, learning.training)
+    return [accuracy(SweepLoop(replace(work, seed=seed)), learning) for seed in range(options.seeds)]
 
 
-def place(options: argparse.Namespace) -> tuple[Any, ...]:
-    return options.data, options.corpus, options.device, options.threads
+def work_of(job: Job, options: argparse.Namespace, training: TrainingSettings = PAPERS) -> Work:
+    training = replace(training, precision=job.get("precision", training.precision))
+    return Work(job["backbone"], options.data, options.corpus, options.device, options.threads, training=training)
 
 
 JOBS = {

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,30 +65,35 @@ def prepare_corpus(work: Path) -> None:
     prepare("synthetic", read_manifest(manifest), work / "data", inline=True)
 
 
+@dataclass(frozen=True)
+class Work:
+    """What a loop is to train, and how."""
+
+    backbone: str
+    data: Path
+    corpus: str
+    device: str
+    threads: int
+    seed: int = 0
+    training: TrainingSettings = PAPERS
+
+
 class PlainLoop:
     """What one would write: all rows in memory, standardised as they are asked for, and torch as it comes."""
 
-    def __init__(
-        self,
-        backbone: str,
-        data: Path,
-        corpus: str,
-        device: str,
-        threads: int,
-        seed: int = 0,
-        training: TrainingSettings = PAPERS,
-    ) -> None:
-        torch.set_num_threads(threads)
-        torch.manual_seed(seed)
-        prepared = find_prepared(data, corpus)
+    def __init__(self, work: Work) -> None:
+        torch.set_num_threads(work.threads)
+        torch.manual_seed(work.seed)
+        prepared = find_prepared(work.data, work.corpus)
         shape = prepared.settings.segment_frames, prepared.settings.mels
         table = pq.read_table(prepared.folder / "shards", columns=["utterance_id", "spectrogram"])
         label_of = prepared.utterances().set_index("id")["label"]
         self._labels = label_of.loc[table["utterance_id"].to_pandas()].to_numpy()
         self._values = table["spectrogram"].combine_chunks().flatten().to_numpy().reshape(len(table), *shape)
         self._mean, self._deviation = self._values.mean(axis=(0, 1)), self._values.std(axis=(0, 1))
-        self._device = device
-        self._network = BACKBONES[backbone](len(prepared.classes)).to(device)
+        self._device = work.device
+        self._network = BACKBONES[work.backbone](len(prepared.classes)).to(work.device)
+        training = work.training
         self._batch = training.batch_size
         self._optimizer = torch.optim.Adam(self._network.parameters(), lr=training.learning_rate, eps=1e-7)
         self._scheduler = torch.optim.lr_scheduler.StepLR(self._optimizer, training.decay_epochs, training.decay)
@@ -123,24 +129,17 @@ class PlainLoop:
 class SweepLoop:
     """The training loop of a sweep."""
 
-    def __init__(
-        self,
-        backbone: str,
-        data: Path,
-        corpus: str,
-        device: str,
-        threads: int,
-        seed: int = 0,
-        training: TrainingSettings = PAPERS,
-    ) -> None:
-        settle(threads)
-        found = load_corpus(find_prepared(data, corpus))
+    def __init__(self, work: Work) -> None:
+        settle(work.threads)
+        device = torch.device(work.device)
+        found = load_corpus(find_prepared(work.data, work.corpus))
         self.label = found.label
         everything = np.arange(len(found))
-        self.segments = Segments(found, *band_statistics(found, everything), torch.device(device))
+        self.segments = Segments(found, *band_statistics(found, everything), device)
         self.goal = torch.from_numpy(one_hot(found.label, len(found.classes))).to(device)
-        self.run = TrainingRun(lambda: BACKBONES[backbone](len(found.classes)), training, seed, torch.device(device))
-        self._seed = 1000 * seed
+        classes = len(found.classes)
+        self.run = TrainingRun(lambda: BACKBONES[work.backbone](classes), work.training, work.seed, device)
+        self._seed = 1000 * work.seed
 
     def __len__(self) -> int:
         return len(self.label)
@@ -169,13 +168,12 @@ def rates(loop: Any, sizes: list[int], wait: Callable[[], Any] = lambda: None) -
     return found
 
 
-def rates_together(processes: int, loop: str, arguments: tuple[Any, ...], sizes: list[int]) -> list[float]:
+def rates_together(processes: int, loop: str, work: Work, sizes: list[int]) -> list[float]:
     """Segments a second of `processes` processes that train at the same time, all together, each its own loop."""
     context = multiprocessing.get_context("spawn")
     together, results = context.Barrier(processes), context.Queue()
     workers = [
-        context.Process(target=_train_beside, args=(loop, arguments, sizes, together, results))
-        for _ in range(processes)
+        context.Process(target=_train_beside, args=(loop, work, sizes, together, results)) for _ in range(processes)
     ]
     for worker in workers:
         worker.start()
@@ -185,8 +183,8 @@ def rates_together(processes: int, loop: str, arguments: tuple[Any, ...], sizes:
     return [processes * min(each) for each in zip(*found, strict=True)]
 
 
-def _train_beside(loop: str, arguments: tuple[Any, ...], sizes: list[int], together: Any, results: Any) -> None:
-    results.put(rates(LOOPS[loop](*arguments), sizes, together.wait))
+def _train_beside(loop: str, work: Work, sizes: list[int], together: Any, results: Any) -> None:
+    results.put(rates(LOOPS[loop](work), sizes, together.wait))
 
 
 def shares_of_a_step(loop: SweepLoop, batches: int = 4) -> dict[str, float]:
@@ -271,10 +269,10 @@ def only(what: str, arguments: list[str]) -> Any:
     if what == "limits":
         return limits(arguments[0], int(arguments[1]))
     loop, backbone, data, threads, *more = arguments
-    made = backbone, Path(data), "synthetic", "cpu", int(threads)
+    work = Work(backbone, Path(data), "synthetic", "cpu", int(threads))
     if what == "rates":
-        return rates_together(CORES // int(threads), loop, made, list(map(int, more)))
-    return shares_of_a_step(SweepLoop(*made))
+        return rates_together(CORES // int(threads), loop, work, list(map(int, more)))
+    return shares_of_a_step(SweepLoop(work))
 
 
 def measure(backbone: str, data: Path, doublings: int) -> dict[str, Any]:

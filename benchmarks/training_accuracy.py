@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from measured import report
-from training import CORES, LOOPS, prepare_corpus
+from training import CORES, LOOPS, Work, prepare_corpus
 
 from dsl.settings import TrainingSettings
 
@@ -52,7 +52,8 @@ def accuracy(loop: Any, learning: Learning) -> float:
 
 def accuracy_of(loop: str, backbone: str, data: Path, seed: int) -> float:
     learning = LEARNING[backbone]
-    found = accuracy(LOOPS[loop](backbone, data, "synthetic", "cpu", 1, seed, learning.training), learning)
+    work = Work(backbone, data, "synthetic", "cpu", 1, seed, learning.training)
+    found = accuracy(LOOPS[loop](work), learning)
     print(backbone, loop, seed, f"{found:.3f}", file=sys.stderr, flush=True)
     return found
 
