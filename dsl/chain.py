@@ -10,23 +10,23 @@ With the first two no label of a test utterance ever reaches a network that is t
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from dsl.backbones import BACKBONES
-from dsl.labels import LabelUpdate, labels_of, one_hot, updated_targets
+from dsl.labels import labels_of, one_hot, updated_targets
+from dsl.process import free_device_memory, is_out_of_memory
 from dsl.segments import Segments, band_statistics
 from dsl.settings import ChainSettings, Step
 from dsl.splits import parts_of, training_seed
-from dsl.steps import Epoch, predict
-from dsl.training import Checkpoint, Learner, fit_together
+from dsl.steps import Epoch
+from dsl.training import CHECKPOINT_SECONDS, Checkpoint, Lesson, Training, train_an_epoch
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,17 @@ class StageResult:
     targets_right: float | None
     weights: dict[str, np.ndarray]  # the network's state
     band_statistics: tuple[np.ndarray, np.ndarray]  # mean and deviation [mels] that standardise its input
-    peak_memory: int | None  # bytes of the GPU; None on a CPU
+    peak_memory: int | None  # bytes of the GPU, of all networks side by side; None on a CPU
+    beside: int = 1  # networks that were trained at once, itself among them
+    recorded: str = "no"  # whether a GPU replayed its steps: "exact", or "no: CAUSE"
 
 
 class ChainMemory(Protocol):
     """What a chain has done so far, and what the chains of other folds have."""
+
+    def key(self, step: Step) -> Hashable:
+        """The same for trainings, also of other chains, that are one and the same."""
+        ...
 
     def load(self, step: Step) -> np.ndarray | None:
         """Predictions q [S, K] of a finished training of this chain."""
@@ -78,6 +84,7 @@ def run_chain(
     memory: ChainMemory,
     on_epoch: Callable[[Step, Epoch], None] = lambda step, epoch: None,
     steps: int | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
     """Do the first `steps` trainings of a chain, or all; those that `memory` holds are not done again.
 
@@ -85,195 +92,232 @@ def run_chain(
     alone, so that chains which differ in rule or alpha can be compared in pairs. Raises MissingInputsError under
     `global_oof` where another fold is not far enough, and UserError where the chain cannot go on.
     """
-    (failure,) = run_chains(corpus, [chain], device, [memory], lambda _, step, epoch: on_epoch(step, epoch), steps)
+    company = Company(
+        device, on_epoch=lambda _, step, epoch: on_epoch(step, epoch), checkpoint_seconds=checkpoint_seconds
+    )
+    (failure,) = company.run(corpus, [chain], [memory], [steps])
     if failure is not None:
         raise failure
 
 
-def run_chains(
-    corpus: SegmentCorpus,
-    chains: Sequence[ChainSettings],
-    device: torch.device,
-    memories: Sequence[ChainMemory],
-    on_epoch: Callable[[int, Step, Epoch], None] = lambda number, step, epoch: None,
-    steps: int | None = None,
-) -> list[UserError | None]:
-    """`run_chain` for chains that differ in nothing but their updates, in lockstep: a step of all is one training.
+@dataclass
+class Company:
+    """Trains chains of one corpus and backbone on a device, `at_once` of their networks side by side.
 
-    What several of them share is trained once, for the first of them, and found by the others in their memories.
-    `on_epoch` is told of which chain an epoch is. Returns why each chain could not go on, where it could not: that
-    leaves the others as they are.
+    Each network has its own weights, optimiser, batches, early stopping and checkpoints, and comes to the bits that it
+    comes to alone. `on_epoch` is told of which chain (its number) an epoch is. Where the device's memory does not hold
+    so many, fewer are trained at once from then on, which `on_fewer` is told; a single one raises the device's error.
     """
-    lockstep = _Lockstep(corpus, chains, device, memories, on_epoch)
-    for step in chains[0].steps[:steps]:
-        lockstep.do(step)
-    return [one.failure for one in lockstep.chains]
 
+    device: torch.device
+    at_once: int = 1
+    on_epoch: Callable[[int, Step, Epoch], None] = lambda number, step, epoch: None
+    on_fewer: Callable[[int], None] = lambda at_once: None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
-@dataclass(frozen=True)
-class _Lesson:
-    """What a chain's next training learns from, and how long that took to find out."""
-
-    targets: np.ndarray
-    kept: "FoldPart"
-    seconds: float
-
-    @property
-    def batches(self) -> tuple[bytes, bytes]:
-        """The same for two lessons that are of the same segments."""
-        return self.kept.training.tobytes(), self.kept.validation.tobytes()
-
-
-class _Lockstep:
-    """Chains at work that differ in nothing but their updates."""
-
-    def __init__(
+    def run(
         self,
         corpus: SegmentCorpus,
         chains: Sequence[ChainSettings],
-        device: torch.device,
         memories: Sequence[ChainMemory],
-        on_epoch: Callable[[int, Step, Epoch], None],
-    ) -> None:
-        self._settings = chains[0]
-        label = labels_of(corpus.utterances, self._settings.labels, self._settings.seed)
-        self._corpus = replace(corpus, utterances=corpus.utterances.assign(label=label))
+        steps: Sequence[int | None] | None = None,
+    ) -> list[UserError | None]:
+        """`run_chain` for each chain, of which the first `steps` trainings are done, where that is given.
+
+        What several of them share is trained once, for the first of them, and found by the others in their memories.
+        Returns why each chain could not go on, where it could not: that leaves the others as they are.
+        """
+        places = _Places(corpus, self.device)
+        several = list(zip(chains, memories, steps or [None] * len(chains), strict=True))
+        working = [_Chain(number, places, *each, self) for number, each in enumerate(several)]
+        while under_way := self._begin(working):
+            self._train(under_way)
+        return [one.failure for one in working]
+
+    def _begin(self, working: "Sequence[_Chain]") -> "list[_Chain]":
+        """The chains that train: those that did, and as many more as may."""
+        under_way = [one for one in working if one.trains]
+        keys = {one.key for one in under_way}
+        if not under_way and self.device.type == "cuda":
+            free_device_memory()  # the peak is to be that of these trainings, without what the last ones left
+            torch.cuda.reset_peak_memory_stats(self.device)
+        for one in working:
+            if len(under_way) >= self.at_once:
+                break
+            if one.trains or not one.is_ready(keys):
+                continue
+            if not self._has_room(one.begin, beside=len(under_way)):
+                one.drop()
+                self._train_fewer(len(under_way))
+            elif one.trains:
+                under_way.append(one)
+                keys.add(one.key)
+        return under_way
+
+    def _train(self, under_way: "Sequence[_Chain]") -> None:
+        """An epoch of each."""
+
+        def epoch() -> None:
+            begun = time.perf_counter()
+            failures = train_an_epoch([one.training for one in under_way])
+            seconds = (time.perf_counter() - begun) / len(under_way)
+            for one, failure in zip(under_way, failures, strict=True):
+                one.took(seconds, len(under_way))
+                one.go_on(failure)
+
+        if not self._has_room(epoch, beside=len(under_way) - 1):
+            for one in under_way:
+                one.drop()
+            self._train_fewer(len(under_way) // 2)
+
+    def _has_room(self, work: Callable[[], None], beside: int) -> bool:
+        """Do `work`; whether the device's memory held it. What has nothing `beside` it raises the device's error."""
+        try:
+            work()
+        except Exception as error:
+            if not is_out_of_memory(error) or not beside:
+                raise
+            return False
+        return True
+
+    def _train_fewer(self, at_once: int) -> None:
+        self.at_once = at_once
+        free_device_memory()
+        self.on_fewer(at_once)
+
+
+class _Places:
+    """A corpus where it is needed: in memory, with the labels that a chain learns from, and once on the device."""
+
+    def __init__(self, corpus: SegmentCorpus, device: torch.device) -> None:
+        self._corpus = corpus
         self._device = device
-        self._parts: dict[int | None, FoldPart] = {}
-        # The corpus as the trainings of an inner fold need it, or those of none.
-        self._on_device: tuple[int | None, Segments] | None = None
-        whole = self._part(None)
-        self.chains = [
-            _Chain(number, self._corpus, whole, chain, memory, on_epoch)
-            for number, (chain, memory) in enumerate(zip(chains, memories, strict=True))
-        ]
+        self._labelled: dict[tuple[str, int], SegmentCorpus] = {}
+        self._on_device: Segments | None = None
 
-    def do(self, step: Step) -> None:
-        """The training `step` of every chain that has not failed."""
-        waiting = self.chains
-        while waiting := [one for one in waiting if one.failure is None and not one.recalls(step)]:
-            first: dict[tuple[LabelUpdate, ...], _Chain] = {}  # of those that follow from the same updates
-            for one in waiting:
-                first.setdefault(one.settings.updates[: step.iteration], one)
-            self._train(step, list(first.values()))
+    def labelled(self, chain: ChainSettings) -> SegmentCorpus:
+        which = chain.labels, chain.seed
+        if which not in self._labelled:
+            label = labels_of(self._corpus.utterances, *which)
+            self._labelled[which] = replace(self._corpus, utterances=self._corpus.utterances.assign(label=label))
+        return self._labelled[which]
 
-    def _train(self, step: Step, chains: "list[_Chain]") -> None:
-        part = self._part(step.inner_fold)
-        alike: dict[tuple[bytes, bytes], list[tuple[_Chain, _Lesson]]] = {}
-        for one in chains:
-            try:
-                lesson = one.lesson(step, part)
-            except UserError as error:
-                one.failure = error
-            else:
-                alike.setdefault(lesson.batches, []).append((one, lesson))
-        for taught in alike.values():
-            self._train_together(step, part, taught)
-
-    def _train_together(self, step: Step, part: "FoldPart", taught: "list[tuple[_Chain, _Lesson]]") -> None:
-        begun = time.perf_counter()
-        if self._device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self._device)
-        settings, kept = self._settings, taught[0][1].kept
-        segments = self._segments(part, step.inner_fold)
-        learners = [Learner(lesson.targets, one.checkpoint(step), one.listener(step)) for one, lesson in taught]
-        fitted = fit_together(
-            lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
-            segments,
-            kept.training,
-            kept.validation,
-            learners,
-            settings.training,
-            training_seed(settings, step),
-        )
-        seconds = (time.perf_counter() - begun) / len(taught)
-        for (one, lesson), outcome in zip(taught, fitted, strict=True):
-            if isinstance(outcome, UserError):
-                one.failure = outcome
-            else:
-                one.learn(step, part, lesson, segments, *outcome, lesson.seconds + seconds)
-
-    def _part(self, inner_fold: int | None) -> "FoldPart":
-        if inner_fold not in self._parts:
-            self._parts[inner_fold] = FoldPart.of(self._corpus, self._settings, inner_fold)
-        return self._parts[inner_fold]
-
-    def _segments(self, part: "FoldPart", inner_fold: int | None) -> Segments:
-        """The corpus on the device, standardised by the training part's own statistics."""
-        if self._on_device is None or self._on_device[0] != inner_fold:
-            self._on_device = None  # one at a time: it is large
-            statistics = band_statistics(self._corpus, part.training)
-            self._on_device = (inner_fold, Segments(self._corpus, *statistics, self._device))
-        return self._on_device[1]
+    def segments(self, mean: np.ndarray, deviation: np.ndarray) -> Segments:
+        """The segments on the device, standardised by these; all that ask share the frames."""
+        if self._on_device is None:
+            self._on_device = Segments(self._corpus, mean, deviation, self._device)
+        return self._on_device.standardised_by(mean, deviation)
 
 
 class _Chain:
-    """One of the chains at work: what it has learnt, and why it cannot go on where it cannot."""
+    """One of the chains at work: what it has learnt, what it trains, and why it cannot go on where it cannot."""
 
     def __init__(
         self,
         number: int,
-        corpus: SegmentCorpus,
-        whole: "FoldPart",
+        places: _Places,
         settings: ChainSettings,
         memory: ChainMemory,
-        on_epoch: Callable[[int, Step, Epoch], None],
+        steps: int | None,
+        company: Company,
     ) -> None:
-        self.settings = settings
         self.failure: UserError | None = None
+        self._settings = settings
         self._number = number
-        self._corpus = corpus
-        self._whole = whole
+        self._places = places
+        self._corpus = places.labelled(settings)
         self._memory = memory
-        self._on_epoch = on_epoch
+        self._company = company
+        self._left = list(settings.steps[:steps])
+        self._parts: dict[int | None, FoldPart] = {}
         self._q: dict[Step, np.ndarray] = {}  # of the trainings that are done
-        self._epochs: list[int] = []  # of the last training, those that were done here
+        self._training: Training | None = None
+        self._seconds = 0.0
+        self._beside = 1
 
-    def recalls(self, step: Step) -> bool:
-        """Whether a training is done."""
-        if step not in self._q:
-            found = self._memory.load(step)
+    @property
+    def training(self) -> Training:
+        assert self._training is not None
+        return self._training
+
+    @property
+    def trains(self) -> bool:
+        return self._training is not None
+
+    @property
+    def key(self) -> Hashable:
+        """The same for two chains whose next training is one and the same."""
+        return self._memory.key(self._left[0])
+
+    def is_ready(self, under_way: Collection[Hashable]) -> bool:
+        """Whether there is a training left to do that none of those `under_way` is; those that are done are taken from
+        the memory."""
+        while self._left and self.failure is None and self.key not in under_way:
+            found = self._memory.load(self._left[0])
             if found is None:
-                return False
-            self._q[step] = found
-        return True
+                return True
+            self._q[self._left.pop(0)] = found
+        return False
 
-    def lesson(self, step: Step, part: "FoldPart") -> _Lesson:
-        """Raises UserError where an update leaves nothing to learn."""
+    def begin(self) -> None:
+        """Begin the next training, where an update of labels leaves something to learn."""
         begun = time.perf_counter()
-        targets = self._targets(step.iteration)
-        return _Lesson(targets, part.without_dropped(targets), time.perf_counter() - begun)
-
-    def checkpoint(self, step: Step) -> Checkpoint:
-        return self._memory.checkpoint(step)
-
-    def listener(self, step: Step) -> Callable[[Epoch], None]:
-        self._epochs = []
+        step, settings = self._left[0], self._settings
+        part, targets = self._part(step.inner_fold), self._targets(step.iteration)
+        try:
+            kept = part.without_dropped(targets)
+        except UserError as error:
+            self.failure = error
+            return
+        lesson = Lesson(
+            lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
+            self._places.segments(*band_statistics(self._corpus, part.training)),
+            kept.training,
+            kept.validation,
+            targets,
+            settings.training,
+            training_seed(settings, step),
+        )
 
         def hear(epoch: Epoch) -> None:
-            self._epochs.append(epoch.number)
-            self._on_epoch(self._number, step, epoch)
+            self._company.on_epoch(self._number, step, epoch)
 
-        return hear
+        checkpoint = self._memory.checkpoint(step)
+        self._training = Training(lesson, checkpoint, hear, self._company.checkpoint_seconds)
+        self._seconds = time.perf_counter() - begun
+        self._beside = 1
 
-    def learn(
-        self,
-        step: Step,
-        part: "FoldPart",
-        lesson: _Lesson,
-        segments: Segments,
-        network: nn.Module,
-        history: list[Epoch],
-        seconds: float,
-    ) -> None:
+    def took(self, seconds: float, beside: int) -> None:
+        """Note what an epoch took, one of so many side by side."""
+        self._seconds += seconds
+        self._beside = max(self._beside, beside)
+
+    def drop(self) -> None:
+        """Let go of what is trained; it is begun anew from its last checkpoint."""
+        self._training = None
+
+    def go_on(self, failure: UserError | None) -> None:
+        """After an epoch: note what a training has come to, where that was its last."""
+        self.failure = failure
+        if failure is not None:
+            self._training = None
+        elif self.training.finished:
+            step = self._left[0]
+            self._q[step] = self._learn(step)
+            self._training = None
+            self._left.pop(0)
+
+    def _learn(self, step: Step) -> np.ndarray:
         """Ask a trained network, and remember what it says."""
         begun = time.perf_counter()
-        corpus, device = self._corpus, segments.frames.device
+        corpus, part, training, device = self._corpus, self._part(step.inner_fold), self.training, self._company.device
+        network, history = training.result()
         asked = np.arange(len(corpus))
         if step.inner_fold is not None:
             asked = np.union1d(np.flatnonzero(part.test), part.validation)
-        q = np.full_like(lesson.targets, np.nan)
-        q[asked] = predict(network, segments, torch.from_numpy(asked).to(device)).cpu().numpy()
+        q = np.full_like(training.lesson.targets, np.nan)
+        said = training.run.predict(training.lesson.segments, torch.from_numpy(asked).to(device))
+        q[asked] = said.cpu().numpy()
         right = _mean_pooled_right(corpus, q, part.validation)
         if step.inner_fold is not None:
             q[~part.test] = np.nan
@@ -281,27 +325,35 @@ class _Chain:
             q,
             part.test,
             history,
-            seconds + time.perf_counter() - begun,
-            resumed_at=self._epochs[0],
-            training_segments=len(lesson.kept.training),
+            self._seconds + time.perf_counter() - begun,
+            resumed_at=training.resumed_at,
+            training_segments=training.rows,
             validation_wa=float(right.mean()),
-            targets_right=_targets_right(corpus, lesson.targets, lesson.kept.training),
+            targets_right=_targets_right(corpus, training.lesson.targets, training.lesson.training),
             weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
-            band_statistics=segments.statistics,
+            band_statistics=training.lesson.segments.statistics,
             peak_memory=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
+            beside=self._beside,
+            recorded=training.run.recorded,
         )
         self._memory.save(step, result)
-        self._q[step] = q
+        return q
+
+    def _part(self, inner_fold: int | None) -> "FoldPart":
+        if inner_fold not in self._parts:
+            self._parts[inner_fold] = FoldPart.of(self._corpus, self._settings, inner_fold)
+        return self._parts[inner_fold]
 
     def _targets(self, iteration: int) -> np.ndarray:
         """Targets g of an iteration, float32 [S, K]; NaN for segments that the fold does not train or validate on.
 
         An update never sees those: what it makes of the others cannot depend on them.
         """
-        learnt = np.union1d(self._whole.training, self._whole.validation)
+        whole = self._part(None)
+        learnt = np.union1d(whole.training, whole.validation)
         y = one_hot(self._corpus.label[learnt], len(self._corpus.classes))
         g = y
-        for t, update in enumerate(self.settings.updates[:iteration]):
+        for t, update in enumerate(self._settings.updates[:iteration]):
             g = updated_targets(update, self._predictions(t)[learnt], y, g, self._corpus.utterance[learnt])
         targets = np.full((len(self._corpus), y.shape[1]), np.nan, dtype=np.float32)
         targets[learnt] = g
@@ -309,9 +361,9 @@ class _Chain:
 
     def _predictions(self, iteration: int) -> np.ndarray:
         """What the label source says of the fold's training segments after `iteration`: [S, K]."""
-        if self.settings.label_source == "in_fold":
+        if self._settings.label_source == "in_fold":
             return self._q[Step(iteration)]
-        if self.settings.label_source == "cross_fit":
+        if self._settings.label_source == "cross_fit":
             inner = [q for step, q in self._q.items() if step.iteration == iteration and step.inner_fold is not None]
             return np.nansum(inner, axis=0)
         found = self._memory.out_of_fold(iteration)

@@ -1,11 +1,12 @@
-"""Layers that compute what torch's do, faster on a CPU. Weights, and their names, stay as they are.
+"""Layers that compute what torch's do, as suits the device. Weights, and their names, stay as they are.
 
-Where a convolution's kernel is as large as the map that it slides over, as at the end of a network for small images,
-oneDNN has no fast path. For EfficientNet-B0 and segments of 64 x 32, the weight gradients of the depthwise 5 x 5
-kernels would take longer than those of all its other convolutions together. Its products, of 1 x 1 kernels, are twice
-as fast on maps of eight places or more as on smaller ones.
+On a GPU: to the same bits each time. On a CPU: faster. Where a convolution's kernel is as large as the map that it
+slides over, as at the end of a network for small images, oneDNN has no fast path. For EfficientNet-B0 and segments of
+64 x 32, the weight gradients of the depthwise 5 x 5 kernels would take longer than those of all its other convolutions
+together. Its products, of 1 x 1 kernels, are twice as fast on maps of eight places or more as on smaller ones.
 """
 
+import functools
 from typing import Any
 
 import torch
@@ -28,9 +29,55 @@ def suit_cpu(network: nn.Module) -> nn.Module:
         normalise_in_one_step(module)
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
             module.__class__ = Convolution
-        elif isinstance(module, nn.ReLU6 | nn.SiLU):
+    return _without_copies(network)
+
+
+def suit_gpu(network: nn.Module) -> nn.Module:
+    """`network` itself, its layers changed to those that come to the same bits each time."""
+    from timm.models.vgg import ConvMlp
+
+    for module in network.modules():
+        if type(module) is ConvMlp:
+            module.__class__ = _dense_layers_of_a_pooled_map()  # type: ignore[assignment]
+    return _without_copies(network)
+
+
+def _without_copies(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6 | nn.SiLU):
             module.inplace = False  # autograd would copy the input first, for the backward pass
     return network
+
+
+@functools.cache
+def _dense_layers_of_a_pooled_map() -> type[nn.Module]:
+    """VGG's dense layers, of a map that is pooled to a larger one: what torch does about that in the backward pass on
+    a GPU adds up in any order. A class made here, because its base needs timm."""
+    from timm.models.vgg import ConvMlp
+
+    class DenseLayers(ConvMlp):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            size = self.input_kernel_size
+            pooled: torch.Tensor = super().forward(pooled_to(x, (max(size, x.shape[2]), max(size, x.shape[3]))))
+            return pooled
+
+    return DenseLayers
+
+
+def pooled_to(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Adaptive mean pooling of maps [n, C, h, w] to [n, C, *size], as a product with what each place takes of each."""
+    rows, columns = (
+        _shares(there, wanted, maps.device, maps.dtype) for there, wanted in zip(maps.shape[2:], size, strict=True)
+    )
+    pooled: torch.Tensor = rows @ maps @ columns.T
+    return pooled
+
+
+@functools.cache
+def _shares(there: int, wanted: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Which part of each of `there` places goes into each of `wanted`: [wanted, there]."""
+    one_hot = torch.eye(there, dtype=torch.float64)
+    return functional.adaptive_avg_pool1d(one_hot, wanted).T.to(device, dtype)
 
 
 class Convolution(nn.Conv2d):
@@ -69,8 +116,6 @@ class Convolution(nn.Conv2d):
 
 class _Depthwise(torch.autograd.Function):
     """A depthwise convolution whose weight gradient is summed up tap by tap."""
-
-    generate_vmap_rule = True  # for networks that are stacked
 
     @staticmethod
     def forward(

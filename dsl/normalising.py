@@ -93,16 +93,6 @@ class _Normalised(torch.autograd.Function):
         )  # fmt: skip
         return output, of_weight, of_bias, None, None
 
-    @staticmethod
-    def vmap(info: Any, dimensions: tuple[Any, ...], *inputs: Any) -> tuple[Any, tuple[int, int, int]]:
-        """Networks that are stacked, one after the other: they share no channel."""
-        each = [
-            value.unbind(dimension) if isinstance(dimension, int) else [value] * info.batch_size
-            for value, dimension in zip(inputs, dimensions, strict=True)
-        ]
-        outputs = [_Normalised.apply(*of_one) for of_one in zip(*each, strict=True)]
-        return tuple(torch.stack(parts) for parts in zip(*outputs, strict=True)), (0, 0, 0)
-
 
 def _rows(maps: torch.Tensor) -> np.ndarray:
     """Maps [n, C, h, w] as [n h w, C], in place if they lie channels-last."""

@@ -2,11 +2,15 @@
 
 import contextlib
 import ctypes
+import os
 import time
 
 import torch
 
 SECONDS_BETWEEN_TRIMS = 10.0
+STREAMS_AT_ONCE = 32  # that a GPU takes work of: as many as CUDA knows of
+# Under a limit, cuDNN finds no engine whose workspace it could have.
+MEMORY_WORDS = ("out of memory", "alloc_failed", "cudaerrormemoryallocation", "unable to find an engine")
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 
 _given_back = 0.0
@@ -18,6 +22,7 @@ def settle(threads: int) -> None:
     glibc is to keep what is freed: a step's activations would otherwise be mapped, and their pages zeroed, anew each
     time.
     """
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", str(STREAMS_AT_ONCE))  # read when CUDA starts
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     with contextlib.suppress(OSError, AttributeError):  # another C library
@@ -32,10 +37,36 @@ def give_memory_back() -> None:
     Tune runs each trial in a new thread, and glibc keeps what each of them freed: several GB after a day.
     """
     global _given_back
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if torch.cuda.is_initialized():
+        with contextlib.suppress(RuntimeError, AttributeError):  # after a recording that broke off, say
+            torch._C._cuda_clearCublasWorkspaces()
+    free_device_memory()
     if time.monotonic() - _given_back < SECONDS_BETWEEN_TRIMS:
         return
     _given_back = time.monotonic()
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def free_device_memory() -> None:
+    """Give the device what torch keeps of its memory for later, where it can."""
+    if torch.cuda.is_initialized():
+        with contextlib.suppress(RuntimeError):  # after a recording that broke off, say
+            torch.cuda.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a GPU's memory, or this process's share of it, is used up."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(one in words for one in MEMORY_WORDS)
+
+
+def float32_means(device: torch.device) -> str:
+    """What convolutions and products of float32 are computed with."""
+    if device.type != "cuda":
+        return "float32"
+    convolutions = "TF32" if torch.backends.cudnn.allow_tf32 else "float32"
+    products = "TF32" if torch.backends.cuda.matmul.allow_tf32 else "float32"
+    return convolutions if convolutions == products else f"{convolutions} convolutions, {products} products"

@@ -1,93 +1,193 @@
 """Training steps that a GPU repeats by itself: recorded once as a CUDA graph, then replayed batch after batch.
 
 A step of a small network is hundreds of kernels that end sooner than Python can start the next. Replayed, they are
-started by the device. What cannot be recorded, or comes to something else when replayed, as a network may whose code
-depends on more than its tensors, is trained step by step.
+started by the device. A recording is used only if it comes to the same bits as the step itself, which is tried once for
+each kind of training in a process; what cannot be recorded, or comes to other bits, is trained step by step.
 """
 
+import contextlib
+import gc
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
 SWITCH = "SER_SWEEP_CUDA_GRAPHS"  # 0 in the environment: no step is recorded
 WARM_UP_STEPS = 3  # until the optimiser has its moments, and libraries their workspaces
-TOLERANCE = 0.01  # of what a step changes
+EXACT = "exact"
 
 Step = Callable[[torch.Tensor], None]  # learns from the segments of a batch: their index [n]
-Tensors = Sequence[torch.Tensor]
 Record = Callable[[Callable[[], None]], Callable[[], None]]
 
 
-def repeated(step: Step, changed: Callable[[], Sequence[Tensors]], size: int, device: torch.device) -> Step:
-    """`step`, recorded where that is worth it: on a GPU, for batches of `size` segments.
+@dataclass
+class Recorder:
+    """Records the steps of a process's trainings, and knows of each kind of them whether that comes to the same bits.
 
-    `changed` gives all tensors that a step changes, once there was one: those of a kind together, as weights.
+    `found` says of a kind "exact" or "no: CAUSE". After a recording that broke off, the process records no more:
+    `stopped` says why.
     """
-    if device.type != "cuda" or os.environ.get(SWITCH) == "0":
-        return step
-    return RecordedStep(step, changed, size, record_cuda_graph)
+
+    record: Record
+    found: dict[Hashable, str] = field(default_factory=dict)
+    stopped: str | None = None
+
+    def verdict(self, kind: Hashable) -> str | None:
+        """What is known of a kind; None where it is still to be tried."""
+        return self.stopped or self.found.get(kind)
 
 
 class RecordedStep:
-    """A step that is recorded after a few batches, tried against itself once, and replayed from then on."""
+    """A step that is recorded after a few batches of `size` segments, and replayed from then on.
 
-    def __init__(self, step: Step, changed: Callable[[], Sequence[Tensors]], size: int, record: Record) -> None:
+    `changed` gives all tensors that a step changes, once there was one. Trainings of the same `kind` do the same. With
+    `recorder` None every batch is learnt from step by step.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        changed: Callable[[], Sequence[torch.Tensor]],
+        size: int,
+        kind: Hashable,
+        recorder: Recorder | None,
+    ) -> None:
         self._step = step
         self._changed = changed
         self._size = size
-        self._record = record
+        self._kind = kind
+        self._recorder = recorder
         self._warm_up = WARM_UP_STEPS
         self._index: torch.Tensor | None = None  # of the batch that is learnt from, where the recording finds it
         self._replay: Callable[[], None] | None = None
+        self._addresses: list[int] = []  # of what the recording changes
+        self.draws = False  # whether a step draws random numbers, as dropout does
+
+    @property
+    def verdict(self) -> str:
+        """`exact` where batches are replayed; else `no`, and why not."""
+        if self._recorder is None:
+            return "no: not on a GPU" if os.environ.get(SWITCH) != "0" else f"no: {SWITCH}=0"
+        return self._recorder.verdict(self._kind) or "no: too few batches to record one"
+
+    def begin_epoch(self) -> None:
+        """Forget a recording of tensors that are no longer those that are trained."""
+        if self._replay is not None and self._addresses != self._places():
+            self._replay, self._warm_up = None, WARM_UP_STEPS
 
     def __call__(self, index: torch.Tensor) -> None:
-        if len(index) != self._size:
-            self._step(index)
-        elif self._warm_up:
-            self._warm_up -= 1
-            self._step(index)
-        elif self._index is None:
-            self._index = index.clone()
-            self._replay = self._recorded(self._index)
-        elif self._replay is None:
-            self._step(index)
-        else:
+        if self._replay is not None and len(index) == self._size:
+            assert self._index is not None
             self._index.copy_(index)
             self._replay()
+        elif self._warm_up or self._recorder is None or len(index) != self._size:
+            self._warm_up = max(0, self._warm_up - 1)
+            with self._noting_draws(index.device):
+                self._step(index)
+        else:
+            self._begin_to_replay(index, self._recorder)
 
-    def _recorded(self, index: torch.Tensor) -> Callable[[], None] | None:
-        """Learn from `index`, and record how; None where the recording cannot be made, or does something else."""
-        before = _put_aside(self._changed())
-        try:
-            replay = self._record(lambda: self._step(index))
-        except RuntimeError:
+    def _begin_to_replay(self, index: torch.Tensor, recorder: Recorder) -> None:
+        """Learn from `index`, and record how, where that comes to the same bits."""
+        known = recorder.verdict(self._kind)
+        if known not in (None, EXACT):
             self._step(index)
-            return None
-        draws = _state_of_draws(index.device)
+            return
+        self._index = index.clone()
+        before = None if known else [tensor.clone() for tensor in self._changed()]
+        step, learnt_from = self._step, self._index
+        try:
+            replay = recorder.record(lambda: step(learnt_from))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            recorder.stopped = f"no: {_first_line(error)}"
+            self._step(index)
+            return
+        if before is None:
+            replay()
+        elif not self._is_exact(replay, before):
+            recorder.found[self._kind] = "no: a replayed step comes to other bits"
+            return
+        else:
+            recorder.found[self._kind] = EXACT
+        self._replay, self._addresses = replay, self._places()
+
+    def _is_exact(self, replay: Callable[[], None], before: Sequence[torch.Tensor]) -> bool:
+        """Whether a replay changes what was `before` as the step does; in the end the step has."""
+        assert self._index is not None
+        draws = _state_of_draws(self._index.device)
         replay()
-        replayed = _put_aside(self._changed())
-        for kind, values in zip(self._changed(), before, strict=True):
-            for tensor, value in zip(kind, values, strict=True):
-                tensor.copy_(value)
+        replayed = [tensor.clone() for tensor in self._changed()]
+        for tensor, value in zip(self._changed(), before, strict=True):
+            tensor.copy_(value)
         if draws is not None:
-            torch.cuda.set_rng_state(draws, index.device)
-        self._step(index)
-        kinds = zip(before, replayed, self._changed(), strict=True)
-        return replay if all(_alike(*kind) for kind in kinds) else None
+            torch.cuda.set_rng_state(draws, self._index.device)
+        self._step(self._index)
+        same = [_same_bits(one, other) for one, other in zip(replayed, self._changed(), strict=True)]
+        return bool(torch.stack(same).all())
+
+    def _places(self) -> list[int]:
+        return [tensor.data_ptr() for tensor in self._changed()]
+
+    @contextlib.contextmanager
+    def _noting_draws(self, device: torch.device) -> Iterator[None]:
+        before = _state_of_draws(device)
+        yield
+        if before is not None:
+            self.draws = self.draws or not torch.equal(before, torch.cuda.get_rng_state(device))
+
+
+def recorder_for(device: torch.device) -> Recorder | None:
+    """The recorder of this process; None where steps are not recorded."""
+    return _cuda_graphs if device.type == "cuda" and os.environ.get(SWITCH) != "0" else None
 
 
 def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
-    """Raises RuntimeError where the step does what no graph can, such as to wait for the device."""
+    """Record `step` on the current stream, which must not be the default one, with memory of its own.
+
+    Raises OutOfMemoryError, or RuntimeError where the step does what no graph can, such as to wait for the device.
+    Either leaves the stream, and the allocator, as they were.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
+    pool = torch.cuda.graph_pool_handle()
+    device = torch.cuda.current_device()
+    with _no_collection():
+        # Other threads and streams may go on meanwhile.
+        graph.capture_begin(pool=pool, capture_error_mode="thread_local")
+        try:
+            step()
+        except BaseException:
+            with contextlib.suppress(RuntimeError):
+                graph.capture_end()
+            _close(pool, device)
+            raise
+        try:
+            graph.capture_end()
+        except BaseException:
+            _close(pool, device)
+            raise
     return graph.replay
 
 
-def _put_aside(kinds: Sequence[Tensors]) -> list[list[torch.Tensor]]:
-    """Copies that take none of a GPU's memory, of which a training has its share and no more."""
-    return [[tensor.to("cpu", copy=True) for tensor in kind] for kind in kinds]
+def _close(pool: tuple[int, int], device: int) -> None:
+    """Tell the allocator that a recording is over which torch did not end, so that it gives memory back again."""
+    for end in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
+        with contextlib.suppress(RuntimeError):
+            end(device, pool)
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """What Python's collector frees while a stream is recorded would break the recording."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _state_of_draws(device: torch.device) -> torch.Tensor | None:
@@ -95,11 +195,13 @@ def _state_of_draws(device: torch.device) -> torch.Tensor | None:
     return torch.cuda.get_rng_state(device) if device.type == "cuda" else None
 
 
-def _alike(before: Tensors, one: Tensors, other: Tensors) -> bool:
-    """Whether two steps from the same state changed tensors of a kind alike: all of them together, as rounding may turn
-    the sign of what is next to nothing."""
-    apart = changed = 0.0
-    for start, replayed, learnt in zip(before, one, other, strict=True):
-        apart += float((replayed.to(learnt.device) - learnt).square().sum(dtype=torch.float64))
-        changed += float((start.to(learnt.device) - learnt).square().sum(dtype=torch.float64))
-    return apart <= TOLERANCE**2 * changed
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """bool []; on the device, so that nobody waits for it."""
+    return torch.eq(one.reshape(-1).view(torch.uint8), other.reshape(-1).view(torch.uint8)).all()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+_cuda_graphs = Recorder(record_cuda_graph)

@@ -9,6 +9,7 @@ from dsl.labels import BASELINE, LabelUpdate
 PAPER_EPOCHS = {"casia": 20, "emodb": 12, "savee": 8}
 OTHER_EPOCHS = 12
 Precision = Literal["float32", "bfloat16"]
+Layout = Literal["channels_last", "contiguous"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class TrainingSettings:
     `decay_epochs`; `patience` epochs without a better validation loss end the training; `validation_share` is the
     part of the training utterances held out for that. Without `early_stopping` all epochs are trained and the last
     weights kept, whatever the validation part says. `precision` is that of convolutions and products while a network
-    learns; weights and predictions are float32 with either.
+    learns; weights and predictions are float32 with either. `layout` is that of maps in memory: devices compute
+    either with kernels of their own, which round differently.
     """
 
     epochs: int = OTHER_EPOCHS
@@ -32,6 +34,7 @@ class TrainingSettings:
     validation_share: float = 0.1
     early_stopping: bool = field(default=True, metadata={"later": True})
     precision: Precision = field(default="float32", metadata={"later": True})
+    layout: Layout = field(default="channels_last", metadata={"later": True})
 
 
 @dataclass(frozen=True)

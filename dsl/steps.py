@@ -1,8 +1,9 @@
 """The state of one training, and how it goes through an epoch: Adam, exponential decay, best weights (§VIII-A)."""
 
+import contextlib
 import io
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsl.layers import suit_cpu
-from dsl.recording import repeated
+from dsl.layers import suit_cpu, suit_gpu
+from dsl.recording import RecordedStep, recorder_for
 from dsl.segments import Segments
-from dsl.settings import Precision, TrainingSettings
+from dsl.settings import Layout, Precision, TrainingSettings
 
 EVALUATION_BATCH = 1024
+MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 
 @dataclass(frozen=True)
@@ -31,52 +33,59 @@ class Epoch:
 
 
 class Learning:
-    """How batches are learnt from, one or several networks at a time: a step of their optimiser for each batch.
-
-    `losses_of` gives the mean loss of a batch, or that of each of `networks` networks, as [networks]; `buffers` are
-    what else a network changes as it learns.
-    """
+    """How batches are learnt from: a step of the optimiser for each, recorded where the device can."""
 
     def __init__(
         self,
-        losses_of: Callable[[torch.Tensor], torch.Tensor],
+        network: nn.Module,
         optimizer: torch.optim.Optimizer,
-        buffers: Iterable[torch.Tensor],
         settings: TrainingSettings,
-        device: torch.device,
-        networks: int | None = None,
+        segments: Segments,
+        goal: torch.Tensor,
     ) -> None:
-        shape = () if networks is None else (networks,)
-        total = self._total = torch.zeros(shape, dtype=torch.float64, device=device)
-        buffers = list(buffers)
+        self._taught = segments, goal
+        total = self._total = torch.zeros((), dtype=torch.float64, device=goal.device)
 
         def learn(index: torch.Tensor) -> None:
-            losses = losses_of(index)
+            with reduced(settings.precision, goal.device):
+                said = network(segments.batch(index, settings.layout))
+            loss = functional.cross_entropy(said.float(), goal[index])
             optimizer.zero_grad(set_to_none=True)
-            losses.sum().backward()
+            loss.backward()
             optimizer.step()
-            total.add_(losses.detach() * len(index))
+            total.add_(loss.detach() * len(index))
 
-        def changed() -> list[list[torch.Tensor]]:
-            weights = [weight.detach() for group in optimizer.param_groups for weight in group["params"]]
+        def changed() -> list[torch.Tensor]:
             moments = [value for state in optimizer.state.values() for value in state.values()]
-            return [weights, buffers, moments, [total]]
+            return [*(weight.detach() for weight in network.parameters()), *network.buffers(), *moments, total]
 
+        shapes = tuple((name, value.shape) for name, value in network.state_dict().items())
+        kind = (shapes, settings.batch_size, settings.precision, settings.layout, segments.shape)
         # Functions of its own, not methods: what a training holds is large, and to go with its last reference.
-        self._step = repeated(learn, changed, settings.batch_size, device)
+        self.step = RecordedStep(learn, changed, settings.batch_size, kind, recorder_for(goal.device))
 
-    def go_through(self, batches: Iterable[torch.Tensor]) -> torch.Tensor:
-        """Learn from every batch; the mean loss of all segments."""
+    def teaches(self, segments: Segments, goal: torch.Tensor) -> bool:
+        """Whether it is of these: it stays the same from epoch to epoch, so that a step has to be recorded but once."""
+        return self._taught[0] is segments and self._taught[1] is goal
+
+    def of_batches(self, batches: Iterable[torch.Tensor]) -> Iterator[None]:
+        """Learn from a batch each time the next is asked for."""
         self._total.zero_()
-        segments = 0
+        self.step.begin_epoch()
         for index in batches:
-            self._step(index)
-            segments += len(index)
-        return self._total / segments
+            self.step(index)
+            yield
+
+    def mean_loss(self, segments: int) -> float:
+        """Of all batches since they began; waits for the device."""
+        return self._total.item() / segments
 
 
 class TrainingRun:
-    """The state of one training: network, optimiser, history, best weights."""
+    """The state of one training: network, optimiser, history, best weights.
+
+    On a GPU its work has a stream of its own, so that several runs can be at work side by side.
+    """
 
     def __init__(
         self, build: Callable[[], nn.Module], settings: TrainingSettings, seed: int, device: torch.device
@@ -84,77 +93,119 @@ class TrainingRun:
         seed_device(seed, device)
         self.settings = settings
         self._device = device
-        self._learning: tuple[Segments, torch.Tensor, Learning] | None = None
-        network = suit_cpu(build()) if device.type == "cpu" else build().to(device)
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = self.new_optimizer(self.network.parameters())
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._learning: Learning | None = None
+        network = suit_cpu(build()) if device.type == "cpu" else suit_gpu(build())
+        with self.on_stream():
+            self.network = network.to(device).to(memory_format=MEMORY_FORMATS[settings.layout])  # type: ignore[call-overload]
+            self.optimizer = self._new_optimizer()
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_epochs, settings.decay)
         self.history: list[Epoch] = []
         self.best = 0
-        self.best_weights: dict[str, torch.Tensor] = {}
+        self._best_weights: dict[str, torch.Tensor] = {}  # none where they are the network's own
 
     @property
     def finished(self) -> bool:
         waited = len(self.history) - 1 - self.best
         return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
 
-    def new_optimizer(self, weights: Iterable[torch.Tensor]) -> torch.optim.Optimizer:
+    @property
+    def recorded(self) -> str:
+        """Whether steps are replayed: `exact`, to the same bits, or `no: CAUSE`."""
+        return self._learning.step.verdict if self._learning is not None else "no: nothing trained yet"
+
+    @property
+    def draws(self) -> bool:
+        """Whether a step draws random numbers on a GPU: of these there is one source for all runs."""
+        return self._learning is not None and self._learning.step.draws
+
+    def on_stream(self) -> contextlib.AbstractContextManager[object]:
+        """A block whose work on a GPU comes after what this run did, and all else that was begun before the block."""
+        if self._stream is None:
+            return contextlib.nullcontext()
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        return torch.cuda.stream(self._stream)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
         on_gpu = self._device.type == "cuda"
         # A recorded step reads the learning rate anew each time if it lies on the device.
         rate = torch.tensor(self.settings.learning_rate, device=self._device) if on_gpu else self.settings.learning_rate
         # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
-        return torch.optim.Adam(weights, rate, eps=1e-7, fused=True, capturable=on_gpu)
+        return torch.optim.Adam(self.network.parameters(), rate, eps=1e-7, fused=True, capturable=on_gpu)
 
     def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
         """One pass over segments `training` [n] in the order that `seed` gives; returns the mean loss."""
-        self.network.train()
-        batches = shuffled_batches(training, self.settings.batch_size, seed, goal.device)
-        loss = self._learning_of(segments, goal).go_through(batches).item()
-        self.end_epoch()
+        for _ in self.batches(segments, training, goal, seed):
+            pass
+        return self.end_epoch(len(training))
+
+    def batches(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> Iterator[None]:
+        """The same as a step for each time the next is asked for; `end_epoch` is to follow the last one."""
+        with self.on_stream():
+            self.network.train()
+            if self._learning is None or not self._learning.teaches(segments, goal):
+                self._learning = Learning(self.network, self.optimizer, self.settings, segments, goal)
+            batches = shuffled_batches(training, self.settings.batch_size, seed, goal.device)
+            steps = self._learning.of_batches(batches)
+        while True:
+            with self._stream_alone():
+                if next(steps, steps) is steps:
+                    return
+            yield
+
+    def _stream_alone(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
+
+    def end_epoch(self, segments: int) -> float:
+        """Let the learning rate decay; returns the mean loss of an epoch of so many segments."""
+        assert self._learning is not None
+        with self.on_stream():
+            loss = self._learning.mean_loss(segments)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scheduler.step()
         return loss
 
-    def _learning_of(self, segments: Segments, goal: torch.Tensor) -> Learning:
-        """The same from epoch to epoch, so that a step has to be recorded but once."""
-        if self._learning is None or self._learning[0] is not segments or self._learning[1] is not goal:
-            network, settings, device = self.network, self.settings, self._device
+    def wait(self) -> None:
+        """Until the device has done what the run asked of it."""
+        if self._stream is not None:
+            self._stream.synchronize()
 
-            def loss_of(index: torch.Tensor) -> torch.Tensor:
-                with reduced(settings.precision, device):
-                    said = network(segments.batch(index))
-                return functional.cross_entropy(said.float(), goal[index])
-
-            learning = Learning(loss_of, self.optimizer, network.buffers(), settings, device)
-            self._learning = segments, goal, learning
-        return self._learning[2]
-
-    def end_epoch(self) -> None:
-        """Let the learning rate decay."""
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scheduler.step()
+    def predict(self, segments: Segments, index: torch.Tensor) -> torch.Tensor:
+        """Class probabilities q (Eq. 1) of segments `index` [n]: float32 [n, K] on the device."""
+        return predict(self.network, segments, index, self.settings.layout)
 
     def finish_epoch(self, epoch: Epoch) -> None:
         self.history.append(epoch)
         better = epoch.number == 0 or epoch.validation_loss < self.history[self.best].validation_loss
-        if better or not self.settings.early_stopping:
+        if not self.settings.early_stopping:
             self.best = epoch.number
-            self.best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+        elif better:
+            self.best = epoch.number
+            with self.on_stream():
+                self._best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def result(self) -> tuple[nn.Module, list[Epoch]]:
         """The network at its best epoch, and the history."""
-        self.network.load_state_dict(self.best_weights)
+        with self.on_stream():
+            if self._best_weights:
+                self.network.load_state_dict(self._best_weights)
+        self.wait()
         return self.network, self.history
 
     def state(self) -> bytes:
+        """All of the run. The best weights are left out where they are the newest."""
         buffer = io.BytesIO()
-        state = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "history": [asdict(epoch) for epoch in self.history],
-            "best": self.best,
-            "best_weights": self.best_weights,
-        }
-        torch.save(state, buffer)
+        newest = self.best == len(self.history) - 1
+        with self.on_stream():
+            state = {
+                "network": self.network.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "history": [asdict(epoch) for epoch in self.history],
+                "best": self.best,
+                "best_weights": {} if newest else self._best_weights,
+            }
+            torch.save(state, buffer)
         return buffer.getvalue()
 
     @classmethod
@@ -178,12 +229,29 @@ class TrainingRun:
 
     def restore(self, content: bytes) -> None:
         """Take up the state `content`. Raises whatever one that is none comes to."""
-        state = torch.load(io.BytesIO(content), map_location=next(self.network.parameters()).device, weights_only=True)
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
+        with self.on_stream():
+            state = torch.load(io.BytesIO(content), map_location=self._device, weights_only=True)
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scheduler.load_state_dict(state["scheduler"])
+            best = state["best_weights"] or {name: value.clone() for name, value in self.network.state_dict().items()}
         self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.best, self.best_weights = state["best"], state["best_weights"]
+        self.best, self._best_weights = state["best"], best
+
+
+def side_by_side(runs: Sequence[TrainingRun], epochs: Sequence[Iterator[None]]) -> None:
+    """Go through an epoch of each run (`TrainingRun.batches`): on a GPU a batch of each in turn, so that the device has
+    work of all of them at a time; on a CPU, and for runs that draw random numbers, one after the other."""
+    under_way = []
+    for run, epoch in zip(runs, epochs, strict=True):
+        begun = next(epoch, epoch) is not epoch  # a run knows from its first batch whether it draws
+        if begun and run._stream is not None and not run.draws:
+            under_way.append(epoch)
+        else:
+            for _ in epoch:
+                pass
+    while under_way:
+        under_way = [epoch for epoch in under_way if next(epoch, epoch) is not epoch]
 
 
 def reduced(precision: Precision, device: torch.device) -> torch.autocast:
@@ -192,10 +260,12 @@ def reduced(precision: Precision, device: torch.device) -> torch.autocast:
 
 
 @torch.inference_mode()
-def predict(network: nn.Module, segments: Segments, index: torch.Tensor) -> torch.Tensor:
+def predict(
+    network: nn.Module, segments: Segments, index: torch.Tensor, layout: Layout = "channels_last"
+) -> torch.Tensor:
     """Class probabilities q (Eq. 1) of segments `index` [n]: float32 [n, K] on the device."""
     network.eval()
-    parts = [functional.softmax(network(segments.batch(part)), dim=1) for part in index.split(EVALUATION_BATCH)]
+    parts = [functional.softmax(network(segments.batch(part, layout)), dim=1) for part in index.split(EVALUATION_BATCH)]
     return torch.cat(parts)
 
 

@@ -1,7 +1,7 @@
 """Fit networks (§VIII-A): Adam, exponential decay, early stopping, best weights; resumable to the same bits."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from data_prep.errors import UserError
-from dsl.fusion import Stack
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
 from dsl.splits import derived_seed
-from dsl.steps import Epoch, TrainingRun, predict
+from dsl.steps import Epoch, TrainingRun, side_by_side
 
+CHECKPOINT_SECONDS = 60.0
 Fitted = tuple[nn.Module, list[Epoch]]  # a network, and how it came about
 
 
@@ -34,99 +34,115 @@ class Checkpoint(Protocol):
 
 
 @dataclass(frozen=True)
-class Learner:
-    """What one of several trainings has for itself: targets float32 [S, K], its checkpoint, who hears of its epochs."""
+class Lesson:
+    """What a fresh network is to learn: `training` and `validation` are segment indices; `targets` float32 [S, K] has a
+    row for every segment (Eq. 5)."""
 
+    build: Callable[[], nn.Module]
+    segments: Segments
+    training: np.ndarray
+    validation: np.ndarray
     targets: np.ndarray
-    checkpoint: Checkpoint
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    settings: TrainingSettings
+    seed: int
+
+
+class Training:
+    """One training under way, epoch by epoch, until validation stops improving.
+
+    One whose checkpoint is there goes on from it and ends with the same bits as one that was never interrupted. A
+    checkpoint is written after an epoch that ends `checkpoint_seconds` or more after the last one.
+    """
+
+    def __init__(
+        self,
+        lesson: Lesson,
+        checkpoint: Checkpoint,
+        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+        checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    ) -> None:
+        self.lesson = lesson
+        self._checkpoint = checkpoint
+        self._on_epoch = on_epoch
+        self._checkpoint_seconds = checkpoint_seconds
+        device = lesson.segments.frames.device
+        self.run = TrainingRun.resumed(lesson.build, lesson.settings, lesson.seed, device, checkpoint.read())
+        self.resumed_at = len(self.run.history)
+        self._goal = torch.from_numpy(lesson.targets).to(device)
+        self._held_out = torch.from_numpy(lesson.validation).to(device)
+        self._kept = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        return self.run.finished
+
+    @property
+    def rows(self) -> int:
+        """Segments of an epoch."""
+        return len(self.lesson.training)
+
+    def batches(self) -> Iterator[None]:
+        """The next epoch: a batch is learnt from each time the next is asked for."""
+        seed = derived_seed(self.lesson.seed, len(self.run.history))
+        return self.run.batches(self.lesson.segments, self.lesson.training, self._goal, seed)
+
+    def end_epoch(self, rate: float) -> None:
+        """Validate what the epoch came to; `rate` is as in Epoch. Raises TrainingDivergedError."""
+        loss = self.run.end_epoch(self.rows)
+        with self.run.on_stream():
+            q = self.run.predict(self.lesson.segments, self._held_out)
+            epoch = Epoch(len(self.run.history), loss, *_validation(q, self._goal[self._held_out]), rate)
+        if not np.isfinite([epoch.loss, epoch.validation_loss]).all():
+            raise TrainingDivergedError(
+                f"loss became NaN or infinite in epoch {epoch.number + 1} (training {epoch.loss}, validation "
+                f"{epoch.validation_loss}); lower training.learning_rate (now {self.lesson.settings.learning_rate})"
+            )
+        self.run.finish_epoch(epoch)
+        if not self.finished and time.monotonic() - self._kept >= self._checkpoint_seconds:
+            self._checkpoint.write(self.run.state())
+            self._kept = time.monotonic()
+        self._on_epoch(epoch)
+
+    def result(self) -> Fitted:
+        """The network at its best epoch, or without early stopping as it is, and the history."""
+        return self.run.result()
+
+
+def train_an_epoch(trainings: Sequence[Training]) -> list[TrainingDivergedError | None]:
+    """An epoch of each, side by side on a GPU, in turns on a CPU; why one cannot go on, where it cannot.
+
+    Each comes to the bits that it comes to alone. Epochs, early stopping and checkpoints are its own, and one that
+    diverges leaves the others as they are.
+    """
+    begun = time.perf_counter()
+    side_by_side([one.run for one in trainings], [one.batches() for one in trainings])
+    for one in trainings:
+        one.run.wait()
+    rate = sum(one.rows for one in trainings) / (time.perf_counter() - begun)
+    failures: list[TrainingDivergedError | None] = []
+    for one in trainings:
+        try:
+            one.end_epoch(rate)
+        except TrainingDivergedError as error:
+            failures.append(error)
+        else:
+            failures.append(None)
+    return failures
 
 
 def fit(
-    build: Callable[[], nn.Module],
-    segments: Segments,
-    training: np.ndarray,
-    validation: np.ndarray,
-    targets: np.ndarray,
-    settings: TrainingSettings,
-    seed: int,
+    lesson: Lesson,
     checkpoint: Checkpoint,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Fitted:
-    """Train a fresh network on soft targets (Eq. 5) until validation stops improving; returns it at its best epoch.
-
-    Without early stopping, after all epochs and as it is then.
-
-    `training` and `validation` are segment indices; `targets` float32 [S, K] has a row for every segment. A training
-    whose checkpoint is there goes on from it and ends with the same bits as one that was never interrupted.
-    Raises TrainingDivergedError.
-    """
-    learner = Learner(targets, checkpoint, on_epoch)
-    (fitted,) = fit_together(build, segments, training, validation, [learner], settings, seed)
-    if isinstance(fitted, TrainingDivergedError):
-        raise fitted
-    return fitted
-
-
-def fit_together(
-    build: Callable[[], nn.Module],
-    segments: Segments,
-    training: np.ndarray,
-    validation: np.ndarray,
-    learners: Sequence[Learner],
-    settings: TrainingSettings,
-    seed: int,
-) -> list[Fitted | TrainingDivergedError]:
-    """`fit` for several trainings that differ in nothing but their targets; those at the same epoch as one network.
-
-    Each comes to what `fit` would make of it, within rounding. Epochs, early stopping and checkpoints are its own, and
-    one that diverges leaves the others as they are.
-    """
-    device = segments.frames.device
-    runs = [TrainingRun.resumed(build, settings, seed, device, learner.checkpoint.read()) for learner in learners]
-    goals = [torch.from_numpy(learner.targets).to(device) for learner in learners]
-    held_out = torch.from_numpy(validation).to(device)
-    diverged: dict[int, TrainingDivergedError] = {}
-    while unfinished := [n for n, run in enumerate(runs) if n not in diverged and not run.finished]:
-        number = min(len(runs[n].history) for n in unfinished)
-        together = [n for n in unfinished if len(runs[n].history) == number]
-        learning = _Alone(runs[together[0]]) if len(together) == 1 else Stack([runs[n] for n in together])
-        begun = time.perf_counter()
-        losses = learning.train_epoch(segments, training, [goals[n] for n in together], derived_seed(seed, number))
-        rate = len(together) * len(training) / (time.perf_counter() - begun)
-        validated = learning.predict(segments, held_out)
-        learning.give_back()
-        for n, loss, q in zip(together, losses, validated, strict=True):
-            epoch = Epoch(number, loss, *_validation(q, goals[n][held_out]), rate)
-            if not np.isfinite([epoch.loss, epoch.validation_loss]).all():
-                diverged[n] = TrainingDivergedError(
-                    f"loss became NaN or infinite in epoch {number + 1} (training {epoch.loss}, validation "
-                    f"{epoch.validation_loss}); lower training.learning_rate (now {settings.learning_rate})"
-                )
-                continue
-            runs[n].finish_epoch(epoch)
-            if not runs[n].finished:
-                learners[n].checkpoint.write(runs[n].state())
-            learners[n].on_epoch(epoch)
-    return [diverged[n] if n in diverged else run.result() for n, run in enumerate(runs)]
-
-
-class _Alone:
-    """One run, as a stack of one."""
-
-    def __init__(self, run: TrainingRun) -> None:
-        self._run = run
-
-    def train_epoch(
-        self, segments: Segments, training: np.ndarray, goals: Sequence[torch.Tensor], seed: int
-    ) -> list[float]:
-        return [self._run.train_epoch(segments, training, goals[0], seed)]
-
-    def predict(self, segments: Segments, index: torch.Tensor) -> list[torch.Tensor]:
-        return [predict(self._run.network, segments, index)]
-
-    def give_back(self) -> None:
-        """The run is what was trained."""
+    """Train one network to its end. Raises TrainingDivergedError."""
+    training = Training(lesson, checkpoint, on_epoch, checkpoint_seconds)
+    while not training.finished:
+        (failure,) = train_an_epoch([training])
+        if failure is not None:
+            raise failure
+    return training.result()
 
 
 def _validation(q: torch.Tensor, goal: torch.Tensor) -> tuple[float, float]:

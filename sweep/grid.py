@@ -25,7 +25,7 @@ from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, LABELS, RULES, labels_of
-from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Precision, TrainingSettings
+from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Layout, Precision, TrainingSettings
 from dsl.splits import GROUPED_BY, SPLITS, parts_of
 from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
@@ -185,6 +185,8 @@ class TrainingChoice(Strict):
     """Without it all epochs are trained, and the last weights kept."""
     precision: Precision = "float32"
     """Of convolutions and products while a network learns; weights and predictions are float32 with either."""
+    layout: Layout = "channels_last"
+    """Of maps in memory; which is the faster depends on the GPU (`plan --probe` measures it), and last bits do."""
 
     def for_corpus(self, corpus: str) -> TrainingSettings:
         epochs = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if self.epochs == "paper" else self.epochs
@@ -238,6 +240,8 @@ class Resources(Strict):
     """Trials at once; without it as many as fit."""
     max_failures: Annotated[int, Field(ge=0, le=10**9)] = 2
     """Times that a trial whose process or machine died is tried again."""
+    checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    """A training's state is written after an epoch that ends so long or longer after the last time; 0: after each."""
 
 
 class Tracking(Strict):
@@ -281,7 +285,7 @@ class GridSpec(Strict):
     resources: Resources = Resources()
     """What a trial takes, and how many run at once."""
     fuse: Annotated[int, Field(ge=1, le=64)] = 1
-    """Chains that one trial trains in lockstep, as one network: up to so many that differ in rule and alpha alone."""
+    """Chains of one corpus and backbone that one trial trains, their networks side by side: up to so many."""
     tracking: Tracking = Tracking()
     """Experiment trackers to follow the sweep with."""
     weights: Annotated[str, AfterValidator(one_of(WEIGHTS)), named(WEIGHTS)] = "none"

@@ -140,13 +140,16 @@ def _launch(
 
 @dataclass(frozen=True)
 class Task:
-    """What a trial is to do: the first `stages` of a bundle, on a share of a GPU, and which networks to keep."""
+    """What a trial is to do: the first `stages` of a bundle, `at_once` networks side by side on a share of a GPU, and
+    which networks to keep."""
 
     number: int
     bundle: Bundle
     stages: int
     gpu: float
+    at_once: int
     keep_weights: list[str]
+    checkpoint_seconds: float
 
 
 class Launch:
@@ -180,6 +183,7 @@ class Launch:
         self._display = display
         self._again: set[str] = set()  # trials whose bundle is to be issued anew
         self._causes: dict[int, str] = {}
+        self._not_recorded: set[tuple[str, str]] = set()  # kinds of trainings and causes that were said
         self._looked = time.monotonic()
         self.queue = self._queue_of(range(len(bundles)))
 
@@ -225,10 +229,11 @@ class Launch:
 
     def _task(self, trial: str, issue: Issue) -> "Task":
         bundle = self.bundles[issue.number]
-        gpu = self._shares.of(_kind_of(bundle))
+        kind = _kind_of(bundle)
+        gpu, at_once = self._shares.of(kind), self._shares.at_once(kind, len(bundle.chains))
         keep = [stage.key for stage in bundle.stages if stage.key in self._keep_weights]
         self._events.write("issued", trial=trial, chain=bundle.label, stages=issue.stages, gpu=gpu)
-        return Task(issue.number, bundle.bare, issue.stages, gpu, keep)
+        return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, keep, self.resources.checkpoint_seconds)
 
     def _look_elsewhere(self) -> None:
         """Note what other launches have done of what this one waits for."""
@@ -255,11 +260,29 @@ class Launch:
             self._causes[number] = event["cause"]
         if kind == "superseded":
             self._again.add(trial)
+        if kind == "fewer_at_once":
+            line = self._trains_fewer(bundle, event)
+        if kind == "not_recorded":
+            line = self._does_not_record(bundle, event["cause"])
         if kind == "out_of_memory":
             line = self._ran_out_of_memory(trial, number, event)
         if kind != "epoch":
             self._events.write(**{"trial": trial, "chain": bundle.label, **event})
         self._display.update(line)
+
+    def _trains_fewer(self, bundle: Bundle, event: dict[str, Any]) -> str:
+        """Note that a share of a GPU holds fewer networks side by side than it was given."""
+        kind, share, at_once = _kind_of(bundle), event["gpu"], event["at_once"]
+        self._shares.held(kind, share, at_once)
+        return f"{bundle.label} ran out of memory; {share:g} of a GPU trains {at_once} of {kind} at once from now on"
+
+    def _does_not_record(self, bundle: Bundle, cause: str) -> str | None:
+        """Said once for each kind of training and cause."""
+        said = _kind_of(bundle), cause
+        if said in self._not_recorded:
+            return None
+        self._not_recorded.add(said)
+        return f"{said[0]} is trained step by step, not as recorded CUDA graphs, which are faster: {cause}"
 
     def _ran_out_of_memory(self, trial: str, number: int, event: dict[str, Any]) -> str | None:
         """Give trainings of this kind more of a GPU from now on, and this one another try."""
@@ -322,7 +345,7 @@ class Launch:
 
 
 def _kind_of(bundle: Bundle) -> str:
-    return kind_of(bundle.chains[0].last, len(bundle.chains))
+    return kind_of(bundle.chains[0].last)
 
 
 def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:
@@ -349,7 +372,9 @@ def train(
             threads=cpus,
             gpu=task.gpu,
             stages=task.stages,
+            at_once=task.at_once,
             keep_weights=task.keep_weights,
+            checkpoint_seconds=task.checkpoint_seconds,
             check=LeaseCheck(store.folder, launch),
         )
     except SupersededError:

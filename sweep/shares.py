@@ -8,7 +8,6 @@ from sweep.stages import StageSpec
 from sweep.store import Store
 
 AUTO_GPU_SHARE = 0.25  # of a GPU for each trial: the networks are small
-MEMORY_WORDS = ("out of memory", "alloc_failed", "cudaerrormemoryallocation")
 
 
 def trial_share(resources: Resources, cluster: Mapping[str, float]) -> dict[str, float]:
@@ -30,14 +29,16 @@ def slots(share: Mapping[str, float], cluster: Mapping[str, float], limit: int |
     return max(1, min(fits, limit or fits))
 
 
-def kind_of(stage: StageSpec, fused: int = 1) -> str:
-    """Trainings that need the same memory, and are as fast, have the same kind: `efficientnet_b0-batch128-fused4`."""
+def kind_of(stage: StageSpec) -> str:
+    """Trainings that need the same memory, and are as fast, have the same kind: `efficientnet_b0-batch128`."""
     precision = "" if stage.training.precision == "float32" else f"-{stage.training.precision}"
-    return f"{stage.backbone}-batch{stage.training.batch_size}{precision}" + (f"-fused{fused}" if fused > 1 else "")
+    layout = "" if stage.training.layout == "channels_last" else f"-{stage.training.layout}"
+    return f"{stage.backbone}-batch{stage.training.batch_size}{precision}{layout}"
 
 
 class GpuShares:
-    """The share of a GPU that a trial of each kind gets: `least`, or what one that ran out of memory has taught.
+    """The share of a GPU that a trial of each kind gets: `least`, or what one that ran out of memory has taught; and
+    how many trainings of a kind a share holds side by side.
 
     What was learnt is kept in the store, for this launch and those after it.
     """
@@ -46,6 +47,7 @@ class GpuShares:
         self._least = least
         self._store = store
         self._learnt: dict[str, float] = {}
+        self._at_once: dict[tuple[str, float], int] = {}
 
     def of(self, kind: str) -> float:
         """The share for trainings of this kind; 0 where the sweep uses no GPU."""
@@ -54,6 +56,18 @@ class GpuShares:
         if kind not in self._learnt:
             self._learnt[kind] = max(self._least, self._store.read_share(kind) or 0.0)
         return self._learnt[kind]
+
+    def at_once(self, kind: str, chains: int) -> int:
+        """How many of a trial's `chains` of this kind are to be trained side by side."""
+        share = self.of(kind)
+        if (kind, share) not in self._at_once:
+            self._at_once[kind, share] = self._store.read_at_once(kind, share) or chains
+        return min(chains, self._at_once[kind, share])
+
+    def held(self, kind: str, share: float, at_once: int) -> None:
+        """Learn that `share` is enough for so many of this kind side by side, and not for more."""
+        self._at_once[kind, share] = at_once
+        self._store.write_at_once(kind, share, at_once)
 
     def ran_out(self, kind: str, share: float) -> float | None:
         """Learn that `share` is too little for this kind; returns the next larger one, None after a whole GPU."""
@@ -71,13 +85,3 @@ def cap_memory(share: float) -> None:
 
     if torch.cuda.is_available() and share:
         torch.cuda.set_per_process_memory_fraction(min(1.0, share))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that a GPU's memory, or this process's share of it, is used up."""
-    import torch
-
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(one in words for one in MEMORY_WORDS)

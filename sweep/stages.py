@@ -5,9 +5,10 @@ of everything that changes what it learns and of nothing else, so that chains, g
 training find one another's.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import Any
 
 from data_prep.files import canonical_hash
@@ -94,7 +95,7 @@ class ChainSpec:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What one trial trains: a chain, or several that differ in nothing but their updates, in lockstep."""
+    """What one trial trains: a chain, or several of one corpus and backbone, their networks side by side."""
 
     chains: tuple[ChainSpec, ...]
 
@@ -105,9 +106,9 @@ class Bundle:
 
     @cached_property
     def stages(self) -> tuple[StageSpec, ...]:
-        """What the chains train, in order; each stage once."""
-        steps = zip(*(chain.stages for chain in self.chains), strict=True)
-        return tuple({stage.key: stage for step in steps for stage in step}.values())
+        """What the chains train, a step of each in turn; each stage once."""
+        steps = zip_longest(*(chain.stages for chain in self.chains))
+        return tuple({stage.key: stage for step in steps for stage in step if stage is not None}.values())
 
     def foreign_inputs(self, stage: StageSpec) -> tuple[StageSpec, ...]:
         return self.chains[0].foreign_inputs(stage)
@@ -120,16 +121,24 @@ class Bundle:
 
 
 def bundled(chains: Iterable[ChainSpec], fuse: int) -> list[Bundle]:
-    """`chains` in order; up to `fuse` that can be trained in lockstep are one bundle, at the place of the first."""
+    """`chains` in order; up to `fuse` that can be trained side by side are one bundle, at the place of the first."""
     bundles: list[list[ChainSpec]] = []
-    open_one: dict[StageSpec, list[ChainSpec]] = {}
+    open_one: dict[tuple[Hashable, ...], list[ChainSpec]] = {}
     for chain in chains:
-        alike = replace(chain.last, updates=(LabelUpdate(BASELINE),) * chain.last.iteration)
-        if alike not in open_one or len(open_one[alike]) == fuse or chain.last.label_source in (None, "global_oof"):
+        alike = _shared_by_a_bundle(chain.last)
+        if alike not in open_one or len(open_one[alike]) == fuse:
             open_one[alike] = []
             bundles.append(open_one[alike])
         open_one[alike].append(chain)
     return [Bundle(tuple(bundle)) for bundle in bundles]
+
+
+def _shared_by_a_bundle(last: StageSpec) -> tuple[Hashable, ...]:
+    """What chains that are trained side by side have in common: the segments, what a network of theirs takes of the
+    device, and how far they go."""
+    training = last.training
+    taken = (training.every, training.batch_size, training.precision, training.layout)
+    return last.corpus, last.backbone, *taken, last.iteration, last.label_source, last.inner_folds
 
 
 def _network(stage: StageSpec) -> str:

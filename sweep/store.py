@@ -12,6 +12,7 @@
     leases/<launch>.json                        what a running launch is computing (sweep.lease)
     events/<launch>.jsonl                       what happened in a launch (sweep.events)
     shares/<kind>.json                          the share of a GPU that trainings of a kind turned out to need
+    shares/<kind>-on-<share>.json               how many of them side by side a share turned out to hold
 
 A stage is there when its stage.json is: everything it names was written before. Files appear whole, or not at all.
 This module is the only one that knows the paths. A store is anywhere that `data_prep.folders.Folder` may be.
@@ -254,6 +255,15 @@ class Store:
 
     def write_share(self, kind: str, share: float) -> None:
         self._write_json(f"shares/{kind}.json", {"gpu": share})
+
+    def read_at_once(self, kind: str, share: float) -> int | None:
+        """How many trainings of a kind side by side a share of a GPU turned out to hold; None where that was not
+        learnt."""
+        found = (self._read_json(f"shares/{kind}-on-{share:g}.json") or {}).get("at_once")
+        return found if isinstance(found, int) and found >= 1 else None
+
+    def write_at_once(self, kind: str, share: float, at_once: int) -> None:
+        self._write_json(f"shares/{kind}-on-{share:g}.json", {"at_once": at_once})
 
     # Decisions, kept because forests take long
 

@@ -4,7 +4,7 @@ import json
 import platform
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
@@ -14,15 +14,15 @@ import torch
 
 from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
-from dsl.chain import MissingInputsError, StageResult, run_chains
+from dsl.chain import Company, MissingInputsError, StageResult
 from dsl.labels import labels_of
-from dsl.process import give_memory_back, settle
+from dsl.process import float32_means, give_memory_back, is_out_of_memory, settle
 from dsl.settings import Step
 from dsl.steps import Epoch
-from dsl.training import Checkpoint
+from dsl.training import CHECKPOINT_SECONDS, Checkpoint
 from sweep.lease import SupersededError
 from sweep.provenance import code_revision, versions
-from sweep.shares import cap_memory, is_out_of_memory
+from sweep.shares import cap_memory
 from sweep.stages import Bundle, ChainSpec, StageSpec
 from sweep.store import Predictions, Store, StoreError
 
@@ -47,10 +47,13 @@ def run_trial(
     threads: int,
     gpu: float,
     stages: int | None = None,
+    at_once: int | None = None,
     keep_weights: Collection[str] = (),
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     check: Callable[[bool], None] = lambda now: None,
 ) -> None:
-    """Train what the store does not hold of `bundle`, on `threads` CPU threads and `gpu` of a GPU, where there is one.
+    """Train what the store does not hold of `bundle`, on `threads` CPU threads and `gpu` of a GPU, where there is one,
+    `at_once` of its networks (all, if None) side by side.
 
     Only the first `stages` of it, where that is given: the others need what other folds have not trained yet.
     `corpora` maps full names to corpora in memory. `report` is told what happened since it was last told, as
@@ -66,22 +69,26 @@ def run_trial(
     settings = [chain.last for chain in bundle.chains]
     corpus = corpora[settings[0].corpus].thinned(settings[0].training.every)
     done = False
-    reports = _Reports(report, last_key=bundle.stages[: stages or len(bundle.stages)][-1].key)
-    memories = [
-        StoreMemory(store, chain, corpus, device, reports, gpu, keep_weights, check, len(settings))
-        for chain in bundle.chains
-    ]
+    within = dict.fromkeys(stage.key for stage in bundle.stages[:stages])
+    reports = _Reports(report, last_key=next(reversed(within)))
+    memories = [StoreMemory(store, chain, corpus, device, reports, gpu, keep_weights, check) for chain in bundle.chains]
 
     def report_epoch(number: int, step: Step, epoch: Epoch) -> None:
         memories[number].report_epoch(step, epoch)
 
+    def report_fewer(at_once: int) -> None:
+        reports({"event": "fewer_at_once", "at_once": at_once, "gpu": gpu})
+
+    company = Company(device, at_once or len(settings), report_epoch, report_fewer, checkpoint_seconds)
+    steps = [sum(stage.key in within for stage in chain.stages) for chain in bundle.chains]
     try:
-        failures = run_chains(corpus, settings, device, memories, report_epoch, stages)
+        failures = company.run(corpus, settings, memories, steps)
     except (MissingInputsError, SupersededError):
         raise
     except Exception as error:
         if is_out_of_memory(error):
-            raise OutOfMemory(memories[0].current, describe_error(error)) from error
+            open_one = next((memory.current for memory in memories if memory.is_open), memories[0].current)
+            raise OutOfMemory(open_one, describe_error(error)) from error
         for memory in memories:
             memory.note_failure(error)
         raise
@@ -94,7 +101,7 @@ def run_trial(
         done = True
     finally:
         memories.clear()
-        del corpus
+        del corpus, company
         give_memory_back()
         reports.end({"event": "ended", "began": began, "seconds": time.time() - began}, done)
 
@@ -140,7 +147,6 @@ class StoreMemory:
         gpu: float,
         keep_weights: Collection[str],
         check: Callable[[bool], None],
-        fused: int,
     ) -> None:
         self._store = store
         self._chain = chain
@@ -150,14 +156,16 @@ class StoreMemory:
         self._gpu = gpu
         self._keep_weights = keep_weights
         self._check = check
-        self._fused = fused
         self.current: StageSpec = chain.stages[0]
-        self._open = True  # whether the current one is still to be done
+        self.is_open = True  # whether the current one is still to be done
+
+    def key(self, step: Step) -> Hashable:
+        return self._chain.last.at(step.iteration, step.inner_fold).key
 
     def load(self, step: Step) -> np.ndarray | None:
         self.current = self._chain.last.at(step.iteration, step.inner_fold)
         found = self._read(self.current)
-        self._open = found is None
+        self.is_open = found is None
         if found is not None:
             self._report({"event": "reused", "iteration": step.iteration, "key": self.current.key})
         return found
@@ -176,22 +184,24 @@ class StoreMemory:
         corpus, stage = self._corpus, self.current
         there = ~np.isnan(result.q).any(axis=1)
         predictions = Predictions(corpus.utterance[there], corpus.segment[there], result.test[there], result.q[there])
-        facts = stage_facts(stage, corpus, result, self._device, self._gpu, self._fused)
+        facts = stage_facts(stage, corpus, result, self._device, self._gpu)
         weights = _safetensors(stage, corpus, result) if stage.key in self._keep_weights else None
         self._check(True)
         said = {"iteration": step.iteration, "key": stage.key, "seconds": result.seconds}
         if self._store.has(stage.key):  # another launch was faster
-            self._open = False
+            self.is_open = False
             self._store.discard_leftovers([stage.key])
             self._report({"event": "reused", **said})
             return
         self._store.commit(stage, predictions, facts, weights)
-        self._open = False
+        if self._device.type == "cuda" and result.recorded.startswith("no: "):
+            self._report({"event": "not_recorded", "cause": result.recorded.removeprefix("no: ")})
+        self.is_open = False
         self._report({"event": "trained", **said, "finished": time.time()})
 
     def note_failure(self, error: BaseException) -> None:
         """Note in the store why the current stage could not be trained, unless it was."""
-        if self._open:
+        if self.is_open:
             self._store.record_failure(self.current.key, describe_error(error))
 
     def checkpoint(self, step: Step) -> Checkpoint:
@@ -243,7 +253,7 @@ def _safetensors(stage: StageSpec, corpus: SegmentCorpus, result: StageResult) -
 
 
 def stage_facts(
-    stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device, gpu: float, fused: int
+    stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device, gpu: float
 ) -> dict[str, Any]:
     """What stage.json says beyond identity: metrics, history, timing, device, versions, code revision."""
     best = min(result.history, key=lambda epoch: epoch.validation_loss)
@@ -275,7 +285,9 @@ def stage_facts(
             "threads": torch.get_num_threads(),
             "host": socket.gethostname(),
             "gpu_share": gpu if device.type == "cuda" else 0.0,
-            "fused": fused,
+            "fused": result.beside,
+            "recorded": result.recorded,
+            "float32": float32_means(device),
             "peak_memory_bytes": result.peak_memory,
         },
         "versions": versions(),
