@@ -76,8 +76,9 @@ def pooled_to(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 @functools.cache
 def _shares(there: int, wanted: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     """Which part of each of `there` places goes into each of `wanted`: [wanted, there]."""
-    one_hot = torch.eye(there, dtype=torch.float64)
-    return functional.adaptive_avg_pool1d(one_hot, wanted).T.to(device, dtype)
+    with torch.inference_mode(False):  # whoever asks first: networks that learn are to have the same
+        one_hot = torch.eye(there, dtype=torch.float64)
+        return functional.adaptive_avg_pool1d(one_hot, wanted).T.to(device, dtype)
 
 
 class Convolution(nn.Conv2d):

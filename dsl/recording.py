@@ -152,7 +152,6 @@ def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
     """
     graph = torch.cuda.CUDAGraph()
     pool = torch.cuda.graph_pool_handle()
-    device = torch.cuda.current_device()
     with _no_collection():
         # Other threads and streams may go on meanwhile.
         graph.capture_begin(pool=pool, capture_error_mode="thread_local")
@@ -161,21 +160,27 @@ def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
         except BaseException:
             with contextlib.suppress(RuntimeError):
                 graph.capture_end()
-            _close(pool, device)
+            _abandon(graph, pool)
             raise
         try:
             graph.capture_end()
         except BaseException:
-            _close(pool, device)
+            _abandon(graph, pool)
             raise
     return graph.replay
 
 
-def _close(pool: tuple[int, int], device: int) -> None:
-    """Tell the allocator that a recording is over which torch did not end, so that it gives memory back again."""
-    for end in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
-        with contextlib.suppress(RuntimeError):
-            end(device, pool)
+def _abandon(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
+    """Give up a recording, and its memory. One that torch could not end is still open to its allocator, which then
+    gives no memory back at all."""
+    try:
+        graph.pool()
+    except RuntimeError:
+        for end in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
+            with contextlib.suppress(RuntimeError):
+                end(torch.cuda.current_device(), pool)
+    else:
+        graph.reset()
 
 
 @contextlib.contextmanager

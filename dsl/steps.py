@@ -236,7 +236,8 @@ class TrainingRun:
             self.scheduler.load_state_dict(state["scheduler"])
             best = state["best_weights"] or {name: value.clone() for name, value in self.network.state_dict().items()}
         self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.best, self._best_weights = state["best"], best
+        self.best = state["best"]
+        self._best_weights = best if self.settings.early_stopping else {}
 
 
 def side_by_side(runs: Sequence[TrainingRun], epochs: Sequence[Iterator[None]]) -> None:

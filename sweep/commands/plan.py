@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sweep.cost import Estimate
     from sweep.grid import GridSpec
     from sweep.probe import Probe
+    from sweep.stages import StageSpec
 
 
 def add(commands: Any) -> None:
@@ -40,6 +41,7 @@ def add(commands: Any) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     from analysis.needs import stages_by_table
+    from sweep.shares import kind_of
 
     sweep = open_sweep(options)
     plan = sweep.plan
@@ -69,6 +71,7 @@ def run_plan(options: argparse.Namespace) -> int:
         print(f"  {elsewhere:,} are in none of them, and in the tables of all networks")
     for kind, one in probes.items():
         print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
+        _print_choices(one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
     if estimated.stages:
         _print_estimate(estimated, concurrency, options.price_per_hour)
     return DONE
@@ -78,6 +81,21 @@ def _memory_words(probe: "Probe") -> str:
     if probe.memory is None:
         return ""
     return f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
+
+
+def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
+    """What a GPU makes of layouts, precisions and several networks side by side."""
+    from sweep.probe import advice
+
+    for one in probe.choices:
+        networks = "1 network " if one.at_once == 1 else f"{one.at_once} networks"
+        print(
+            f"        {one.layout:13}  {one.precision:8}  {networks}  {one.segments_per_second:>9,.0f} segments/s"
+            f"  {one.memory / 1e6:>8,.0f} MB  recorded: {one.recorded}"
+        )
+    said = advice(probe, stage)
+    if said is not None:
+        print(f"        the fastest with precision {stage.training.precision}: write {said} in the grid")
 
 
 def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | None) -> None:

@@ -1,5 +1,8 @@
 """A corpus, settings and memories small enough to train on in a test."""
 
+from collections.abc import Hashable
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import torch
@@ -8,6 +11,7 @@ from hypothesis import settings
 from data_prep.shards import SegmentCorpus
 from dsl.chain import StageResult
 from dsl.settings import Step, TrainingSettings
+from dsl.steps import Epoch
 
 CPU = torch.device("cpu")
 CLASSES = ("anger", "joy", "neutral")
@@ -87,6 +91,9 @@ class MemoryStages:
         known = {step.iteration: q for step, q in self._known.items() if step.inner_fold is None}
         return known | {iteration: result.q for iteration, result in self.saved.items()}
 
+    def key(self, step: Step) -> Hashable:
+        return id(self), step  # no other memory's training is the same
+
     def load(self, step: Step) -> np.ndarray | None:
         return self.trained[step].q if step in self.trained else self._known.get(step)
 
@@ -98,6 +105,11 @@ class MemoryStages:
 
     def checkpoint(self, step: Step) -> MemoryCheckpoint:
         return self._checkpoints.setdefault(step, MemoryCheckpoint())
+
+
+def timeless(history: list[Epoch]) -> list[Epoch]:
+    """`history` without what depends on the clock."""
+    return [replace(epoch, rate=0) for epoch in history]
 
 
 def distributions(rows: int, classes: int, seed: int = 0) -> np.ndarray:

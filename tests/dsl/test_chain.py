@@ -1,7 +1,7 @@
 """Algorithm 1 on one fold: iterations in order, targets from the one before, nothing from the test utterances."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from data_prep.shards import SegmentCorpus
 from dsl import chain
 from dsl.chain import FoldPart, MissingInputsError, StageResult, run_chain
 from dsl.labels import RULES, LabelUpdate, Rule, labels_of, one_hot, updated_targets
+from dsl.segments import band_statistics
 from dsl.settings import ChainSettings, Step
 from dsl.splits import stratified_folds
-from dsl.steps import Epoch
-from dsl.training import Learner
+from dsl.steps import Epoch, TrainingRun
+from dsl.training import Lesson, Training
 
 FOLDS = 3
 QUICK = replace(SETTINGS, epochs=2)
@@ -51,9 +52,9 @@ def run(
     steps: int | None = None,
     **settings: Any,
 ) -> MemoryStages:
-    """Run a chain of `settings_of`; returns what it left in its memory."""
+    """Run a chain of `settings_of`, with a checkpoint after each epoch; returns what it left in its memory."""
     memory = memory or MemoryStages()
-    run_chain(corpus, settings_of(*updates, **settings), CPU, memory, on_epoch, steps)
+    run_chain(corpus, settings_of(*updates, **settings), CPU, memory, on_epoch, steps, checkpoint_seconds=0)
     return memory
 
 
@@ -91,41 +92,22 @@ def assert_same_networks(found: MemoryStages, expected: MemoryStages) -> None:
         assert timeless(found.trained[step]) == timeless(result)
 
 
-@dataclass(frozen=True)
-class Fit:
-    """What one training was given."""
-
-    training: np.ndarray
-    validation: np.ndarray
-    targets: np.ndarray
-    seed: int
-
-
 @pytest.fixture
-def fits(monkeypatch: pytest.MonkeyPatch) -> list[Fit]:
-    """The trainings that chains ask for, which are still done."""
-    noted: list[Fit] = []
-    fit_together = chain.fit_together
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
+    """What the trainings of chains are given, which are still done."""
+    noted: list[Lesson] = []
 
-    def noting(
-        build: Any,
-        segments: Any,
-        training: np.ndarray,
-        validation: np.ndarray,
-        learners: Sequence[Learner],
-        settings: Any,
-        seed: int,
-    ) -> Any:
-        noted.extend(Fit(training, validation, learner.targets, seed) for learner in learners)
-        return fit_together(build, segments, training, validation, learners, settings, seed)
+    def noting(lesson: Lesson, *rest: Any) -> Training:
+        noted.append(lesson)
+        return Training(lesson, *rest)
 
-    monkeypatch.setattr(chain, "fit_together", noting)
+    monkeypatch.setattr(chain, "Training", noting)
     return noted
 
 
 @pytest.fixture
 def standardised(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
-    """The segments whose statistics the corpus is standardised by, each time that it is."""
+    """The segments whose statistics standardise what a network sees, for each network."""
     noted: list[np.ndarray] = []
     statistics = chain.band_statistics
 
@@ -141,7 +123,7 @@ def standardised(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 def predicted(corpus: SegmentCorpus, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """What every network says once it is trained: [S, 3]."""
     q = distributions(len(corpus), 3, seed=4)
-    monkeypatch.setattr(chain, "predict", lambda network, segments, index: torch.from_numpy(q)[index])
+    monkeypatch.setattr(TrainingRun, "predict", lambda run, segments, index: torch.from_numpy(q)[index])
     return q
 
 
@@ -169,21 +151,21 @@ def result(corpus: SegmentCorpus) -> StageResult:
 
 @pytest.mark.parametrize("updates", [0, 1, 3])
 def test_a_chain_trains_iteration_0_and_one_more_for_each_update_in_order(
-    corpus: SegmentCorpus, fits: list[Fit], updates: int
+    corpus: SegmentCorpus, fits: list[Lesson], updates: int
 ) -> None:
     memory = run(corpus, *[update("bdsl")] * updates)
     assert list(memory.saved) == list(range(updates + 1))
     assert len(fits) == updates + 1
 
 
-def test_iteration_0_learns_the_inherited_labels(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_iteration_0_learns_the_inherited_labels(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     test = run(corpus).saved[0].test
     np.testing.assert_array_equal(fits[0].targets, targets_of(corpus, test, [], []))
 
 
 @every_leak_free_source
 def test_permuted_labels_are_learnt_in_place_of_the_corpuss_own(
-    corpus: SegmentCorpus, fits: list[Fit], source: str
+    corpus: SegmentCorpus, fits: list[Lesson], source: str
 ) -> None:
     permuted = labels_of(corpus.utterances, "permuted", seed=3)
     relabelled = replace(corpus, utterances=corpus.utterances.assign(label=permuted))
@@ -203,7 +185,7 @@ def test_permuted_labels_leave_the_corpus_as_it_was(corpus: SegmentCorpus) -> No
 
 @every_rule
 def test_targets_come_from_the_predictions_of_the_iteration_before(
-    corpus: SegmentCorpus, fits: list[Fit], rule: str
+    corpus: SegmentCorpus, fits: list[Lesson], rule: str
 ) -> None:
     memory = run(corpus, update(rule), update(rule))
     for t in (1, 2):
@@ -212,7 +194,7 @@ def test_targets_come_from_the_predictions_of_the_iteration_before(
     assert (memory.q[0] != memory.q[1]).any()
 
 
-def test_each_iteration_has_an_update_of_its_own(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_each_iteration_has_an_update_of_its_own(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     updates = [LabelUpdate("wdsl", 0.5), LabelUpdate("hdl")]
     memory = run(corpus, *updates)
     for t in (1, 2):
@@ -220,7 +202,7 @@ def test_each_iteration_has_an_update_of_its_own(corpus: SegmentCorpus, fits: li
         np.testing.assert_array_equal(fits[t].targets, expected)
 
 
-def test_finished_iterations_are_not_trained_again(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_finished_iterations_are_not_trained_again(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     known = distributions(len(corpus), 3)
     memory = run(corpus, update("bdsl"), memory=MemoryStages({0: known}))
     assert list(memory.saved) == [1]
@@ -230,7 +212,7 @@ def test_finished_iterations_are_not_trained_again(corpus: SegmentCorpus, fits: 
 
 
 def test_targets_of_iterations_that_were_trained_before_are_made_again_from_the_first(
-    corpus: SegmentCorpus, fits: list[Fit]
+    corpus: SegmentCorpus, fits: list[Lesson]
 ) -> None:
     """Rule ema needs all of them."""
     known = {t: distributions(len(corpus), 3, seed=t) for t in range(2)}
@@ -275,7 +257,7 @@ def test_a_chain_taken_up_again_ends_with_the_same_bits(corpus: SegmentCorpus) -
     np.testing.assert_array_equal(later.q[2], whole.q[2])
 
 
-def test_a_finished_chain_does_nothing(corpus: SegmentCorpus, fits: list[Fit], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_chain_does_nothing(corpus: SegmentCorpus, fits: list[Lesson], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain, "Segments", None)  # not even the corpus is brought to the device
     known = distributions(len(corpus), 3)
     memory = run(corpus, update("bdsl"), memory=MemoryStages({0: known, 1: known}))
@@ -330,14 +312,14 @@ def test_an_interrupted_training_goes_on_and_says_how_many_epochs_were_done(corp
     np.testing.assert_array_equal(memory.q[1], whole.q[1])
 
 
-def test_a_result_tells_how_many_segments_were_learnt(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_a_result_tells_how_many_segments_were_learnt(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     found = run(corpus, update("bdsl"), **CROSS_FIT).trained.values()
     assert [each.training_segments for each in found] == [len(fit.training) for fit in fits]
     assert len({each.training_segments for each in found}) > 1
 
 
 def test_validation_wa_is_the_share_of_validation_utterances_that_mean_pooling_recognises(
-    corpus: SegmentCorpus, fits: list[Fit], predicted: np.ndarray
+    corpus: SegmentCorpus, fits: list[Lesson], predicted: np.ndarray
 ) -> None:
     """By the inner networks too, of whose validation utterances no prediction is kept."""
     found = run(corpus, update("bdsl"), training=replace(QUICK, validation_share=0.4), **CROSS_FIT)
@@ -351,7 +333,7 @@ def test_validation_wa_is_the_share_of_validation_utterances_that_mean_pooling_r
 
 
 def test_targets_right_is_the_share_of_learnt_segments_whose_target_is_their_true_class(
-    corpus: SegmentCorpus, fits: list[Fit], predicted: np.ndarray
+    corpus: SegmentCorpus, fits: list[Lesson], predicted: np.ndarray
 ) -> None:
     truth = np.random.default_rng(0).integers(0, 3, len(corpus))
     found = run(replace(corpus, true_label=truth), update("bdsl")).saved
@@ -382,7 +364,7 @@ def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("dropping")
 @every_leak_free_source
 def test_dropped_segments_are_neither_trained_nor_validated_on(
-    corpus: SegmentCorpus, fits: list[Fit], source: str
+    corpus: SegmentCorpus, fits: list[Lesson], source: str
 ) -> None:
     memory = run(corpus, update("first"), update("first"), **LEAK_FREE[source])
     for step, fit in zip(memory.trained, fits, strict=True):
@@ -393,13 +375,13 @@ def test_dropped_segments_are_neither_trained_nor_validated_on(
 
 
 @pytest.mark.usefixtures("dropping")
-def test_segments_are_dropped_anew_in_each_iteration(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_segments_are_dropped_anew_in_each_iteration(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     run(corpus, update("first"), update("bdsl"))
     np.testing.assert_array_equal(fits[2].training, fits[0].training)
 
 
 @pytest.mark.usefixtures("dropping")
-def test_dropped_segments_do_not_count_as_learnt(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_dropped_segments_do_not_count_as_learnt(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     known = replace(corpus, true_label=np.where(corpus.segment == 0, corpus.label, (corpus.label + 1) % 3))
     found = run(known, update("first")).saved
     assert found[1].training_segments == len(fits[1].training) < found[0].training_segments
@@ -409,7 +391,7 @@ def test_dropped_segments_do_not_count_as_learnt(corpus: SegmentCorpus, fits: li
 
 @pytest.mark.usefixtures("dropping")
 def test_every_iteration_is_standardised_alike_whatever_is_dropped(
-    corpus: SegmentCorpus, fits: list[Fit], standardised: list[np.ndarray]
+    corpus: SegmentCorpus, fits: list[Lesson], standardised: list[np.ndarray]
 ) -> None:
     memory = run(corpus, update("first"), **CROSS_FIT)
     first, *_, last = memory.trained
@@ -443,7 +425,7 @@ def test_a_cross_fit_chain_trains_the_inner_networks_of_an_iteration_before_the_
 
 
 def test_no_inner_network_learns_validates_or_is_standardised_by_what_it_relabels(
-    corpus: SegmentCorpus, fits: list[Fit], standardised: list[np.ndarray]
+    corpus: SegmentCorpus, fits: list[Lesson], standardised: list[np.ndarray]
 ) -> None:
     memory = run(corpus, update("hdl"), update("hdl"), **CROSS_FIT)
     for result, fit, used in zip(memory.trained.values(), fits, standardised, strict=True):
@@ -478,7 +460,7 @@ def test_an_inner_result_has_distributions_for_what_it_relabels_and_nothing_else
 
 @every_rule
 def test_targets_are_put_together_from_the_inner_networks_that_did_not_learn_the_segment(
-    corpus: SegmentCorpus, fits: list[Fit], rule: str
+    corpus: SegmentCorpus, fits: list[Lesson], rule: str
 ) -> None:
     memory = run(corpus, update(rule), update(rule), **CROSS_FIT)
     predictions = [put_together(memory, t) for t in range(2)]
@@ -518,7 +500,7 @@ def test_an_interrupted_inner_training_goes_on_to_the_same_bits(corpus: SegmentC
 
 
 def test_global_oof_takes_its_targets_from_the_networks_that_tested_the_segments(
-    corpus: SegmentCorpus, fits: list[Fit]
+    corpus: SegmentCorpus, fits: list[Lesson]
 ) -> None:
     others = {t: distributions(len(corpus), 3, seed=t) for t in range(2)}
     updates = [update("ema"), update("ema")]
@@ -545,7 +527,7 @@ def test_global_oof_needs_no_other_fold_for_steps_it_is_not_asked_for(corpus: Se
 
 @pytest.mark.parametrize("fold", range(FOLDS))
 def test_training_validation_and_test_are_whole_utterances_apart(
-    corpus: SegmentCorpus, fits: list[Fit], fold: int
+    corpus: SegmentCorpus, fits: list[Lesson], fold: int
 ) -> None:
     test = run(corpus, fold=fold).saved[0].test
     parts = [fits[0].training, fits[0].validation, np.flatnonzero(test)]
@@ -555,7 +537,7 @@ def test_training_validation_and_test_are_whole_utterances_apart(
     assert sum(len(part) for part in utterances) == len(corpus.utterances)
 
 
-def test_every_iteration_has_the_same_training_and_validation_part(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_every_iteration_has_the_same_training_and_validation_part(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     run(corpus, update("bdsl"), update("bdsl"))
     for later in fits[1:]:
         np.testing.assert_array_equal(later.training, fits[0].training)
@@ -594,7 +576,7 @@ def with_labels_rolled(corpus: SegmentCorpus, chosen: np.ndarray) -> SegmentCorp
 @every_rule
 @every_leak_free_source
 def test_the_sound_of_test_utterances_does_not_matter_to_the_others(
-    corpus: SegmentCorpus, fits: list[Fit], rule: str, source: str
+    corpus: SegmentCorpus, fits: list[Lesson], rule: str, source: str
 ) -> None:
     """Nor does it to how they are standardised, or to their targets."""
     test = (folds_of(corpus) == 0)[corpus.utterance]
@@ -611,18 +593,21 @@ def test_the_sound_of_test_utterances_does_not_matter_to_the_others(
 
 
 @every_leak_free_source
-def test_test_segments_have_no_targets(corpus: SegmentCorpus, fits: list[Fit], source: str) -> None:
+def test_test_segments_have_no_targets(corpus: SegmentCorpus, fits: list[Lesson], source: str) -> None:
     test = run(corpus, update("gsl"), update("gsl"), **LEAK_FREE[source]).saved[0].test
     for fit in fits:
         assert np.isnan(fit.targets[test]).all()
         assert np.isfinite(fit.targets[~test]).all()
 
 
-def test_the_corpus_is_standardised_once_where_all_networks_learn_the_same_part(
-    corpus: SegmentCorpus, fits: list[Fit], standardised: list[np.ndarray]
+def test_frames_are_brought_to_the_device_once_for_all_networks(
+    corpus: SegmentCorpus, fits: list[Lesson], standardised: list[np.ndarray]
 ) -> None:
-    run(corpus, update("bdsl"))
-    np.testing.assert_array_equal(standardised, [fits[0].training])
+    run(corpus, update("bdsl"), **CROSS_FIT)
+    assert len({fit.segments.frames.data_ptr() for fit in fits}) == 1
+    for fit, used in zip(fits, standardised, strict=True):
+        np.testing.assert_array_equal(used, fit.training)
+        np.testing.assert_array_equal(fit.segments.statistics, band_statistics(corpus, fit.training))
 
 
 # The same bits, and pairs that can be compared
@@ -634,7 +619,7 @@ def test_the_same_seed_gives_the_same_bits(corpus: SegmentCorpus) -> None:
         np.testing.assert_array_equal(first.q[t], second.q[t])
 
 
-def test_another_seed_gives_another_network_and_another_validation_part(corpus: SegmentCorpus, fits: list[Fit]) -> None:
+def test_another_seed_gives_another_network_and_another_validation_part(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
     first, second = run(corpus, seed=0), run(corpus, seed=1)
     assert (first.q[0] != second.q[0]).any()
     assert set(fits[0].validation) != set(fits[1].validation)
@@ -658,7 +643,7 @@ def test_inner_networks_of_iteration_0_are_the_same_whatever_rule_follows(
 
 
 def test_the_seed_of_a_training_depends_on_seed_fold_iteration_and_inner_fold(
-    corpus: SegmentCorpus, fits: list[Fit]
+    corpus: SegmentCorpus, fits: list[Lesson]
 ) -> None:
     for seed in range(2):
         for fold in range(FOLDS):
@@ -667,7 +652,7 @@ def test_the_seed_of_a_training_depends_on_seed_fold_iteration_and_inner_fold(
 
 
 def test_the_seed_of_a_training_depends_on_neither_rule_nor_alpha_nor_label_source(
-    corpus: SegmentCorpus, fits: list[Fit]
+    corpus: SegmentCorpus, fits: list[Lesson]
 ) -> None:
     run(corpus, LabelUpdate("wdsl", 0.2))
     run(corpus, LabelUpdate("wdsl", 0.8))

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.layers import BatchNormAct2d
 from torch import nn
-from torch.func import functional_call, vmap
 
 from dsl import kernels
 from dsl.backbones import BACKBONES
@@ -108,16 +107,6 @@ def test_a_backbone_says_what_torchs_says(backbone: str) -> None:
     windows = torch.randn(16, 1, 64, 32)
     torch.testing.assert_close(suited(windows), plain(windows), rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(suited.eval()(windows), plain.eval()(windows), rtol=1e-3, atol=1e-3)
-
-
-def test_stacked_networks_are_normalised_each_by_itself() -> None:
-    ours = [suit_cpu(norm(channels, nn.ReLU6)) for channels in (5, 5, 5)]
-    maps = torch.randn(3, 4, 5, 6, 2)
-    expected = torch.stack([one(its) for one, its in zip(ours, maps, strict=True)])
-    weights = {name: torch.stack([value] * 3) for name, value in norm(5, nn.ReLU6).state_dict().items()}
-    found = vmap(lambda own, its: functional_call(ours[0], own, (its,)))(weights, maps)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(weights["running_mean"], torch.stack([one.running_mean for one in ours]))
 
 
 def test_several_threads_and_other_precisions_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:

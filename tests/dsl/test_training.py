@@ -8,7 +8,7 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
-from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions
+from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -18,9 +18,9 @@ from dsl import steps, training
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
 from dsl.segments import Segments, band_statistics
-from dsl.settings import TrainingSettings
+from dsl.settings import Layout, TrainingSettings
 from dsl.steps import Epoch, predict
-from dsl.training import TrainingDivergedError, fit
+from dsl.training import Lesson, TrainingDivergedError, fit
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "tiny": lambda: BACKBONES["tiny"](3),
@@ -52,9 +52,10 @@ class Trainer:
         checkpoint: MemoryCheckpoint | None = None,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     ) -> tuple[nn.Module, list[Epoch]]:
-        checkpoint = checkpoint or MemoryCheckpoint()
+        """With a checkpoint after each epoch."""
         parts = (self.segments, self.training, self.validation, targets)
-        return fit(BUILDERS[network], *parts, settings, seed, checkpoint, on_epoch)
+        lesson = Lesson(BUILDERS[network], *parts, settings, seed)
+        return fit(lesson, checkpoint or MemoryCheckpoint(), on_epoch, checkpoint_seconds=0)
 
     def predict(self, network: nn.Module, index: np.ndarray) -> np.ndarray:
         return predict(network, self.segments, torch.from_numpy(index)).numpy()
@@ -77,11 +78,6 @@ def rates() -> Iterator[list[float]]:
     handle = register_optimizer_step_pre_hook(lambda optimizer, *_: taken.append(optimizer.param_groups[0]["lr"]))
     yield taken
     handle.remove()
-
-
-def timeless(history: list[Epoch]) -> list[Epoch]:
-    """`history` without what depends on the clock."""
-    return [replace(epoch, rate=0) for epoch in history]
 
 
 def best_of(history: list[Epoch]) -> int:
@@ -186,10 +182,10 @@ class RecordedSegments(Segments):
 
     batches: list[list[int]]
 
-    def batch(self, index: torch.Tensor) -> torch.Tensor:
+    def batch(self, index: torch.Tensor, layout: Layout = "channels_last") -> torch.Tensor:
         if torch.is_grad_enabled():
             self.batches.append(index.tolist())
-        return super().batch(index)
+        return super().batch(index, layout)
 
 
 @pytest.fixture

@@ -1,0 +1,150 @@
+"""Finished stages on their way home: from a store into a few files of limited size, and from those into another store.
+
+A pack is a tar file with stage.json and predictions of some stages, and the corpora they are of, as they are named in
+a store; nothing is compressed, as predictions are already.
+"""
+
+import io
+import re
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from data_prep.errors import UserError
+from sweep.stages import StageSpec
+from sweep.store import Store
+
+LARGEST = 15_000_000  # bytes of a pack
+MOST = 6  # packs
+ALL = 56_000_000  # bytes of all packs
+NAME = re.compile(
+    r"stages/[0-9a-f]+/(stage\.json|predictions-[0-9a-f]+\.parquet)"
+    r"|corpora/\w[\w.-]*/(corpus\.json|utterances\.parquet)"
+)
+
+Members = dict[str, bytes]  # name in the store -> content
+
+
+class PackError(UserError):
+    """A file is no pack of stages."""
+
+
+class Packer:
+    """Packs what is new in a store, each stage once: OUT/stages-1.tar, OUT/stages-2.tar and so on."""
+
+    def __init__(self, store: Path, out: Path) -> None:
+        self._store = Store(store)
+        self._out = out
+        self._seen: set[str] = set()
+        self._packs: list[Members] = []
+
+    def leave_out(self) -> None:
+        """Never pack what is in the store now."""
+        self._seen |= self._store.done_keys()
+
+    def pack(self) -> list[dict[str, Any]]:
+        """Write what is new to the last pack, or another one; a fact for each stage, also of one that does not fit."""
+        found = []
+        changed = set()
+        for record in sorted(self._store.records(), key=lambda one: one["timing"]["finished"]):
+            if record["key"] not in self._seen:
+                self._seen.add(record["key"])
+                number = self._add(self._members(record))
+                changed |= {number} if number else set()
+                found.append({**_facts(record), "pack": _name(number) if number else None})
+        for number in sorted(changed):
+            write_pack(self._packs[number - 1], self._out / _name(number))
+        return found
+
+    def _add(self, members: Members) -> int | None:
+        """The number of the pack that a stage goes to; None where none has room for it."""
+        size = _size(members)
+        if sum(map(_size, self._packs)) + size > ALL:
+            return None
+        if not self._packs or _size(self._packs[-1]) + size > LARGEST:
+            if len(self._packs) == MOST or size > LARGEST:
+                return None
+            self._packs.append({})
+        self._packs[-1].update(members)
+        return len(self._packs)
+
+    def _members(self, record: dict[str, Any]) -> Members:
+        key, corpus = record["key"], record["identity"]["corpus"]
+        names = [f"corpora/{corpus}/{file}" for file in ("utterances.parquet", "corpus.json")]
+        names += [f"stages/{key}/{file}" for file in (record["predictions"]["file"], "stage.json")]
+        return {name: self._store.folder.read(name) or b"" for name in names}
+
+
+def _name(number: int) -> str:
+    return f"stages-{number}.tar"
+
+
+def _size(members: Members) -> int:
+    """Bytes of a pack: each file has a header and is filled up to whole blocks, as is the pack."""
+    return tarfile.RECORDSIZE + sum(1024 + len(content) for content in members.values())
+
+
+def _facts(record: dict[str, Any]) -> dict[str, Any]:
+    stage = StageSpec.of_record(record)
+    facts = {name: record.get(name) for name in ("metrics", "timing", "device")}
+    return {"stage": record["key"], "label": stage.label if stage else None, **facts}
+
+
+def write_pack(members: Members, path: Path) -> None:
+    """The file appears whole; meanwhile it is in a folder that stays here."""
+    with tempfile.TemporaryDirectory(dir=path.resolve().parent.parent) as folder:
+        begun = Path(folder) / path.name
+        with tarfile.open(begun, "w") as pack:
+            for name, content in members.items():
+                about = tarfile.TarInfo(name)
+                about.size = len(content)
+                pack.addfile(about, io.BytesIO(content))
+        try:
+            begun.replace(path)
+        except OSError:  # another file system
+            shutil.move(begun, path)
+
+
+def read_pack(path: Path) -> Members:
+    """Raises PackError for what is none, or names a file that is none of a stage."""
+    found: Members = {}
+    try:
+        with tarfile.open(path, "r:") as pack:
+            for member in pack:
+                if not member.isfile() or not NAME.fullmatch(member.name):
+                    raise PackError(f"{path} is no pack of stages: it holds {member.name!r}")
+                found[member.name] = pack.extractfile(member).read()  # type: ignore[union-attr]
+    except (tarfile.TarError, EOFError) as error:
+        raise PackError(f"{path} is no pack of stages: {error}") from error
+    return found
+
+
+def unpack(packs: Iterable[Path], uri: Path) -> list[str]:
+    """Take the stages of `packs` into a store; returns their keys. One that is there stays as it is.
+
+    Raises PackError, before anything is written, for a file that is no pack; and for a stage that is damaged, which is
+    not kept.
+    """
+    members = {name: content for path in packs for name, content in read_pack(path).items()}
+    store = Store(uri)
+    store.create()
+    there = store.done_keys()
+    written = []
+    for name in sorted(members, key=_comes_last):
+        kind, owner, file = name.split("/")
+        if owner in there or (kind == "corpora" and store.folder.read(name) is not None):
+            continue
+        store.folder.write(name, members[name])
+        written += [owner] if file == "stage.json" else []
+    damaged = store.discard_damaged(written)
+    if damaged:
+        raise PackError(f"{len(damaged)} stages are damaged, and were left out: {', '.join(damaged)}")
+    return written
+
+
+def _comes_last(name: str) -> bool:
+    """What is there with its corpus.json or stage.json comes before that."""
+    return name.endswith(".json")
