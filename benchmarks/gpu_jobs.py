@@ -32,11 +32,12 @@ import torch
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
+from dsl.layers import suit_gpu
 from dsl.process import is_out_of_memory, settle
-from dsl.recording import SWITCH
+from dsl.recording import SWITCH, record_cuda_graph
 from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
-from dsl.steps import TrainingRun, side_by_side
+from dsl.steps import TrainingRun, reduced, side_by_side
 
 BATCH = TrainingSettings().batch_size
 PRECISIONS = ("float32", "bfloat16")
@@ -45,6 +46,7 @@ PROCESSES = (2, 4, 8)
 STARTING_BATCHES = 8  # until steps are recorded
 PLAIN_BATCHES = 8  # by which the length of a window is found
 COMPILED_WAITS = 250.0  # seconds, for the device to be free
+PASSES = 10  # of a layer, in a graph
 CAPS = (100, 300, 600, 1200)  # MiB that a training is to do with
 PARTS = (("none", ""), ("bdsl", ""), ("wdsl", "0.2"), ("gsl", ""), ("hdl", ""))  # of a grid, the cheapest answer first
 
@@ -439,6 +441,86 @@ def trial_of_half(ask: Namespace) -> dict[str, Any]:
 # How fast is it
 
 
+def layers(ask: Namespace) -> None:
+    """Each batch norm and depthwise convolution of a backbone as `suit_gpu` makes it, beside torch's own: how far both
+    are from the same in float64, and microseconds of a forward and backward pass, replayed."""
+    network, device = BACKBONES[ask.backbone](7), torch.device(ask.device)
+    seen: dict[str, tuple[torch.nn.Module, torch.Size]] = {}
+
+    def note(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        seen[f"{module} {tuple(inputs[0].shape)}"] = module, inputs[0].shape
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d) or getattr(module, "groups", 1) > 1:
+            module.register_forward_hook(note)
+    with torch.device("meta"):
+        network.to("meta")(torch.empty(BATCH, 1, 64, 32))
+    for name, (module, shape) in seen.items():
+        for precision in PRECISIONS:
+            with part(layer=name.replace("\n", " ")[:120], shape=list(shape), precision=precision) as told:
+                told(**beside_torch(module, shape, getattr(torch, precision), device))
+
+
+def beside_torch(
+    module: torch.nn.Module, shape: torch.Size, dtype: torch.dtype, device: torch.device
+) -> dict[str, Any]:
+    generator = torch.Generator(device).manual_seed(0)
+    own = copy.deepcopy(module).to_empty(device=device)
+    own._forward_hooks.clear()
+    with torch.no_grad():
+        for weight in own.parameters():
+            weight.uniform_(0.5, 1.5, generator=generator)
+        for name, buffer in own.named_buffers():
+            buffer.fill_(1 if name.endswith("var") else 0)
+    truth = copy.deepcopy(own).double()
+    ours = suit_gpu(copy.deepcopy(own)).to(memory_format=torch.channels_last)
+    theirs = own.to(memory_format=torch.channels_last)
+    input = torch.randn(shape, device=device, generator=generator).to(dtype, memory_format=torch.channels_last)
+    gradient: Any = None
+    found: dict[str, Any] = {}
+    said = {}
+    for name, one, given in (("truth", truth, input.double()), ("ours", ours, input), ("torch", theirs, input)):
+        given = given.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+        with reduced("bfloat16" if dtype == torch.bfloat16 and name != "truth" else "float32", device):
+            output = one(given)
+        if gradient is None:
+            gradient = torch.randn(output.shape, device=device, generator=generator).to(dtype).double()
+        output.backward(gradient.to(output.dtype))
+        said[name] = [output.detach(), given.grad, *(weight.grad for weight in one.parameters())]
+    for name in ("ours", "torch"):
+        pairs = zip(said[name], said["truth"], strict=True)
+        found[f"{name}_error"] = max(float((a.double() - b).norm() / b.norm()) for a, b in pairs)
+    if device.type == "cuda":
+        for name, one in (("ours", ours), ("torch", theirs)):
+            found[f"{name}_us"] = microseconds(one, input, gradient.to(dtype), dtype)
+    return found
+
+
+def microseconds(module: torch.nn.Module, input: torch.Tensor, gradient: torch.Tensor, dtype: torch.dtype) -> float:
+    """Of a forward and backward pass, in a graph of many."""
+    given = input.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+
+    def passes() -> None:
+        for _ in range(PASSES):
+            with reduced("bfloat16" if dtype == torch.bfloat16 else "float32", given.device):
+                output = module(given)
+            torch.autograd.grad(output, [given, *module.parameters()], gradient.to(output.dtype))
+
+    with torch.cuda.stream(torch.cuda.Stream()):
+        passes()
+        torch.cuda.current_stream().synchronize()
+        replay = record_cuda_graph(passes)
+        replay()
+        begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begun.record()
+        for _ in range(5):
+            replay()
+        ended.record()
+        ended.synchronize()
+    return round(1000 * begun.elapsed_time(ended) / (5 * PASSES), 2)
+
+
 def layouts(ask: Namespace) -> None:
     """Memory layout x precision x networks side by side: what the device is fastest with."""
     ground = Ground(ask)
@@ -640,7 +722,7 @@ def run_on(ask: Namespace) -> None:
             subprocess.run(["sleep", "1000"], check=False)
 
 
-WHAT = (versions, parity, drill, shared, layouts, rates, processes, compiled, stages, fail, hang, run_on)
+WHAT = (versions, layers, parity, drill, shared, layouts, rates, processes, compiled, stages, fail, hang, run_on)
 
 
 def main() -> None:

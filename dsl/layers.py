@@ -6,12 +6,15 @@ slides over, as at the end of a network for small images, oneDNN has no fast pat
 together. Its products, of 1 x 1 kernels, are twice as fast on maps of eight places or more as on smaller ones.
 """
 
+import contextlib
 import functools
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn import functional
+
+from dsl.batch_norm import normalise_by
 
 LARGE_MAP = 8  # places that oneDNN's products want in a map
 LARGE_MAPS = 16  # as few maps as torch leaves to oneDNN, not to MKL
@@ -19,26 +22,31 @@ LARGE_MAPS = 16  # as few maps as torch leaves to oneDNN, not to MKL
 
 def suit_cpu(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a CPU is quick at."""
-    try:
-        from dsl.normalising import normalise_in_one_step
-    except ImportError:  # numba is there only to be faster
+    with contextlib.suppress(ImportError):  # numba is there only to be faster
+        from dsl.normalising import Normalising
 
-        def normalise_in_one_step(module: nn.Module) -> None: ...
-
+        for module in network.modules():
+            normalise_by(Normalising, module)
     for module in network.modules():
-        normalise_in_one_step(module)
         if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
             module.__class__ = Convolution
     return _without_copies(network)
 
 
 def suit_gpu(network: nn.Module) -> nn.Module:
-    """`network` itself, its layers changed to those that come to the same bits each time."""
+    """`network` itself, its layers changed to those that a GPU is quick at, to the same bits each time."""
     from timm.models.vgg import ConvMlp
 
     for module in network.modules():
         if type(module) is ConvMlp:
             module.__class__ = _dense_layers_of_a_pooled_map()  # type: ignore[assignment]
+    with contextlib.suppress(ImportError):  # Triton is there only to be faster
+        from dsl.gpu_layers import ConvolutionOnGpu, NormalisingOnGpu
+
+        for module in network.modules():
+            normalise_by(NormalisingOnGpu, module)
+            if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+                module.__class__ = ConvolutionOnGpu
     return _without_copies(network)
 
 
@@ -51,34 +59,41 @@ def _without_copies(network: nn.Module) -> nn.Module:
 
 @functools.cache
 def _dense_layers_of_a_pooled_map() -> type[nn.Module]:
-    """VGG's dense layers, of a map that is pooled to a larger one: what torch does about that in the backward pass on
-    a GPU adds up in any order. A class made here, because its base needs timm."""
+    """VGG's dense layers, of a map that is pooled to a larger one. A class made here, because its base needs timm.
+
+    What torch does about such pooling in the backward pass on a GPU adds up in any order. Here it is a product with
+    what each place takes of each, and that is taken of the weights: there are fewer places in the map than they have.
+    """
     from timm.models.vgg import ConvMlp
 
     class DenseLayers(ConvMlp):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             size = self.input_kernel_size
-            pooled: torch.Tensor = super().forward(pooled_to(x, (max(size, x.shape[2]), max(size, x.shape[3]))))
-            return pooled
+            if max(x.shape[2:]) > size:
+                wide: torch.Tensor = super().forward(x)
+                return wide
+            first = cast(nn.Conv2d, self.fc1)
+            weights = weights_before_pooling(first.weight, (x.shape[2], x.shape[3]))
+            dense = functional.linear(x.permute(0, 2, 3, 1).flatten(1), weights, first.bias)
+            last: torch.Tensor = self.act2(self.fc2(self.drop(self.act1(dense[:, :, None, None]))))
+            return last
 
     return DenseLayers
 
 
-def pooled_to(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Adaptive mean pooling of maps [n, C, h, w] to [n, C, *size], as a product with what each place takes of each."""
+def weights_before_pooling(weight: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """What kernels [O, C, H, W] make of maps [C, *size] that are pooled to them by adaptive means: [O, h w C]."""
     rows, columns = (
-        _shares(there, wanted, maps.device, maps.dtype) for there, wanted in zip(maps.shape[2:], size, strict=True)
+        _shares(there, wanted, weight.device) for there, wanted in zip(size, weight.shape[2:], strict=True)
     )
-    pooled: torch.Tensor = rows @ maps @ columns.T
-    return pooled
+    shares = torch.kron(rows, columns).T.to(weight.dtype)  # [h w, H W]
+    return (shares @ weight.permute(0, 2, 3, 1).flatten(1, 2)).flatten(1)
 
 
-@functools.cache
-def _shares(there: int, wanted: int, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+def _shares(there: int, wanted: int, device: torch.device) -> torch.Tensor:
     """Which part of each of `there` places goes into each of `wanted`: [wanted, there]."""
-    with torch.inference_mode(False):  # whoever asks first: networks that learn are to have the same
-        one_hot = torch.eye(there, dtype=torch.float64)
-        return functional.adaptive_avg_pool1d(one_hot, wanted).T.to(device, dtype)
+    one_hot = torch.eye(there, device=device)
+    return functional.adaptive_avg_pool1d(one_hot, wanted).T
 
 
 class Convolution(nn.Conv2d):

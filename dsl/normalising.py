@@ -1,23 +1,13 @@
 """Batch norm, with the activation behind it, as one step: on a CPU, in trainings of one thread each."""
 
-import functools
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from dsl import kernels
-
-Activation = tuple[bool, np.float32, np.float32]  # whether it is SiLU; the bounds of values where it is not
-INFINITY = np.float32(np.inf)
-ZERO, SIX = np.float32(0), np.float32(6)
-ACTIVATIONS: dict[type, Activation] = {
-    nn.Identity: (False, -INFINITY, INFINITY),
-    nn.ReLU: (False, ZERO, INFINITY),
-    nn.ReLU6: (False, ZERO, SIX),
-    nn.SiLU: (True, -INFINITY, INFINITY),
-}
+from dsl.batch_norm import Activation, activation_of
 
 
 class Normalising(nn.BatchNorm2d):
@@ -26,7 +16,8 @@ class Normalising(nn.BatchNorm2d):
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         if not self.training or input.dtype != torch.float32 or torch.get_num_threads() > 1:
             return super().forward(input)
-        activation = ACTIVATIONS[type(getattr(self, "act", nn.Identity()))]
+        silu, low, high = activation_of(self)
+        activation = silu, np.float32(low), np.float32(high)
         output, mean, variance = _Normalised.apply(input, self.weight, self.bias, self.eps, activation)
         assert self.num_batches_tracked is not None and self.momentum is not None
         assert self.running_mean is not None and self.running_var is not None
@@ -37,27 +28,6 @@ class Normalising(nn.BatchNorm2d):
             self.running_var.mul_(1 - self.momentum).add_(variance, alpha=self.momentum * values / (values - 1))
         result: torch.Tensor = output
         return result
-
-
-def normalise_in_one_step(module: nn.Module) -> None:
-    """Turn `module` into one that does, where it is a batch norm of the usual kind."""
-    usual = (
-        isinstance(module, nn.BatchNorm2d)
-        and module.affine
-        and module.track_running_stats
-        and module.momentum is not None
-        and isinstance(getattr(module, "drop", nn.Identity()), nn.Identity)
-        and type(getattr(module, "act", nn.Identity())) in ACTIVATIONS
-    )
-    if usual and not isinstance(module, Normalising):
-        module.__class__ = _normalising(type(module))  # type: ignore[arg-type]
-
-
-@functools.cache
-def _normalising(kind: type) -> type[nn.Module]:
-    if kind is nn.BatchNorm2d:
-        return Normalising
-    return cast(type[nn.Module], type(f"Normalising{kind.__name__}", (Normalising, kind), {}))
 
 
 class _Normalised(torch.autograd.Function):

@@ -47,7 +47,7 @@ class GpuShares:
         self._least = least
         self._store = store
         self._learnt: dict[str, float] = {}
-        self._at_once: dict[tuple[str, float], int] = {}
+        self._at_once: dict[tuple[str, float], int | None] = {}
 
     def of(self, kind: str) -> float:
         """The share for trainings of this kind; 0 where the sweep uses no GPU."""
@@ -61,8 +61,8 @@ class GpuShares:
         """How many of a trial's `chains` of this kind are to be trained side by side."""
         share = self.of(kind)
         if (kind, share) not in self._at_once:
-            self._at_once[kind, share] = self._store.read_at_once(kind, share) or chains
-        return min(chains, self._at_once[kind, share])
+            self._at_once[kind, share] = self._store.read_at_once(kind, share)
+        return min(chains, self._at_once[kind, share] or chains)
 
     def held(self, kind: str, share: float, at_once: int) -> None:
         """Learn that `share` is enough for so many of this kind side by side, and not for more."""

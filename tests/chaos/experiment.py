@@ -386,6 +386,6 @@ def write_grid(path: Path, seeds: int, small: bool) -> None:
         "folds": 2,
         "seeds": list(range(seeds)),
         "training": {"epochs": epochs, "every": 4, "patience": epochs},
-        "resources": {"cpu": 1, "gpu": 0.5},
+        "resources": {"cpu": 1, "gpu": 0.5, "checkpoint_seconds": 0},
     }
     path.write_text(json.dumps(fields))

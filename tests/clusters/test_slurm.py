@@ -24,7 +24,7 @@ SLURM_COMMANDS = {
         if [ "$1 $2" = "show hostnames" ]; then tr , '\\n' <<< "$3"; fi""",
 }
 GRID = {"corpora": ["synthetic"], "backbones": ["tiny"], "folds": 2, "rules": ["none"]}
-LONG = {"training": {"epochs": 24, "every": 2, "patience": 24}}
+LONG = {"training": {"epochs": 24, "every": 2, "patience": 24}, "resources": {"checkpoint_seconds": 0}}
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ looked up in Python (a weight, a learning rate, a decision) stays as it was when
 to do: whatever the step changed is put back. A step that waits for the device cannot be recorded.
 """
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -134,8 +135,8 @@ class Stream:
 
 @dataclass
 class Device:
-    """A CPU that trains as a GPU does: the same layers and optimiser, a stream for each run, steps recorded by
-    `recorder`. `turns` are the streams that were given work, in order."""
+    """A CPU that trains as a GPU does: the same optimiser, no kernels that torch does not know of, a stream for each
+    run, steps recorded by `recorder`. `turns` are the streams that were given work, in order."""
 
     recorder: CountingRecorder | None = None
     turns: list[Stream] = field(default_factory=list)
@@ -161,6 +162,7 @@ def train_as_on_a_gpu(patch: pytest.MonkeyPatch, record: Callable[[Replay], Repl
 
     patch.setattr(TrainingRun, "__init__", begin_with_a_stream)
     patch.setattr(TrainingRun, "_new_optimizer", adam)
+    patch.setitem(sys.modules, "dsl.gpu_layers", None)  # its kernels run on a GPU alone
     patch.setattr(steps, "suit_cpu", steps.suit_gpu)
     patch.setattr(steps, "recorder_for", lambda _: device.recorder)
     patch.setattr(torch.cuda, "stream", device.stream)

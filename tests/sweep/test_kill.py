@@ -13,7 +13,8 @@ import pytest
 
 WriteGrid = Callable[..., Path]
 # A stage must outlast the seconds in which Ray's workers notice that their driver is gone.
-GRID = {"rules": ["none", "bdsl"], "training": {"epochs": 16, "every": 1, "patience": 16}}
+TRAINING = {"epochs": 16, "every": 1, "patience": 16}
+GRID = {"rules": ["none", "bdsl"], "training": TRAINING, "resources": {"checkpoint_seconds": 0}}
 FOLDS = 2
 SECONDS = 180
 TRIAL = "ray::ImplicitFunc"  # what Ray calls the processes of trials
@@ -176,7 +177,7 @@ def test_trials_that_ray_ends_for_want_of_memory_fail_and_the_store_is_good(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     store = tmp_path / "store"
-    grid = write_grid(**GRID, resources={"max_failures": 0})
+    grid = write_grid(**{**GRID, "resources": {"max_failures": 0}})
     command = ["run", str(grid), "--data", str(small_data), "--store", str(store)]
     with monkeypatch.context() as full:  # any machine counts as full, and is looked at every two seconds
         full.setenv("RAY_memory_usage_threshold", "0.01")

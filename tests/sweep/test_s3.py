@@ -27,7 +27,8 @@ def test_prepare_run_kill_resume_and_tables_on_s3(
     manifest = write_corpus(tmp_path / "audio", SyntheticCorpus(speakers=2, texts=2, takes=2))
     prepare = ["prepare", "manifest", "--name", "synthetic", "--source", str(manifest), "--inline", "--out"]
     assert main([*prepare, data]) == 0
-    grid = write_grid(**GRID, training={"epochs": 8, "every": 2, "patience": 8})
+    training = {"epochs": 8, "every": 2, "patience": 8}
+    grid = write_grid(**GRID, training=training, resources={"checkpoint_seconds": 0})
     place = [str(grid), "--data", data, "--store", store]
     command = [sys.executable, "-m", "sweep.cli", "run", *place, "--inline"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
