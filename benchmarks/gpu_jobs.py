@@ -32,12 +32,12 @@ import torch
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
-from dsl.layers import suit_gpu
+from dsl.layers import learning_with, suit_gpu
 from dsl.process import is_out_of_memory, settle
 from dsl.recording import SWITCH, record_cuda_graph
 from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
-from dsl.steps import TrainingRun, reduced, side_by_side
+from dsl.steps import TrainingRun, side_by_side
 
 BATCH = TrainingSettings().batch_size
 PRECISIONS = ("float32", "bfloat16")
@@ -458,11 +458,12 @@ def layers(ask: Namespace) -> None:
     for name, (module, shape) in seen.items():
         for precision in PRECISIONS:
             with part(layer=name.replace("\n", " ")[:120], shape=list(shape), precision=precision) as told:
-                told(**beside_torch(module, shape, getattr(torch, precision), device))
+                timed = ask.timed and device.type == "cuda"
+                told(**beside_torch(module, shape, getattr(torch, precision), device, timed))
 
 
 def beside_torch(
-    module: torch.nn.Module, shape: torch.Size, dtype: torch.dtype, device: torch.device
+    module: torch.nn.Module, shape: torch.Size, dtype: torch.dtype, device: torch.device, timed: bool
 ) -> dict[str, Any]:
     generator = torch.Generator(device).manual_seed(0)
     own = copy.deepcopy(module).to_empty(device=device)
@@ -481,7 +482,7 @@ def beside_torch(
     said = {}
     for name, one, given in (("truth", truth, input.double()), ("ours", ours, input), ("torch", theirs, input)):
         given = given.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-        with reduced("bfloat16" if dtype == torch.bfloat16 and name != "truth" else "float32", device):
+        with learning_with("bfloat16" if dtype == torch.bfloat16 and name != "truth" else "float32", one, device):
             output = one(given)
         if gradient is None:
             gradient = torch.randn(output.shape, device=device, generator=generator).to(dtype).double()
@@ -490,7 +491,7 @@ def beside_torch(
     for name in ("ours", "torch"):
         pairs = zip(said[name], said["truth"], strict=True)
         found[f"{name}_error"] = max(float((a.double() - b).norm() / b.norm()) for a, b in pairs)
-    if device.type == "cuda":
+    if timed:
         for name, one in (("ours", ours), ("torch", theirs)):
             found[f"{name}_us"] = microseconds(one, input, gradient.to(dtype), dtype)
     return found
@@ -498,18 +499,20 @@ def beside_torch(
 
 def microseconds(module: torch.nn.Module, input: torch.Tensor, gradient: torch.Tensor, dtype: torch.dtype) -> float:
     """Of a forward and backward pass, in a graph of many."""
-    given = input.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-    gradient = gradient.contiguous(memory_format=torch.channels_last)
-
-    def passes() -> None:
-        for _ in range(PASSES):
-            with reduced("bfloat16" if dtype == torch.bfloat16 else "float32", given.device):
-                output = module(given)
-            torch.autograd.grad(output, [given, *module.parameters()], gradient.to(output.dtype))
-
+    torch.cuda.synchronize()
     with torch.cuda.stream(torch.cuda.Stream()):
+        module = copy.deepcopy(module)  # weights that were made on another stream would be waited for
+        given = input.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+
+        def passes() -> None:
+            for _ in range(PASSES):
+                with learning_with("bfloat16" if dtype == torch.bfloat16 else "float32", module, given.device):
+                    output = module(given)
+                torch.autograd.grad(output, [given, *module.parameters()], gradient.to(output.dtype))
+
         passes()
-        torch.cuda.current_stream().synchronize()
+        torch.cuda.synchronize()
         replay = record_cuda_graph(passes)
         replay()
         begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -62,7 +62,7 @@ def first_call(backbones: Sequence[str]) -> list[Job]:
     first, bits = backbones[0], "bits"
     return [
         Job("versions", 60, group=bits),
-        Job("layers", 100, {"backbone": first}, bits),
+        Job("layers", 100, {"backbone": first, "timed": False}, bits),
         *(Job("parity", 110, {"backbone": one}, bits) for one in backbones),
         *(Job("drill", 90, {"backbone": first, "fault": one}, bits) for one in FAULTS),
         Job("shared", 110, {"backbone": first}, bits),

@@ -5,20 +5,35 @@ convolutions with a kernel for each channel, or in ways that no other kernel can
 stay as they are; where maps lie otherwise, and in evaluation where that is as good, torch's layers compute.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import torch
+from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 from torch.nn import functional
 
 from dsl import gpu_kernels as kernels
-from dsl.batch_norm import Activation, activation_of
+from dsl.batch_norm import Activation, activation_of, normalise_by
 
 VALUES_AT_ONCE = 8192  # of a tile that a block of threads keeps in registers
 ROWS_AT_ONCE = 1024  # of a batch norm whose channels a block of threads takes whole
 BLOCKS = 64  # of rows, at most, that moments are taken of one by one
 ROWS, CHANNELS = 64, 32  # of a block of a convolution
 PLACES_OF_A_PART = 2048  # of the output, over which a block adds up a tap's gradient
+VALUES_OF_A_MAP = 2048  # that a block of threads takes of a segment's maps at once
+
+
+def suit(module: nn.Module) -> None:
+    """Turn `module` into the layer of this file that computes the same, where there is one."""
+    normalise_by(NormalisingOnGpu, module)
+    if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
+        module.__class__ = ConvolutionOnGpu
+    elif type(module) is nn.Linear:
+        module.__class__ = LinearOnGpu
+    elif type(module) is SqueezeExcite and (type(module.act1), type(module.gate)) == (nn.SiLU, nn.Sigmoid):
+        module.__class__ = SqueezeExciteOnGpu
 
 
 class NormalisingOnGpu(nn.BatchNorm2d):
@@ -34,16 +49,29 @@ class NormalisingOnGpu(nn.BatchNorm2d):
         return output
 
 
-class ConvolutionOnGpu(nn.Conv2d):
+class _Reducible(nn.Module):
+    """A layer that computes with bfloat16 copies of its weights within `reduced_weights`."""
+
+    reduced: tuple[torch.Tensor, ...] | None = None
+
+    @property
+    def in_use(self) -> tuple[torch.Tensor, ...]:
+        """Its weight and, where it has one, its bias."""
+        return self.reduced or tuple(self.parameters(recurse=False))
+
+
+class ConvolutionOnGpu(nn.Conv2d, _Reducible):
     """A convolution: depthwise ones by kernels of our own, and products of single places as what they are."""
 
-    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if self._is_depthwise and self.bias is None and input.is_contiguous(memory_format=torch.channels_last):
+            convolved: torch.Tensor = _Depthwise.apply(input, self.weight, self.stride[0], self.padding[0])
+            return convolved
+        weight, *biases = self.in_use
+        bias = biases[0] if biases else None
         if self._is_of_single_places(input):
             return functional.linear(input.flatten(1), weight.flatten(1), bias)[:, :, None, None]
-        if self._is_depthwise and bias is None and input.is_contiguous(memory_format=torch.channels_last):
-            convolved: torch.Tensor = _Depthwise.apply(input, weight, self.stride[0], self.padding[0])
-            return convolved
-        return super()._conv_forward(input, weight, bias)
+        return self._conv_forward(input, weight, bias)
 
     def _is_of_single_places(self, input: torch.Tensor) -> bool:
         product = self.groups == 1 and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)
@@ -54,6 +82,66 @@ class ConvolutionOnGpu(nn.Conv2d):
         square = all(len(set(pair)) == 1 for pair in (self.kernel_size, self.stride, self.padding))
         alone = self.groups == self.in_channels == self.out_channels > 1
         return square and alone and self.dilation == (1, 1) and self.padding_mode == "zeros"
+
+
+class LinearOnGpu(nn.Linear, _Reducible):
+    """A dense layer."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return functional.linear(input, *self.in_use)
+
+
+class SqueezeExciteOnGpu(SqueezeExcite):
+    """Maps that are weighted by what two dense layers make of their means."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not x.is_contiguous(memory_format=torch.channels_last):
+            said: torch.Tensor = super().forward(x)
+            return said
+        first, second = self.conv_reduce, self.conv_expand
+        excited: torch.Tensor = _Excited.apply(
+            x, first.weight.flatten(1), first.bias, second.weight.flatten(1), second.bias
+        )
+        return excited
+
+
+@contextlib.contextmanager
+def reduced_weights(network: nn.Module) -> Iterator[None]:
+    """A block in which the network computes with bfloat16 copies of its weights: all of them are made by one kernel,
+    where torch's automatic mixed precision takes one for each."""
+    layers = [one for one in network.modules() if isinstance(one, _Reducible)]
+    inside = {id(each) for one in network.modules() if isinstance(one, SqueezeExciteOnGpu) for each in one.modules()}
+    layers = [one for one in layers if id(one) not in inside and not getattr(one, "_is_depthwise", False)]
+    weights = [weight for one in layers for weight in one.parameters(recurse=False)]
+    reduced = iter(_Reduced.apply(*weights) if weights else ())
+    for one in layers:
+        one.reduced = tuple(next(reduced) for _ in one.parameters(recurse=False))
+    try:
+        yield
+    finally:
+        for one in layers:
+            one.reduced = None
+
+
+class _Reduced(torch.autograd.Function):
+    """bfloat16 copies of float32 weights; their gradients are float32 again."""
+
+    @staticmethod
+    def forward(ctx: Any, *weights: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(_copies(weights, torch.bfloat16))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(_copies(gradients, torch.float32))
+
+
+def _copies(tensors: tuple[torch.Tensor, ...], dtype: torch.dtype) -> list[torch.Tensor]:
+    """Copies that lie as the tensors do, channels last where these have four dimensions."""
+    ways = [(0, 2, 3, 1) if tensor.dim() == 4 else range(tensor.dim()) for tensor in tensors]
+    rows = [tensor.permute(*way).contiguous() for tensor, way in zip(tensors, ways, strict=True)]
+    copies = [torch.empty_like(row, dtype=dtype) for row in rows]
+    torch._foreach_copy_([copy.view(-1) for copy in copies], [row.view(-1) for row in rows])
+    return [copy.permute(0, 3, 1, 2) if copy.dim() == 4 else copy for copy in copies]
 
 
 class _Normalised(torch.autograd.Function):
@@ -163,6 +251,47 @@ class _Depthwise(torch.autograd.Function):
             input, gradient, of_taps, rows, *places, K=side, OWN=own, ROWS=ROWS, BLOCK=CHANNELS
         )
         return of_input, (of_taps.sum(0) if parts > 1 else of_taps[0]).to(weight.dtype), None, None
+
+
+class _Excited(torch.autograd.Function):
+    """Maps [n, C, h, w] times the sigmoid of two dense layers of their means, SiLU between them; these in float32."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, *weights: torch.Tensor) -> torch.Tensor:
+        first, first_bias, second, second_bias = weights
+        grid, sizes, tiles = _map_blocks(x)
+        mean = torch.empty(x.shape[:2], dtype=torch.float32, device=x.device)
+        kernels.mean_of_places[grid](x, mean, *sizes, **tiles)
+        with torch.autocast(x.device.type, enabled=False):
+            hidden = torch.addmm(first_bias, mean, first.T)
+            said = torch.addmm(second_bias, functional.silu(hidden), second.T)
+        output = torch.empty_like(x)
+        kernels.gate[grid](x, said, output, *sizes, **tiles)
+        ctx.save_for_backward(x, mean, hidden, said, first, second)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, mean, hidden, said, first, second = ctx.saved_tensors
+        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        grid, sizes, tiles = _map_blocks(x)
+        of_said = torch.empty_like(said)
+        kernels.gate_back[grid](x, said, gradient, of_said, *sizes, **tiles)
+        of_hidden = torch.ops.aten.silu_backward(of_said @ second, hidden)
+        of_mean = of_hidden @ first
+        of_input = torch.empty_like(x)
+        kernels.excite_back[grid](said, gradient, of_mean, of_input, *sizes, **tiles)
+        of_first, of_second = of_hidden.T @ mean, of_said.T @ functional.silu(hidden)
+        return of_input, of_first, of_hidden.sum(0), of_second, of_said.sum(0)
+
+
+def _map_blocks(maps: torch.Tensor) -> tuple[tuple[int, int], tuple[int, int], dict[str, int]]:
+    """The grid of blocks of threads for segments and channels, the sizes of maps, and those of a block."""
+    count, channels, places = maps.shape[0], maps.shape[1], maps.shape[2:].numel()
+    whole = 1 << (places - 1).bit_length()
+    at_once = min(64, whole)
+    block = min(_power_of_two(channels), VALUES_OF_A_MAP // at_once)
+    return (count, _parts(channels, block)), (places, channels), {"WHOLE": whole, "PLACES": at_once, "BLOCK": block}
 
 
 def _parts(whole: int, part: int) -> int:

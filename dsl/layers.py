@@ -8,13 +8,15 @@ together. Its products, of 1 x 1 kernels, are twice as fast on maps of eight pla
 
 import contextlib
 import functools
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from dsl.batch_norm import normalise_by
+from dsl.settings import Precision
 
 LARGE_MAP = 8  # places that oneDNN's products want in a map
 LARGE_MAPS = 16  # as few maps as torch leaves to oneDNN, not to MKL
@@ -41,13 +43,23 @@ def suit_gpu(network: nn.Module) -> nn.Module:
         if type(module) is ConvMlp:
             module.__class__ = _dense_layers_of_a_pooled_map()  # type: ignore[assignment]
     with contextlib.suppress(ImportError):  # Triton is there only to be faster
-        from dsl.gpu_layers import ConvolutionOnGpu, NormalisingOnGpu
+        from dsl.gpu_layers import suit
 
         for module in network.modules():
-            normalise_by(NormalisingOnGpu, module)
-            if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
-                module.__class__ = ConvolutionOnGpu
+            suit(module)
     return _without_copies(network)
+
+
+@contextlib.contextmanager
+def learning_with(precision: Precision, network: nn.Module, device: torch.device) -> Iterator[None]:
+    """A block in which convolutions and products of `network` are computed with `precision`."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"), contextlib.ExitStack() as block:
+        if precision == "bfloat16" and device.type == "cuda":
+            with contextlib.suppress(ImportError):
+                from dsl.gpu_layers import reduced_weights
+
+                block.enter_context(reduced_weights(network))
+        yield
 
 
 def _without_copies(network: nn.Module) -> nn.Module:
@@ -72,9 +84,9 @@ def _dense_layers_of_a_pooled_map() -> type[nn.Module]:
             if max(x.shape[2:]) > size:
                 wide: torch.Tensor = super().forward(x)
                 return wide
-            first = cast(nn.Conv2d, self.fc1)
-            weights = weights_before_pooling(first.weight, (x.shape[2], x.shape[3]))
-            dense = functional.linear(x.permute(0, 2, 3, 1).flatten(1), weights, first.bias)
+            weight, bias = getattr(self.fc1, "in_use", tuple(self.fc1.parameters()))
+            weights = weights_before_pooling(weight, (x.shape[2], x.shape[3]))
+            dense = functional.linear(x.permute(0, 2, 3, 1).flatten(1), weights, bias)
             last: torch.Tensor = self.act2(self.fc2(self.drop(self.act1(dense[:, :, None, None]))))
             return last
 

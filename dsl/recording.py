@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from dsl.process import is_out_of_memory
+
 SWITCH = "SER_SWEEP_CUDA_GRAPHS"  # 0 in the environment: no step is recorded
 WARM_UP_STEPS = 3  # until the optimiser has its moments, and libraries their workspaces
 EXACT = "exact"
@@ -67,6 +69,8 @@ class RecordedStep:
     @property
     def verdict(self) -> str:
         """`exact` where batches are replayed; else `no`, and why not."""
+        if self._replay is not None:
+            return EXACT
         if self._recorder is None:
             return "no: not on a GPU" if os.environ.get(SWITCH) != "0" else f"no: {SWITCH}=0"
         return self._recorder.verdict(self._kind) or "no: too few batches to record one"
@@ -99,9 +103,9 @@ class RecordedStep:
         step, learnt_from = self._step, self._index
         try:
             replay = recorder.record(lambda: step(learnt_from))
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
             recorder.stopped = f"no: {_first_line(error)}"
             self._step(index)
             return

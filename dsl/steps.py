@@ -11,10 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsl.layers import suit_cpu, suit_gpu
+from dsl.layers import learning_with, suit_cpu, suit_gpu
 from dsl.recording import RecordedStep, recorder_for
 from dsl.segments import Segments
-from dsl.settings import Layout, Precision, TrainingSettings
+from dsl.settings import Layout, TrainingSettings
 
 EVALUATION_BATCH = 1024
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -47,7 +47,7 @@ class Learning:
         total = self._total = torch.zeros((), dtype=torch.float64, device=goal.device)
 
         def learn(index: torch.Tensor) -> None:
-            with reduced(settings.precision, goal.device):
+            with learning_with(settings.precision, network, goal.device):
                 said = network(segments.batch(index, settings.layout))
             loss = functional.cross_entropy(said.float(), goal[index])
             optimizer.zero_grad(set_to_none=True)
@@ -253,11 +253,6 @@ def side_by_side(runs: Sequence[TrainingRun], epochs: Sequence[Iterator[None]]) 
                 pass
     while under_way:
         under_way = [epoch for epoch in under_way if next(epoch, epoch) is not epoch]
-
-
-def reduced(precision: Precision, device: torch.device) -> torch.autocast:
-    """A block in which convolutions and products are computed with `precision` (torch's automatic mixed precision)."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 @torch.inference_mode()

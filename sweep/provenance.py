@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-VERSIONS_OF = ("torch", "torchaudio", "timm", "numba", "numpy", "pyarrow", "scikit-learn", "cleanlab")
+VERSIONS_OF = ("torch", "torchaudio", "timm", "triton", "numba", "numpy", "pyarrow", "scikit-learn", "cleanlab")
 
 
 @cache

@@ -56,7 +56,9 @@ class Log(TorchDispatchMode):
         self, called: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
         name = called._schema.name.partition("::")[2]
-        if name in WAITS:
+        if name in WAITS or (
+            name.startswith("index") and any(mask.dtype == torch.bool for mask in _tensors(given[1:2]))
+        ):
             raise RuntimeError(f"operation not permitted when stream is capturing: {name}")
         named = named or {}
         self._keep(written_over(called, given, named))
@@ -92,12 +94,14 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
 
 
 def record_honestly(step: Replay) -> Replay:
-    draws = torch.get_rng_state()
-    with Log() as log:
-        step()
-    with torch.no_grad():
+    """Raises RuntimeError where the step waits for the device."""
+    draws, log = torch.get_rng_state(), Log()
+    try:
+        with log:
+            step()
+    finally:
         log.undo()
-    torch.set_rng_state(draws)
+        torch.set_rng_state(draws)
 
     @torch.no_grad()
     def replay() -> None:

@@ -257,7 +257,9 @@ def test_a_chain_taken_up_again_ends_with_the_same_bits(corpus: SegmentCorpus) -
     np.testing.assert_array_equal(later.q[2], whole.q[2])
 
 
-def test_a_finished_chain_does_nothing(corpus: SegmentCorpus, fits: list[Lesson], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_chain_does_nothing(
+    corpus: SegmentCorpus, fits: list[Lesson], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chain, "Segments", None)  # not even the corpus is brought to the device
     known = distributions(len(corpus), 3)
     memory = run(corpus, update("bdsl"), memory=MemoryStages({0: known, 1: known}))
@@ -619,7 +621,9 @@ def test_the_same_seed_gives_the_same_bits(corpus: SegmentCorpus) -> None:
         np.testing.assert_array_equal(first.q[t], second.q[t])
 
 
-def test_another_seed_gives_another_network_and_another_validation_part(corpus: SegmentCorpus, fits: list[Lesson]) -> None:
+def test_another_seed_gives_another_network_and_another_validation_part(
+    corpus: SegmentCorpus, fits: list[Lesson]
+) -> None:
     first, second = run(corpus, seed=0), run(corpus, seed=1)
     assert (first.q[0] != second.q[0]).any()
     assert set(fits[0].validation) != set(fits[1].validation)

@@ -1,15 +1,18 @@
-"""Layers for CPUs: the same outputs and gradients as torch's, the same weights, in the places where it matters."""
+"""Layers for CPUs and GPUs: the outputs and gradients of torch's, the same weights, in the places where it matters."""
 
 import copy
+import sys
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timm.models.vgg import VGG
 from torch import nn
 
 from dsl.backbones import BACKBONES
-from dsl.layers import Convolution, depthwise_weight_gradient, suit_cpu
+from dsl.layers import Convolution, depthwise_weight_gradient, suit_cpu, suit_gpu
 
 SIDES = st.integers(1, 7)
 
@@ -67,3 +70,45 @@ def test_what_a_convolution_cannot_do_faster_is_left_to_torch() -> None:
     reflecting, named = nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), nn.Conv2d(2, 2, 3, padding="same")
     assert type(suit_cpu(reflecting)) is nn.Conv2d
     assert type(suit_cpu(named)) is nn.Conv2d
+
+
+@pytest.fixture
+def _no_kernels_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They run on a GPU alone."""
+    monkeypatch.setitem(sys.modules, "dsl.gpu_layers", None)
+
+
+@pytest.mark.usefixtures("_no_kernels_of_our_own")
+@pytest.mark.parametrize("size", [(2, 1), (1, 1), (3, 5), (7, 7), (7, 2), (9, 8)], ids=str)
+def test_vgg19s_dense_layers_on_a_gpu_compute_and_learn_what_they_do_of_a_pooled_map(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    plain = VGG([4], num_classes=3, in_chans=1, mlp_ratio=1 / 256).double()
+    suited = suit_gpu(copy.deepcopy(plain))
+    maps = torch.randn(5, 1, *size, dtype=torch.float64)
+    found, expected = suited(maps), plain(maps)
+    torch.testing.assert_close(found, expected)
+    found.square().sum().backward()
+    expected.square().sum().backward()
+    for name, weight in plain.named_parameters():
+        torch.testing.assert_close(suited.get_parameter(name).grad, weight.grad)
+
+
+@pytest.mark.usefixtures("_no_kernels_of_our_own")
+def test_a_network_that_was_asked_before_it_learns_learns_all_the_same() -> None:
+    suited = suit_gpu(VGG([4], num_classes=3, in_chans=1, mlp_ratio=1 / 256))
+    maps = torch.randn(5, 1, 2, 1)
+    with torch.inference_mode():
+        suited(maps)
+    suited(maps).sum().backward()
+    assert all(weight.grad is not None for weight in suited.parameters())
+
+
+@pytest.mark.usefixtures("_no_kernels_of_our_own")
+@pytest.mark.parametrize("suit", [suit_cpu, suit_gpu])
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_b0"])
+def test_no_activation_writes_over_what_it_is_given(backbone: str, suit: Callable[[nn.Module], nn.Module]) -> None:
+    """Autograd would keep a copy of it."""
+    activations = [
+        module for module in suit(BACKBONES[backbone](4)).modules() if isinstance(module, nn.SiLU | nn.ReLU6)
+    ]
+    assert activations and not any(module.inplace for module in activations)

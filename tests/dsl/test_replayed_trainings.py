@@ -81,9 +81,7 @@ def assert_replayed(gpu: Device, networks: int) -> None:
 
 @pytest.mark.parametrize("networks", [1, 3])
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_a_replayed_backbone_comes_to_the_bits_of_one_step_by_step(
-    gpu: Device, backbone: str, networks: int
-) -> None:
+def test_a_replayed_backbone_comes_to_the_bits_of_one_step_by_step(gpu: Device, backbone: str, networks: int) -> None:
     expected = expected_of(backbone)
     assert teach(small_lessons(backbone)[:networks]) == expected[:networks]
     assert_replayed(gpu, networks)

@@ -1,6 +1,6 @@
 """Networks side by side: each comes to the bits that it comes to alone, whatever becomes of the others."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakSet

@@ -53,9 +53,12 @@ class Trainer:
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
     ) -> tuple[nn.Module, list[Epoch]]:
         """With a checkpoint after each epoch."""
-        parts = (self.segments, self.training, self.validation, targets)
-        lesson = Lesson(BUILDERS[network], *parts, settings, seed)
+        lesson = self.lesson(targets, settings, network, seed)
         return fit(lesson, checkpoint or MemoryCheckpoint(), on_epoch, checkpoint_seconds=0)
+
+    def lesson(self, targets: np.ndarray, settings: TrainingSettings, network: str, seed: int = 1) -> Lesson:
+        parts = (self.segments, self.training, self.validation, targets)
+        return Lesson(BUILDERS[network], *parts, settings, seed)
 
     def predict(self, network: nn.Module, index: np.ndarray) -> np.ndarray:
         return predict(network, self.segments, torch.from_numpy(index)).numpy()
@@ -430,3 +433,117 @@ def test_a_resumed_training_goes_on_with_the_learning_rate_it_had(trainer: Train
     rates.clear()
     trainer.fit(trainer.label, settings, checkpoint=checkpoint)
     assert rates == pytest.approx([8e-4, 6.4e-4])
+
+
+# Checkpoints
+
+
+class Clock:
+    """Seconds that pass as `epoch` says, in each epoch."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, epoch: float) -> None:
+        self.now = 1000.0
+        self.epoch = epoch
+        monkeypatch.setattr(training, "time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def perf_counter(self) -> float:
+        self.now += self.epoch / 2  # asked before and after an epoch's batches
+        return self.now
+
+
+def written_after(trainer: Trainer, clock: Clock, **seconds: float) -> list[int]:
+    """The epochs of eight after which a checkpoint was there that had not been before."""
+    checkpoint, written = MemoryCheckpoint(), []
+    known = [0]
+
+    def hear(epoch: Epoch) -> None:
+        if checkpoint.writes > known[0]:
+            written.append(epoch.number)
+        known[0] = checkpoint.writes
+
+    settings = replace(SETTINGS, epochs=8, patience=8)
+    fit(trainer.lesson(trainer.label, settings, "linear"), checkpoint, hear, **seconds)
+    return written
+
+
+def test_a_checkpoint_is_written_once_a_minute_at_most(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert written_after(trainer, Clock(monkeypatch, epoch=25)) == [2, 5]
+    assert written_after(trainer, Clock(monkeypatch, epoch=7)) == []
+    assert written_after(trainer, Clock(monkeypatch, epoch=61)) == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_a_checkpoint_is_written_as_often_as_one_likes(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert written_after(trainer, Clock(monkeypatch, epoch=25), checkpoint_seconds=40) == [1, 3, 5]
+    assert written_after(trainer, Clock(monkeypatch, epoch=1), checkpoint_seconds=0) == [0, 1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_best_weights_are_kept_where_they_are_not_the_newest(trainer: Trainer, early_stopping: bool) -> None:
+    checkpoint, kept = MemoryCheckpoint(), []
+    history: list[Epoch] = []
+
+    def hear(epoch: Epoch) -> None:
+        history.append(epoch)
+        if checkpoint.content is not None:
+            state = torch.load(io.BytesIO(checkpoint.content))
+            number = len(state["history"]) - 1
+            newest = not early_stopping or best_of(history[: number + 1]) == number
+            kept.append((newest, bool(state["best_weights"])))
+
+    settings = replace(STOPPING, epochs=14, early_stopping=early_stopping)
+    trainer.fit(trainer.mistaken, settings, checkpoint=checkpoint, on_epoch=hear)
+    assert set(kept) == ({(True, False), (False, True)} if early_stopping else {(True, False)})
+
+
+def with_best_weights(content: bytes) -> bytes:
+    """A checkpoint as it was once written: with the best weights also where they are the newest."""
+    state = torch.load(io.BytesIO(content))
+    state["best_weights"] = state["best_weights"] or state["network"]
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("settings", [STOPPING, TO_THE_END], ids=["early stopping", "to the end"])
+@pytest.mark.parametrize("killed", range(4))
+def test_a_checkpoint_that_always_has_best_weights_comes_to_the_same_bits(
+    trainer: Trainer, settings: TrainingSettings, killed: int
+) -> None:
+    expected = Resumable(trainer, "tiny", settings).go_on()
+    found = Resumable(trainer, "tiny", settings)
+    with pytest.raises(KillError):
+        found.go_on(killed_in=killed)
+    assert found.checkpoint.content is not None
+    found.checkpoint.content = with_best_weights(found.checkpoint.content)
+    assert found.go_on() == expected
+    assert found.reported[0] == killed + 1
+
+
+# Layouts
+
+
+def test_a_batch_lies_as_the_layout_says(trainer: Trainer) -> None:
+    index = torch.tensor([3, 1, 4])
+    last, first = trainer.segments.batch(index), trainer.segments.batch(index, "contiguous")
+    assert torch.equal(last, first)
+    assert (last.stride(), first.stride()) == ((64, 1, 8, 1), (64, 64, 8, 1))
+
+
+@pytest.mark.parametrize("network", ["tiny", "with dropout"])
+def test_a_network_learns_the_same_in_either_layout_but_for_rounding(trainer: Trainer, network: str) -> None:
+    settings = replace(SETTINGS, layout="contiguous", epochs=2)
+    found, history = trainer.fit(trainer.label, settings, network=network)
+    _, expected = trainer.fit(trainer.label, replace(SETTINGS, epochs=2), network=network)
+    assert [epoch.loss for epoch in history] == pytest.approx([epoch.loss for epoch in expected], rel=1e-3)
+    assert all(weight.is_contiguous() for weight in found.parameters())
+
+
+def test_a_network_of_either_layout_goes_on_to_the_same_bits(trainer: Trainer) -> None:
+    settings = replace(TO_THE_END, layout="contiguous")
+    expected, found = Resumable(trainer, "tiny", settings).go_on(), Resumable(trainer, "tiny", settings)
+    with pytest.raises(KillError):
+        found.go_on(killed_in=2)
+    assert found.go_on() == expected

@@ -87,7 +87,22 @@ def test_the_order_in_a_grid_changes_no_key() -> None:
 
 
 def test_resources_change_no_key() -> None:
-    assert plan_of().stages.keys() == plan_of(resources={"cpu": 2, "gpu": 0.5, "max_concurrent": 3}).stages.keys()
+    resources = {"cpu": 2, "gpu": 0.5, "max_concurrent": 3, "checkpoint_seconds": 5}
+    assert plan_of().stages.keys() == plan_of(resources=resources).stages.keys()
+
+
+def test_how_many_chains_a_trial_trains_changes_no_key() -> None:
+    assert plan_of().stages.keys() == plan_of(fuse=8).stages.keys()
+
+
+def test_the_usual_precision_and_layout_change_no_key_when_they_are_written() -> None:
+    training = {"precision": "float32", "layout": "channels_last"}
+    assert plan_of().stages.keys() == plan_of(training=training).stages.keys()
+
+
+def test_a_state_is_written_once_a_minute_unless_the_grid_says_otherwise() -> None:
+    assert parse_grid(grid_of(), "test").resources.checkpoint_seconds == 60
+    assert parse_grid(grid_of(resources={"checkpoint_seconds": 0}), "test").resources.checkpoint_seconds == 0
 
 
 def test_everything_that_changes_a_training_changes_its_key() -> None:
@@ -96,6 +111,8 @@ def test_everything_that_changes_a_training_changes_its_key() -> None:
         {"training": {"epochs": 3}},
         {"training": {"every": 2}},
         {"training": {"learning_rate": 0.01}},
+        {"training": {"precision": "bfloat16"}},
+        {"training": {"layout": "contiguous"}},
         {"seeds": [1]},
         {"folds": 5},
         {"backbones": ["tiny"]},
@@ -176,6 +193,9 @@ def test_every_problem_is_reported_at_once_with_its_field() -> None:
         ({"training": {"epochs": 0}}, ["training.epochs: 0 is neither paper nor a whole number of at least 1"]),
         ({"training": {"epochs": 1.5}}, ["training.epochs: 1.5 is neither paper nor a whole number of at least 1"]),
         ({"resources": {"gpu": "all"}}, ["resources.gpu: 'all' is neither auto nor a number of at least 0"]),
+        ({"resources": {"checkpoint_seconds": -1}}, ["resources.checkpoint_seconds:", "(got -1)"]),
+        ({"resources": {"checkpoint_seconds": "inf"}}, ["resources.checkpoint_seconds:"]),
+        ({"training": {"layout": "nhwc"}}, ["training.layout:", "'channels_last' or 'contiguous'", "(got 'nhwc')"]),
     ],
 )
 def test_a_bad_field_is_named_with_its_value_and_what_is_allowed(fields: dict[str, Any], parts: list[str]) -> None:

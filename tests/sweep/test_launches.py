@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from data_prep.folders import Folder
 from data_prep.shards import find_prepared, load_corpus
 from sweep.cli import main
 from sweep.events import EventLog, launches_of, read_events
-from sweep.grid import Resources
-from sweep.shares import GpuShares, is_out_of_memory, kind_of, slots
+from sweep.grid import Resources, load_grid, resolve_corpora
+from sweep.launch import _launch as started_launch
+from sweep.shares import GpuShares, kind_of, slots
+from sweep.stages import Plan, bundled
 from sweep.store import Store
 
 WriteGrid = Callable[..., Path]
@@ -267,7 +270,7 @@ def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path)
     from tests.sweep.test_searcher import STAGE
 
     store = Store(tmp_path)
-    small, fused, other = kind_of(STAGE), kind_of(STAGE, fused=4), kind_of(replace(STAGE, backbone="vgg19"))
+    small, other = kind_of(STAGE), kind_of(replace(STAGE, backbone="vgg19"))
     shares = GpuShares(0.25, store)
     assert shares.of(small) == 0.25
     assert shares.ran_out(small, 0.25) == 0.5
@@ -275,18 +278,105 @@ def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path)
     assert shares.ran_out(small, 0.5) == 1.0
     assert shares.ran_out(small, 1.0) is None
     later = GpuShares(0.25, store)
-    assert (later.of(small), later.of(fused), later.of(other)) == (1.0, 0.25, 0.25)
+    assert (later.of(small), later.of(other)) == (1.0, 0.25)
     assert GpuShares(0.0, store).of(small) == 0.0
 
 
-def test_what_counts_as_out_of_memory() -> None:
-    import torch
+def test_a_kind_is_what_needs_the_same_memory_and_is_as_fast() -> None:
+    from tests.sweep.test_searcher import STAGE
 
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"))
-    assert is_out_of_memory(RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"))
-    assert is_out_of_memory(RuntimeError("CUDA error: out of memory"))
-    assert not is_out_of_memory(RuntimeError("shape mismatch"))
-    assert not is_out_of_memory(MemoryError())
+    def with_training(**changes: Any) -> str:
+        return kind_of(replace(STAGE, training=replace(STAGE.training, **changes)))
+
+    assert kind_of(replace(STAGE, fold=2, seed=5)) == "tiny-batch128"
+    assert with_training(epochs=3, learning_rate=0.1) == "tiny-batch128"
+    assert with_training(batch_size=64, precision="bfloat16") == "tiny-batch64-bfloat16"
+    assert with_training(layout="contiguous") == "tiny-batch128-contiguous"
+
+
+def test_as_many_are_trained_at_once_as_a_trial_has_until_a_share_holds_fewer(tmp_path: Path) -> None:
+    shares = GpuShares(0.25, Store(tmp_path))
+    assert [shares.at_once("tiny", chains) for chains in (4, 10, 1)] == [4, 10, 1]
+    shares.held("tiny", 0.25, 3)
+    assert [shares.at_once("tiny", chains) for chains in (4, 10, 1)] == [3, 3, 1]
+    assert shares.at_once("vgg19", 10) == 10
+    later = GpuShares(0.25, Store(tmp_path))
+    assert [later.at_once("tiny", chains) for chains in (4, 10, 1)] == [3, 3, 1]
+    larger = GpuShares(0.5, Store(tmp_path))
+    assert larger.at_once("tiny", 10) == 10  # of which nothing is known
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"at_once": 0}', b'{"at_once": "3"}', b'{"gpu": 0.5}'])
+def test_a_lesson_that_cannot_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "shares").mkdir()
+    (tmp_path / "shares" / "tiny-on-0.25.json").write_bytes(content)
+    assert GpuShares(0.25, Store(tmp_path)).at_once("tiny", 10) == 10
+
+
+class SmallGpu:
+    """Memory for `holds` networks at a time: a run that is one more finds none."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, holds: int) -> None:
+        import torch
+
+        from dsl.steps import TrainingRun
+
+        networks: WeakSet[Any] = WeakSet()
+        begin = TrainingRun.__init__
+
+        def begun(run: TrainingRun, *rest: Any) -> None:
+            begin(run, *rest)
+            networks.add(run.network)
+            if len(networks) > holds:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+
+        patch.setattr(TrainingRun, "__init__", begun)
+
+
+def test_where_a_share_does_not_hold_all_networks_fewer_are_trained_at_once_and_later_launches_know(
+    write_grid: WriteGrid,
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(write_grid(rules=["none", "bdsl"]), small_data, tmp_path / "separate", "--inline") == 0
+    SmallGpu(monkeypatch, holds=1)
+    capsys.readouterr()
+    place = small_data, tmp_path / "store", "--inline"
+    assert run(write_grid(rules=["none"], fuse=2), *place) == 0
+    assert "ran out of memory; 1 of a GPU trains 1 of tiny-batch128 at once from now on" in capsys.readouterr().err
+    store = Store(tmp_path / "store")
+    assert store.read_at_once("tiny-batch128", 1.0) == 1
+    assert run(write_grid(rules=["bdsl"], fuse=2), *place) == 0
+    (told,) = named(events_of(tmp_path / "store"), "fewer_at_once")  # by the first launch alone
+    assert (told["at_once"], told["gpu"]) == (1, 1.0)
+    assert {record["device"]["fused"] for record in store.records()} == {1}
+    for key in Store(tmp_path / "separate").done_keys():
+        found, expected = store.read_predictions(key), Store(tmp_path / "separate").read_predictions(key)
+        assert found is not None and expected is not None
+        np.testing.assert_array_equal(found.q, expected.q)
+
+
+# Recorded steps
+
+
+def test_why_a_kind_of_training_is_not_recorded_is_said_once(
+    write_grid: WriteGrid, small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = load_grid(write_grid())
+    plan = Plan.of(grid.expand(resolve_corpora(grid, small_data)), (), {})
+    bundles = bundled(plan.unfinished, 1)
+    store = Store(tmp_path)
+    store.create()
+    with started_launch(plan, bundles, store, grid, {"cpu": 1.0, "gpu": 1.0}, 1) as launch:
+        for number, cause in [(0, "it waits"), (1, "it waits"), (2, "other bits"), (0, "it waits")]:
+            launch.reported("a trial", number, {"event": "not_recorded", "cause": cause})
+        launch.interrupted = True
+    said = capsys.readouterr().err
+    words = "tiny-batch128 is trained step by step, not as recorded CUDA graphs, which are faster: "
+    assert [said.count(words + cause) for cause in ("it waits", "other bits")] == [1, 1]
+    assert len(named(events_of(tmp_path), "not_recorded")) == 4
 
 
 def test_as_many_trials_run_as_fit(tmp_path: Path) -> None:
