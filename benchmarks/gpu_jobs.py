@@ -643,7 +643,8 @@ def multi_process_service(ask: Namespace) -> Iterator[None]:
                 raise RuntimeError((begun.stderr or begun.stdout).strip())
             yield
         finally:
-            subprocess.run([control], input="quit\n", text=True, check=False, timeout=20, capture_output=True)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it waits for those that still train
+                subprocess.run([control], input="quit\n", text=True, check=False, timeout=20, capture_output=True)
             for name in places:
                 del os.environ[name]
 

@@ -4,6 +4,7 @@
     python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # an hour
     python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # a quarter of an hour
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
+    python benchmarks/grids.py emodb_efficientnet --emodb EMODB --work DIR   # minutes on a GPU, days without
     python docs/figures.py
 
 Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again; grids find in
@@ -24,7 +25,13 @@ from typing import Any
 from sweep.grid import load_grid, resolve_corpora
 
 ROOT = Path(__file__).parents[1]
-GRIDS = {"emodb_lite": "emodb", "label_sources": "emodb", "leakage_audit": "emodb", "label_correction": "synthetic"}
+GRIDS = {
+    "emodb_lite": "emodb",
+    "label_sources": "emodb",
+    "leakage_audit": "emodb",
+    "label_correction": "synthetic",
+    "emodb_efficientnet": "emodb",
+}
 
 SHOWN_FIGURES = ("label-sources", "label-correction")  # of all that there are, those that pages show
 
@@ -91,6 +98,8 @@ def run_facts(grid: Path, data: Path, store: Path) -> dict[str, Any]:
         "segments": stages[0]["segments"],
         "baseline_test_segment_accuracy": round(100 * sum(baseline) / len(baseline), 2),
         "devices": dict(Counter(f"{s['device']['type']} {s['device']['name']}" for s in stages)),
+        "recorded": dict(Counter(stage["device"]["recorded"] for stage in stages if "recorded" in stage["device"])),
+        "side_by_side": max(stage["device"].get("fused", 1) for stage in stages),
         "threads": stages[0]["device"]["threads"],
         "cores": os.cpu_count(),
         "versions": stages[0]["versions"],

@@ -77,9 +77,11 @@ def second_call(backbones: Sequence[str], fuse: int) -> list[Job]:
     compiler has the CPU."""
     first, rest = backbones[0], "rest"
     return [
-        Job("rates", 100, {"backbone": first, "at_once": [1, 4, 8, 11, 2]}),
-        *(Job("rates", 45, {"backbone": one, "at_once": [1, 8, 4]}) for one in backbones[1:]),
-        Job("processes", 60, {"backbone": first}),
+        Job("versions", 60),
+        Job("layers", 100, {"backbone": first, "timed": True}),  # compiles the kernels, for all jobs that follow
+        Job("rates", 110, {"backbone": first, "at_once": [1, 4, 8, 11, 2]}),
+        *(Job("rates", 50, {"backbone": one, "at_once": [1, 8, 4]}) for one in backbones[1:]),
+        Job("processes", 80, {"backbone": first}),
         Job("stages", 300, {"backbone": first, "fuse": fuse}, rest, grace=8.0),
         Job("compiled", 300, {"backbone": first}, rest),
     ]

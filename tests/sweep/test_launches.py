@@ -367,7 +367,7 @@ def test_why_a_kind_of_training_is_not_recorded_is_said_once(
     grid = load_grid(write_grid())
     plan = Plan.of(grid.expand(resolve_corpora(grid, small_data)), (), {})
     bundles = bundled(plan.unfinished, 1)
-    store = Store(tmp_path)
+    store = Store(tmp_path / "store")
     store.create()
     with started_launch(plan, bundles, store, grid, {"cpu": 1.0, "gpu": 1.0}, 1) as launch:
         for number, cause in [(0, "it waits"), (1, "it waits"), (2, "other bits"), (0, "it waits")]:
@@ -376,7 +376,7 @@ def test_why_a_kind_of_training_is_not_recorded_is_said_once(
     said = capsys.readouterr().err
     words = "tiny-batch128 is trained step by step, not as recorded CUDA graphs, which are faster: "
     assert [said.count(words + cause) for cause in ("it waits", "other bits")] == [1, 1]
-    assert len(named(events_of(tmp_path), "not_recorded")) == 4
+    assert len(named(events_of(tmp_path / "store"), "not_recorded")) == 4
 
 
 def test_as_many_trials_run_as_fit(tmp_path: Path) -> None:
