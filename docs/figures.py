@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from architecture import drawing
+from gpu_figures import GPU_BLOCKS
 from pydantic import BaseModel
 
 from sweep.grid import FeatureChoice, GridSpec, Resources, Tracking, TrainingChoice, grid_schema
@@ -328,6 +329,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "seconds_of_preparing": seconds_of_preparing,
     "seconds_of_sweeping": seconds_of_sweeping,
     "seconds_of_tables": seconds_of_tables,
+    **GPU_BLOCKS,
     "prepare": lambda: fenced(text_of("emodb_lite", "prepare.txt")),
     "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),

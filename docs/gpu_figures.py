@@ -210,7 +210,8 @@ def drill_table(call: Call) -> str:
             bits = "the same" if line["predictions"] == undisturbed else "others"
         last = "arrived" if line["ended"] else "lost"
         rows.append([name, f"{line['committed']} of {line['stages']}", last, bits, came_of(line)])
-    return table(["What goes wrong", "stages finished", "last report", "bits of its stages", "what came of it"], rows)
+    head = ["What goes wrong", "stages finished", "last report", "bits of its stages", "what came of it"]
+    return table(head, list(map(list, dict.fromkeys(map(tuple, rows)))))
 
 
 def came_of(line: Line) -> str:
@@ -317,13 +318,15 @@ def stage_table(call: Call) -> str:
         cells[cell, line["device"]["name"], f"{line['device']['fused']}"].append(line)
     rows = []
     for (cell, card, beside), lines in cells.items():
-        seconds = [line["timing"]["seconds"] for line in lines]
+        took = [line["timing"]["seconds"] for line in lines]
         epochs = statistics.median(line["metrics"]["epochs"] for line in lines)
-        fast = statistics.median(line["timing"]["segments_per_second"] for line in lines)
-        numbers = [beside, f"{epochs:g}", whole(fast), f"{statistics.median(seconds):.1f}", whole(sum(seconds))]
-        rows.append([cell, card, f"{len(lines)}", *numbers])
+        fast = [line["timing"]["segments_per_second"] for line in lines]
+        learnt = [line["metrics"]["training_segments"] * line["metrics"]["epochs"] for line in lines]
+        learning = sum(segments / rate for segments, rate in zip(learnt, fast, strict=True))
+        seconds = [f"{statistics.median(took):.1f}", whole(sum(took)), whole(learning)]
+        rows.append([cell, card, f"{len(lines)}", beside, f"{epochs:g}", whole(statistics.median(fast)), *seconds])
     head = ["Stages", "card", "how many", "side by side", "epochs", "segments a second, together"]
-    head += ["s a stage", "s of all"]
+    head += ["s a stage", "s of all", "of these, learning"]
     return "\n\n".join(filter(None, [table(head, rows), launched(call)]))
 
 

@@ -15,7 +15,7 @@ from data_prep.files import canonical_hash
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
 from dsl.settings import ChainSettings, TrainingSettings, identity_of
 
-METHOD_VERSION = 1  # raise when the code changes what a stage with the same settings learns
+METHOD_VERSION = 2  # raise when the code changes what a stage with the same settings learns
 KEY_LENGTH = 20
 
 
@@ -48,6 +48,11 @@ class StageSpec(ChainSettings):
     @cached_property
     def key(self) -> str:
         return canonical_hash(self.identity, KEY_LENGTH)
+
+    @property
+    def earlier_keys(self) -> list[str]:
+        """The keys that the stage had under earlier versions of the method."""
+        return [canonical_hash({**self.identity, "method": n}, KEY_LENGTH) for n in range(1, METHOD_VERSION)]
 
     @property
     def label(self) -> str:
@@ -194,18 +199,23 @@ def launch_order(chains: Sequence[ChainSpec]) -> list[ChainSpec]:
 
 @dataclass(frozen=True)
 class Plan:
-    """A grid against a store: which of its stages are done, which failed (with the cause), which are missing."""
+    """A grid against a store: which of its stages are done, which failed (with the cause), which are missing; and how
+    many of these an earlier version of the method has trained, which may have come to something else."""
 
     chains: tuple[ChainSpec, ...]
     done: frozenset[str]
     failed: dict[str, str]
+    earlier: int = 0
 
     @classmethod
     def of(cls, chains: Sequence[ChainSpec], done: Iterable[str], failures: dict[str, str]) -> "Plan":
-        keys = {stage.key for chain in chains for stage in chain.stages}
-        finished = keys & set(done)
-        failed = {key: cause for key, cause in failures.items() if key in keys - finished}
-        return cls(tuple(chains), frozenset(finished), failed)
+        stages, there = {stage.key: stage for chain in chains for stage in chain.stages}, set(done)
+        finished = stages.keys() & there
+        failed = {key: cause for key, cause in failures.items() if key in stages.keys() - finished}
+        others = there - finished
+        missing = [stage for key, stage in stages.items() if key not in finished] if others else []
+        earlier = sum(not others.isdisjoint(stage.earlier_keys) for stage in missing)
+        return cls(tuple(chains), frozenset(finished), failed, earlier)
 
     @cached_property
     def stages(self) -> dict[str, StageSpec]:
@@ -250,6 +260,7 @@ class Plan:
             "trials": len(self.chains),
             "trials_unfinished": len(self.unfinished),
             "stages": self.counts(),
+            "stages_of_an_earlier_method": self.earlier,
             "naive_stages": self.naive_stages,
             "failures": failures,
         }

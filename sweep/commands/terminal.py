@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 def print_counts(plan: "Plan") -> None:
     stages = plan.counts()
     print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
+    if plan.earlier:
+        print(
+            f"        {plan.earlier:,} of the missing were trained by an earlier version of the method, which may come to "
+            "something else: they are kept, and not used (CHANGELOG.md)"
+        )
     print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
 
 
