@@ -63,10 +63,16 @@ def run_of(grid: str) -> str:
     minutes = run["training_seconds"] / 60
     devices = ", ".join(run["devices"])
     rate = run["segments_per_second"]
+    where = (
+        f"on {run['cores']} cores ({devices}), a stage on each, at a median of {rate['median']:,} segments a second a "
+    )
+    where += f"stage and {rate['best']:,} at best"
+    if run.get("side_by_side", 1) > 1:
+        together = f"{run['side_by_side']} networks side by side, {rate['median']:,} segments a second together"
+        where = f"on {devices.removeprefix('cuda ')}, {together}"
     return (
         f"{run['stages']} stages of {run['segments']:,} segments, {run['epochs']:,} epochs in all, took {minutes:.0f} "
-        f"minutes of training on {run['cores']} cores ({devices}), a stage on each, at a median of "
-        f"{rate['median']:,} segments a second a stage and {rate['best']:,} at best. Of the test segments, "
+        f"minutes of training {where}. Of the test segments, "
         f"{run['baseline_test_segment_accuracy']:.2f}% were right at iteration 0. torch {run['versions']['torch']}."
     )
 
@@ -334,6 +340,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
     "emodb_run": lambda: run_of("emodb_lite"),
+    "efficientnet_table": lambda: table_of("emodb_efficientnet", "All networks"),
+    "efficientnet_run": lambda: run_of("emodb_efficientnet"),
     "label_sources_run": lambda: run_of("label_sources"),
     "label_sources_networks": lambda: table_of("label_sources", "All networks"),
     "label_sources_compared": lambda: table_of("label_sources", "Label sources compared"),

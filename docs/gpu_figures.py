@@ -68,7 +68,7 @@ class Call:
 
     @property
     def card(self) -> str:
-        named = [line["gpu"] for line in self.of("versions", "gpu")]
+        named = [line["gpu"] for what in ("versions", "card") for line in self.of(what, "gpu")]
         named += [line["device"]["name"] for line in self.of("pack", "device")]
         return next(filter(None, named), NO_CARD)
 
@@ -78,7 +78,10 @@ class Call:
 
     @property
     def _layers(self) -> str:
-        """Whose kernels a step started, where these were listed."""
+        """Whose kernels a step started, where these were listed or that is said."""
+        said = self.last("card", "about")
+        if said:
+            return f", {said['about']}"
         listed = [line["longest"] for line in self.of("parity", "longest") if line["backbone"] != NO_NORMS]
         if not any(listed):
             return ""

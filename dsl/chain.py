@@ -139,7 +139,7 @@ class Company:
         under_way = [one for one in working if one.trains]
         keys = {one.key for one in under_way}
         if not under_way and self.device.type == "cuda":
-            free_device_memory()  # the peak is to be that of these trainings, without what the last ones left
+            free_device_memory(idle=True)  # the peak is to be that of these trainings, without what the last ones left
             torch.cuda.reset_peak_memory_stats(self.device)
         for one in working:
             if len(under_way) >= self.at_once:
@@ -182,7 +182,7 @@ class Company:
 
     def _train_fewer(self, at_once: int) -> None:
         self.at_once = at_once
-        free_device_memory()
+        free_device_memory(idle=False)
         self.on_fewer(at_once)
 
 

@@ -20,6 +20,19 @@ WIDE = 128  # values that a loop should find in a row
 ZERO, ONE = np.float32(0), np.float32(1)
 
 
+@intrinsic
+def _fused(typing, a, b, c):  # type: ignore[no-untyped-def]
+    """a * b + c of float32, rounded once."""
+
+    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
+_fma: Any = _fused  # as it is called: with three values
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     compile_as: Any = njit
     try:
@@ -192,16 +205,6 @@ def _exp(x):  # type: ignore[no-untyped-def]
     return power * _float_of_bits(  # type: ignore[call-arg]
         np.int32((np.int32(k) + np.int32(127)) << np.int32(23))
     )
-
-
-@intrinsic
-def _fma(typing, a, b, c):  # type: ignore[no-untyped-def]
-    """a * b + c of float32, rounded once."""
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        return builder.fma(*arguments)
-
-    return types.float32(types.float32, types.float32, types.float32), generate
 
 
 @intrinsic

@@ -37,10 +37,7 @@ def give_memory_back() -> None:
     Tune runs each trial in a new thread, and glibc keeps what each of them freed: several GB after a day.
     """
     global _given_back
-    if torch.cuda.is_initialized():
-        with contextlib.suppress(RuntimeError, AttributeError):  # after a recording that broke off, say
-            torch._C._cuda_clearCublasWorkspaces()
-    free_device_memory()
+    free_device_memory(idle=True)
     if time.monotonic() - _given_back < SECONDS_BETWEEN_TRIMS:
         return
     _given_back = time.monotonic()
@@ -48,10 +45,13 @@ def give_memory_back() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
-def free_device_memory() -> None:
-    """Give the device what torch keeps of its memory for later, where it can."""
+def free_device_memory(idle: bool) -> None:
+    """Give the device what torch keeps of its memory for later, where it can. With `idle` no recorded step is there any
+    more: what products have used as work space, for each stream that there was, may go, too."""
     if torch.cuda.is_initialized():
         with contextlib.suppress(RuntimeError):  # after a recording that broke off, say
+            if idle:
+                torch._C._cuda_clearCublasWorkspaces()
             torch.cuda.empty_cache()
 
 

@@ -89,9 +89,10 @@ class Training:
     def end_epoch(self, rate: float) -> None:
         """Validate what the epoch came to; `rate` is as in Epoch. Raises TrainingDivergedError."""
         loss = self.run.end_epoch(self.rows)
-        with self.run.on_stream():
-            q = self.run.predict(self.lesson.segments, self._held_out)
-            epoch = Epoch(len(self.run.history), loss, *_validation(q, self._goal[self._held_out]), rate)
+        # On the one stream that all trainings share: what evaluation takes of memory is kept for a stream.
+        self.run.wait()
+        q = self.run.predict(self.lesson.segments, self._held_out)
+        epoch = Epoch(len(self.run.history), loss, *_validation(q, self._goal[self._held_out]), rate)
         if not np.isfinite([epoch.loss, epoch.validation_loss]).all():
             raise TrainingDivergedError(
                 f"loss became NaN or infinite in epoch {epoch.number + 1} (training {epoch.loss}, validation "

@@ -1,7 +1,7 @@
 """Run what a grid misses in its store: one Ray Tune trial per chain or few, or one after the other in this process.
 
 Every launch is a fresh experiment over plan = grid - store. Nothing of Ray's own state is needed to go on after a
-kill: finished stages are in the store, and unfinished ones go on from their last epoch's checkpoint.
+kill: finished stages are in the store, and unfinished ones go on from their last checkpoint.
 """
 
 import gc

@@ -28,7 +28,7 @@ SECONDS = 3.0  # at most about so long, for a slow backbone
 ROUNDS = 3
 LAYOUTS: tuple[Layout, ...] = ("channels_last", "contiguous")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
-SIDE_BY_SIDE = (2, 4, 8)
+SIDE_BY_SIDE = (2, 4, 8, 12)
 GPU_SECONDS = 0.5  # of a choice's measured steps
 WORTH_IT = 1.05  # so much faster has a choice to be before it is suggested
 
@@ -129,7 +129,7 @@ def measure_side_by_side(
 ) -> list[Choice]:
     """So many networks at a time, ever more of them, as long as the device's memory holds them."""
     device, classes = goal.device, goal.shape[1]
-    free_device_memory()
+    free_device_memory(idle=True)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     runs: list[TrainingRun] = []
@@ -150,7 +150,7 @@ def measure_side_by_side(
         if not is_out_of_memory(error):
             raise
     runs.clear()
-    free_device_memory()
+    free_device_memory(idle=True)
     return found
 
 

@@ -157,7 +157,7 @@ class StoreMemory:
         self._keep_weights = keep_weights
         self._check = check
         self.current: StageSpec = chain.stages[0]
-        self.is_open = True  # whether the current one is still to be done
+        self.is_open = False  # whether the current one was asked for and is still to be done
 
     def key(self, step: Step) -> Hashable:
         return self._chain.last.at(step.iteration, step.inner_fold).key

@@ -93,7 +93,7 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
 
 
-def record_honestly(step: Replay) -> Replay:
+def record_honestly(step: Callable[[], object]) -> Replay:
     """Raises RuntimeError where the step waits for the device."""
     draws, log = torch.get_rng_state(), Log()
     try:

@@ -65,6 +65,11 @@ def outcome_of(training: Training) -> Outcome:
     return timeless(history), bits_of(network)
 
 
+def epochs_of(outcomes: Sequence[Outcome | str]) -> list[int]:
+    """How many each was trained, of such as could go on."""
+    return [len(one[0]) for one in outcomes]
+
+
 def bits_of(network: nn.Module) -> bytes:
     return b"".join(value.numpy().tobytes() for value in network.state_dict().values())
 

@@ -156,5 +156,5 @@ def _laid_out(network: nn.Module, layout: Layout) -> nn.Module:
             if weight is not None and weight.dim() == 4:
                 own = weight.detach().contiguous(memory_format=MEMORY_FORMATS[layout])
                 module._parameters[name] = nn.Parameter(own)
-    network.to = lambda *_, **__: network  # type: ignore[assignment,method-assign]
+    network.to = lambda *_, **__: network  # type: ignore[method-assign]
     return network

@@ -1,6 +1,7 @@
 """What a process that trains makes of its device's errors and memory."""
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -41,30 +42,48 @@ def test_other_errors_are_not_taken_for_it(error: Exception) -> None:
     assert not is_out_of_memory(error)
 
 
-@pytest.mark.parametrize("give_back", [free_device_memory, give_memory_back])
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a GPU that is in use was asked for."""
+    asked: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: asked.append("memory"))
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: asked.append("work space"), raising=False)
+    return asked
+
+
+def test_memory_is_given_back_but_no_work_space_that_a_recorded_step_may_use(asked: list[str]) -> None:
+    free_device_memory(idle=False)
+    assert asked == ["memory"]
+
+
+def test_work_space_is_given_back_when_nothing_is_recorded_any_more(asked: list[str]) -> None:
+    free_device_memory(idle=True)
+    give_memory_back()
+    assert asked == ["work space", "memory"] * 2
+
+
+@pytest.mark.parametrize(
+    "give_back", [partial(free_device_memory, False), partial(free_device_memory, True), give_memory_back]
+)
 def test_memory_that_cannot_be_given_back_is_no_error(
-    monkeypatch: pytest.MonkeyPatch, give_back: Callable[[], None]
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, give_back: Callable[[], None]
 ) -> None:
     """As after a recording that broke off."""
-    tried: list[str] = []
 
     def refuse() -> None:
-        tried.append("empty_cache")
+        asked.append("memory, in vain")
         raise RuntimeError("captures_underway.empty() INTERNAL ASSERT FAILED")
 
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", refuse)
-    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", refuse, raising=False)
     give_back()
-    assert "empty_cache" in tried
+    assert asked[-1] == "memory, in vain"
 
 
-def test_a_process_without_a_gpu_asks_nothing_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    def never() -> None:
-        raise AssertionError("CUDA would be started")
-
-    monkeypatch.setattr(torch.cuda, "empty_cache", never)
-    free_device_memory()
+def test_a_process_without_a_gpu_asks_nothing_of_one(asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    free_device_memory(idle=True)
+    assert asked == []
 
 
 def test_float32_is_what_it_says_on_a_cpu() -> None:

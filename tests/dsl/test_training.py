@@ -4,12 +4,14 @@ import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from data_prep.errors import UserError
@@ -19,7 +21,7 @@ from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
 from dsl.segments import Segments, band_statistics
 from dsl.settings import Layout, TrainingSettings
-from dsl.steps import Epoch, predict
+from dsl.steps import Epoch, TrainingRun, predict
 from dsl.training import Lesson, TrainingDivergedError, fit
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
@@ -173,6 +175,18 @@ def test_the_optimiser_is_adam_with_the_defaults_of_tensorflow(trainer: Trainer)
     (group,) = torch.load(io.BytesIO(checkpoint.content))["optimizer"]["param_groups"]
     assert (group["lr"], group["betas"], group["eps"]) == (1e-3, (0.9, 0.999), 1e-7)
     assert (group["weight_decay"], group["amsgrad"]) == (0, False)
+
+
+def test_the_optimiser_of_a_gpu_reads_its_learning_rate_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded step would repeat a number."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(torch.optim, "Adam", lambda weights, rate, **more: given.update(rate=rate, **more))
+    run = object.__new__(TrainingRun)
+    run.settings, run.network, run._device = SETTINGS, BUILDERS["linear"](), torch.device("cuda", 0)
+    with FakeTensorMode():
+        run._new_optimizer()
+    assert given.pop("rate").device.type == "cuda"
+    assert given == {"eps": 1e-7, "fused": True, "capturable": True}
 
 
 def test_the_learning_rate_falls_to_four_fifths_every_two_epochs(trainer: Trainer, rates: list[float]) -> None:

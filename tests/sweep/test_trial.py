@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+import sweep.trial
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl import steps
 from dsl.recording import EXACT, Recorder
 from sweep.grid import load_grid, resolve_corpora
 from sweep.stages import Plan, bundled
 from sweep.store import Store
-from sweep.trial import OutOfMemory, run_trial
+from sweep.trial import OutOfMemory, StoreMemory, run_trial
 
 WriteGrid = Callable[..., Path]
 
@@ -79,6 +80,21 @@ def test_a_stage_tells_whether_its_steps_were_replayed(
     assert [record["device"]["recorded"] for record in trial.store.records()] == [said] * 2
 
 
+@pytest.mark.parametrize(("recorded", "causes"), [("no: it waits", ["it waits"] * 2), (EXACT, [])])
+def test_a_gpu_that_does_not_replay_says_why(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch, recorded: str, causes: list[str]
+) -> None:
+    def on_a_gpu(*given: Any) -> StoreMemory:
+        store, chain, corpus, _, *rest = given
+        return StoreMemory(store, chain, corpus, torch.device("cuda"), *rest)
+
+    monkeypatch.setattr(sweep.trial, "StoreMemory", on_a_gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(steps.TrainingRun, "recorded", recorded)
+    trial.run()
+    assert [event["cause"] for event in trial.events("not_recorded")] == causes
+
+
 # Ends
 
 
@@ -125,6 +141,26 @@ def test_want_of_memory_for_a_single_network_is_told_with_its_stage(
     assert [(event["at_once"], event["gpu"]) for event in trial.events("fewer_at_once")] == [(1, 1.0)]
     assert not trial.store.failures()
     trial.assert_ended(done=False)
+
+
+def test_an_error_is_noted_of_what_was_under_way_and_of_nothing_else(
+    write_grid: WriteGrid, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = Trial(write_grid(rules=["bdsl", "gsl"]), small_data, tmp_path / "store")
+    result, asked = steps.TrainingRun.result, [0]
+
+    def fail_in_the_end(run: steps.TrainingRun) -> Any:
+        asked[0] += 1
+        if asked[0] == 3:
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+        return result(run)
+
+    monkeypatch.setattr(steps.TrainingRun, "result", fail_in_the_end)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        trial.run(at_once=1)
+    assert len(trial.store.done_keys()) == 2  # iteration 0 and 1 of the first chain
+    (failed,) = trial.store.failures()
+    assert failed == trial.bundle.chains[1].stages[0].key
 
 
 # How many at once, and how often a state is written
