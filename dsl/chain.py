@@ -11,7 +11,7 @@ With the first two no label of a test utterance ever reaches a network that is t
 
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +52,7 @@ class StageResult:
     peak_memory: int | None  # bytes of the GPU, of all networks side by side; None on a CPU
     beside: int = 1  # networks that were trained at once, itself among them
     recorded: str = "no"  # whether a GPU replayed its steps: "exact", or "no: CAUSE"
+    resumed_under: dict[str, tuple[str, str]] = field(default_factory=dict)  # what bits depend on, where it changed
 
 
 class ChainMemory(Protocol):
@@ -107,12 +108,15 @@ class Company:
     Each network has its own weights, optimiser, batches, early stopping and checkpoints, and comes to the bits that it
     comes to alone. `on_epoch` is told of which chain (its number) an epoch is. Where the device's memory does not hold
     so many, fewer are trained at once from then on, which `on_fewer` is told; a single one raises the device's error.
+    `on_resumed` is told of a training that goes on under other conditions than it began, and so to other bits
+    (`dsl.process.bits_depend_on`): what they were, and what they are.
     """
 
     device: torch.device
     at_once: int = 1
     on_epoch: Callable[[int, Step, Epoch], None] = lambda number, step, epoch: None
     on_fewer: Callable[[int], None] = lambda at_once: None
+    on_resumed: Callable[[int, Step, dict[str, tuple[str, str]]], None] = lambda number, step, under: None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     def run(
@@ -284,6 +288,8 @@ class _Chain:
 
         checkpoint = self._memory.checkpoint(step)
         self._training = Training(lesson, checkpoint, hear, self._company.checkpoint_seconds)
+        if self._training.run.resumed_under:
+            self._company.on_resumed(self._number, step, self._training.run.resumed_under)
         self._seconds = time.perf_counter() - begun
         self._beside = 1
 
@@ -335,6 +341,7 @@ class _Chain:
             peak_memory=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
             beside=self._beside,
             recorded=training.run.recorded,
+            resumed_under=training.run.resumed_under,
         )
         self._memory.save(step, result)
         return q

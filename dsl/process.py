@@ -3,7 +3,11 @@
 import contextlib
 import ctypes
 import os
+import platform
 import time
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
@@ -70,3 +74,25 @@ def float32_means(device: torch.device) -> str:
     convolutions = "TF32" if torch.backends.cudnn.allow_tf32 else "float32"
     products = "TF32" if torch.backends.cuda.matmul.allow_tf32 else "float32"
     return convolutions if convolutions == products else f"{convolutions} convolutions, {products} products"
+
+
+def bits_depend_on(device: torch.device) -> dict[str, str]:
+    """What the last bits of a training depend on, beside its settings: they are the same wherever this is."""
+    found = {"processor": _processor(), "instructions": torch.backends.cpu.get_cpu_capability()}
+    if device.type == "cuda":
+        found = {"gpu": torch.cuda.get_device_name(device), "cudnn": str(torch.backends.cudnn.version())}
+    else:
+        found["threads"] = str(torch.get_num_threads())
+    for package in ("torch", "timm", "triton" if device.type == "cuda" else "numba"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+@cache
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

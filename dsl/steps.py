@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from dsl.layers import learning_with, suit_cpu, suit_gpu
+from dsl.process import bits_depend_on
 from dsl.recording import RecordedStep, recorder_for
 from dsl.segments import Segments
 from dsl.settings import Layout, TrainingSettings
@@ -102,6 +103,7 @@ class TrainingRun:
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_epochs, settings.decay)
         self.history: list[Epoch] = []
         self.best = 0
+        self.resumed_under: dict[str, tuple[str, str]] = {}  # what bits depend on: as it was, and as it is
         self._best_weights: dict[str, torch.Tensor] = {}  # none where they are the network's own
 
     @property
@@ -204,6 +206,7 @@ class TrainingRun:
                 "history": [asdict(epoch) for epoch in self.history],
                 "best": self.best,
                 "best_weights": {} if newest else self._best_weights,
+                "under": bits_depend_on(self._device),
             }
             torch.save(state, buffer)
         return buffer.getvalue()
@@ -238,6 +241,9 @@ class TrainingRun:
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.best = state["best"]
         self._best_weights = best if self.settings.early_stopping else {}
+        now = bits_depend_on(self._device)
+        began = state.get("under", now).items()
+        self.resumed_under = {name: (was, now.get(name, "none")) for name, was in began if was != now.get(name)}
 
 
 def side_by_side(runs: Sequence[TrainingRun], epochs: Sequence[Iterator[None]]) -> None:

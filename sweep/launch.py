@@ -262,6 +262,8 @@ class Launch:
             self._again.add(trial)
         if kind == "fewer_at_once":
             line = self._trains_fewer(bundle, event)
+        if kind == "resumed_elsewhere":
+            line = _resumed_words(self._tally.plan.label_of(event["key"]), event["under"])
         if kind == "not_recorded":
             line = self._does_not_record(bundle, event["cause"])
         if kind == "out_of_memory":
@@ -342,6 +344,11 @@ class Launch:
     def _end(self, number: int, cause: str | None) -> None:
         self._tally.ended(number, cause)
         self._display.update(None if cause is None else f"FAILED  {self.bundles[number].label}: {cause}")
+
+
+def _resumed_words(label: str, under: Mapping[str, tuple[str, str]]) -> str:
+    changes = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in under.items())
+    return f"{label} goes on under other conditions than it began, and may come to other last bits: {changes}"
 
 
 def _kind_of(bundle: Bundle) -> str:

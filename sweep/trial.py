@@ -16,7 +16,7 @@ from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
 from dsl.chain import Company, MissingInputsError, StageResult
 from dsl.labels import labels_of
-from dsl.process import float32_means, give_memory_back, is_out_of_memory, settle
+from dsl.process import bits_depend_on, float32_means, give_memory_back, is_out_of_memory, settle
 from dsl.settings import Step
 from dsl.steps import Epoch
 from dsl.training import CHECKPOINT_SECONDS, Checkpoint
@@ -79,7 +79,11 @@ def run_trial(
     def report_fewer(at_once: int) -> None:
         reports({"event": "fewer_at_once", "at_once": at_once, "gpu": gpu})
 
-    company = Company(device, at_once or len(settings), report_epoch, report_fewer, checkpoint_seconds)
+    def report_resumed(number: int, step: Step, under: dict[str, tuple[str, str]]) -> None:
+        reports({"event": "resumed_elsewhere", "key": memories[number].current.key, "under": under})
+
+    at_once = at_once or len(settings)
+    company = Company(device, at_once, report_epoch, report_fewer, report_resumed, checkpoint_seconds)
     steps = [sum(stage.key in within for stage in chain.stages) for chain in bundle.chains]
     try:
         failures = company.run(corpus, settings, memories, steps)
@@ -288,6 +292,8 @@ def stage_facts(
             "fused": result.beside,
             "recorded": result.recorded,
             "float32": float32_means(device),
+            "bits_depend_on": bits_depend_on(device),
+            "resumed_under": result.resumed_under,
             "peak_memory_bytes": result.peak_memory,
         },
         "versions": versions(),

@@ -194,3 +194,35 @@ def test_a_grid_tells_its_trials_how_often(
         place = ["--data", str(small_data), "--store", str(tmp_path / f"store {number}")]
         assert main(["run", str(grid), *place, "--inline"]) == 0
         assert len(keys) == 2 * number
+
+
+# Where it goes on
+
+
+def lose_the_machine_in(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the trial on one thread, until after the first checkpoint."""
+
+    def lose(self: StoreMemory, step: Any, epoch: Any) -> None:
+        raise OSError("lost")
+
+    with monkeypatch.context() as lost:
+        lost.setattr(StoreMemory, "report_epoch", lose)
+        with pytest.raises(OSError, match="lost"):
+            trial.run(checkpoint_seconds=0)
+
+
+def test_a_stage_that_goes_on_under_other_conditions_says_so(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_the_machine_in(trial, monkeypatch)
+    trial.run(threads=2, checkpoint_seconds=0)
+    (said,) = trial.events("resumed_elsewhere")
+    assert said["under"] == {"threads": ("1", "2")}
+    devices = {record["key"]: record["device"] for record in trial.store.records()}
+    assert devices[said["key"]]["resumed_under"] == {"threads": ["1", "2"]}
+    assert sum(bool(device["resumed_under"]) for device in devices.values()) == 1
+    assert {device["bits_depend_on"]["threads"] for device in devices.values()} == {"2"}
+
+
+def test_a_stage_that_goes_on_as_it_began_does_not(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    lose_the_machine_in(trial, monkeypatch)
+    trial.run(checkpoint_seconds=0)
+    assert not trial.events("resumed_elsewhere")
