@@ -52,11 +52,11 @@ def give_memory_back() -> None:
 def free_device_memory(idle: bool) -> None:
     """Give the device what torch keeps of its memory for later, where it can. With `idle` no recorded step is there any
     more: what products have used as work space, for each stream that there was, may go, too."""
-    if torch.cuda.is_initialized():
+    if not torch.cuda.is_initialized():
+        return
+    for give_back in ([torch._C._cuda_clearCublasWorkspaces] if idle else []) + [torch.cuda.empty_cache]:
         with contextlib.suppress(RuntimeError):  # after a recording that broke off, say
-            if idle:
-                torch._C._cuda_clearCublasWorkspaces()
-            torch.cuda.empty_cache()
+            give_back()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -156,7 +156,7 @@ def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
     """
     graph = torch.cuda.CUDAGraph()
     pool = torch.cuda.graph_pool_handle()
-    with _no_collection():
+    with _no_collection(), _given_up_on_error(graph, pool):
         # Other threads and streams may go on meanwhile.
         graph.capture_begin(pool=pool, capture_error_mode="thread_local")
         try:
@@ -164,27 +164,27 @@ def record_cuda_graph(step: Callable[[], None]) -> Callable[[], None]:
         except BaseException:
             with contextlib.suppress(RuntimeError):
                 graph.capture_end()
-            _abandon(graph, pool)
             raise
-        try:
-            graph.capture_end()
-        except BaseException:
-            _abandon(graph, pool)
-            raise
+        graph.capture_end()
     return graph.replay
 
 
-def _abandon(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> None:
-    """Give up a recording, and its memory. One that torch could not end is still open to its allocator, which then
-    gives no memory back at all."""
+@contextlib.contextmanager
+def _given_up_on_error(graph: torch.cuda.CUDAGraph, pool: tuple[int, int]) -> Iterator[None]:
+    """A block that records. On an error its memory is given up: a recording that torch could not end is still open to
+    its allocator, which then gives no memory back at all."""
     try:
-        graph.pool()
-    except RuntimeError:
-        for end in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
-            with contextlib.suppress(RuntimeError):
-                end(torch.cuda.current_device(), pool)
-    else:
-        graph.reset()
+        yield
+    except BaseException:
+        try:
+            graph.pool()
+        except RuntimeError:
+            for end in (torch._C._cuda_endAllocateToPool, torch._C._cuda_releasePool):
+                with contextlib.suppress(RuntimeError):
+                    end(torch.cuda.current_device(), pool)
+        else:
+            graph.reset()
+        raise
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
 from dsl_toys import CPU, KillError, MemoryCheckpoint, MemoryStages
-from honest_recorder import Device, a_gpu
+from honest_recorder import Device, Replay, a_gpu, record_honestly
 from lessons import (
     EPOCHS,
     Outcome,
@@ -229,3 +230,30 @@ def test_replayed_chains_side_by_side_come_to_the_bits_of_each_alone_step_by_ste
             np.testing.assert_array_equal(memory.trained[step].q, result.q)
             assert (memory.trained[step].recorded, result.recorded) == (EXACT, "no: not on a GPU")
             assert (memory.trained[step].beside, result.beside) == (3, 1)
+
+
+def test_chains_whose_recordings_do_not_fit_into_memory_are_trained_fewer_at_once_and_then_recorded(
+    corpus: SegmentCorpus,
+) -> None:
+    one = ChainSettings("toy", "tiny", "stratified", 3, 0, 0, None, (), replace(EPOCHS, epochs=2))
+    chains = [replace(one, fold=fold) for fold in range(3)]
+    tried = [0]
+
+    def record(step: Replay) -> Replay:
+        tried[0] += 1
+        if tried[0] == 3:  # beside two others that are replayed already
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return record_honestly(step)
+
+    memories, told = [MemoryStages() for _ in chains], []  # type: ignore[var-annotated]
+    with a_gpu(record) as gpu:
+        assert Company(CPU, at_once=3, on_fewer=told.append).run(corpus, chains, memories) == [None] * 3
+    assert told == [1]
+    assert gpu.recorder is not None and gpu.recorder.stopped is None
+    assert gpu.recorder.recorded == 3 + 3  # all were begun anew
+    for chain, memory in zip(chains, memories, strict=True):
+        alone = MemoryStages()
+        with a_gpu(record=None):
+            run_chain(corpus, chain, CPU, alone)
+        np.testing.assert_array_equal(memory.q[0], alone.q[0])
+        assert memory.saved[0].recorded == EXACT
