@@ -444,6 +444,9 @@ def trial_of_half(ask: Namespace) -> dict[str, Any]:
 def layers(ask: Namespace) -> None:
     """Each batch norm and depthwise convolution of a backbone as `suit_gpu` makes it, beside torch's own: how far both
     are from the same in float64, and microseconds of a forward and backward pass, replayed."""
+    if ask.device == "cpu":
+        say(skipped="kernels of our own are a GPU's")
+        return
     network, device = BACKBONES[ask.backbone](7), torch.device(ask.device)
     seen: dict[str, tuple[torch.nn.Module, torch.Size]] = {}
 

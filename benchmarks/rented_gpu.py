@@ -23,7 +23,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import IO, Any
@@ -208,16 +208,17 @@ class Call:
 
     def begin(self, packs: Path | None) -> None:
         """Take up the stages of an earlier call. What is in the store now has come home before."""
-        if packs is not None:
-            from stage_packs import unpack
+        try:
+            from stage_packs import Packer, unpack
 
-            keys = unpack(sorted(packs.glob("*.tar")), self._store)
-            self._results.say("take up", stages=len(keys))
-        if self._store.exists():
-            from stage_packs import Packer
-
-            self._packer = Packer(self._store, self._out)
-            self._packer.leave_out()
+            if packs is not None:
+                keys, problems = unpack(sorted(packs.glob("*.tar")), self._store)
+                self._results.say("take up", stages=len(keys), **({"error": "; ".join(problems)} if problems else {}))
+            if self._store.exists():
+                self._packer = Packer(self._store, self._out)
+                self._packer.leave_out()
+        except Exception as error:  # the jobs are run all the same
+            self._results.say("take up", error=f"{type(error).__name__}: {error}")
 
     def run(self, jobs: Sequence[Job]) -> None:
         for _, together in groupby(enumerate(jobs), key=lambda item: item[1].group or item[0]):
@@ -225,7 +226,7 @@ class Call:
         self.pack()
 
     def _run_together(self, jobs: Sequence[Job]) -> None:
-        if self._until - time.monotonic() < SHORTEST:
+        if self._until - time.monotonic() < SHORTEST + max(job.grace for job in jobs):
             for job in jobs:
                 self._results.say(job.name, **job.arguments, skipped="no time left")
                 self.outcomes.append((job.name, "skipped"))
@@ -252,6 +253,7 @@ class Call:
                 self._packer = Packer(self._store, self._out)
             for facts in self._packer.pack():
                 self._results.say("pack", **facts)
+            self._packer.write()
         except Exception as error:  # the jobs go on
             self._results.say("pack", error=f"{type(error).__name__}: {error}")
 
@@ -261,11 +263,30 @@ def chosen(jobs: Sequence[Job], names: Sequence[str]) -> list[Job]:
     return list({job.name: job for name in names for job in jobs if job.name.startswith(name)}.values())
 
 
-def call(options: argparse.Namespace) -> None:
+def jobs_of(options: argparse.Namespace) -> list[Job]:
+    """The jobs of a call. Raises ValueError for options that name none."""
     jobs = first_call(options.backbones) if options.what == "1" else second_call(options.backbones, options.fuse)
-    jobs = [Job(**one) for one in options.also] + (chosen(jobs, options.jobs) if options.jobs else jobs)
-    limits = dict(one.rsplit("=", 1) for one in options.limit)
-    jobs = [Job(**{**vars(job), "limit": float(limits.get(job.name, job.limit))}) for job in jobs]
+    names = [job.name for job in jobs]
+    for name in options.jobs or ():
+        if not any(one.startswith(name) for one in names):
+            raise ValueError(f"--jobs: no job's name begins with {name!r}; there are {', '.join(names)}")
+    limits: dict[str, float] = {}
+    for limit in options.limit:
+        name, _, seconds = limit.rpartition("=")
+        if name not in names or not seconds.replace(".", "", 1).isdigit():
+            raise ValueError(f"--limit {limit!r} is not NAME=SECONDS of one of {', '.join(names)}")
+        limits[name] = float(seconds)
+    if options.take_up is not None and not any(options.take_up.glob("*.tar")):
+        raise ValueError(f"--take-up {options.take_up} holds no pack of stages (*.tar)")
+    jobs = [Job(**one) for one in options.also] + (chosen(jobs, options.jobs) if options.jobs is not None else jobs)
+    return [replace(job, limit=limits.get(job.name, job.limit)) for job in jobs]
+
+
+def call(options: argparse.Namespace) -> None:
+    try:
+        jobs = jobs_of(options)
+    except ValueError as error:
+        sys.exit(str(error))
     results = Results(options.out, options.what)
     with tempfile.TemporaryDirectory(prefix="rented-gpu-", ignore_cleanup_errors=True) as scratch:
         options.store = (options.store or Path(scratch) / "store").resolve()
@@ -283,8 +304,10 @@ def call(options: argparse.Namespace) -> None:
 def unpack_here(options: argparse.Namespace) -> None:
     from stage_packs import unpack
 
-    keys = unpack(options.packs, options.store)
+    keys, problems = unpack(options.packs, options.store)
     print(f"{len(keys)} stages unpacked into {options.store}")
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 def main() -> None:
@@ -306,7 +329,7 @@ def main() -> None:
         one.add_argument("--fuse", type=int, default=10, help="networks side by side in the second call's stages")
         one.add_argument("--store", type=Path, help="store of the stages (default: one that goes with the program)")
         one.add_argument("--take-up", type=Path, help="folder of packs of an earlier call")
-        one.add_argument("--jobs", nargs="+", metavar="NAME", help="only those whose names begin so, in this order")
+        one.add_argument("--jobs", nargs="*", metavar="NAME", help="only those whose names begin so, in this order")
         one.add_argument("--limit", nargs="+", default=[], metavar="NAME=SECONDS", help="of a job")
         one.add_argument("--also", type=json.loads, default=[], help=argparse.SUPPRESS)  # jobs before the others
     one = commands.add_parser("unpack", help="take stages that came home into a store")

@@ -33,53 +33,61 @@ class PackError(UserError):
 
 
 class Packer:
-    """Packs what is new in a store, each stage once: OUT/stages-1.tar, OUT/stages-2.tar and so on."""
+    """Packs what is new in a store, each stage once: OUT/stages-1.tar, OUT/stages-2.tar and so on, after the packs that
+    are there already."""
 
     def __init__(self, store: Path, out: Path) -> None:
         self._store = Store(store)
         self._out = out
         self._seen: set[str] = set()
+        there = [int(found[1]) for path in out.glob("stages-*.tar") if (found := re.search(r"-(\d+)$", path.stem))]
+        self._before = max(there, default=0)
+        self._bytes_before = sum(path.stat().st_size for path in out.glob("stages-*.tar"))
         self._packs: list[Members] = []
+        self._unwritten: set[int] = set()
 
     def leave_out(self) -> None:
         """Never pack what is in the store now."""
         self._seen |= self._store.done_keys()
 
     def pack(self) -> list[dict[str, Any]]:
-        """Write what is new to the last pack, or another one; a fact for each stage, also of one that does not fit."""
+        """Add what is new to the last pack, or to another one; a fact for each stage, also of one that does not fit.
+        `write` is to follow."""
         found = []
-        changed = set()
         for record in sorted(self._store.records(), key=lambda one: one["timing"]["finished"]):
             if record["key"] not in self._seen:
-                self._seen.add(record["key"])
                 number = self._add(self._members(record))
-                changed |= {number} if number else set()
-                found.append({**_facts(record), "pack": _name(number) if number else None})
-        for number in sorted(changed):
-            write_pack(self._packs[number - 1], self._out / _name(number))
+                self._seen.add(record["key"])
+                found.append({**_facts(record), "pack": self._name(number) if number else None})
         return found
+
+    def write(self) -> None:
+        """Write the packs that have something new. One that cannot be written now is tried again the next time."""
+        for number in sorted(self._unwritten):
+            write_pack(self._packs[number - 1], self._out / self._name(number))
+            self._unwritten.discard(number)
 
     def _add(self, members: Members) -> int | None:
         """The number of the pack that a stage goes to; None where none has room for it."""
         size = _size(members)
-        if sum(map(_size, self._packs)) + size > ALL:
+        if self._bytes_before + sum(map(_size, self._packs)) + size > ALL:
             return None
         if not self._packs or _size(self._packs[-1]) + size > LARGEST:
-            if len(self._packs) == MOST or size > LARGEST:
+            if self._before + len(self._packs) == MOST or size > LARGEST:
                 return None
             self._packs.append({})
         self._packs[-1].update(members)
+        self._unwritten.add(len(self._packs))
         return len(self._packs)
+
+    def _name(self, number: int) -> str:
+        return f"stages-{self._before + number}.tar"
 
     def _members(self, record: dict[str, Any]) -> Members:
         key, corpus = record["key"], record["identity"]["corpus"]
         names = [f"corpora/{corpus}/{file}" for file in ("utterances.parquet", "corpus.json")]
         names += [f"stages/{key}/{file}" for file in (record["predictions"]["file"], "stage.json")]
         return {name: self._store.folder.read(name) or b"" for name in names}
-
-
-def _name(number: int) -> str:
-    return f"stages-{number}.tar"
 
 
 def _size(members: Members) -> int:
@@ -95,7 +103,7 @@ def _facts(record: dict[str, Any]) -> dict[str, Any]:
 
 def write_pack(members: Members, path: Path) -> None:
     """The file appears whole; meanwhile it is in a folder that stays here."""
-    with tempfile.TemporaryDirectory(dir=path.resolve().parent.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         begun = Path(folder) / path.name
         with tarfile.open(begun, "w") as pack:
             for name, content in members.items():
@@ -122,13 +130,18 @@ def read_pack(path: Path) -> Members:
     return found
 
 
-def unpack(packs: Iterable[Path], uri: Path) -> list[str]:
-    """Take the stages of `packs` into a store; returns their keys. One that is there stays as it is.
-
-    Raises PackError, before anything is written, for a file that is no pack; and for a stage that is damaged, which is
-    not kept.
-    """
-    members = {name: content for path in packs for name, content in read_pack(path).items()}
+def unpack(packs: Iterable[Path], uri: Path) -> tuple[list[str], list[str]]:
+    """Take the stages of `packs` into a store: their keys, and what could not be taken, in words. One that is there
+    stays as it is; one that is damaged is not kept, and of a file that is no pack nothing is."""
+    members: Members = {}
+    problems: list[str] = []
+    for path in packs:
+        try:
+            members |= read_pack(path)
+        except (PackError, OSError) as error:
+            problems.append(str(error))
+    if not members:
+        return [], problems
     store = Store(uri)
     store.create()
     there = store.done_keys()
@@ -140,9 +153,8 @@ def unpack(packs: Iterable[Path], uri: Path) -> list[str]:
         store.folder.write(name, members[name])
         written += [owner] if file == "stage.json" else []
     damaged = store.discard_damaged(written)
-    if damaged:
-        raise PackError(f"{len(damaged)} stages are damaged, and were left out: {', '.join(damaged)}")
-    return written
+    problems += [f"stage {key} is damaged, and was left out" for key in damaged]
+    return [key for key in written if key not in damaged], problems
 
 
 def _comes_last(name: str) -> bool:

@@ -127,6 +127,18 @@ def chaos_runs() -> list[dict[str, Any]]:
     return runs
 
 
+def same_bits() -> str:
+    """Under what other conditions a stage came to the same bits."""
+    conditions = results_of("same_bits")["conditions"]
+    names = {"densenet22": "DenseNet22", "mobilenetv2": "MobileNetV2", "efficientnet_b0": "EfficientNet-B0"}
+    head = ["| The second training had | " + " | ".join(names.values()) + " |", "| :--- |" + " ---: |" * len(names)]
+    rows = [
+        f"| {one['other']} | " + " | ".join("same" if one["same"][name] else "**other**" for name in names) + " |"
+        for one in conditions
+    ]
+    return "\n".join(head + rows)
+
+
 def costs_of_a_trial() -> str:
     """What a trial costs beside its training, against plain Ray Tune."""
     found = results_of("scale")
@@ -339,6 +351,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "prepare": lambda: fenced(text_of("emodb_lite", "prepare.txt")),
     "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
+    "same_bits": same_bits,
     "emodb_run": lambda: run_of("emodb_lite"),
     "efficientnet_table": lambda: table_of("emodb_efficientnet", "All networks"),
     "efficientnet_run": lambda: run_of("emodb_efficientnet"),

@@ -359,7 +359,31 @@ def gpu_cost() -> str:
     return f"`{found['grid']}`, {found['stages']:,} stages:\n\n{table(head, rows)}"
 
 
+def gpu_summary(backbone: str = "efficientnet_b0") -> str:
+    """What recording, and networks side by side, have come to, in a sentence for each call that measured them."""
+    said = []
+    for call in calls():
+        plain = call.last("rates", "rate", backbone=backbone, way="plain")
+        alone = call.last("rates", "rate", backbone=backbone, way="recorded", networks=1, precision="float32")
+        if not plain or not alone:
+            continue
+        most = []
+        for precision in PRECISIONS:
+            recorded = call.of("rates", "rate", backbone=backbone, way="recorded", precision=precision)
+            best = max(recorded, key=lambda line: line["rate"], default=None)
+            if best is not None:
+                times = best["rate"] / plain["rate"]
+                most.append(f"{times:.1f} times in {precision} ({best['networks']} networks)")
+        said.append(
+            f"{BACKBONE_NAMES.get(backbone, backbone)} on {call.title.replace('**', '')}: recorded, one network trains "
+            f"{alone['rate'] / plain['rate']:.1f} times as fast as the plain loop, in float32; networks side by side "
+            f"reach {' and '.join(most)}."
+        )
+    return "\n\n".join(said) or NOT_YET
+
+
 GPU_BLOCKS: dict[str, Callable[[], str]] = {
+    "gpu_summary": gpu_summary,
     "gpu_calls": gpu_calls,
     "gpu_parity": lambda: of_each_call(["parity"], parity_table),
     "gpu_drills": lambda: of_each_call(["drill", "shared"], drill_table),

@@ -172,7 +172,7 @@ class Company:
         if not self._has_room(epoch, beside=len(under_way) - 1):
             for one in under_way:
                 one.drop()
-            self._train_fewer(len(under_way) // 2)
+            self._train_fewer(len(under_way) - 1)
 
     def _has_room(self, work: Callable[[], None], beside: int) -> bool:
         """Do `work`; whether the device's memory held it. What has nothing `beside` it raises the device's error."""
@@ -290,8 +290,7 @@ class _Chain:
         self._training = Training(lesson, checkpoint, hear, self._company.checkpoint_seconds)
         if self._training.run.resumed_under:
             self._company.on_resumed(self._number, step, self._training.run.resumed_under)
-        self._seconds = time.perf_counter() - begun
-        self._beside = 1
+        self._seconds += time.perf_counter() - begun
 
     def took(self, seconds: float, beside: int) -> None:
         """Note what an epoch took, one of so many side by side."""
@@ -311,6 +310,7 @@ class _Chain:
             step = self._left[0]
             self._q[step] = self._learn(step)
             self._training = None
+            self._seconds, self._beside = 0.0, 1
             self._left.pop(0)
 
     def _learn(self, step: Step) -> np.ndarray:

@@ -13,7 +13,7 @@ def _activated(z, SILU: tl.constexpr, low, high):
     if SILU:
         return z * tl.sigmoid(z)
     else:
-        return tl.minimum(tl.maximum(z, low), high)
+        return tl.where(z < low, low, tl.where(z > high, high, z))  # NaN stays NaN
 
 
 @triton.jit
@@ -23,7 +23,7 @@ def _led_through(gradient, z, SILU: tl.constexpr, low, high):
         s = tl.sigmoid(z)
         return gradient * s * (1 + z * (1 - s))
     else:
-        return tl.where((z > low) & (z < high), gradient, 0.0)
+        return tl.where((z <= low) | (z >= high), 0.0, gradient)
 
 
 @triton.jit

@@ -40,7 +40,8 @@ class NormalisingOnGpu(nn.BatchNorm2d):
     """A batch norm, and what timm puts behind it within the same module, in one or two kernels."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if not self.training or not input.is_contiguous(memory_format=torch.channels_last):
+        rows = input.numel() // input.shape[1]
+        if not self.training or rows < 2 or not _suits(input):
             return super().forward(input)
         running = self.running_mean, self.running_var, self.num_batches_tracked
         output: torch.Tensor = _Normalised.apply(
@@ -64,7 +65,7 @@ class ConvolutionOnGpu(nn.Conv2d, _Reducible):
     """A convolution: depthwise ones by kernels of our own, and products of single places as what they are."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        if self._is_depthwise and self.bias is None and input.is_contiguous(memory_format=torch.channels_last):
+        if self._is_depthwise and self.bias is None and _suits(input):
             convolved: torch.Tensor = _Depthwise.apply(input, self.weight, self.stride[0], self.padding[0])
             return convolved
         weight, *biases = self.in_use
@@ -95,7 +96,7 @@ class SqueezeExciteOnGpu(SqueezeExcite):
     """Maps that are weighted by what two dense layers make of their means."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not x.is_contiguous(memory_format=torch.channels_last):
+        if not _suits(x):
             said: torch.Tensor = super().forward(x)
             return said
         first, second = self.conv_reduce, self.conv_expand
@@ -163,13 +164,13 @@ class _Normalised(torch.autograd.Function):
         means, scales = (torch.empty_like(weight) for _ in range(2))
         silu, low, high = activation
         if rows <= ROWS_AT_ONCE:
-            whole, block = _power_of_two(rows), _channels_at_once(rows, channels)
+            whole, block = _power_of_two(rows), _channels_at_once(rows)
             kernels.normalise_at_once[(_parts(channels, block),)](
                 input, output, weight, bias, means, scales, *running, rows, channels, eps, momentum, low, high,
                 SILU=silu, ROWS=whole, BLOCK=block,
             )  # fmt: skip
         else:
-            own, count, block = _row_blocks(rows, channels)
+            own, count, block = _row_blocks(rows)
             moments = input.new_empty((2, count, channels), dtype=torch.float32)
             grid = (count, _parts(channels, block))
             kernels.sum_up_rows[grid](input, *moments, rows, channels, ROWS=own, BLOCK=block, num_warps=8)
@@ -193,12 +194,12 @@ class _Normalised(torch.autograd.Function):
         silu, low, high = ctx.activation
         known = input, gradient, weight, bias, means, scales
         if rows <= ROWS_AT_ONCE:
-            whole, block = _power_of_two(rows), _channels_at_once(rows, channels)
+            whole, block = _power_of_two(rows), _channels_at_once(rows)
             kernels.lead_back_at_once[(_parts(channels, block),)](
                 *known, of_input, of_weight, of_bias, rows, channels, low, high, SILU=silu, ROWS=whole, BLOCK=block
             )
         else:
-            own, count, block = _row_blocks(rows, channels)
+            own, count, block = _row_blocks(rows)
             sums = input.new_empty((2, count, channels), dtype=torch.float32)
             kernels.sum_up_gradients[(count, _parts(channels, block))](
                 *known, *sums, rows, channels, low, high, SILU=silu, ROWS=own, BLOCK=block, num_warps=8
@@ -294,6 +295,11 @@ def _map_blocks(maps: torch.Tensor) -> tuple[tuple[int, int], tuple[int, int], d
     return (count, _parts(channels, block)), (places, channels), {"WHOLE": whole, "PLACES": at_once, "BLOCK": block}
 
 
+def _suits(maps: torch.Tensor) -> bool:
+    """Whether the kernels can find their way in them: they count places in 32 bits."""
+    return maps.is_contiguous(memory_format=torch.channels_last) and maps.numel() < 2**31
+
+
 def _parts(whole: int, part: int) -> int:
     return -(-whole // part)
 
@@ -302,12 +308,12 @@ def _power_of_two(least: int) -> int:
     return max(16, 1 << (least - 1).bit_length())
 
 
-def _channels_at_once(rows: int, channels: int) -> int:
+def _channels_at_once(rows: int) -> int:
     """How many channels a block of threads takes whole."""
     return max(4, min(16, VALUES_AT_ONCE // _power_of_two(rows)))
 
 
-def _row_blocks(rows: int, channels: int) -> tuple[int, int, int]:
+def _row_blocks(rows: int) -> tuple[int, int, int]:
     """Rows of a block, how many there are, and the channels that a block of threads takes."""
     own = max(256, _power_of_two(_parts(rows, BLOCKS)))
     return own, _parts(rows, own), 16 if own <= 1024 else max(1, 16 * 1024 // own)

@@ -77,7 +77,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(environment: dict[str, str], *arguments: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, PROGRAM, *arguments]
     done = subprocess.run(
-        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=300, check=False
+        list(map(str, command)), env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -107,7 +107,10 @@ def first(
 ) -> tuple[list[dict[str, Any]], Path]:
     """The results of a first call in which three jobs fail on purpose, and the folder that came home."""
     out = tmp_path_factory.mktemp("first") / "out"
-    return call(1, small_data, grid, out, rented, "--also", json.dumps(AWKWARD)), out
+    patient = [f"{job} tiny=400" for job in ("parity", "shared", "layouts", "stages")]  # on a busy machine
+    return call(
+        1, small_data, grid, out, rented, "--also", json.dumps(AWKWARD), "--deadline", 800, "--limit", *patient
+    ), out
 
 
 def test_jobs_that_fail_stop_nothing(first: tuple[list[dict[str, Any]], Path]) -> None:
@@ -146,7 +149,9 @@ def test_both_calls_bring_stages_home(
 ) -> None:
     lines, home = first
     (packed,) = of("pack", lines)
-    second = call(2, small_data, grid, tmp_path / "out", rented, "--take-up", home, "--jobs", "stages", "rates")
+    patient = ["--deadline", 800, "--limit", "rates tiny=400"]
+    jobs = ["--take-up", home, "--jobs", "stages", "rates"]
+    second = call(2, small_data, grid, tmp_path / "out", rented, *jobs, *patient)
     assert of("take up", second)[0]["stages"] == 1
     assert [(line["part"], line["trained"]) for line in of("stages tiny", second)] == [
         ("none", 1),
@@ -209,3 +214,22 @@ def test_a_pack_with_other_files_is_refused(rented: dict[str, str], tmp_path: Pa
         done = subprocess.run(command, env=rented, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode != 0 and "is no pack of stages: it holds" in done.stderr
         assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--jobs", "nosuch"], "no job's name begins with 'nosuch'; there are versions, "),
+        (["--limit", "rates"], "--limit 'rates' is not NAME=SECONDS"),
+        (["--limit", "nosuch=5"], "--limit 'nosuch=5' is not NAME=SECONDS of one of versions, "),
+        (["--take-up", "/nowhere"], "--take-up /nowhere holds no pack of stages"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_options_that_mean_nothing_are_refused_before_anything_is_run(
+    options: list[str], said: str, small_data: Path, rented: dict[str, str], tmp_path: Path
+) -> None:
+    command = [sys.executable, str(PROGRAM), "2", "--data", str(small_data), "--out", str(tmp_path / "out"), *options]
+    done = subprocess.run(command, env=rented, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -307,8 +307,8 @@ FOUR = [settings_of(UPDATES[0], fold=fold, seed=seed) for fold in range(2) for s
     [
         ("__init__", 3, [3]),
         ("__init__", 1, [1]),
-        *((method, 3, [2]) for method in ("batches", "end_epoch", "predict", "result")),
-        *((method, 1, [2, 1]) for method in ("batches", "end_epoch", "predict", "result")),
+        *((method, 3, [3]) for method in ("batches", "end_epoch", "predict", "result")),
+        *((method, 1, [3, 2, 1]) for method in ("batches", "end_epoch", "predict", "result")),
     ],
 )
 def test_where_memory_does_not_hold_all_fewer_are_trained_at_once_and_the_bits_stay(

@@ -1,0 +1,71 @@
+"""Stages on their way home: none is lost to a disk that is full for a while, to a file that is there, or to damage."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweep.store import Store
+
+ROOT = Path(__file__).parents[2]
+STORE = ROOT / "tests" / "analysis" / "recorded" / "store"
+
+
+@pytest.fixture
+def packs(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import stage_packs
+
+    yield stage_packs
+    del sys.modules["stage_packs"]
+
+
+def packed(packs: object, out: Path) -> set[str]:
+    """The keys of the stages in the packs of a folder."""
+    names = [name for path in out.glob("*.tar") for name in packs.read_pack(path)]  # type: ignore[attr-defined]
+    return {name.split("/")[1] for name in names if name.endswith("stage.json")}
+
+
+def test_a_pack_that_cannot_be_written_is_written_the_next_time(
+    packs: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packer = packs.Packer(STORE, tmp_path)  # type: ignore[attr-defined]
+    told = packer.pack()
+    assert {facts["stage"] for facts in told} == Store(STORE).done_keys()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(packs, "write_pack", full)
+        with pytest.raises(OSError, match="No space left"):
+            packer.write()
+    assert packer.pack() == []
+    packer.write()
+    assert packed(packs, tmp_path) == Store(STORE).done_keys()
+
+
+def test_packs_that_are_there_stay(packs: object, tmp_path: Path) -> None:
+    for call in (1, 2):
+        packer = packs.Packer(STORE, tmp_path)  # type: ignore[attr-defined]
+        assert {facts["pack"] for facts in packer.pack()} == {f"stages-{call}.tar"}
+        packer.write()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stages-1.tar", "stages-2.tar"]
+
+
+def test_what_is_damaged_costs_nothing_else(packs: object, tmp_path: Path) -> None:
+    packer = packs.Packer(STORE, tmp_path)  # type: ignore[attr-defined]
+    packer.pack()
+    packer.write()
+    members = packs.read_pack(tmp_path / "stages-1.tar")  # type: ignore[attr-defined]
+    spoilt = next(name for name in members if name.endswith(".parquet") and name.startswith("stages/"))
+    packs.write_pack({**members, spoilt: bytes(100)}, tmp_path / "stages-1.tar")  # type: ignore[attr-defined]
+    (tmp_path / "stages-2.tar").write_bytes(b"cut off")
+    files = sorted(tmp_path.glob("*.tar"))
+    keys, problems = packs.unpack(files, tmp_path / "store")  # type: ignore[attr-defined]
+    damaged = spoilt.split("/")[1]
+    assert set(keys) == Store(STORE).done_keys() - {damaged} == Store(tmp_path / "store").done_keys()
+    assert len(problems) == 2
+    assert "stages-2.tar is no pack of stages" in problems[0]
+    assert problems[1] == f"stage {damaged} is damaged, and was left out"
