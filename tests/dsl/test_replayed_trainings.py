@@ -248,7 +248,7 @@ def test_chains_whose_recordings_do_not_fit_into_memory_are_trained_fewer_at_onc
     memories, told = [MemoryStages() for _ in chains], []  # type: ignore[var-annotated]
     with a_gpu(record) as gpu:
         assert Company(CPU, at_once=3, on_fewer=told.append).run(corpus, chains, memories) == [None] * 3
-    assert told == [1]
+    assert told == [2]
     assert gpu.recorder is not None and gpu.recorder.stopped is None
     assert gpu.recorder.recorded == 3 + 3  # all were begun anew
     for chain, memory in zip(chains, memories, strict=True):
