@@ -235,7 +235,7 @@ def test_the_scheme_follows_the_system_until_it_is_chosen_and_then_stays(half_do
     light = background()
     assert light != dark
     page.reload()
-    assert background() == light
+    page.wait_for_function("light => getComputedStyle(document.body).backgroundColor === light", arg=light)
     page.emulate_media(color_scheme="light")
     page.get_by_role("button", name="Dark scheme").click()
     assert background() == dark
