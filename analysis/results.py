@@ -17,14 +17,16 @@ from analysis.statistics import UNDECIDED, rate_intervals
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from dsl.labels import labels_of
-from dsl.utterances import forest_decisions, mean_pooled, utterance_features
+from dsl.utterances import forest_decisions, forest_folds, mean_pooled, utterance_features
 from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.store import Predictions, Store
 
-FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A)
+FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A); under other splits these separate, too
 FOREST_SEEDS = 3
 Progress = Callable[[str, int, int], None]
-DECISION_VERSION = 1  # raise when the code decides otherwise on the same predictions
+# Raise when the code decides otherwise on the same predictions. Version 1 drew stratified folds for every split.
+DECISION_VERSION = {"stratified": 1}
+DECISION_VERSION_ELSE = 2  # of every other split
 
 
 def decide(
@@ -217,7 +219,7 @@ def _decide_cell(
         return None, []
     cell = next(iter(found))
     utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
-    decided = pd.concat(_decisions(list(found.values()), utterances, forest_seeds), ignore_index=True)
+    decided = pd.concat(_decisions(list(found.values()), utterances, cell.split, forest_seeds), ignore_index=True)
     if len(found) == len(records):
         store.write_decisions(key, decided.to_parquet(index=False))
     return decided, list(found)
@@ -226,7 +228,7 @@ def _decide_cell(
 def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -> str:
     """The hash of everything that decisions follow from."""
     identity = {
-        "method": DECISION_VERSION,
+        "method": DECISION_VERSION.get(next(iter(records)).split, DECISION_VERSION_ELSE),
         "scikit-learn": sklearn.__version__,
         "forest_seeds": forest_seeds,
         "stages": [[stage.key, record["predictions"].get("sha256")] for stage, record in records.items()],
@@ -267,7 +269,9 @@ DECIDED_COLUMNS = (
 )
 
 
-def _decisions(done: Sequence[Predictions], utterances: pd.DataFrame, forest_seeds: int) -> Iterable[pd.DataFrame]:
+def _decisions(
+    done: Sequence[Predictions], utterances: pd.DataFrame, split: str, forest_seeds: int
+) -> Iterable[pd.DataFrame]:
     """A frame of decisions on the test utterances of `done` folds for mean pooling and for each forest seed."""
     q = np.concatenate([predictions.q[predictions.test] for predictions in done])
     utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in done])
@@ -276,9 +280,9 @@ def _decisions(done: Sequence[Predictions], utterances: pd.DataFrame, forest_see
     label = known["label"].to_numpy()
     features = utterance_features(q, position)
     decided = [(columns.MEAN_POOLING, 0, mean_pooled(features, q.shape[1]))]
-    folds = min(FOREST_FOLDS, int(np.unique(label, return_counts=True)[1].min()))
-    if folds >= 2:  # with a few folds done, a class may not have enough utterances for a second cross-validation
-        by_forest = forest_decisions(features, label, forest_seeds, folds)
+    folds = [forest_folds(split, known, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
+    if all(folds):  # with a few folds done, there may not be enough utterances for a second cross-validation
+        by_forest = forest_decisions(features, label, folds)
         decided += [(columns.FOREST, seed, predicted) for seed, predicted in enumerate(by_forest)]
     for decision, seed, predicted in decided:
         yield pd.DataFrame(

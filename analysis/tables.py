@@ -24,6 +24,7 @@ from analysis.layouts import (
 )
 from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
 from dsl.labels import LEAKY_LABEL_SOURCES
+from dsl.splits import GROUPED_BY
 
 METRICS = ("WA", "UA")
 CORPUS_NAMES = {"casia": "CASIA", "emodb": "Emo-DB", "savee": "SAVEE"}
@@ -364,10 +365,23 @@ def conditions(label_source: str, split: str, labels: str) -> str:
     """What a caption says of where labels come from and how utterances are split; no source where there is none."""
     sentences = []
     if labels != "given":
-        sentences.append(f"Labels are {labels}: nothing is comparable with the paper, and more than chance is a leak.")
+        sentences.append(
+            f"Labels are {labels_name(labels)}: nothing is comparable with the paper, and more than chance is a leak."
+        )
     source = f"Label source: {source_name(label_source, ': saw test labels')}; split" if label_source else "Split"
-    sentences.append(f"{source}: {split}.")
+    sentences.append(f"{source}: {split}{forest_folds_note(split)}.")
     return " ".join(sentences)
+
+
+def forest_folds_note(split: str) -> str:
+    """After the name of a split, what it keeps from the forests; nothing of the paper's, which keeps nothing."""
+    left_out = " or ".join(f"no {column}" for column in GROUPED_BY[split])
+    return f" (the random forest, too, learns from {left_out} that it decides on)" if left_out else ""
+
+
+def labels_name(labels: str) -> str:
+    """A kind of labels in words."""
+    return labels.replace("_", " ")
 
 
 def source_name(label_source: str, why: str = "") -> str:

@@ -1,10 +1,15 @@
 """From segment predictions to the decision on the utterance (§IV-C)."""
 
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
 import numpy as np
+import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.ensemble import RandomForestClassifier
 
-from dsl.splits import stratified_folds
+from dsl.splits import assign_folds, may_train
 
 PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
 THRESHOLDS = (0.2, 0.3)  # beta of h7 and h8
@@ -56,25 +61,58 @@ def mean_pooled(features: np.ndarray, classes: int) -> np.ndarray:
     return features[:, :classes].argmax(axis=1)
 
 
-def forest_decisions(
-    features: np.ndarray, label: np.ndarray, seeds: int = 3, folds: int = 10, jobs: int = -1
-) -> np.ndarray:
-    """Random forests' decisions under another stratified cross-validation (§VIII-A): int64 [seeds, U].
+class ForestFold(NamedTuple):
+    """Positions [n] of the utterances that a forest learns from, and of those that it then decides on."""
 
-    scikit-learn's default forest, trained on `features` [U, F] and `label` [U]; each seed has its own forest and its
-    own split. Raises ValueError where a class has fewer utterances than folds.
+    training: np.ndarray
+    tested: np.ndarray
+
+
+def forest_folds(split: str, utterances: pd.DataFrame, seed: int, folds: int = 10) -> list[ForestFold]:
+    """The cross-validation of the forests (§VIII-A), which separates utterances as `split`, one of SPLITS, does.
+
+    `utterances` has the columns label, speaker and text, in the order of ids, and each is decided on once. There are
+    `folds`, or as many as the utterances of the rarest class or the groups of `split` allow. Empty where that is less
+    than two, or where a forest would have nothing to learn a class from: there can be no forest.
     """
-    splits = []
-    for seed in range(seeds):
-        fold_of = stratified_folds(label, folds, seed)
-        splits += [(seed, np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(folds)]
+    label = utterances["label"].to_numpy()
+    fold_of = _most_folds(split, utterances, seed, folds)
+    if fold_of is None:
+        return []
+    found = []
+    for fold in np.unique(fold_of):
+        tested = fold_of == fold
+        training = may_train(split, utterances, tested)
+        if len(np.setdiff1d(label, label[training])):
+            return []
+        found.append(ForestFold(np.flatnonzero(training), np.flatnonzero(tested)))
+    return found
 
-    def decide(seed: int, training: np.ndarray, test: np.ndarray) -> np.ndarray:
+
+def _most_folds(split: str, utterances: pd.DataFrame, seed: int, folds: int) -> np.ndarray | None:
+    """The fold of each utterance [U], of as many folds as can be, up to `folds`; None where there cannot be two."""
+    for count in range(folds, 1, -1):
+        with suppress(ValueError):
+            return assign_folds(split, utterances, count, seed)
+    return None
+
+
+def forest_decisions(
+    features: np.ndarray, label: np.ndarray, folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int = -1
+) -> np.ndarray:
+    """Random forests' decisions under another cross-validation (§VIII-A): int64 [seeds, U].
+
+    scikit-learn's default forest, trained on `features` [U, F] and `label` [U]; each seed has its own forests and its
+    own folds, those of `forest_folds`.
+    """
+
+    def decide(seed: int, fold: ForestFold) -> np.ndarray:
         forest = RandomForestClassifier(random_state=seed)
-        return forest.fit(features[training], label[training]).predict(features[test])
+        return forest.fit(features[fold.training], label[fold.training]).predict(features[fold.tested])
 
-    decided = Parallel(n_jobs=jobs)(delayed(decide)(*split) for split in splits)
-    decisions = np.empty((seeds, len(label)), dtype=np.int64)
-    for (seed, _, test), predicted in zip(splits, decided, strict=True):
-        decisions[seed, test] = predicted
+    asked = [(seed, fold) for seed, folds in enumerate(folds_of_seeds) for fold in folds]
+    decided = Parallel(n_jobs=jobs)(delayed(decide)(*one) for one in asked)
+    decisions = np.empty((len(folds_of_seeds), len(label)), dtype=np.int64)
+    for (seed, fold), predicted in zip(asked, decided, strict=True):
+        decisions[seed, fold.tested] = predicted
     return decisions

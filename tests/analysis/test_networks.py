@@ -148,7 +148,7 @@ def test_corpora_splits_and_kinds_of_labels_have_listings_of_their_own() -> None
     )
     captions = [one.caption for one in listed(networks_listings, frame)]
     assert [caption.partition(" Recognition")[0] for caption in captions] == [
-        "Emo-DB. Split: speaker.",
+        "Emo-DB. Split: speaker (the random forest, too, learns from no speaker that it decides on).",
         "CASIA. Split: stratified.",
         "Emo-DB. Split: stratified.",
         "Emo-DB. Labels are permuted: nothing is comparable with the paper, and more than chance is a leak. "

@@ -28,6 +28,7 @@ from analysis.statistics import rate_intervals
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
+from dsl.utterances import ForestFold
 from sweep.stages import ChainSpec, StageSpec, canonical_updates
 from sweep.store import Predictions, Store, StoreError
 
@@ -311,9 +312,9 @@ def count_forests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     grow = analysis.results.forest_decisions
 
-    def counted(features: np.ndarray, label: np.ndarray, seeds: int, folds: int) -> np.ndarray:
-        calls.append(seeds)
-        return grow(features, label, seeds, folds)
+    def counted(features: np.ndarray, label: np.ndarray, folds: list[list[ForestFold]]) -> np.ndarray:
+        calls.append(len(folds))
+        return grow(features, label, folds)
 
     monkeypatch.setattr(analysis.results, "forest_decisions", counted)
     return calls
