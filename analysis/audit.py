@@ -73,7 +73,7 @@ def audit(decisions: pd.DataFrame) -> list[Finding]:
 
     p values are adjusted by Holm's method over all complete findings.
     """
-    permuted = decisions[decisions[columns.LABELS] == "permuted"]
+    permuted = decisions[decisions[columns.LABELS] != "given"]
     if permuted.empty:
         return []
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
@@ -87,11 +87,16 @@ def audit(decisions: pd.DataFrame) -> list[Finding]:
 
 
 def permutation_test(
-    label: np.ndarray, predicted: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0
+    label: np.ndarray,
+    predicted: np.ndarray,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+    within: np.ndarray | None = None,
 ) -> tuple[float, np.ndarray]:
     """UA, the mean over rows, and what it comes to by chance: a fraction, and [permutations].
 
-    Chance is labels dealt out anew to the decisions, its spread widened by WIDENING.
+    Chance is labels dealt out anew to the decisions as they were to the utterances, its spread widened by WIDENING:
+    over all utterances or, with `within` [U], as names of classes that are exchanged in each of these groups.
 
     Both arrays are [R, U], as from `results.decision_arrays`; rows of the same labels are dealt the same ones.
     """
@@ -102,25 +107,38 @@ def permutation_test(
     for number, row in enumerate(labels):
         decided = row != UNDECIDED
         own = row[decided]
-        weight = _weights(own)
-        dealt = rng.permuted(np.tile(own, (permutations, 1)), axis=1)
+        if within is None:
+            dealt = rng.permuted(np.tile(own, (permutations, 1)), axis=1)
+        else:
+            dealt = _renamed(own, within[decided], permutations, rng)
+        weight = _weights(own[None])[0]
+        weights = _weights(dealt)
         for place in np.flatnonzero(group == number):
             said = predicted[place, decided]
             observed[place] = (weight[own] * (own == said)).sum()
-            null[place] = (weight[dealt] * (dealt == said)).sum(axis=1)
+            null[place] = (np.take_along_axis(weights, dealt, axis=1) * (dealt == said)).sum(axis=1)
     dealt_ua = null.mean(axis=0)
     return float(observed.mean()), dealt_ua.mean() + WIDENING * (dealt_ua - dealt_ua.mean())
 
 
+def _renamed(label: np.ndarray, within: np.ndarray, permutations: int, rng: np.random.Generator) -> np.ndarray:
+    """`label` [U] with the classes' names exchanged in each group of `within` [U], in ways drawn anew: [P, U]."""
+    there, known = np.unique(label, return_inverse=True)
+    groups, group = np.unique(within, return_inverse=True)
+    names = rng.permuted(np.tile(there, (permutations, len(groups), 1)), axis=2)
+    return names[:, group, known]
+
+
 def _weights(label: np.ndarray) -> np.ndarray:
-    """What an utterance of each class adds to UA where it is recognised, float64 [K]."""
-    counts = np.bincount(label)
-    return 1 / (np.maximum(counts, 1) * np.count_nonzero(counts))
+    """What an utterance of each class adds to UA where it is recognised, for each row of `label` [P, U]: [P, K]."""
+    counts = np.stack([(label == k).sum(axis=1) for k in range(label.max() + 1)], axis=1)
+    return 1 / (np.maximum(counts, 1) * np.count_nonzero(counts, axis=1)[:, None])
 
 
 def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> Finding:
-    label, predicted, _ = decision_arrays(group)
-    ua, null = permutation_test(label.to_numpy(), predicted.to_numpy())
+    label, predicted, speaker = decision_arrays(group)
+    within = speaker.to_numpy(dtype=str) if identity[columns.LABELS] == "permuted_by_speaker" else None
+    ua, null = permutation_test(label.to_numpy(), predicted.to_numpy(), within=within)
     classes = len(np.setdiff1d(label.to_numpy(), UNDECIDED))
     return Finding(
         **{each.name: identity[each.name] for each in fields(Finding) if each.name in identity},

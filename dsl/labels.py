@@ -122,7 +122,10 @@ ALIASES = {"dhl": "hdl"}  # the paper writes both
 LABEL_SOURCES = ("in_fold", "cross_fit", "global_oof")
 LEAKY_LABEL_SOURCES = ("global_oof",)
 
-LABELS = ("given", "permuted")  # the corpus's own, or the same ones dealt out anew to the utterances
+# The corpus's own; the same ones dealt out anew to the utterances; or the classes' names exchanged for one another, for
+# each speaker in another way: who knows utterances of a speaker knows what the names mean there, and who knows other
+# speakers alone knows nothing.
+LABELS = ("given", "permuted", "permuted_by_speaker")
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,18 @@ def one_hot(label: np.ndarray, classes: int) -> np.ndarray:
 
 
 def labels_of(utterances: pd.DataFrame, labels: str, seed: int) -> np.ndarray:
-    """The class of each utterance, int [U]: its own, or with `permuted` that of another, drawn by `seed`.
+    """The class of each utterance, int [U]: its own or, drawn by `seed`, another as LABELS says.
 
-    Permuted labels have nothing to do with the speech: whatever is then recognised above chance is a leak.
+    Permuted labels have nothing to do with the speech, those by speaker nothing with the speech of others: whatever is
+    then recognised above chance is a leak. `utterances` has the column label and, for the latter, speaker.
     """
     label = utterances["label"].to_numpy()
-    return label if labels == "given" else np.random.default_rng((seed, 1)).permutation(label)
+    if labels == "given":
+        return label
+    rng = np.random.default_rng((seed, 1))
+    if labels == "permuted":
+        return rng.permutation(label)
+    there, known = np.unique(label, return_inverse=True)
+    speakers, speaker = np.unique(utterances["speaker"].to_numpy(dtype=str), return_inverse=True)
+    names = rng.permuted(np.tile(there, (len(speakers), 1)), axis=1)  # of each class, by speaker
+    return names[speaker, known]

@@ -271,7 +271,7 @@ class GridSpec(Strict):
     inner_folds: InnerFolds = 5
     """Under `cross_fit`, the networks that relabel one another's segments: so many more trainings for each update."""
     labels: Annotated[str, AfterValidator(one_of(LABELS)), named(LABELS)] = "given"
-    """`permuted` deals the labels out anew to the utterances, for `ser-sweep audit`."""
+    """For `ser-sweep audit`: `permuted` deals labels out anew; `permuted_by_speaker` renames classes by speaker."""
     splits: Splits = ("stratified",)
     """How utterances are split into folds."""
     folds: Folds = 10
@@ -385,7 +385,7 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     except ValidationError as error:
         problems = _problems(error)
         raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems)) from error
-    problems = _missing_axes(grid) + _unequal_alphas(grid)
+    problems = _missing_axes(grid) + _unequal_alphas(grid) + _labels_known_by_speaker(grid)
     if not problems and grid.largest_count() > LARGEST_GRID:
         problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
@@ -507,6 +507,19 @@ def _unequal_alphas(grid: GridSpec) -> list[str]:
         for choice in product.rules or ()
         for alpha in choice.alphas
         if isinstance(alpha, tuple) and len(alpha) != product.iterations
+    ]
+
+
+def _labels_known_by_speaker(grid: GridSpec) -> list[str]:
+    """Labels that mean another thing for each speaker, beside splits under which a network knows the speaker."""
+    if grid.labels != "permuted_by_speaker":
+        return []
+    splits = dict.fromkeys(split for product in grid.products() for split in product.splits or ())
+    return [
+        f"labels: {grid.labels} can be learnt under splits: {split}, where a speaker is in both training and test; "
+        "use splits: speaker or speaker_text"
+        for split in splits
+        if "speaker" not in GROUPED_BY[split]
     ]
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis import columns
 from analysis.figures.style import plain
 from analysis.layouts import BEST_ALPHA, backbone_name
-from analysis.tables import corpus_name
+from analysis.tables import corpus_name, labels_name
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
@@ -127,8 +127,8 @@ def notes_on(lines: pd.DataFrame) -> list[str]:
     notes = []
     if lines[columns.PARTIAL].any():
         notes.append("A part of the corpus.")
-    if (lines[columns.LABELS] == "permuted").any():
-        notes.append("Labels permuted: anything above chance is a leak.")
+    for labels in sorted(set(lines[columns.LABELS]) - {"given"}):
+        notes.append(f"Labels {labels_name(labels)}: anything above chance is a leak.")
     return notes + _folds_note(lines)
 
 

@@ -166,7 +166,7 @@ def _label_sources(setting: Setting, method: Method, decided_by: str, lines: pd.
         for line in records(lines)
     ]
     title = titled(f"{setting.title}, {method.name}, {decided_by}", notes)
-    chance = 100 / classes if setting.labels == "permuted" else None
+    chance = 100 / classes if setting.labels != "given" else None
     return Drawing(
         "label-sources",
         (*setting.parts, *method.parts),

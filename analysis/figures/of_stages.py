@@ -16,7 +16,7 @@ from analysis.figures.rates import draw_label_correction
 from analysis.figures.save import Drawing
 from analysis.figures.style import plain
 from analysis.layouts import backbone_name
-from analysis.tables import corpus_name
+from analysis.tables import corpus_name, labels_name
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.segments import segment_centres
@@ -199,4 +199,5 @@ def _contours(
 
 
 def _labels_note(cell: ChainCell) -> list[str]:
-    return ["Labels permuted."] if cell.about.labels == "permuted" else []
+    labels = cell.about.labels
+    return [] if labels == "given" else [f"Labels {labels_name(labels)}."]

@@ -196,7 +196,7 @@ def gather(
         name=source.name,
         place=_shown(place),
         version=version,
-        permuted=source.settings.get("labels") == "permuted",
+        permuted=source.settings.get("labels", "given") != "given",
         done=len(plan.done),
         total=len(plan.stages),
         progress=tuple(_progress(plan)),

@@ -40,9 +40,10 @@ def run_audit(options: argparse.Namespace) -> int:
     from analysis.audit import audit, to_text
 
     sweep, decisions = open_decided(options)
-    if sweep.grid.labels != "permuted":
+    if sweep.grid.labels == "given":
         raise UserError(
-            f"grid {options.grid} has the corpus's own labels, and an audit needs labels: permuted; see "
+            f"grid {options.grid} has the corpus's own labels, and an audit needs labels: permuted or, where "
+            "speakers are left out, permuted_by_speaker; see "
             "configs/leakage_audit.yaml"
         )
     findings = audit(decisions)

@@ -108,7 +108,7 @@ def run_predict(options: argparse.Namespace) -> int:
 
 
 def _labels(stage: "StageSpec") -> str:
-    return ", labels permuted" if stage.labels == "permuted" else ""
+    return "" if stage.labels == "given" else f", labels {stage.labels.replace('_', ' ')}"
 
 
 def _check_figure(path: Path, files: Sequence[Path]) -> None:

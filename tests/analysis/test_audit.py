@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.audit import ABOVE_CHANCE, INCOMPLETE, WITHIN_CHANCE, audit, conclusions, permutation_test, to_text
+from data_prep.synthetic import SyntheticCorpus, write_corpus
 from sweep.cli import main
 
 RNG = np.random.default_rng(0)
@@ -72,6 +73,35 @@ def test_false_alarms_are_as_rare_as_said() -> None:
         p.append(np.mean(null >= ua - 1e-12))
     assert np.mean(np.array(p) < 0.05) < 0.13
     assert 0.3 < np.median(p) < 0.7
+
+
+def by_speaker(seed: int, speakers: int = 8, classes: int = 4, takes: int = 4) -> tuple[np.ndarray, ...]:
+    """Names of classes drawn anew for each speaker, what the nearest other speaker calls them, and the speakers."""
+    rng = np.random.default_rng(seed)
+    names = rng.permuted(np.tile(np.arange(classes), (speakers, 1)), axis=1)
+    label, nearest = (np.repeat(each, takes, axis=1).ravel() for each in (names, names[np.arange(speakers) ^ 1]))
+    return label, nearest, np.repeat(np.arange(speakers), classes * takes)
+
+
+@pytest.mark.parametrize(("within_speakers", "most"), [(True, 0.1), (False, 1.0)])
+def test_speakers_that_decide_one_another_give_no_false_alarms(within_speakers: bool, most: float) -> None:
+    """Names are dealt by speaker: dealt to single utterances they would make each speaker's luck a finding."""
+    p = []
+    for seed in range(200):
+        label, said, speaker = by_speaker(seed)
+        within = speaker if within_speakers else None
+        ua, null = permutation_test(label[None], said[None], permutations=200, within=within)
+        p.append(np.mean(null >= ua - 1e-12))
+    alarms = np.mean(np.array(p) < 0.05)
+    assert alarms < most and (within_speakers or alarms > 0.2)
+
+
+def test_who_knows_the_speaker_is_found_out_where_names_are_permuted_by_speaker() -> None:
+    label, _, speaker = by_speaker(0)
+    ua, null = permutation_test(label[None], label[None], within=speaker)
+    assert ua == 1
+    assert np.quantile(null, 0.95) < 0.6
+    assert null.mean() == pytest.approx(1 / 4, abs=0.01)
 
 
 def test_utterances_that_decide_one_another_give_no_false_alarms() -> None:
@@ -161,6 +191,25 @@ def test_only_global_oof_recognises_what_cannot_be_known(place: list[str], capsy
         assert one["verdict"] == (ABOVE_CHANCE if source == "global_oof" else WITHIN_CHANCE), one
     assert found["global_oof", "mean"]["ua"] > 40
     assert found["in_fold", "mean"]["chance"] == 25
+
+
+def test_nothing_is_known_of_speakers_who_are_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Networks and forests know what the names mean for other speakers, and this speaker's are others."""
+    corpus = write_corpus(tmp_path / "corpus", SyntheticCorpus(speakers=8, texts=2, takes=1))
+    assert main(["prepare", "manifest", "--source", str(corpus), "--out", str(tmp_path / "data"), "--inline"]) == 0
+    grid = tmp_path / "grid.yaml"
+    grid.write_text(
+        "{corpora: [manifest], labels: permuted_by_speaker, backbones: [tiny], rules: [none], folds: 4,"
+        " splits: [speaker], training: {epochs: 16, every: 48, batch_size: 16, learning_rate: 0.01, decay_epochs: 4,"
+        " early_stopping: false}}"
+    )
+    place = [str(grid), "--data", str(tmp_path / "data"), "--store", str(tmp_path / "store")]
+    assert main(["run", *place, "--inline"]) == 0
+    capsys.readouterr()
+    assert main(["audit", *place, "--json"]) == 0
+    found = {one["decision"]: one for one in json.loads(capsys.readouterr().out)}
+    assert {one["verdict"] for one in found.values()} == {WITHIN_CHANCE}
+    assert all(one["ua"] < 45 for one in found.values())
 
 
 def test_a_leak_where_none_may_be_ends_with_status_1(

@@ -410,7 +410,9 @@ def test_cleanlab_takes_a_prediction_of_nothing_but_a_class_that_no_segment_has(
 
 @st.composite
 def labelled(draw: st.DrawFn) -> pd.DataFrame:
-    return pd.DataFrame({"label": draw(hnp.arrays(np.int64, st.integers(1, 30), elements=st.integers(0, 4)))})
+    label = draw(hnp.arrays(np.int64, st.integers(1, 30), elements=st.integers(0, 4)))
+    speaker = np.random.default_rng(draw(seeds)).integers(0, 4, len(label))
+    return pd.DataFrame({"label": label, "speaker": speaker.astype(str)})
 
 
 @light
@@ -450,3 +452,27 @@ def test_permuted_labels_stay_what_they_were() -> None:
     """A stage's key says no more of them than the seed."""
     utterances = pd.DataFrame({"label": np.arange(12) % 3})
     assert labels_of(utterances, "permuted", 0).tolist() == [0, 1, 1, 2, 0, 1, 1, 0, 0, 2, 2, 2]
+
+
+@light
+@given(labelled(), seeds)
+def test_names_permuted_by_speaker_mean_one_class_for_a_speaker(utterances: pd.DataFrame, seed: int) -> None:
+    named = labels_of(utterances, "permuted_by_speaker", seed)
+    assert set(named) <= set(utterances["label"])
+    for _, own in utterances.assign(named=named).groupby("speaker"):
+        pairs = own[["label", "named"]].drop_duplicates()
+        assert pairs["label"].is_unique and pairs["named"].is_unique
+
+
+def test_names_permuted_by_speaker_tell_nothing_of_another_speaker() -> None:
+    """Two speakers who say every class: their names agree as often as by chance."""
+    label = np.tile(np.arange(4), 2)
+    utterances = pd.DataFrame({"label": label, "speaker": np.repeat(["a", "b"], 4)})
+    named = np.array([labels_of(utterances, "permuted_by_speaker", seed) for seed in range(2000)])
+    assert (named[:, :4] == named[:, 4:]).mean() == pytest.approx(1 / 4, abs=0.02)
+
+
+def test_names_permuted_by_speaker_stay_what_they_were() -> None:
+    """A stage's key says no more of them than the seed."""
+    utterances = pd.DataFrame({"label": np.arange(12) % 3, "speaker": np.repeat(["c", "a", "b"], 4)})
+    assert labels_of(utterances, "permuted_by_speaker", 0).tolist() == [1, 0, 2, 1, 0, 1, 2, 0, 0, 1, 2, 0]

@@ -290,10 +290,18 @@ def test_permuted_labels_share_nothing_with_given_ones() -> None:
     assert plan_of(labels="given").stages == plan_of().stages
 
 
+def test_names_permuted_by_speaker_ask_for_splits_that_leave_speakers_out() -> None:
+    said = problems_of(labels="permuted_by_speaker", splits=["stratified", "speaker", "text", "speaker_text"])
+    for split in ("stratified", "text"):
+        assert f"labels: permuted_by_speaker can be learnt under splits: {split}, where" in said
+    assert "under splits: speaker" not in said
+    assert plan_of(labels="permuted_by_speaker", splits=["speaker"]).stages
+
+
 def test_what_is_not_known_of_label_sources_and_labels_is_refused() -> None:
     said = problems_of(label_sources=["out_of_thin_air"], labels="none", inner_folds=1)
     assert "'out_of_thin_air' is not known; allowed: in_fold, cross_fit, global_oof" in said
-    assert "'none' is not known; allowed: given, permuted" in said
+    assert "'none' is not known; allowed: given, permuted, permuted_by_speaker" in said
     assert "inner_folds" in said
 
 
