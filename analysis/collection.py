@@ -39,7 +39,7 @@ def tables_of(
         *build_tables(scores, scores[columns.CORPUS].unique()),
         *networks_listings(scores, compared),
         *sources_listings(decisions),
-        *chosen_listings(scores, compared),
-        *(chosen_listings(scores, compared, by_test=True) if test_chosen else []),
+        *chosen_listings(decisions),
+        *(chosen_listings(decisions, by_test=True) if test_chosen else []),
         *correction_listings(label_correction(store, chains)),
     ]

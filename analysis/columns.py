@@ -10,14 +10,13 @@ LABEL_SOURCE = "label_source"  # empty for iteration 0, which all label sources 
 SPLIT = "split"
 LABELS = "labels"  # one of dsl.labels.LABELS
 PARTIAL = "partial"  # whether the corpus is only a part of what it is known to hold
-VALIDATION_WA = "validation_wa"  # of validation utterances by mean pooling, in percent, mean over folds
 SEED = "seed"
 SEEDS = "seeds"  # training seeds that the grid asks for in this cell, whether they are done or not
 FOLDS_DONE = "folds_done"
 FOLDS = "folds"
 CELL_COLUMNS = (
     *(CORPUS, PARTIAL, BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE, SPLIT, LABELS, SEED, SEEDS),
-    *(FOLDS_DONE, FOLDS, VALIDATION_WA),
+    *(FOLDS_DONE, FOLDS),
 )
 
 # Who decided: random forest (§IV-C), or the highest mean probability.
@@ -26,14 +25,17 @@ FOREST, MEAN_POOLING = "forest", "mean"
 
 # One line a decision on an utterance.
 FOREST_SEED = "forest_seed"  # 0 for mean pooling
+FOLD = "fold"  # that tests the utterance
+VALIDATION_WA = "validation_wa"  # of the fold's validation utterances by mean pooling, in percent
 UTTERANCE = "utterance"
 SPEAKER = "speaker"
 LABEL = "label"
 PREDICTED = "predicted"
 CLASSES = "classes"  # how many there are
-DECISION_COLUMNS = (*CELL_COLUMNS, DECISION, FOREST_SEED, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
+DECIDED_COLUMNS = (DECISION, FOREST_SEED, FOLD, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
+DECISION_COLUMNS = (*CELL_COLUMNS, *DECIDED_COLUMNS, VALIDATION_WA)
 
-# One line the scores of a cell by one decision, in percent.
+# One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.
 UTTERANCES = "utterances"
 WA, UA = "wa", "ua"
 WA_SD, UA_SD = "wa_sd", "ua_sd"  # standard deviation over forest seeds, and over training seeds where they are pooled
@@ -48,7 +50,7 @@ RATE_COLUMNS = (
     *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH),
     RECALL,
 )
-SCORE_COLUMNS = (*CELL_COLUMNS, *RATE_COLUMNS)
+SCORE_COLUMNS = (*CELL_COLUMNS, VALIDATION_WA, *RATE_COLUMNS)
 
 # A network is a cell of all its training seeds; its folds, done and in all, are those of all seeds that are asked for.
 NETWORK_IDENTITY = (CORPUS, PARTIAL, BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE, SPLIT, LABELS)

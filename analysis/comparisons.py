@@ -83,6 +83,11 @@ def by_network(decisions: pd.DataFrame) -> dict[tuple[Network, str], pd.DataFram
     return {(_network(key), key[-1]): group for key, group in grouped}
 
 
+def of_networks(decisions: pd.DataFrame) -> dict[Network, pd.DataFrame]:
+    """The decisions of each network, of either kind, in the order in which networks first appear."""
+    return {_network(key): group for key, group in decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT], sort=False)}
+
+
 def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
     groups = by_network(decisions)
     lines = [
@@ -101,7 +106,7 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
 
     None where the two have no utterance of the same training seed.
     """
-    complete = _complete(first) and _complete(second)
+    complete = is_complete(first) and is_complete(second)
     partial = bool(first[columns.PARTIAL].iloc[0])
     key = [columns.SEED, columns.FOREST_SEED, columns.UTTERANCE]
     both = first[key].merge(second[key])
@@ -142,8 +147,8 @@ def _named(network: Network) -> dict[str, Any]:
     return {**dict(treatment), columns.LABEL_SOURCE: network.label_source}
 
 
-def _complete(group: pd.DataFrame) -> bool:
-    """Whether every fold of every training seed that the grid asks for is there."""
+def is_complete(group: pd.DataFrame) -> bool:
+    """Whether a network's decisions are of every fold of every training seed that the grid asks for."""
     seeds = group.drop_duplicates(columns.SEED)
     whole = (seeds[columns.FOLDS_DONE] >= seeds[columns.FOLDS]).all()
     return bool(whole) and len(seeds) >= seeds[columns.SEEDS].max()

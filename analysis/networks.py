@@ -1,12 +1,15 @@
 """Every network of a grid beside its baseline, and the iteration that validation chooses: as listings."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis import columns
+from analysis.choice import Chosen, choose_by_fold
+from analysis.comparisons import Network, comparisons, of_networks
 from analysis.formats import MISSING, interval_text, number, p_text, score_text, signed
 from analysis.layouts import RowLabel, Treatment
 from analysis.listings import (
@@ -18,6 +21,7 @@ from analysis.listings import (
     last_of_chains,
     treatment_order,
 )
+from analysis.results import score_networks
 from analysis.tables import (
     METRICS,
     Footnote,
@@ -45,14 +49,34 @@ _DIFFERENCE = (
     "and p of McNemar's exact test, adjusted by Holm's method for all networks of the label source."
 )
 
+_HOW_BY_VALIDATION = (
+    "In each fold, and for each training seed, the iteration t of a chain with the highest WA of mean pooling on the "
+    "fold's validation utterances; t (folds): how many folds choose it; WA validation: the mean of what is chosen"
+)
+_HOW_BY_TEST = (
+    "Of each chain the iteration t with the highest WA of the forest on the test folds, the same in all folds"
+)
+
 
 class Difference(NamedTuple):
-    """Percentage points to the baseline, their 95% interval, and Holm-adjusted p (NaN without a test)."""
+    """Percentage points to the baseline, their 95% interval, and p of the test, which is of WA (NaN without one)."""
 
     value: float
     low: float
     high: float
     p: float
+
+    @classmethod
+    def of(cls, line: Mapping[Any, Any], metric: str, p: str = columns.P_HOLM) -> "Difference":
+        """That of WA or UA in a line of `comparisons`, with the p of column `p`."""
+        value, low, high = (line[name] for name in _DIFFERENCES[metric])
+        return cls(value, low, high, line[p] if metric == "WA" else float("nan"))
+
+
+_DIFFERENCES = {
+    "WA": (columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
+    "UA": (columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
+}
 
 
 @dataclass(frozen=True)
@@ -94,13 +118,45 @@ def networks_listings(scores: pd.DataFrame, compared: pd.DataFrame) -> list[List
     return [_networks_listing(block) for block in blocks(scores, compared)]
 
 
-def chosen_listings(scores: pd.DataFrame, compared: pd.DataFrame, by_test: bool = False) -> list[Listing]:
-    """The iteration of each chain that recognises most validation utterances, beside the baseline.
+def chosen_listings(decisions: pd.DataFrame, by_test: bool = False) -> list[Listing]:
+    """What each chain comes to where validation chooses its iteration, fold by fold, beside the baseline.
 
-    Means over folds and training seeds are compared; of equals the earlier iteration is chosen, and iteration 0 may
-    be. `by_test` chooses by the forest's WA on the test folds instead, as one must not.
+    `decisions` is what `decide` returns. Of equals the earlier iteration is chosen, and iteration 0 may be. `by_test`
+    chooses one iteration for all folds by the forest's WA on the test folds instead, as one must not.
     """
-    return [_chosen_listing(block, by_test) for block in blocks(scores, compared)]
+    known = of_networks(decisions)
+    baselines = decisions[decisions[columns.ITERATION] == 0]
+    chosen = {chain: one for chain in _chains(known) if (one := _choose_iterations(known, chain, by_test)) is not None}
+    shown = pd.concat([baselines, *(one.under(chain) for chain, one in chosen.items())])
+    return [_chosen_listing(block, chosen, by_test) for block in blocks(score_networks(shown), comparisons(shown))]
+
+
+def _chains(known: Collection[Network]) -> Iterator[Network]:
+    """The last network of every chain."""
+    of_source: dict[Network, set[Treatment]] = {}
+    for network in known:
+        if network.treatment.iteration:
+            of_source.setdefault(network._replace(treatment=network.baseline.treatment), set()).add(network.treatment)
+    for about, treatments in of_source.items():
+        yield from (about._replace(treatment=last) for last in last_of_chains(treatments))
+
+
+def _choose_iterations(known: Mapping[Network, pd.DataFrame], chain: Network, by_test: bool) -> Chosen | None:
+    """What is chosen of a chain's iterations, of which some may be missing."""
+    earlier = (
+        chain._replace(treatment=chain.treatment.at(iteration)) for iteration in range(1, chain.treatment.iteration)
+    )
+    iterations = [one for one in (chain.baseline, *earlier, chain) if one in known]
+    if by_test:
+        iterations = [max(iterations, key=lambda one: _wa_by_forest(known[one]))]
+    return choose_by_fold({one: known[one] for one in iterations})
+
+
+def _wa_by_forest(decisions: pd.DataFrame) -> float:
+    """WA on the test folds; below any where there is no forest."""
+    right = decisions[columns.LABEL] == decisions[columns.PREDICTED]
+    of_forest = decisions[columns.DECISION] == columns.FOREST
+    return float(right[of_forest].mean()) if of_forest.any() else -1.0
 
 
 def blocks(scores: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Block]:
@@ -127,27 +183,13 @@ def blocks(scores: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Block]:
             )
 
 
-def choose_iteration(block: Block, source: str, chain: Treatment, by_test: bool) -> Treatment | None:
-    """The iteration of a chain with the highest WA; the earliest of equals, None where none is known."""
-    best, chosen = -1.0, None
-    for treatment in (chain.at(iteration) for iteration in range(chain.iteration + 1)):
-        score = block.score(source, treatment, columns.FOREST, "WA")
-        value = (score.value if score else None) if by_test else block.validation.get((source, treatment))
-        if value is not None and value > best:
-            best, chosen = value, treatment
-    return chosen
-
-
 def _differences(compared: pd.DataFrame) -> dict[tuple[str, Treatment, str], Difference]:
-    """Differences to the baseline by label source, network and metric; the test is of WA."""
-    found = {}
-    for line in compared.to_dict("records"):
-        key = line[columns.LABEL_SOURCE], Treatment.of(line)
-        wa = line[columns.WA_DIFFERENCE], line[columns.WA_DIFFERENCE_LOW], line[columns.WA_DIFFERENCE_HIGH]
-        ua = line[columns.UA_DIFFERENCE], line[columns.UA_DIFFERENCE_LOW], line[columns.UA_DIFFERENCE_HIGH]
-        found[(*key, "WA")] = Difference(*wa, line[columns.P_HOLM])
-        found[(*key, "UA")] = Difference(*ua, float("nan"))
-    return found
+    """Differences to the baseline by label source, network and metric."""
+    return {
+        (line[columns.LABEL_SOURCE], Treatment.of(line), metric): Difference.of(line, metric)
+        for line in compared.to_dict("records")
+        for metric in METRICS
+    }
 
 
 def _networks_listing(block: Block) -> Listing:
@@ -172,34 +214,41 @@ def _networks_listing(block: Block) -> Listing:
     return Listing(ALL_NETWORKS, block.caption(), "Network", groups, tuple(rows), block.footnotes())
 
 
-def _chosen_listing(block: Block, by_test: bool) -> Listing:
+def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
     title = CHOSEN_BY_TEST if by_test else CHOSEN_BY_VALIDATION
     rows = []
-    chains = {source: last_of_chains(block.treatments(source)) for source in block.sources}
-    for chain in sorted(set().union(*chains.values()), key=treatment_order):
+    chains = set().union(*(last_of_chains(block.treatments(source)) for source in block.sources))
+    for chain in sorted(chains, key=treatment_order):
         texts: dict[str, list[str]] = {}
         records: list[Record] = []
         for source in block.sources:
-            chosen = choose_iteration(block, source, chain, by_test) if chain in chains[source] else None
-            if chosen is None:
+            one = chosen.get(Network(block.corpus, block.split, block.labels, source, chain))
+            if one is None:
                 continue
+            iterations = _iterations_text(one)
             baseline = [block.score(source, chain.at(0), columns.FOREST, metric) for metric in METRICS]
             texts[source] = [
-                str(chosen.iteration),
-                _validation_text(block, source, chosen),
-                *_forest_texts(block, source, chosen),
+                iterations,
+                _validation_text(block, source, chain),
+                *_forest_texts(block, source, chain),
                 *(score_text(score, interval=False) for score in baseline),
-                _difference_text(block, source, chosen, "WA"),
+                _difference_text(block, source, chain, "WA"),
             ]
-            records += _records(title, chain_name(chain), block, source, chosen)
+            records += [
+                {**record, "iteration": None, "iterations_chosen": iterations}
+                for record in _records(title, chain_name(chain), block, source, chain)
+            ]
         rows.append(ListingRow(RowLabel(chain_name(chain)), texts, tuple(records), chain.backbone))
-    of = "the forest on the test folds" if by_test else "mean pooling on validation utterances"
-    caption = block.caption(
-        f"Of each chain the iteration t with the highest WA of {of}, mean over folds and training seeds; the earlier "
-        "of equals, and 0 is one of them."
-    )
-    names = ("t", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
+    how = _HOW_BY_TEST if by_test else _HOW_BY_VALIDATION
+    caption = block.caption(f"{how}; the earlier of equals, and 0 is one of them.")
+    names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
     return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), block.footnotes())
+
+
+def _iterations_text(chosen: Chosen) -> str:
+    """Which iterations are chosen, and in how many folds: `0 (3), 1 (7)`."""
+    counts = Counter(network.treatment.iteration for network in chosen.of_fold.values())
+    return ", ".join(f"{iteration} ({counts[iteration]})" for iteration in sorted(counts))
 
 
 def _forest_texts(block: Block, source: str, treatment: Treatment) -> list[str]:

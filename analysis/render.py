@@ -31,7 +31,7 @@ _CELL_FIELDS = (
 )
 _LISTED_FIELDS = (
     *("baseline_difference", "baseline_difference_low", "baseline_difference_high", "p_holm"),
-    *("validation_wa", "value", "value_sd"),
+    *("iterations_chosen", "validation_wa", "value", "value_sd"),
     *("other_source", "source_difference", "source_difference_low", "source_difference_high"),
 )
 _KEYS = ("table", "labels", "backbone", "label_source", "leaky", "split")

@@ -17,16 +17,18 @@ from analysis.statistics import UNDECIDED, rate_intervals
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from dsl.labels import labels_of
-from dsl.utterances import forest_decisions, forest_folds, mean_pooled, utterance_features
+from dsl.splits import GROUPED_BY, may_train
+from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
 from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.store import Predictions, Store
 
-FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A); under other splits these separate, too
+FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 3
 Progress = Callable[[str, int, int], None]
-# Raise when the code decides otherwise on the same predictions. Version 1 drew stratified folds for every split.
+# Raise when the code decides otherwise on the same predictions. Under every split, version 1 had the second
+# cross-validation of the paper's; since version 3, the others have a forest for each fold's own network.
 DECISION_VERSION = {"stratified": 1}
-DECISION_VERSION_ELSE = 2  # of every other split
+DECISION_VERSION_ELSE = 3
 
 
 def decide(
@@ -59,13 +61,13 @@ def decide(
         cell = next(iter(records))
         about_cell = {
             **_about_network(corpora(cell.corpus)[0], cell, short),
-            columns.VALIDATION_WA: _mean_percent([records[stage] for stage in done], "validation_wa"),
             columns.SEED: cell.seed,
             columns.SEEDS: seeds[replace(cell, fold=0, seed=0)],
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
         }
-        frames.append(decided)
+        validation = {stage.fold: _metrics(records[stage]).get("validation_wa") for stage in done}
+        frames.append(decided.assign(**{columns.VALIDATION_WA: 100 * decided[columns.FOLD].map(validation)}))
         abouts.append(about_cell)
     if not frames:
         return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
@@ -194,11 +196,6 @@ def _metrics(record: dict[str, Any]) -> dict[str, Any]:
     return record.get("metrics", {})
 
 
-def _mean_percent(records: Iterable[dict[str, Any]], metric: str) -> float:
-    """The mean of a share over stages, in percent; NaN where one does not know it."""
-    return float(np.mean([100 * _metrics(record).get(metric, np.nan) for record in records]))
-
-
 # From predictions to decisions
 
 
@@ -219,7 +216,7 @@ def _decide_cell(
         return None, []
     cell = next(iter(found))
     utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
-    decided = pd.concat(_decisions(list(found.values()), utterances, cell.split, forest_seeds), ignore_index=True)
+    decided = pd.concat(_decisions(found, utterances, forest_seeds), ignore_index=True)
     if len(found) == len(records):
         store.write_decisions(key, decided.to_parquet(index=False))
     return decided, list(found)
@@ -255,40 +252,35 @@ def _read_decisions(store: Store, key: str) -> pd.DataFrame | None:
         frame = None if content is None else read_frame(content)
     except ValueError:
         return None
-    return frame if frame is not None and set(frame) == set(DECIDED_COLUMNS) else None
-
-
-DECIDED_COLUMNS = (
-    columns.DECISION,
-    columns.FOREST_SEED,
-    columns.UTTERANCE,
-    columns.SPEAKER,
-    columns.LABEL,
-    columns.PREDICTED,
-    columns.CLASSES,
-)
+    return frame if frame is not None and set(frame) == set(columns.DECIDED_COLUMNS) else None
 
 
 def _decisions(
-    done: Sequence[Predictions], utterances: pd.DataFrame, split: str, forest_seeds: int
+    folds: dict[StageSpec, Predictions], utterances: pd.DataFrame, forest_seeds: int
 ) -> Iterable[pd.DataFrame]:
-    """A frame of decisions on the test utterances of `done` folds for mean pooling and for each forest seed."""
-    q = np.concatenate([predictions.q[predictions.test] for predictions in done])
-    utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in done])
-    tested, position = np.unique(utterance, return_inverse=True)
+    """A frame of decisions on the test utterances of `folds` for mean pooling and for each forest seed."""
+    split = next(iter(folds)).split
+    q = np.concatenate([predictions.q[predictions.test] for predictions in folds.values()])
+    utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in folds.values()])
+    fold = np.repeat([stage.fold for stage in folds], [predictions.test.sum() for predictions in folds.values()])
+    tested, first, position = np.unique(utterance, return_index=True, return_inverse=True)
     known = utterances.iloc[tested]
     label = known["label"].to_numpy()
     features = utterance_features(q, position)
     decided = [(columns.MEAN_POOLING, 0, mean_pooled(features, q.shape[1]))]
-    folds = [forest_folds(split, known, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
-    if all(folds):  # with a few folds done, there may not be enough utterances for a second cross-validation
-        by_forest = forest_decisions(features, label, folds)
-        decided += [(columns.FOREST, seed, predicted) for seed, predicted in enumerate(by_forest)]
+    if GROUPED_BY[split]:
+        own = [_own_network_fold(split, one, utterances, tested) for one in folds.values() if forest_seeds]
+        learnt = [own] * forest_seeds
+    else:
+        learnt = [second_cross_validation(features, label, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
+    if learnt and all(learnt):  # with a few folds done, there may not be enough for a second cross-validation
+        decided += [(columns.FOREST, seed, predicted) for seed, predicted in enumerate(forest_decisions(learnt))]
     for decision, seed, predicted in decided:
         yield pd.DataFrame(
             {
                 columns.DECISION: decision,
                 columns.FOREST_SEED: seed,
+                columns.FOLD: fold[first],
                 columns.UTTERANCE: known["id"].to_numpy(),
                 columns.SPEAKER: known["speaker"].to_numpy(),
                 columns.LABEL: label,
@@ -298,26 +290,50 @@ def _decisions(
         )
 
 
+def _own_network_fold(split: str, predictions: Predictions, utterances: pd.DataFrame, tested: np.ndarray) -> ForestFold:
+    """What a fold's network says of the utterances that it learnt from, for a forest that decides on those it is
+    tested on: neither has met a label of the groups that `split` keeps apart. `tested` are those of all folds.
+    """
+    of_fold = np.zeros(len(utterances), dtype=bool)
+    of_fold[predictions.utterance[predictions.test]] = True
+    learnt, features = _features_of(predictions, may_train(split, utterances, of_fold))
+    asked_of, asked = _features_of(predictions, of_fold)
+    return ForestFold(features, utterances["label"].to_numpy()[learnt], asked, np.searchsorted(tested, asked_of))
+
+
+def _features_of(predictions: Predictions, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The utterances of `part` bool [U], as positions [n], and their features [n, F]."""
+    rows = part[predictions.utterance]
+    found, position = np.unique(predictions.utterance[rows], return_inverse=True)
+    return found, utterance_features(predictions.q[rows], position)
+
+
 # From decisions to scores
 
 
 def _with_rates(decisions: pd.DataFrame, identity: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """Each group of decisions that are equal in `identity`, with its rates."""
+    """Each group of decisions that are equal in `identity`, with its rates and what it was on validation utterances."""
     groups = list(decisions.groupby(identity, dropna=False, sort=False))
     rates = on_all_cores(_rates_of, [group for _, group in groups])
     for (key, group), found in zip(groups, rates, strict=True):
-        yield dict(zip(identity, key, strict=True)) | found, group
+        validation = {columns.VALIDATION_WA: _validation_wa(group)}
+        yield dict(zip(identity, key, strict=True)) | validation | found, group
+
+
+def _validation_wa(group: pd.DataFrame) -> float:
+    """The mean over training seeds of the mean over their folds; NaN where one does not know it."""
+    of_folds = group.drop_duplicates([columns.SEED, columns.FOLD]).groupby(columns.SEED)[columns.VALIDATION_WA]
+    return float(of_folds.mean(skipna=False).mean(skipna=False))
 
 
 def _pooled(group: pd.DataFrame) -> dict[str, Any]:
-    """What a network's training seeds come to: folds of all seeds that are asked for, and the mean validation rate."""
+    """What a network's training seeds come to: folds of all seeds that are asked for."""
     seeds = group.drop_duplicates(columns.SEED)
     asked = int(seeds[columns.SEEDS].max())
     return {
         columns.SEEDS: asked,
         columns.FOLDS_DONE: int(seeds[columns.FOLDS_DONE].sum()),
         columns.FOLDS: int(seeds[columns.FOLDS].max()) * asked,
-        columns.VALIDATION_WA: seeds[columns.VALIDATION_WA].mean(),
     }
 
 

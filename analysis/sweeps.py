@@ -2,8 +2,8 @@
 
 A network of the first is set beside the one of the second that has the same rule, alpha and iteration, and the same
 backbone, split and label source too. Where the sweeps have none of those in common, as a sweep of one backbone and a
-sweep of another, that is what differs, and networks are paired across it. The networks that validation chooses in
-either are paired as well.
+sweep of another, that is what differs, and networks are paired across it. What validation chooses in each fold of
+either is paired as well.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.choice import Candidate, candidates, choose
-from analysis.comparisons import Network, Pair, by_network, comparison
+from analysis.choice import IN_EACH_FOLD, Chosen, choose_by_fold, eligible
+from analysis.comparisons import Network, Pair, by_network, comparison, of_networks
 from analysis.formats import interval_text, p_text, signed
 from analysis.layouts import Treatment
 from analysis.listings import chain_name
@@ -26,7 +26,7 @@ from analysis.tables import corpus_name, source_name
 from data_prep.errors import UserError
 
 AXES = (columns.BACKBONE, columns.SPLIT, columns.LABEL_SOURCE)
-CHOSEN = "chosen"  # whether validation chooses both networks of a line
+CHOSEN = "chosen"  # whether a line is of what validation chooses in each fold of either
 SECOND_SPLIT, SECOND_WA = columns.SECOND + columns.SPLIT, columns.SECOND + columns.WA
 LISTED = 4  # networks that a message names
 
@@ -53,10 +53,14 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
             raise UserError(f"the {which} sweep has no finished stage to compare; train it with: ser-sweep run")
     differ = _differences(first, second)
     known, others = by_network(first), by_network(_same_seeds(first, second))
-    scores, other_scores = score_networks(first), score_networks(second)
-    rates, other_rates = _rates(scores), _rates(other_scores)
-    chosen = dict.fromkeys(_chosen_pairs(scores, other_scores))
-    pairs = dict.fromkeys([*chosen, *(Pair(network, _across(network, differ)) for network, _ in known)])
+    pairs = dict.fromkeys(Pair(network, _across(network, differ)) for network, _ in known)
+    chosen = {pair: frames for pair, *frames in _chosen_pairs(first, _same_seeds(first, second))}
+    for one, other in chosen.values():
+        known |= by_network(one)
+        others |= by_network(other)
+    rates = _rates(score_networks(pd.concat([first, *(one for one, _ in chosen.values())])))
+    other_rates = _rates(score_networks(pd.concat([second, *(other for _, other in chosen.values())])))
+    pairs = {**chosen, **pairs}
     lines = []
     for pair, decision in product(pairs, (columns.FOREST, columns.MEAN_POOLING)):
         one, other = known.get((pair.first, decision)), others.get((pair.second, decision))
@@ -107,24 +111,25 @@ def _across(network: Network, differ: dict[str, tuple[str, str]]) -> Network:
     )
 
 
-def _chosen_pairs(scores: pd.DataFrame, others: pd.DataFrame) -> Iterator[Pair]:
-    """What validation chooses in either sweep, for each corpus and kind of labels that both have.
+def _chosen_pairs(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[Pair, pd.DataFrame, pd.DataFrame]]:
+    """What validation chooses in each fold of either sweep, for each corpus and kind of labels that both have.
 
     On the split that both have or, where there is none, on the only one of either.
     """
-    first, second = _chosen(scores), _chosen(others)
-    for (corpus, split, labels), one in first.items():
-        same = [about for about in second if about[0] == corpus and about[2] == labels]
-        other = second.get((corpus, split, labels)) or (second[same[0]] if len(same) == 1 else None)
-        if other is not None:
-            yield Pair(one.network, other.network)
+    chosen, others = _chosen(first), _chosen(second)
+    for (corpus, split, labels), one in chosen.items():
+        same = [about for about in others if about[0] == corpus and about[2] == labels]
+        about = (corpus, split, labels) if (corpus, split, labels) in others else same[0] if len(same) == 1 else None
+        if about is not None:
+            pair = Pair(one.network, others[about].network)
+            yield pair, one.under(pair.first), others[about].under(pair.second)
 
 
-def _chosen(scores: pd.DataFrame) -> dict[tuple[str, str, str], Candidate]:
-    found: dict[tuple[str, str, str], list[Candidate]] = {}
-    for one in candidates(scores):
-        found.setdefault(one.network[:3], []).append(one)
-    return {about: chosen for about, known in found.items() if (chosen := choose(known)) is not None}
+def _chosen(decisions: pd.DataFrame) -> dict[tuple[str, str, str], Chosen]:
+    known: dict[tuple[str, str, str], dict[Network, pd.DataFrame]] = {}
+    for network, one in of_networks(decisions).items():
+        known.setdefault(network[:3], {})[network] = one
+    return {about: one for about, networks in known.items() if (one := choose_by_fold(eligible(networks))) is not None}
 
 
 def _same_seeds(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +174,7 @@ def compared_text(compared: Compared) -> str:
 EXPLANATION = (
     "Differences are in points, A minus B on the utterances and training seeds that both have, [95% paired bootstrap\n"
     "interval], with p of McNemar's exact test of WA, adjusted by Holm's method for each kind of decision.\n"
-    "Marked *: what validation chooses in A against what it chooses in B."
+    "Marked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 )
 
 
@@ -198,7 +203,8 @@ def _name(line: dict[Any, Any], of: str) -> str:
     treatment = Treatment.of({name: line[of + name] for name in columns.NETWORK})
     source = line[of + columns.LABEL_SOURCE]
     split = line[of + columns.SPLIT] if line[columns.SPLIT] != line[SECOND_SPLIT] else ""
-    parts = (chain_name(treatment), f"t = {treatment.iteration}", source_name(source), split)
+    iteration = "" if treatment == IN_EACH_FOLD else f"t = {treatment.iteration}"
+    parts = (chain_name(treatment), iteration, source_name(source), split)
     return ", ".join(filter(None, parts))
 
 

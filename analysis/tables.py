@@ -376,7 +376,11 @@ def conditions(label_source: str, split: str, labels: str) -> str:
 def forest_folds_note(split: str) -> str:
     """After the name of a split, what it keeps from the forests; nothing of the paper's, which keeps nothing."""
     left_out = " or ".join(f"no {column}" for column in GROUPED_BY[split])
-    return f" (the random forest, too, learns from {left_out} that it decides on)" if left_out else ""
+    return (
+        f" (each fold has a random forest of its own, which learns from {left_out} that it decides on)"
+        if left_out
+        else ""
+    )
 
 
 def labels_name(labels: str) -> str:

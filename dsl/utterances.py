@@ -1,15 +1,13 @@
 """From segment predictions to the decision on the utterance (§IV-C)."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from joblib import Parallel, delayed
 from sklearn.ensemble import RandomForestClassifier
 
-from dsl.splits import assign_folds, may_train
+from dsl.splits import stratified_folds
 
 PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
 THRESHOLDS = (0.2, 0.3)  # beta of h7 and h8
@@ -62,57 +60,42 @@ def mean_pooled(features: np.ndarray, classes: int) -> np.ndarray:
 
 
 class ForestFold(NamedTuple):
-    """Positions [n] of the utterances that a forest learns from, and of those that it then decides on."""
+    """What a forest learns from, `features` [n, F] with their `label` [n], and what it is asked: `asked` [m, F] of the
+    utterances at the positions `tested` [m]."""
 
-    training: np.ndarray
+    features: np.ndarray
+    label: np.ndarray
+    asked: np.ndarray
     tested: np.ndarray
 
 
-def forest_folds(split: str, utterances: pd.DataFrame, seed: int, folds: int = 10) -> list[ForestFold]:
-    """The cross-validation of the forests (§VIII-A), which separates utterances as `split`, one of SPLITS, does.
+def second_cross_validation(features: np.ndarray, label: np.ndarray, seed: int, folds: int = 10) -> list[ForestFold]:
+    """ "Another 10-fold stratified cross-validation" (§VIII-A) over `features` [U, F] and `label` [U].
 
-    `utterances` has the columns label, speaker and text, in the order of ids, and each is decided on once. There are
-    `folds`, or as many as the utterances of the rarest class or the groups of `split` allow. Empty where that is less
-    than two, or where a forest would have nothing to learn a class from: there can be no forest.
+    There are `folds`, or as many as the rarest class has utterances; none where that is less than two.
     """
-    label = utterances["label"].to_numpy()
-    fold_of = _most_folds(split, utterances, seed, folds)
-    if fold_of is None:
+    folds = min(folds, int(np.unique(label, return_counts=True)[1].min()))
+    if folds < 2:
         return []
-    found = []
-    for fold in np.unique(fold_of):
-        tested = fold_of == fold
-        training = may_train(split, utterances, tested)
-        if len(np.setdiff1d(label, label[training])):
-            return []
-        found.append(ForestFold(np.flatnonzero(training), np.flatnonzero(tested)))
-    return found
+    fold_of = stratified_folds(label, folds, seed)
+    return [
+        ForestFold(features[training], label[training], features[~training], np.flatnonzero(~training))
+        for training in (fold_of != fold for fold in range(folds))
+    ]
 
 
-def _most_folds(split: str, utterances: pd.DataFrame, seed: int, folds: int) -> np.ndarray | None:
-    """The fold of each utterance [U], of as many folds as can be, up to `folds`; None where there cannot be two."""
-    for count in range(folds, 1, -1):
-        with suppress(ValueError):
-            return assign_folds(split, utterances, count, seed)
-    return None
+def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int = -1) -> np.ndarray:
+    """What random forests, scikit-learn's default ones, decide: int64 [seeds, U].
 
-
-def forest_decisions(
-    features: np.ndarray, label: np.ndarray, folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int = -1
-) -> np.ndarray:
-    """Random forests' decisions under another cross-validation (§VIII-A): int64 [seeds, U].
-
-    scikit-learn's default forest, trained on `features` [U, F] and `label` [U]; each seed has its own forests and its
-    own folds, those of `forest_folds`.
+    Each seed has its own forests, one for each of its folds, which between them test each of U utterances once.
     """
 
     def decide(seed: int, fold: ForestFold) -> np.ndarray:
-        forest = RandomForestClassifier(random_state=seed)
-        return forest.fit(features[fold.training], label[fold.training]).predict(features[fold.tested])
+        return RandomForestClassifier(random_state=seed).fit(fold.features, fold.label).predict(fold.asked)
 
     asked = [(seed, fold) for seed, folds in enumerate(folds_of_seeds) for fold in folds]
     decided = Parallel(n_jobs=jobs)(delayed(decide)(*one) for one in asked)
-    decisions = np.empty((len(folds_of_seeds), len(label)), dtype=np.int64)
+    decisions = np.empty((len(folds_of_seeds), sum(len(fold.tested) for fold in folds_of_seeds[0])), dtype=np.int64)
     for (seed, fold), predicted in zip(asked, decided, strict=True):
         decisions[seed, fold.tested] = predicted
     return decisions

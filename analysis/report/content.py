@@ -177,7 +177,7 @@ def results_of(source: Source, decisions: pd.DataFrame) -> Results:
     scores, compared = score_networks(decisions), comparisons(decisions)
     return Results(
         tuple(tables_of(source.store, chains, decisions, scores, compared)),
-        tuple(headlines(scores, compared)),
+        tuple(headlines(decisions)),
         tuple(claims.evaluate_claims(decisions)),
         tuple(audit.audit(decisions)),
     )

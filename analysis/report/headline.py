@@ -1,20 +1,21 @@
-"""What a sweep found, in a few numbers: the network that validation chooses, beside its baseline and the paper."""
+"""What a sweep found, in a few numbers: what validation chooses in each fold, beside the baseline and the paper."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis import columns
-from analysis.choice import Candidate, candidates, choose
+from analysis.choice import Chosen, choose_by_fold, eligible, is_leaky
 from analysis.claims import LEVEL
-from analysis.comparisons import Network
+from analysis.comparisons import Network, Pair, comparison, is_complete, of_networks
 from analysis.formats import interval_text, number, p_text, signed
 from analysis.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
-from analysis.listings import chain_name
-from analysis.networks import Block, Difference, blocks
+from analysis.listings import chain_name, treatment_order
+from analysis.networks import Difference
 from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
-from analysis.tables import METRICS, Score, corpus_name, size_notes
+from analysis.results import score_networks
+from analysis.tables import METRICS, Score, ScoreKey, corpus_name, index_scores, paper_order, size_notes
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class Headline:
-    """The chosen network of one corpus and split. `verdict` says in words what the test against the baseline says.
+    """What is chosen of one corpus and split. `verdict` says in words what the test against the baseline says.
 
-    Where that is the baseline itself, `rival` tells what the best later iteration is from it.
+    Where that is the baseline itself, `rival` tells what the best later networks are from it.
     """
 
     where: str
@@ -68,103 +69,134 @@ class Headline:
     notes: tuple[str, ...]
 
 
-def headlines(scores: pd.DataFrame, compared: pd.DataFrame) -> list[Headline]:
-    """One for each corpus and split with labels as given; `scores` and `compared` as for `networks_listings`."""
-    known = candidates(scores)
+def headlines(decisions: pd.DataFrame) -> list[Headline]:
+    """One for each corpus and split with labels as given; `decisions` is what `decide` returns."""
+    given = decisions[decisions[columns.LABELS] == "given"]
     found = []
-    for block in blocks(scores, compared):
-        own = [one for one in known if one.network[:3] == (block.corpus, block.split, block.labels)]
-        chosen = choose(own)
-        if block.labels == "given" and chosen is not None:
-            later = choose([one for one in own if _is_later(one.network, chosen.network)])
-            rival = None if later is None else _Shown(block, later.network)
-            found.append(_headline(_Shown(block, chosen.network), rival, own, chosen))
+    for split, of_split in given.groupby(columns.SPLIT):
+        for corpus in paper_order(of_split[columns.CORPUS]):
+            known = of_networks(of_split[of_split[columns.CORPUS] == corpus])
+            headline = _headline(str(split), known)
+            found += [headline] if headline is not None else []
     return found
 
 
-def _is_later(network: Network, chosen: Network) -> bool:
-    """Whether a network is a later iteration than the chosen one, where that is a baseline; of the same backbone."""
-    iterations = chosen.treatment.iteration, network.treatment.iteration
-    return iterations[0] == 0 < iterations[1] and network.baseline == chosen
+def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | None:
+    candidates = eligible(known)
+    shown = _Shown.best(candidates)
+    if shown is None:
+        return None
+    baseline = _Shown.best({network: one for network, one in candidates.items() if not network.treatment.iteration})
+    later = _Shown.best({network: one for network, one in candidates.items() if network.treatment.iteration})
+    rival = later if shown.is_baseline else None
+    tested = (rival or shown).difference(baseline, "WA")
+    return Headline(
+        where=f"{corpus_name(shown.network.corpus)}, {split} split",
+        network=shown.name,
+        choice=_choice(shown, candidates, known),
+        rates=tuple(_rate(shown, baseline, metric) for metric in METRICS),
+        verdict=_verdict(shown, tested),
+        rival="" if rival is None or tested is None else f"The best later one, {rival.name}: {_text(tested)} to it.",
+        tested=tested is not None,
+        axis=_axis(shown, baseline, rival),
+        leaky=is_leaky(shown.network),
+        notes=tuple(_notes(shown, candidates, known)),
+    )
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """A network and what is known of it."""
+    """What is chosen fold by fold, and its line of `score_networks` for each kind of decision."""
 
-    block: Block
-    network: Network
+    chosen: Chosen
+    lines: pd.DataFrame
+
+    @classmethod
+    def best(cls, candidates: Mapping[Network, pd.DataFrame]) -> "_Shown | None":
+        """The best of the candidates; None where there is none."""
+        ordered = sorted(candidates, key=lambda one: (one.label_source != "", treatment_order(one.treatment)))
+        chosen = choose_by_fold({network: candidates[network] for network in ordered})
+        return None if chosen is None else cls(chosen, score_networks(chosen.under(chosen.counts[0][0])))
 
     @property
-    def treatment(self) -> Treatment:
-        return self.network.treatment
+    def network(self) -> Network:
+        """The one that is chosen in most folds."""
+        return self.chosen.counts[0][0]
 
     @property
-    def source(self) -> str:
-        """A label source under which its scores are found."""
-        return self.network.label_source or self.block.sources[0]
+    def only(self) -> Treatment | None:
+        """What is chosen, where that is the same in all folds."""
+        return self.network.treatment if len(self.chosen.counts) == 1 else None
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether no later iteration is chosen in any fold."""
+        return not any(network.treatment.iteration for network, _ in self.chosen.counts)
 
     @property
     def name(self) -> str:
-        by = f", {self.network.label_source}" if self.network.label_source else ""
-        return f"{chain_name(self.treatment)}, t = {self.treatment.iteration}{by}"
+        name = network_name(self.network)
+        return name if self.only else f"{name}, in {self.chosen.counts[0][1]} of {len(self.chosen.of_fold)} folds"
+
+    @property
+    def validation(self) -> float:
+        return float(self.lines[columns.VALIDATION_WA].iloc[0])
 
     def score(self, metric: str) -> Score:
         """By the random forest, or by mean pooling where there are too few utterances for one."""
+        scores = index_scores(self.lines)
         by_either = (
-            self.block.score(self.source, self.treatment, decision, metric)
+            scores.get(ScoreKey(self.network.treatment, self.network.corpus, decision, metric))
             for decision in (columns.FOREST, columns.MEAN_POOLING)
         )
         return next(score for score in by_either if score is not None)
 
-    def difference(self, metric: str) -> Difference | None:
-        """To the baseline."""
-        return self.block.differences.get((self.source, self.treatment, metric))
+    def difference(self, baseline: "_Shown | None", metric: str) -> Difference | None:
+        """To the baseline, by the forest; None where either is not known, and of the baseline itself."""
+        if baseline is None or self.is_baseline:
+            return None
+        own, other = (one.chosen.decisions for one in (self, baseline))
+        first, second = (one[one[columns.DECISION] == columns.FOREST] for one in (own, other))
+        if first.empty or second.empty:
+            return None
+        line = comparison(Pair(self.network, baseline.network), columns.FOREST, first, second)
+        return None if line is None else Difference.of(line, metric, columns.P)
 
 
-def _headline(shown: _Shown, rival: _Shown | None, known: Sequence[Candidate], chosen: Candidate) -> Headline:
-    """`rival` is the best of a baseline's later iterations, where a baseline is shown."""
-    return Headline(
-        where=f"{corpus_name(shown.block.corpus)}, {shown.block.split} split",
-        network=shown.name,
-        choice=_choice(known, chosen),
-        rates=tuple(_rate(shown, metric) for metric in METRICS),
-        verdict=_verdict(shown),
-        rival=_rival_text(rival),
-        tested=(rival or shown).difference("WA") is not None,
-        axis=_axis(shown, rival),
-        leaky=chosen.leaky,
-        notes=tuple(_notes(shown, known, chosen)),
-    )
+def network_name(network: Network) -> str:
+    by = f", {network.label_source}" if network.label_source else ""
+    return f"{chain_name(network.treatment)}, t = {network.treatment.iteration}{by}"
 
 
-def _choice(known: Sequence[Candidate], chosen: Candidate) -> str:
-    """How it was chosen, in a sentence."""
-    there = f"{number(chosen.validation, 2)} % WA on validation utterances"
-    complete = sum(one.complete for one in known)
-    if not complete:
-        return f"Provisional, as no network has all its folds: the best so far with {there}."
-    rest = len(known) - complete
-    others = f"; {rest} more {'has' if rest == 1 else 'have'} folds missing" if rest else ""
-    return f"Best of {complete} {'network' if complete == 1 else 'networks'} with {there}{others}."
+def _choice(shown: _Shown, candidates: Collection[Network], known: Mapping[Network, pd.DataFrame]) -> str:
+    """How it was chosen, in a sentence or two."""
+    there = f"{number(shown.validation, 2)} % WA on validation utterances, mean over folds"
+    missing = sum(not is_complete(one) for one in known.values())
+    if missing == len(known):
+        best = f"Provisional, as no network has all its folds: the best so far in each fold, with {there}."
+    else:
+        count = f"{len(candidates)} {'network' if len(candidates) == 1 else 'networks'}"
+        others = f"; {missing} more {'has' if missing == 1 else 'have'} folds missing" if missing else ""
+        best = f"Best of {count} in each fold, with {there}{others}."
+    rest = [f"{network_name(network)} in {folds}" for network, folds in shown.chosen.counts[1:]]
+    return f"{best} In the other folds: {', '.join(rest)}." if rest else best
 
 
-def _rate(shown: _Shown, metric: str) -> Rate:
+def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> Rate:
     score = shown.score(metric)
-    published = published_rate(shown.treatment, shown.block.corpus, metric)
+    published = published_rate(shown.only, shown.network.corpus, metric) if shown.only else None
+    difference = shown.difference(baseline, metric)
     return Rate(
         metric=metric,
         value=f"{score.value:.2f}",
         interval=interval_text(*score.interval).strip(),
         by_speaker=interval_text(*score.by_speaker).strip(),
-        baseline=_difference_text(shown.difference(metric)),
+        baseline="" if difference is None else _text(difference),
         paper="" if published is None else _paper_text(score, *published),
     )
 
 
-def _difference_text(difference: Difference | None) -> str:
-    if difference is None:
-        return ""
+def _text(difference: Difference) -> str:
     return f"{signed(difference.value)}{interval_text(difference.low, difference.high)}{p_text(difference.p)}"
 
 
@@ -190,9 +222,8 @@ def published_rate(treatment: Treatment, corpus: str, metric: str) -> tuple[str,
     return min(found, key=lambda one: (one[1].backbone != treatment.backbone, bool(one[1].note)), default=None)
 
 
-def _verdict(shown: _Shown) -> str:
-    difference = shown.difference("WA")
-    if shown.treatment.iteration == 0:
+def _verdict(shown: _Shown, difference: Difference | None) -> str:
+    if shown.is_baseline:
         return "The baseline itself: no round of self-learning does better on validation utterances."
     if difference is None:
         return "The baseline is not trained yet."
@@ -203,39 +234,30 @@ def _verdict(shown: _Shown) -> str:
     return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance."
 
 
-def _rival_text(rival: _Shown | None) -> str:
-    difference = None if rival is None else rival.difference("WA")
-    if rival is None or difference is None:
-        return ""
-    return f"The best later network, {rival.name}: {_difference_text(difference)} to it."
-
-
-def _notes(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Iterator[str]:
+def _notes(shown: _Shown, candidates: Collection[Network], known: Collection[Network]) -> Iterator[str]:
     score = shown.score("WA")
-    leaky = sum(one.leaky for one in known)
-    if chosen.leaky:
+    leaky = sum(map(is_leaky, known))
+    if any(map(is_leaky, candidates)):
         yield "Every network here is of a leaky label source: its networks saw test labels."
     elif leaky:
         count = f"{leaky} {'network' if leaky == 1 else 'networks'}"
         yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
         yield f"{score.folds_done} of {score.folds} folds."
-    yield from size_notes(shown.block.corpus, [score], published=shown.block.corpus in PAPER_UTTERANCES)
+    yield from size_notes(shown.network.corpus, [score], published=shown.network.corpus in PAPER_UTTERANCES)
 
 
-def _axis(shown: _Shown, rival: _Shown | None) -> Axis:
-    """The chosen network, what it is tested against, and the paper's value of it, on an axis of multiples of 5."""
+def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
+    """What is chosen, what it is tested against, and the paper's value of it, on an axis of multiples of 5."""
     wa = shown.score("WA")
     rates: list[tuple[str, str, float, tuple[float, float]]] = [(shown.name, "chosen", wa.value, wa.interval)]
-    if shown.treatment.iteration:
-        baseline = shown.treatment.at(0)
-        score = shown.block.score(shown.source, baseline, columns.FOREST, "WA")
-        if score is not None:
-            rates.append((f"{chain_name(baseline)}, baseline", "baseline", score.value, score.interval))
+    if baseline is not None and not shown.is_baseline:
+        score = baseline.score("WA")
+        rates.append((f"{chain_name(baseline.network.treatment)}, baseline", "baseline", score.value, score.interval))
     if rival is not None:
         later = rival.score("WA")
         rates.append((rival.name, "other", later.value, later.interval))
-    published = published_rate(shown.treatment, shown.block.corpus, "WA")
+    published = published_rate(shown.only, shown.network.corpus, "WA") if shown.only else None
     if published is not None and not wa.partial:
         table, value = published
         label = f"Paper, Table {table}, {backbone_name(value.backbone)}"

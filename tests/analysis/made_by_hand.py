@@ -30,7 +30,10 @@ def network(rule: str = "none", iteration: int | None = None, **about: Any) -> d
 def decisions_of(predicted: np.ndarray, label: np.ndarray, speakers: Sequence[str], **about: Any) -> pd.DataFrame:
     """A network's decisions on utterances 00, 01, ... of two classes; `about` as in `network`, and other columns."""
     names = [f"{row:02}" for row in range(len(label))]
-    frame = pd.DataFrame({"utterance": names, "speaker": speakers, "label": label, "predicted": predicted})
+    fold = np.arange(len(label)) * 10 // len(label)
+    frame = pd.DataFrame(
+        {"utterance": names, "speaker": speakers, "label": label, "predicted": predicted, "fold": fold}
+    )
     cell = network(about.pop("rule", "none"), about.pop("iteration", None))
     return frame.assign(**cell | {"validation_wa": 50.0, "seed": 0, "forest_seed": 0, "classes": 2} | about)
 

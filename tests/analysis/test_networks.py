@@ -79,8 +79,8 @@ def test_missing_folds_are_said_where_label_sources_are_compared() -> None:
     assert listing.footnotes
 
 
-def listed(make: Callable[..., list[Listing]], frame: pd.DataFrame, **options: Any) -> list[Listing]:
-    return make(score_networks(frame), comparisons(frame), **options)
+def networks_of(frame: pd.DataFrame) -> list[Listing]:
+    return networks_listings(score_networks(frame), comparisons(frame))
 
 
 def texts(listing: Listing, source: str) -> dict[str, list[str]]:
@@ -91,7 +91,7 @@ def texts(listing: Listing, source: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", RENDERERS)
 def test_rendering_equals_the_golden_file(name: str) -> None:
     """Set UPDATE_GOLDEN=1 to write the files anew, then read their difference."""
-    made = [*listed(networks_listings, grid()), *listed(chosen_listings, grid())]
+    made = [*networks_of(grid()), *chosen_listings(grid())]
     rendered = RENDERERS[name](made)
     if os.environ.get("UPDATE_GOLDEN") == "1":
         (GOLDEN / name).write_text(rendered, encoding="utf-8")
@@ -102,7 +102,7 @@ def test_rendering_equals_the_golden_file(name: str) -> None:
 
 
 def test_every_network_is_a_row_with_a_group_for_each_label_source() -> None:
-    (one,) = listed(networks_listings, grid())
+    (one,) = networks_of(grid())
     assert [group.name for group in one.groups] == ["in_fold", "global_oof"]
     assert list(texts(one, "in_fold")) == [
         "DenseNet22, t = 0",
@@ -115,7 +115,7 @@ def test_every_network_is_a_row_with_a_group_for_each_label_source() -> None:
 
 
 def test_a_row_shows_rates_and_the_difference_to_the_baseline() -> None:
-    (one,) = listed(networks_listings, grid())
+    (one,) = networks_of(grid())
     row = texts(one, "in_fold")["DenseNet22 bdsl, t = 1"]
     assert [text.split(" ")[0] for text in row] == ["70.00", "70.00", "60.00", "60.00", "+20.00", "+20.00"]
     # Four utterances more right of which none is lost: p = 2 / 2^4, beside 0.25, 0.5 and 0.5 of the others.
@@ -124,7 +124,7 @@ def test_a_row_shows_rates_and_the_difference_to_the_baseline() -> None:
 
 
 def test_a_leaky_label_source_is_marked_in_its_heading() -> None:
-    made = listed(networks_listings, grid())
+    made = networks_of(grid())
     assert "\nglobal_oof (leaky)\n" in to_markdown(made)
     assert r"\caption{All networks: Emo-DB, global\_oof (leaky).}" in to_latex(made)
     leaky = {record["label_source"]: record["leaky"] for row in made[0].rows for record in row.records}
@@ -132,7 +132,7 @@ def test_a_leaky_label_source_is_marked_in_its_heading() -> None:
 
 
 def test_incomplete_folds_are_marked() -> None:
-    (one,) = listed(networks_listings, grid())
+    (one,) = networks_of(grid())
     assert texts(one, "in_fold")["DenseNet22 wdsl 0.5→0.2, t = 2"][0].endswith("(7/10 folds)")
     assert "incomplete folds" in one.footnotes[0].text
 
@@ -146,9 +146,10 @@ def test_corpora_splits_and_kinds_of_labels_have_listings_of_their_own() -> None
             decisions(10, labels="permuted"),
         ]
     )
-    captions = [one.caption for one in listed(networks_listings, frame)]
+    captions = [one.caption for one in networks_of(frame)]
     assert [caption.partition(" Recognition")[0] for caption in captions] == [
-        "Emo-DB. Split: speaker (the random forest, too, learns from no speaker that it decides on).",
+        "Emo-DB. Split: speaker (each fold has a random forest of its own, which learns from no speaker that it "
+        "decides on).",
         "CASIA. Split: stratified.",
         "Emo-DB. Split: stratified.",
         "Emo-DB. Labels are permuted: nothing is comparable with the paper, and more than chance is a leak. "
@@ -157,8 +158,8 @@ def test_corpora_splits_and_kinds_of_labels_have_listings_of_their_own() -> None
 
 
 def test_a_part_of_a_corpus_is_called_not_comparable() -> None:
-    for make in (networks_listings, chosen_listings):
-        (one,) = listed(make, decisions(10, partial=True))
+    for make in (networks_of, chosen_listings):
+        (one,) = make(decisions(10, partial=True))
         assert [note.text for note in one.footnotes] == [
             "Emo-DB: only part of the corpus, 20 utterances: not comparable."
         ]
@@ -166,7 +167,7 @@ def test_a_part_of_a_corpus_is_called_not_comparable() -> None:
 
 def test_backbones_come_in_the_papers_order() -> None:
     frame = pd.concat([decisions(10, backbone=name) for name in ("a_net", "efficientnet_b0", "vgg19")])
-    (one,) = listed(networks_listings, frame)
+    (one,) = networks_of(frame)
     assert list(texts(one, "")) == ["VGG19, t = 0", "EfficientNet-B0, t = 0", "a_net, t = 0"]
 
 
@@ -174,56 +175,85 @@ def test_backbones_come_in_the_papers_order() -> None:
 
 
 def chosen(frame: pd.DataFrame, **options: Any) -> dict[str, str]:
-    (one,) = listed(chosen_listings, frame, **options)
+    (one,) = chosen_listings(frame, **options)
     return {name: row[0] for name, row in texts(one, "in_fold").items()}
 
 
 def test_the_iteration_with_the_highest_validation_rate_is_chosen() -> None:
-    assert chosen(grid()) == {"DenseNet22 bdsl": "1", "DenseNet22 wdsl 0.5→0.2": "2"}
+    assert chosen(grid()) == {"DenseNet22 bdsl": "1 (10)", "DenseNet22 wdsl 0.5→0.2": "2 (10)"}
+
+
+def rates_of_folds(*rates: float) -> np.ndarray:
+    """Validation rates for the utterances of the first, the second part of the folds, and so on."""
+    return np.repeat(rates, UTTERANCES // len(rates))
+
+
+def test_it_is_chosen_in_each_fold_by_the_folds_own_validation_utterances() -> None:
+    """On the whole iteration 1 has the higher rate, and more utterances right: no fold chooses by what others say."""
+    frame = pd.concat(
+        [
+            decisions(10, validation_wa=rates_of_folds(60, 50)),
+            decisions(14, rule="gsl", iteration=1, validation_wa=rates_of_folds(40, 90)),
+        ]
+    )
+    (one,) = chosen_listings(frame)
+    row = texts(one, "in_fold")["DenseNet22 gsl"]
+    assert [text.split(" [")[0] for text in row[:3]] == ["0 (5), 1 (5)", "75.00", "70.00"]  # 10 and 4 of 10 are right
+    assert row[6].startswith("+20.00 ")
+    assert one.rows[0].records[0]["iterations_chosen"] == "0 (5), 1 (5)"
+
+
+def test_each_training_seed_chooses_for_itself() -> None:
+    frame = pd.concat(
+        [
+            decisions(10, seeds=2, validation_wa=50.0),
+            decisions(10, seeds=2, validation_wa=60.0, seed=1),
+            decisions(14, seeds=2, validation_wa=70.0, rule="gsl", iteration=1),
+            decisions(14, seeds=2, validation_wa=30.0, rule="gsl", iteration=1, seed=1),
+        ]
+    )
+    (one,) = chosen_listings(frame)
+    row = texts(one, "in_fold")["DenseNet22 gsl"]
+    assert [text.split(" ")[0] for text in (row[1], row[2])] == ["65.00", "60.00"]
+    assert row[0] == "0 (10), 1 (10)"
+
+
+def test_a_fold_that_an_iteration_has_not_come_to_is_left_out() -> None:
+    later = decisions(14, rule="gsl", iteration=1, validation_wa=60.0, folds_done=3)
+    (one,) = chosen_listings(pd.concat([decisions(10), later[later["fold"] < 3]]))
+    row = texts(one, "in_fold")["DenseNet22 gsl"]
+    assert row[0] == "1 (3)" and row[2].endswith("(3/10 folds)")
 
 
 def test_what_is_chosen_stands_beside_the_baseline() -> None:
-    (one,) = listed(chosen_listings, grid())
+    (one,) = chosen_listings(grid())
     row = texts(one, "in_fold")["DenseNet22 bdsl"]
     assert [text.split(" ")[0] for text in row] == ["1", "60.00", "70.00", "70.00", "50.00", "50.00", "+20.00"]
 
 
 def test_of_equals_the_earlier_iteration_is_chosen() -> None:
     frame = pd.concat([decisions(10), decisions(14, rule="gsl", iteration=1), decisions(16, rule="gsl", iteration=2)])
-    assert chosen(frame) == {"DenseNet22 gsl": "0"}
+    assert chosen(frame) == {"DenseNet22 gsl": "0 (10)"}
 
 
 def test_the_test_folds_choose_only_where_asked_and_under_a_heading_that_says_so() -> None:
     frame = pd.concat([decisions(10), decisions(14, rule="gsl", iteration=1), decisions(16, rule="gsl", iteration=2)])
-    assert chosen(frame, by_test=True) == {"DenseNet22 gsl": "2"}
-    (one,) = listed(chosen_listings, frame, by_test=True)
+    assert chosen(frame, by_test=True) == {"DenseNet22 gsl": "2 (10)"}
+    (one,) = chosen_listings(frame, by_test=True)
     assert one.title == "Iteration chosen on the test folds (optimistic)"
 
 
 def test_an_iteration_whose_validation_rate_is_not_known_is_not_chosen() -> None:
     frame = pd.concat([decisions(10, validation_wa=np.nan), decisions(14, rule="gsl", iteration=1)])
-    assert chosen(frame) == {"DenseNet22 gsl": "1"}
+    assert chosen(frame) == {"DenseNet22 gsl": "1 (10)"}
     assert chosen(frame.assign(validation_wa=np.nan)) == {}
-
-
-def test_validation_rates_are_averaged_over_training_seeds() -> None:
-    frame = pd.concat(
-        [
-            decisions(10, seeds=2, validation_wa=50.0),
-            decisions(10, seeds=2, validation_wa=60.0, seed=1),
-            decisions(10, seeds=2, validation_wa=70.0, rule="gsl", iteration=1),
-            decisions(10, seeds=2, validation_wa=30.0, rule="gsl", iteration=1, seed=1),
-        ]
-    )
-    (one,) = listed(chosen_listings, frame)
-    assert texts(one, "in_fold")["DenseNet22 gsl"][:2] == ["0", "55.00"]
 
 
 # For machines
 
 
 def test_csv_and_json_say_the_same() -> None:
-    made = listed(networks_listings, grid())
+    made = networks_of(grid())
     lines = list(csv.DictReader(io.StringIO(to_csv(made))))
     records = json.loads(to_json(made))["tables"][0]["records"]
     assert len(lines) == len(records) == 12

@@ -13,12 +13,10 @@ import yaml
 from made_by_hand import decisions_of, first_right
 from recorded_sweep import TRAINING, copy_store, source_of
 
-from analysis.comparisons import comparisons
 from analysis.report import render, write_report
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import grid_of, recipes
 from analysis.report.runs import without_secrets
-from analysis.results import score_networks
 from data_prep.errors import UserError
 from sweep.cli import main
 from sweep.grid import parse_grid
@@ -36,7 +34,8 @@ def headline_of(*networks: dict[str, Any]) -> Headline:
         about = dict(network)
         frames.append(decisions_of(first_right(about.pop("right"), LABEL), LABEL, SPEAKERS, **about))
     decisions = pd.concat(frames)
-    (headline,) = headlines(score_networks(decisions), comparisons(decisions))
+    decisions = decisions[decisions["fold"] < decisions["folds_done"]]
+    (headline,) = headlines(decisions)
     return headline
 
 
@@ -49,6 +48,17 @@ def test_validation_chooses_and_the_test_folds_do_not() -> None:
     assert found.network == "DenseNet22 bdsl, t = 1, in_fold"
     assert "70.00 % WA on validation utterances" in found.choice
     assert found.rates[0].value == "50.00"
+
+
+def test_each_fold_is_judged_by_what_its_own_validation_utterances_choose() -> None:
+    """The first 16 of 40 utterances, four folds, are tested by the one network, the others by the other."""
+    first, second = ({"validation_wa": np.where(np.arange(40) < 16, *rates)} for rates in ((80.0, 50.0), (40.0, 60.0)))
+    found = headline_of({"rule": "none", "right": 10, **first}, {"rule": "bdsl", "right": 24, **second})
+    assert found.network == "DenseNet22 bdsl, t = 1, in_fold, in 6 of 10 folds"
+    assert "68.00 % WA on validation utterances" in found.choice and "DenseNet22, t = 0 in 4." in found.choice
+    assert found.rates[0].value == "45.00"  # 10 of 16 and 8 of 24
+    assert found.rates[0].baseline.startswith("+20.00 ")
+    assert found.rates[0].paper == ""
 
 
 def test_a_leaky_network_is_never_chosen_beside_an_honest_one() -> None:
@@ -86,7 +96,7 @@ def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -
         {"rule": "bdsl", "right": 30, "validation_wa": 60.0},
     )
     assert found.verdict.startswith("The baseline itself")
-    assert found.rival.startswith("The best later network, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
+    assert found.rival.startswith("The best later one, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
     assert [bar.kind for bar in found.axis.bars] == ["chosen", "other", "paper"]
 
 

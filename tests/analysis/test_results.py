@@ -312,9 +312,9 @@ def count_forests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     grow = analysis.results.forest_decisions
 
-    def counted(features: np.ndarray, label: np.ndarray, folds: list[list[ForestFold]]) -> np.ndarray:
-        calls.append(len(folds))
-        return grow(features, label, folds)
+    def counted(folds_of_seeds: list[list[ForestFold]]) -> np.ndarray:
+        calls.append(len(folds_of_seeds))
+        return grow(folds_of_seeds)
 
     monkeypatch.setattr(analysis.results, "forest_decisions", counted)
     return calls

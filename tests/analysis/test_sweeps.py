@@ -48,13 +48,16 @@ def test_a_sweep_with_itself_differs_in_nothing() -> None:
     assert (lines[columns.WA_DIFFERENCE] == 0).all() and (lines[columns.P] == 1).all()
 
 
-def test_what_validation_chooses_in_either_is_compared_and_marked() -> None:
+def test_what_validation_chooses_in_each_fold_of_either_is_compared_and_marked() -> None:
+    """In the second sweep the first half of the folds chooses the one network, the other half the other."""
+    halves = [{"validation_wa": np.repeat(rates, 20)} for rates in ((80.0, 20.0), (20.0, 80.0))]
     first = sweep(none=(20, {"validation_wa": 80.0}), bdsl=30)
-    second = sweep(none=20, gsl=(36, {"validation_wa": 80.0}))
+    second = sweep(none=(10, halves[0]), gsl=(36, halves[1]))
     compared = compare_sweeps(first, second)
-    chosen = compared.lines[compared.lines[CHOSEN]].iloc[0]
-    assert (chosen[columns.RULE], chosen[columns.SECOND + columns.RULE]) == ("none", "gsl")
-    assert "| DenseNet22, t = 0 \\*" in compared_text(compared)
+    (chosen,) = compared.lines[compared.lines[CHOSEN]].to_dict("records")
+    assert (chosen[columns.WA], chosen[SECOND_WA]) == (50, 65)  # 20 of 40; 10 of 20 and 16 of 20
+    assert chosen[columns.WA_DIFFERENCE] == pytest.approx(-15)
+    assert "| DenseNet22, t = 0 \\* | chosen in each fold |" in compared_text(compared)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """From segment predictions to the utterance's decision (§IV-C): features, mean pooling, random forest."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from dsl_toys import light
 from hypothesis import given
@@ -10,8 +9,8 @@ from hypothesis.extra import numpy as hnp
 from sklearn.neighbors import KNeighborsClassifier
 
 from dsl import utterances
-from dsl.splits import GROUPED_BY, SPLITS, stratified_folds
-from dsl.utterances import forest_decisions, forest_folds, mean_pooled, utterance_features
+from dsl.splits import stratified_folds
+from dsl.utterances import forest_decisions, mean_pooled, second_cross_validation, utterance_features
 
 FEATURES = ("mean", "1%", "99%", "quartile 1", "median", "quartile 3", "> 0.2", "> 0.3")
 
@@ -89,20 +88,16 @@ LABEL = np.random.default_rng(1).permutation(np.arange(60) % 2)
 NOISE = np.random.default_rng(2).random((60, 8))
 
 
-PAPERS = "stratified"
-SPOKEN = pd.DataFrame({"label": LABEL, "speaker": "s", "text": "t"})
-
-
-def decided(features: np.ndarray, utterances: pd.DataFrame, seeds: int, folds: int, split: str = PAPERS) -> np.ndarray:
-    """Forests' decisions, of several seeds, on `utterances` under a split."""
-    of_seeds = [forest_folds(split, utterances, seed, folds) for seed in range(seeds)]
-    return forest_decisions(features, utterances["label"].to_numpy(), of_seeds, jobs=1)
+def decided(features: np.ndarray, seeds: int, folds: int) -> np.ndarray:
+    """Forests' decisions, of several seeds, on the utterances of LABEL."""
+    of_seeds = [second_cross_validation(features, LABEL, seed, folds) for seed in range(seeds)]
+    return forest_decisions(of_seeds, jobs=1)
 
 
 @pytest.fixture(scope="module")
 def decided_on_noise() -> np.ndarray:
     """Two seeds' decisions where features say nothing about labels."""
-    return decided(NOISE, SPOKEN, seeds=2, folds=3)
+    return decided(NOISE, seeds=2, folds=3)
 
 
 def test_forests_decide_for_every_utterance_once_a_seed(decided_on_noise: np.ndarray) -> None:
@@ -116,23 +111,23 @@ def test_forests_do_not_recover_labels_that_could_only_be_memorised(decided_on_n
 
 
 def test_each_seed_has_its_own_forests() -> None:
-    same = forest_folds(PAPERS, SPOKEN, seed=0, folds=2)
-    first, second = forest_decisions(NOISE, LABEL, [same, same], jobs=1)
+    same = second_cross_validation(NOISE, LABEL, seed=0, folds=2)
+    first, second = forest_decisions([same, same], jobs=1)
     assert (first != second).any()
 
 
 def test_each_seed_has_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(utterances, "RandomForestClassifier", lambda random_state: KNeighborsClassifier(1))
-    first, second = decided(NOISE, SPOKEN, seeds=2, folds=3)
+    first, second = decided(NOISE, seeds=2, folds=3)
     assert (first != second).any()
 
 
 def test_forests_decide_the_same_again(decided_on_noise: np.ndarray) -> None:
-    np.testing.assert_array_equal(decided(NOISE, SPOKEN, seeds=1, folds=3), decided_on_noise[:1])
+    np.testing.assert_array_equal(decided(NOISE, seeds=1, folds=3), decided_on_noise[:1])
 
 
 def test_forests_learn_what_features_say() -> None:
-    np.testing.assert_array_equal(decided(LABEL[:, None] + 0.1 * NOISE, SPOKEN, seeds=1, folds=2), [LABEL])
+    np.testing.assert_array_equal(decided(LABEL[:, None] + 0.1 * NOISE, seeds=1, folds=2), [LABEL])
 
 
 class Memoriser:
@@ -151,76 +146,25 @@ class Memoriser:
 
 def test_no_forest_decides_for_an_utterance_it_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(utterances, "RandomForestClassifier", Memoriser)
-    assert not decided(NOISE, SPOKEN, seeds=2, folds=5).any()
+    assert not decided(NOISE, seeds=2, folds=5).any()
 
 
-# The forests' folds
+# The paper's second cross-validation
 
 
-def test_the_papers_folds_are_stratified_and_each_seeds_own() -> None:
+def test_its_folds_are_stratified_and_each_seeds_own() -> None:
     for seed in range(3):
         fold_of = stratified_folds(LABEL, 10, seed)
-        found = forest_folds(PAPERS, SPOKEN, seed)
+        found = second_cross_validation(NOISE, LABEL, seed)
         assert len(found) == 10
-        for fold, (training, tested) in enumerate(found):
-            np.testing.assert_array_equal(training, np.flatnonzero(fold_of != fold))
-            np.testing.assert_array_equal(tested, np.flatnonzero(fold_of == fold))
+        for fold, one in enumerate(found):
+            np.testing.assert_array_equal(one.features, NOISE[fold_of != fold])
+            np.testing.assert_array_equal(one.label, LABEL[fold_of != fold])
+            np.testing.assert_array_equal(one.asked, NOISE[fold_of == fold])
+            np.testing.assert_array_equal(one.tested, np.flatnonzero(fold_of == fold))
 
 
-@st.composite
-def spoken(draw: st.DrawFn) -> pd.DataFrame:
-    """12 to 60 utterances of two or three classes by two to twelve speakers and as many texts, however they fall."""
-    size = draw(st.integers(12, 60))
-    rng = np.random.default_rng(draw(st.integers(0, 999)))
-    most = {"label": draw(st.integers(2, 3)), "speaker": draw(st.integers(2, 12)), "text": draw(st.integers(2, 12))}
-    return pd.DataFrame({name: rng.integers(0, count, size) for name, count in most.items()}).astype(
-        {"speaker": str, "text": str}
-    )
-
-
-@light
-@pytest.mark.filterwarnings("ignore::UserWarning:sklearn")
-@given(spoken(), st.sampled_from(SPLITS), st.integers(0, 9))
-def test_no_forest_learns_from_a_speaker_or_text_that_it_decides_on_where_these_are_left_out(
-    utterances: pd.DataFrame, split: str, seed: int
-) -> None:
-    folds = forest_folds(split, utterances, seed)
-    assert len(folds) != 1 and len(folds) <= 10
-    for training, tested in folds:
-        assert not set(training) & set(tested)
-        for column in GROUPED_BY[split]:
-            assert not set(utterances[column].iloc[training]) & set(utterances[column].iloc[tested])
-        assert set(utterances["label"].iloc[training]) == set(utterances["label"])
-    if folds:
-        np.testing.assert_array_equal(np.sort(np.concatenate([fold.tested for fold in folds])), range(len(utterances)))
-
-
-def test_fewer_speakers_than_folds_are_left_out_one_by_one() -> None:
-    speaker = np.arange(60) // 2 % 4
-    folds = forest_folds("speaker", SPOKEN.assign(speaker=speaker), seed=0)
-    assert [np.unique(speaker[fold.tested]).tolist() for fold in folds] == [[0], [1], [2], [3]]
-
-
-def test_speakers_and_texts_are_left_out_in_as_many_folds_as_their_parts_allow() -> None:
-    utterances = SPOKEN.assign(speaker=np.arange(60) // 2 % 2, text=np.arange(60) // 4 % 3)
-    folds = forest_folds("speaker_text", utterances, seed=0)
-    assert len(folds) == 6
-    assert all(len(fold.training) == 20 for fold in folds)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning:sklearn")
-@pytest.mark.parametrize(
-    ("split", "utterances"),
-    [
-        ("stratified", SPOKEN.assign(label=np.arange(60) == 0)),
-        ("speaker", SPOKEN),
-        ("speaker", SPOKEN.assign(speaker=LABEL)),
-        ("speaker_text", SPOKEN.assign(speaker=np.arange(60) % 3)),
-        ("speaker_text", SPOKEN.assign(speaker=np.arange(60) % 2, text=np.arange(60) % 2)),
-    ],
-    ids=["a class once", "one speaker", "a class by one speaker", "one text", "each text by one speaker"],
-)
-def test_there_is_no_forest_where_one_would_have_nothing_to_learn_a_class_from(
-    split: str, utterances: pd.DataFrame
-) -> None:
-    assert forest_folds(split, utterances, seed=0) == []
+@pytest.mark.parametrize(("rarest", "folds"), [(1, 0), (2, 2), (7, 7), (25, 10)])
+def test_it_has_as_many_folds_as_the_rarest_class_allows(rarest: int, folds: int) -> None:
+    label = (np.arange(60) < rarest).astype(int)
+    assert len(second_cross_validation(NOISE, label, seed=0)) == folds
