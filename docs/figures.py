@@ -19,6 +19,7 @@ from architecture import drawing
 from gpu_figures import GPU_BLOCKS
 from pydantic import BaseModel
 
+from analysis.render import aligned
 from sweep.grid import FeatureChoice, GridSpec, Resources, Tracking, TrainingChoice, grid_schema
 
 ROOT = Path(__file__).parents[1]
@@ -333,6 +334,14 @@ def default_text(schema: dict[str, Any]) -> str:
     return "" if default is None or isinstance(default, dict) else f"`{json.dumps(default)}`".replace('"', "")
 
 
+def speaker_forests() -> str:
+    found = json.loads((RESULTS / "speaker_forests.json").read_text(encoding="utf-8"))
+    labels = {"given": "labels as they are", "permuted_by_speaker": "names exchanged by speaker"}
+    head = ["Decision", *labels.values()]
+    rows = [[name, *(f"{found['wa'][one][name]:.1f}" for one in labels)] for name in found["wa"]["given"]]
+    return aligned([head, *rows, ["chance", "", f"{found['chance']:.1f}"]])
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "grid_fields": lambda: fields_of(GridSpec),
     "training_fields": lambda: fields_of(TrainingChoice),
@@ -352,6 +361,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "emodb_table_5": lambda: table_of("emodb_lite", "Table V"),
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
     "same_bits": same_bits,
+    "speaker_forests": speaker_forests,
     "emodb_run": lambda: run_of("emodb_lite"),
     "efficientnet_table": lambda: table_of("emodb_efficientnet", "All networks"),
     "efficientnet_run": lambda: run_of("emodb_efficientnet"),

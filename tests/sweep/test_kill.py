@@ -39,8 +39,8 @@ def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     """Starts a `ser-sweep` process in a session of its own; whatever is left of it is killed in the end."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*arguments: str) -> "subprocess.Popen[str]":
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    def start(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": os.environ | environment}
         command = [*SER_SWEEP, *arguments]
         started.append(subprocess.Popen(command, start_new_session=True, preexec_fn=heed_ctrl_c, **pipes))
         return started[-1]
@@ -102,31 +102,44 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
+def kernels_kept(where: str, folder: Path) -> dict[str, str]:
+    """The environment of a process whose kernels are compiled by another one before, by itself, or kept nowhere."""
+    if where == "full":
+        return {}  # the cache that the undisturbed run has filled
+    (folder / "file").touch()
+    return {"NUMBA_CACHE_DIR": str(folder / where if where == "empty" else folder / "file" / where)}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("empty", "full"), ("full", "unwritable"), ("unwritable", "empty")], ids=lambda where: where
+)
 @pytest.mark.parametrize("flags", [["--inline"], []], ids=["inline", "ray"])
-def test_a_killed_driver_loses_and_repeats_nothing(
+def test_a_killed_driver_loses_and_repeats_nothing_wherever_kernels_are_kept(
     small_data: Path,
     write_grid: WriteGrid,
     tmp_path: Path,
     start: Callable[..., "subprocess.Popen[str]"],
     undisturbed: dict[str, str],
     flags: list[str],
+    before: str,
+    after: str,
 ) -> None:
     store = tmp_path / "store"
     command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store), *flags]
-    process = start(*command)
+    process = start(*command, **kernels_kept(before, tmp_path))
     wait_for(in_the_middle(store), process)
     below = descendants(process.pid)
     process.kill()
     process.wait()
     clear_away(below)
-    before = committed(store)
+    there = committed(store)
     assert any((store / "checkpoints").glob("[!.]*"))
 
-    again = start(*command)
+    again = start(*command, **kernels_kept(after, tmp_path))
     said, _ = again.communicate(timeout=SECONDS)
     assert again.returncode == 0, said
-    assert f"{len(undisturbed) - len(before)} trained, {len(before)} were there before" in said
-    assert before.items() <= committed(store).items(), "a committed stage was trained again"
+    assert f"{len(undisturbed) - len(there)} trained, {len(there)} were there before" in said
+    assert there.items() <= committed(store).items(), "a committed stage was trained again"
     assert max(resumed_epochs(store)) >= 1, "the interrupted training began anew"
     assert checksums(store) == undisturbed
     assert not list((store / "checkpoints").iterdir())
