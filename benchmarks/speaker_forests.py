@@ -91,11 +91,11 @@ def other_forests(store: Store, chains: Sequence[ChainSpec]) -> dict[str, float]
 
 
 def speakers_left_out(features: np.ndarray, utterances: pd.DataFrame, seed: int) -> list[ForestFold]:
-    fold_of = assign_folds("speaker", utterances, 10, seed)
+    fold_of = assign_folds("speaker", utterances, GRID["folds"], seed)
     label = utterances["label"].to_numpy()
     return [
         ForestFold(features[~tested], label[~tested], features[tested], np.flatnonzero(tested))
-        for tested in (fold_of == fold for fold in range(10))
+        for tested in (fold_of == fold for fold in range(GRID["folds"]))
     ]
 
 
