@@ -196,7 +196,8 @@ def _metrics(record: dict[str, Any]) -> dict[str, Any]:
 
 def _mean_percent(records: Iterable[dict[str, Any]], metric: str) -> float:
     """The mean of a share over stages, in percent; NaN where one does not know it."""
-    return float(np.mean([100 * _metrics(record).get(metric, np.nan) for record in records]))
+    shares = [_metrics(record).get(metric) for record in records]
+    return float(np.mean([np.nan if share is None else 100 * share for share in shares]))
 
 
 # From predictions to decisions
