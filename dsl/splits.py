@@ -80,7 +80,7 @@ def impossible_parts(chain: ChainSettings, utterances: pd.DataFrame) -> Iterator
         learnt = may_train(chain.split, utterances, fold_of == fold)
         whose = f"fold {fold} may learn from"
         yield from _impossible_to_learn(chain, utterances, learnt, whose)
-        if chain.inner_folds is None or not learnt.any():
+        if chain.inner_folds is None:
             continue
         try:
             inner_of = _inner_folds(replace(chain, fold=fold), utterances, learnt)
@@ -98,13 +98,9 @@ def _impossible_to_learn(
     chain: ChainSettings, utterances: pd.DataFrame, learnt: np.ndarray, whose: str
 ) -> Iterator[Impossible]:
     """Why the utterances `learnt` bool [U] are too few for training and validation, where they are."""
-    if not learnt.any():
-        cause = "all others have a speaker or a text in common with those that it tests"
-        yield Impossible(whose, learnt, cause, "ask for other folds or another split")
-        return
     segments = -(-utterances["segments"].to_numpy()[learnt] // chain.training.every)
     if segments.sum() < 2:
-        cause = "they have a single segment, and a training needs two"
+        cause = "they have fewer segments than the two that a training needs"
         yield Impossible(whose, learnt, cause, "use more data, or a smaller training.every")
     if not chain.training.validation_share:
         return

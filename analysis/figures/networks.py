@@ -120,8 +120,8 @@ def draw_learning_curves(history: pd.DataFrame, title: str) -> Figure:
     """Training and validation loss by epoch, a panel an iteration: each fold thin, and the mean over folds.
 
     `history` has the columns `iteration`, `run` (which fold of which seed), `epoch`, `loss` and `validation_loss` in
-    nats; the last is NaN where there is no validation part, and left out where there is none at all. The mean goes as far
-    as all folds do: beyond, it would be of those that were slow to stop.
+    nats; the last is NaN where there is no validation part, and left out where there is none at all. The mean goes as
+    far as all folds do: beyond, it would be of those that were slow to stop.
     """
     known = {column: look for column, look in LOSSES.items() if history[column].notna().any()}
     iterations = sorted(history[columns.ITERATION].unique())

@@ -23,8 +23,8 @@ from sweep.store import Store
 
 SIZES = [(speakers, texts) for speakers in (2, 3, 4) for texts in (2, 3)]
 EVERY = {"in_fold", "cross_fit", "global_oof"}
-# By validation_by, the label sources that a corpus of so many speakers and texts, who say each of them once with each of
-# two emotions, is too small for: with 2 folds of `stratified`, a speaker or a text a fold, and 2 inner folds.
+# By validation_by, the label sources that a corpus of so many speakers and texts is too small for, where everybody says
+# everything once with each of two emotions: 2 folds of `stratified`, a speaker or a text a fold, and 2 inner folds.
 TOO_SMALL = {
     "split": {
         (2, 2): {"stratified": {"cross_fit"}, "speaker": EVERY, "text": EVERY, "speaker_text": EVERY},
