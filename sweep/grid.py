@@ -416,9 +416,8 @@ def _split_problems(grid: GridSpec, prepared: Mapping[str, PreparedCorpus]) -> l
     matter with several seeds, folds and inner folds the first is told."""
     corpora = {one.name: (list(one.classes), one.utterances()) for one in prepared.values()}
     tried: dict[Hashable, StageSpec] = {}
-    for chain in grid.expand(prepared):
-        last = chain.last
-        tried.setdefault((last.corpus, last.split, last.inner_folds, last.training, last.seed), last)
+    for last in sorted((chain.last for chain in grid.expand(prepared)), key=lambda one: one.inner_folds is None):
+        tried.setdefault((last.corpus, last.split, last.training, last.seed), last)  # with inner folds where there are
     problems: dict[tuple[str, str], str] = {}
     for last in tried.values():
         for where, problem, remedy in _problems_of_split(last, *corpora[last.corpus]):

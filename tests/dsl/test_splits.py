@@ -640,7 +640,7 @@ def test_what_is_said_to_be_impossible_cannot_be_made_and_everything_else_can(sp
     training = validated_by(by) if by else TrainingSettings(validation_share=0, early_stopping=False)
     outcomes = set()
     for speakers, texts, folds, inner, sparse in itertools.product(
-        (1, 2, 3, 4), (1, 2, 3), (2, 3, 4), (None, 2), (0, 1)
+        (1, 2, 3, 4), (1, 2, 4), (2, 3, 4), (None, 2), (0, 1)
     ):
         few = UTTERANCES[(UTTERANCES["speaker"] < f"s{speakers}") & (UTTERANCES["text"] < f"t{texts}")]
         few = few.iloc[:: 2 if sparse else 1].reset_index(drop=True).assign(segments=2)
