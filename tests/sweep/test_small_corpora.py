@@ -1,5 +1,6 @@
 """Corpora of few speakers and texts: what they are enough for is trained, and what not is refused with the counts."""
 
+import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -255,3 +256,67 @@ def test_without_validation_ray_trains_to_the_same_bits(unvalidated: tuple[Path,
     whole = {record["key"]: record["predictions"]["sha256"] for record in Store(folder / "store").records()}
     found = {record["key"]: record["predictions"]["sha256"] for record in Store(tmp_path / "store").records()}
     assert len(found) == 6 and found.items() <= whole.items()
+
+
+@pytest.fixture(scope="module")
+def one_angry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with three speakers, of whom the first alone is ever angry."""
+    folder = tmp_path_factory.mktemp("angry")
+    manifest = write_corpus(folder / "audio", SyntheticCorpus(speakers=3, texts=2, takes=1))
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if ",anger," not in line or ",s01," in line]
+    manifest.write_text("\n".join(kept) + "\n", encoding="utf-8")
+    prepare("synthetic", read_manifest(manifest), folder / "data", inline=True)
+    return folder / "data"
+
+
+def test_folds_that_test_a_class_they_never_learn_are_told_and_trained(
+    one_angry: Path, grid_of: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "splits: speaker: folds test a class that none of their training utterances is of, and cannot recognise it"
+    grid, store = grid_of("speaker", 3, training={"validation_by": "utterance"}), tmp_path / "store"
+    assert command("plan", grid, one_angry, store) == 0
+    assert f"{told}: fold 0 seed 0 (anger)\n" in capsys.readouterr().out
+    assert command("plan", grid, one_angry, store, "--json") == 0
+    said = capsys.readouterr().out
+    assert "fold 0 seed 0 (anger)" in json.loads(said)["estimate"]["untaught"][0]
+    assert command("run", grid, one_angry, store, "--inline") == 0
+    said = capsys.readouterr()
+    assert f"{told}: fold 0 seed 0 (anger)\n" in said.err and "6 of 6 stages done" in said.out
+    crossed = grid_of("speaker", 3, ["cross_fit"], training={"validation_by": "utterance"})
+    assert command("plan", crossed, one_angry, store) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"((?:inner fold \d of )?fold \d) seed 0 \(anger\)", said) == [
+        "fold 0",
+        "inner fold 0 of fold 1",
+        "inner fold 0 of fold 2",
+    ]
+
+
+def test_nothing_is_told_of_folds_that_learn_every_class(
+    data_of: Callable[[int, int], Path],
+    grid_of: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command("plan", grid_of("speaker", 3), data_of(3, 3), tmp_path / "store") == 0
+    assert "notice" not in capsys.readouterr().out
+
+
+def test_a_plan_counts_what_each_kind_of_validation_leaves_to_train(
+    data_of: Callable[[int, int], Path],
+    grid_of: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data, updates = data_of(4, 3), []
+    for number, training in enumerate(
+        [{}, {"validation_by": "utterance"}, {"validation_share": 0, "early_stopping": False}]
+    ):
+        grid, store = grid_of("speaker", 4, rules=["none"], training=training), tmp_path / str(number)
+        assert command("plan", grid, data, store, "--json") == 0
+        updates.append(json.loads(capsys.readouterr().out)["estimate"]["updates"])
+        assert command("run", grid, data, store, "--inline") == 0
+        capsys.readouterr()
+        assert updates[-1] == sum(record["metrics"]["training_segments"] for record in Store(store).records())
+    assert updates[0] < updates[1] < updates[2]
