@@ -44,6 +44,7 @@ CHOSEN_BY_TEST = "Iteration chosen on the test folds (optimistic)"
 _RATES = (
     "Recognition rate in percent by random forest, [95% bootstrap interval over utterances]; mean: by mean pooling."
 )
+_NOTHING_CHOOSES = "No rate on validation utterances is known, as with validation_share: 0: no iteration is chosen."
 _DIFFERENCE = (
     "− baseline: the forest's rate minus that of iteration 0 of the same backbone, [95% paired bootstrap interval], "
     "and p of McNemar's exact test, adjusted by Holm's method for all networks of the label source."
@@ -242,7 +243,9 @@ def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: boo
     how = _HOW_BY_TEST if by_test else _HOW_BY_VALIDATION
     caption = block.caption(f"{how}; the earlier of equals, and 0 is one of them.")
     names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
-    return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), block.footnotes())
+    unknown = not by_test and all(value != value for value in block.validation.values())
+    notes = (Footnote("", _NOTHING_CHOOSES),) if unknown else ()
+    return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), (*notes, *block.footnotes()))
 
 
 def _iterations_text(chosen: Chosen) -> str:

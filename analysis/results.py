@@ -66,8 +66,8 @@ def decide(
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
         }
-        validation = {stage.fold: _metrics(records[stage]).get("validation_wa") for stage in done}
-        frames.append(decided.assign(**{columns.VALIDATION_WA: 100 * decided[columns.FOLD].map(validation)}))
+        validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
+        frames.append(decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)}))
         abouts.append(about_cell)
     if not frames:
         return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
@@ -194,6 +194,12 @@ def _record(store: Store, stage: StageSpec) -> dict[str, Any] | None:
 
 def _metrics(record: dict[str, Any]) -> dict[str, Any]:
     return record.get("metrics", {})
+
+
+def _validation_percent(record: dict[str, Any]) -> float:
+    """WA on a stage's validation utterances; NaN where it has none."""
+    share = _metrics(record).get("validation_wa")
+    return np.nan if share is None else 100 * share
 
 
 # From predictions to decisions

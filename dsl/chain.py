@@ -35,8 +35,8 @@ class StageResult:
 
     `q` float32 [S, K]: predictions for every segment of the (thinned) corpus; those of an inner network only for its
     test segments, with NaN elsewhere. Shares are fractions: `validation_wa` of the validation utterances that
-    mean pooling recognises, `targets_right` of the training part's segments whose target is most likely
-    their true class (None where that is not known).
+    mean pooling recognises (None where there are none), `targets_right` of the training part's segments whose target is
+    most likely their true class (None where that is not known).
     """
 
     q: np.ndarray
@@ -45,7 +45,7 @@ class StageResult:
     seconds: float
     resumed_at: int  # epochs that an interrupted run had done already
     training_segments: int
-    validation_wa: float
+    validation_wa: float | None
     targets_right: float | None
     weights: dict[str, np.ndarray]  # the network's state
     band_statistics: tuple[np.ndarray, np.ndarray]  # mean and deviation [mels] that standardise its input
@@ -324,7 +324,7 @@ class _Chain:
         q = np.full_like(training.lesson.targets, np.nan)
         said = training.run.predict(training.lesson.segments, torch.from_numpy(asked).to(device))
         q[asked] = said.cpu().numpy()
-        right = _mean_pooled_right(corpus, q, part.validation)
+        validation_wa = _mean_pooled_wa(corpus, q, part.validation)
         if step.inner_fold is not None:
             q[~part.test] = np.nan
         result = StageResult(
@@ -334,7 +334,7 @@ class _Chain:
             self._seconds + time.perf_counter() - begun,
             resumed_at=training.resumed_at,
             training_segments=training.rows,
-            validation_wa=float(right.mean()),
+            validation_wa=validation_wa,
             targets_right=_targets_right(corpus, training.lesson.targets, training.lesson.training),
             weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
             band_statistics=training.lesson.segments.statistics,
@@ -402,24 +402,29 @@ class FoldPart:
     def without_dropped(self, targets: np.ndarray) -> "FoldPart":
         """Training and validation without the segments whose targets [S, K] an update has set to zero.
 
-        Raises UserError where nothing is left.
+        Raises UserError where less is left than a training needs: two segments, and one to validate on where there is
+        a validation part.
         """
-        kept = {
-            name: part[targets[part].any(axis=1)]
-            for name, part in (("training", self.training), ("validation", self.validation))
-        }
-        for name, part in kept.items():
-            if len(part) < 2:
-                raise UserError(f"the update of labels leaves {len(part)} {name} segments; use another rule")
-        return replace(self, **kept)
+        training, validation = (part[targets[part].any(axis=1)] for part in (self.training, self.validation))
+        if len(self.training) < 2:
+            raise UserError(
+                f"the training part has {len(self.training)} segments, and a training needs two; use more data, or a "
+                "smaller training.every"
+            )
+        for name, left, needed in (("training", training, 2), ("validation", validation, min(1, len(self.validation)))):
+            if len(left) < needed:
+                raise UserError(f"the update of labels leaves {len(left)} {name} segments; use another rule")
+        return replace(self, training=training, validation=validation)
 
 
-def _mean_pooled_right(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Which of the utterances of segments `index` have their label as the class of the highest mean q: bool [n]."""
+def _mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> float | None:
+    """The share of the utterances of segments `index` whose label is the class of the highest mean q; None of none."""
+    if not len(index):
+        return None
     asked, position = np.unique(corpus.utterance[index], return_inverse=True)
     sums = np.zeros((len(asked), q.shape[1]))
     np.add.at(sums, position, q[index])
-    return sums.argmax(axis=1) == corpus.utterances["label"].to_numpy()[asked]
+    return float((sums.argmax(axis=1) == corpus.utterances["label"].to_numpy()[asked]).mean())
 
 
 def _targets_right(corpus: SegmentCorpus, targets: np.ndarray, index: np.ndarray) -> float | None:

@@ -10,6 +10,7 @@ PAPER_EPOCHS = {"casia": 20, "emodb": 12, "savee": 8}
 OTHER_EPOCHS = 12
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
+ValidationBy = Literal["split", "utterance", "speaker", "text"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class TrainingSettings:
 
     `every` thins the corpus to every n-th segment of an utterance; the learning rate is multiplied by `decay` every
     `decay_epochs`; `patience` epochs without a better validation loss end the training; `validation_share` is the
-    part of the training utterances held out for that. Without `early_stopping` all epochs are trained and the last
+    part of the training utterances held out for that, which may be 0 without early stopping, and `validation_by` what
+    is held out whole (`dsl.splits.validation_column`). Without `early_stopping` all epochs are trained and the last
     weights kept, whatever the validation part says. `precision` is that of convolutions and products while a network
     learns; weights and predictions are float32 with either. `layout` is that of maps in memory: devices compute
     either with kernels of their own, which round differently.
@@ -35,6 +37,7 @@ class TrainingSettings:
     early_stopping: bool = field(default=True, metadata={"later": True})
     precision: Precision = field(default="float32", metadata={"later": True})
     layout: Layout = field(default="channels_last", metadata={"later": True})
+    validation_by: ValidationBy = field(default="split", metadata={"later": True})
 
 
 @dataclass(frozen=True)

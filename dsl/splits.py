@@ -4,13 +4,15 @@ Splits: `stratified` is the paper's. In `speaker` no speaker, in `text` no sente
 them is both in training and test.
 """
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
-from dsl.settings import ChainSettings, Step
+from dsl.settings import ChainSettings, Step, TrainingSettings, ValidationBy
 
 GROUPED_BY = {  # split -> columns of the utterances of which no value is both in training and test
     "stratified": (),
@@ -37,22 +39,89 @@ def parts_of(chain: ChainSettings, utterances: pd.DataFrame, inner_fold: int | N
     few.
     """
     label = utterances["label"].to_numpy()
-    groups = groups_of(chain.split, utterances)
     tested = assign_folds(chain.split, utterances, chain.folds, chain.seed) == chain.fold
-    training = may_train(chain.split, utterances, tested)
+    learnt = may_train(chain.split, utterances, tested)
     seed = derived_seed(chain.seed, chain.fold)
     if inner_fold is not None:
-        assert chain.inner_folds is not None
-        pool = np.flatnonzero(training)
-        inner_groups = None if groups is None else groups[pool]
-        inner = whole_folds(label[pool], inner_groups, chain.inner_folds, seed)
-        tested = np.zeros(len(label), dtype=bool)
-        tested[pool[inner == inner_fold]] = True
-        training &= ~tested
+        tested = _inner_folds(chain, utterances, learnt) == inner_fold
+        learnt &= ~tested
         seed = derived_seed(chain.seed, chain.fold, 0, 0, inner_fold + 1)
+    groups = groups_of(kept_whole(chain.split, chain.training.validation_by), utterances)
     validation = np.zeros(len(label), dtype=bool)
-    validation[validation_part(label, np.flatnonzero(training), chain.training.validation_share, seed, groups)] = True
-    return Parts(training & ~validation, validation, tested)
+    validation[validation_part(label, np.flatnonzero(learnt), chain.training.validation_share, seed, groups)] = True
+    return Parts(learnt & ~validation, validation, tested)
+
+
+@dataclass(frozen=True)
+class Impossible:
+    """A part that cannot be made: `whose` says in words whose it is, and `among` bool [U] which utterances it was to be
+    made of; then why it cannot, and what to ask for instead."""
+
+    whose: str
+    among: np.ndarray
+    cause: str
+    remedy: str
+
+
+def impossible_parts(chain: ChainSettings, utterances: pd.DataFrame) -> Iterator[Impossible]:
+    """What `parts_of` cannot make of the chain's folds, and of the inner folds of each, or what a training could not
+    learn from.
+
+    `utterances` has the columns label, speaker, text and segments, in the order of ids. All is tried but the making of
+    validation parts, which takes long where there are many groups: that there is something to make them of is enough.
+    """
+    everything = np.ones(len(utterances), dtype=bool)
+    try:
+        fold_of = assign_folds(chain.split, utterances, chain.folds, chain.seed)
+    except ValueError as error:
+        yield Impossible("the corpus has", everything, str(error), "ask for other folds or another split")
+        return
+    for fold in range(chain.folds):
+        learnt = may_train(chain.split, utterances, fold_of == fold)
+        whose = f"fold {fold} may learn from"
+        yield from _impossible_to_learn(chain, utterances, learnt, whose)
+        if chain.inner_folds is None:
+            continue
+        try:
+            inner_of = _inner_folds(replace(chain, fold=fold), utterances, learnt)
+        except ValueError as error:
+            remedy = "ask for fewer inner_folds, another label source or another split"
+            yield Impossible(whose, learnt, f"for inner folds, {error}", remedy)
+            continue
+        for inner in range(chain.inner_folds):
+            yield from _impossible_to_learn(
+                chain, utterances, learnt & (inner_of != inner), f"inner fold {inner} of {whose}"
+            )
+
+
+def _impossible_to_learn(
+    chain: ChainSettings, utterances: pd.DataFrame, learnt: np.ndarray, whose: str
+) -> Iterator[Impossible]:
+    """Why the utterances `learnt` bool [U] are too few for training and validation, where they are."""
+    segments = -(-utterances["segments"].to_numpy()[learnt] // chain.training.every)
+    if segments.sum() < 2:
+        cause = "they have fewer segments than the two that a training needs"
+        yield Impossible(whose, learnt, cause, "use more data, or a smaller training.every")
+    if not chain.training.validation_share:
+        return
+    column = kept_whole(chain.split, chain.training.validation_by)
+    try:
+        may_validate(utterances["label"].to_numpy(), np.flatnonzero(learnt), groups_of(column, utterances))
+    except ValueError as error:
+        without = "training.validation_share: 0 with training.early_stopping: false"
+        remedy = without if column is None else f"training.validation_by: utterance, or {without}"
+        yield Impossible(whose, learnt, str(error), f"use {remedy}")
+
+
+def _inner_folds(chain: ChainSettings, utterances: pd.DataFrame, learnt: np.ndarray) -> np.ndarray:
+    """The inner fold that tests each of the utterances `learnt` bool [U] of the chain's fold; -1 elsewhere: int [U]."""
+    assert chain.inner_folds is not None
+    own = utterances[learnt]
+    groups = groups_of(kept_whole(chain.split), own)
+    fold_of = np.full(len(utterances), -1)
+    seed = derived_seed(chain.seed, chain.fold)
+    fold_of[learnt] = whole_folds(own["label"].to_numpy(), groups, chain.inner_folds, seed)
+    return fold_of
 
 
 def training_seed(chain: ChainSettings, step: Step) -> int:
@@ -61,13 +130,27 @@ def training_seed(chain: ChainSettings, step: Step) -> int:
     return derived_seed(chain.seed, chain.fold, step.iteration, *inner)
 
 
-def groups_of(split: str, utterances: pd.DataFrame) -> np.ndarray | None:
-    """Which utterances must stay together in validation and inner folds, as numbers [U]; None where none must.
+def kept_whole(split: str, validation_by: ValidationBy = "split") -> str | None:
+    """The column of the utterances of which no value is divided, None where there is none: by the inner folds of
+    `split` or, with `validation_by`, by its validation parts.
 
-    Those of `speaker_text` are speakers.
+    That of `speaker_text` is the speaker.
     """
-    columns = GROUPED_BY[split]
-    return pd.factorize(utterances[columns[0]], sort=True)[0] if columns else None
+    if validation_by == "split":
+        return next(iter(GROUPED_BY[split]), None)
+    return None if validation_by == "utterance" else validation_by
+
+
+def canonical_training(training: TrainingSettings, split: str) -> TrainingSettings:
+    """`training` under `split`, the same for every way of writing it: `validation_by` is `split` where it means that,
+    and where there is no validation part."""
+    same = kept_whole(split, training.validation_by) == kept_whole(split) or not training.validation_share
+    return replace(training, validation_by="split") if same else training
+
+
+def groups_of(column: str | None, utterances: pd.DataFrame) -> np.ndarray | None:
+    """Which utterances have the same value in a column, as numbers [U]; None without one."""
+    return None if column is None else pd.factorize(utterances[column], sort=True)[0]
 
 
 def assign_folds(split: str, utterances: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
@@ -79,7 +162,7 @@ def assign_folds(split: str, utterances: pd.DataFrame, folds: int, seed: int) ->
     label = utterances["label"].to_numpy()
     if split == "speaker_text":
         return _crossed_folds(utterances, folds, seed)
-    return whole_folds(label, groups_of(split, utterances), folds, seed)
+    return whole_folds(label, groups_of(kept_whole(split), utterances), folds, seed)
 
 
 def may_train(split: str, utterances: pd.DataFrame, tested: np.ndarray) -> np.ndarray:
@@ -120,13 +203,14 @@ def grouped_folds(label: np.ndarray, groups: np.ndarray, folds: int, seed: int) 
     """
     count = len(np.unique(groups))
     if count < folds:
-        raise ValueError(f"{count} groups, fewer than the {folds} folds")
+        raise ValueError(f"{count} group{'' if count == 1 else 's'}, fewer than the {folds} folds")
     if count == folds:
         return np.unique(groups, return_inverse=True)[1]
     fold_of = np.empty(len(label), dtype=np.int64)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label, groups)):
-        fold_of[test] = fold
+    with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of classes rarer than folds
+        for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label, groups)):
+            fold_of[test] = fold
     return fold_of
 
 
@@ -158,22 +242,48 @@ def validation_part(
 ) -> np.ndarray:
     """Which of the utterances `training` [n] (positions in `label` [U]) to hold out for early stopping.
 
-    About `share` of them, with the classes' proportions; at least one of each class. Raises ValueError where one of
-    these has a single utterance. With `groups` [U] whole groups are held out, at least one, and classes as they come;
-    ValueError where there is one group only.
+    About `share` of them, with the classes' proportions; at least one of each class that has two. With `groups` [U]
+    whole groups are held out, at least one, and classes as they come. None with a share of 0. Raises ValueError where
+    `may_validate` does.
+    """
+    if not share:
+        return training[:0]
+    pool = may_validate(label, training, groups)
+    if groups is not None:
+        fold_of = grouped_folds(label[pool], groups[pool], _validation_folds(label[pool], groups[pool], share), seed)
+        return pool[fold_of == np.random.default_rng(seed).choice(np.unique(fold_of))]
+    size = max(round(share * len(pool)), len(np.unique(label[pool])))
+    splitter = StratifiedShuffleSplit(1, test_size=size, random_state=seed)
+    _, held_out = next(splitter.split(pool, label[pool]))
+    for absent in np.setdiff1d(label[pool], label[pool[held_out]]):  # too rare for its share to come to one
+        held_out = np.append(held_out, np.random.default_rng(seed).choice(np.flatnonzero(label[pool] == absent)))
+    return np.sort(pool[held_out])
+
+
+def may_validate(label: np.ndarray, training: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """Which of the utterances `training` [n] (positions in `label` [U]) may be held out for early stopping.
+
+    All but single ones of a class, which train. Raises ValueError where none may: with `groups` [U] where all are of
+    one, and elsewhere where no class has two.
     """
     if groups is not None:
-        there = len(np.unique(groups[training]))
-        if there < 2:
-            raise ValueError("the training part is a single group, of which none can be held out for validation")
-        fold_of = grouped_folds(label[training], groups[training], min(max(2, round(1 / share)), there), seed)
-        return training[fold_of == np.random.default_rng(seed).choice(np.unique(fold_of))]
-    size = max(round(share * len(training)), len(np.unique(label[training])))
-    splitter = StratifiedShuffleSplit(1, test_size=size, random_state=seed)
-    _, held_out = next(splitter.split(training, label[training]))
-    for absent in np.setdiff1d(label[training], label[training[held_out]]):  # too rare for its share to come to one
-        held_out = np.append(held_out, np.random.default_rng(seed).choice(np.flatnonzero(label[training] == absent)))
-    return np.sort(training[held_out])
+        if len(np.unique(groups[training])) < 2:
+            raise ValueError("they are a single group, of which none can be held out for validation")
+        return training
+    _, known, count = np.unique(label[training], return_inverse=True, return_counts=True)
+    pool = training[count[known] > 1]
+    if not len(pool):
+        raise ValueError("no class has two of them, of which one could be held out for validation")
+    return pool
+
+
+def _validation_folds(label: np.ndarray, groups: np.ndarray, share: float) -> int:
+    """Of how many folds of whole groups [n] one is about `share`; no more than can be."""
+    there = len(np.unique(groups))
+    wanted = min(max(2, round(1 / share)), there)
+    if wanted == there:
+        return there
+    return max(2, min(wanted, np.unique(label, return_counts=True)[1].max()))
 
 
 def derived_seed(*parts: int) -> int:

@@ -23,14 +23,21 @@ MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.cont
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. Losses are mean cross-entropies in nats; `rate` is training segments a second,
-    of all networks that are trained together."""
+    """What one epoch came to. Losses are mean cross-entropies in nats; those of validation are None where there is no
+    validation part. `rate` is training segments a second, of all networks that are trained together."""
 
     number: int
     loss: float
-    validation_loss: float
-    validation_accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
     rate: float
+
+
+def kept_epoch(history: Sequence[Epoch], settings: TrainingSettings) -> Epoch:
+    """The epoch whose weights a training keeps: with early stopping the first of the lowest validation loss, and
+    without it the last."""
+    known = [(epoch.validation_loss, epoch.number) for epoch in history if epoch.validation_loss is not None]
+    return history[min(known)[1] if settings.early_stopping else -1]
 
 
 class Learning:
@@ -178,11 +185,8 @@ class TrainingRun:
 
     def finish_epoch(self, epoch: Epoch) -> None:
         self.history.append(epoch)
-        better = epoch.number == 0 or epoch.validation_loss < self.history[self.best].validation_loss
-        if not self.settings.early_stopping:
-            self.best = epoch.number
-        elif better:
-            self.best = epoch.number
+        self.best = kept_epoch(self.history, self.settings).number
+        if self.settings.early_stopping and self.best == epoch.number:
             with self.on_stream():
                 self._best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 

@@ -35,8 +35,8 @@ class Checkpoint(Protocol):
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a fresh network is to learn: `training` and `validation` are segment indices; `targets` float32 [S, K] has a
-    row for every segment (Eq. 5)."""
+    """What a fresh network is to learn: `training` and `validation` are segment indices, of which the latter may be
+    none without early stopping; `targets` float32 [S, K] has a row for every segment (Eq. 5)."""
 
     build: Callable[[], nn.Module]
     segments: Segments
@@ -91,18 +91,27 @@ class Training:
         loss = self.run.end_epoch(self.rows)
         # On the one stream that all trainings share: what evaluation takes of memory is kept for a stream.
         self.run.wait()
-        q = self.run.predict(self.lesson.segments, self._held_out)
-        epoch = Epoch(len(self.run.history), loss, *_validation(q, self._goal[self._held_out]), rate)
-        if not np.isfinite([epoch.loss, epoch.validation_loss]).all():
+        epoch = Epoch(len(self.run.history), loss, *self._validate(), rate)
+        losses = {"training": epoch.loss, "validation": epoch.validation_loss}
+        known = {part: value for part, value in losses.items() if value is not None}
+        if not np.isfinite(list(known.values())).all():
+            told = ", ".join(f"{part} {value}" for part, value in known.items())
             raise TrainingDivergedError(
-                f"loss became NaN or infinite in epoch {epoch.number + 1} (training {epoch.loss}, validation "
-                f"{epoch.validation_loss}); lower training.learning_rate (now {self.lesson.settings.learning_rate})"
+                f"loss became NaN or infinite in epoch {epoch.number + 1} ({told}); lower training.learning_rate (now "
+                f"{self.lesson.settings.learning_rate})"
             )
         self.run.finish_epoch(epoch)
         if not self.finished and time.monotonic() - self._kept >= self._checkpoint_seconds:
             self._checkpoint.write(self.run.state())
             self._kept = time.monotonic()
         self._on_epoch(epoch)
+
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Loss and accuracy on the validation part; None where there is none."""
+        if not len(self._held_out):
+            return None, None
+        q = self.run.predict(self.lesson.segments, self._held_out)
+        return _validation(q, self._goal[self._held_out])
 
     def result(self) -> Fitted:
         """The network at its best epoch, or without early stopping as it is, and the history."""

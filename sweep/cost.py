@@ -9,7 +9,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from sweep.stages import Plan, StageSpec
 
 ROW_BYTES = 6  # of a stored prediction beside its probabilities, where no stage was measured
 PROBABILITY_BYTES = 4
+NAMED_FOLDS = 5  # that a notice lists
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Rate:
 class Estimate:
     """What missing stages come to. `seconds` is of training, one after the other; `unknown` names the kinds without a
     rate, whose stages are in no sum but those of updates and bytes. Where nothing tells how many epochs early stopping
-    lets run, all are counted: `at_most`."""
+    lets run, all are counted: `at_most`. `untaught` tells of folds that test what no training utterance taught them."""
 
     stages: int = 0
     updates: int = 0
@@ -54,6 +55,7 @@ class Estimate:
     bytes: int = 0
     basis: dict[str, str] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
+    untaught: tuple[str, ...] = ()
 
     def wall_seconds(self, concurrency: int) -> float:
         """How long it takes with so many trials at once."""
@@ -127,8 +129,11 @@ def estimate(
     updates, at_most, seconds, device_seconds, size = 0, False, 0.0, 0.0, 0.0
     unknown: dict[str, None] = {}
     basis: dict[str, str] = {}
+    untaught: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
     for stage in plan.to_train.values():
-        training, predicted, classes = sizes.of(stage)
+        training, predicted, classes, lacking = sizes.of(stage)
+        if lacking:
+            untaught[stage.corpus, stage.split][f"{_fold_words(stage)} ({', '.join(lacking)})"] = None
         kind = kind_of(stage)
         rate = rates.get(kind)
         share = rate.epochs_share if rate is not None and stage.training.early_stopping else None
@@ -143,37 +148,62 @@ def estimate(
             basis[kind] = rate.basis
         updates += round(training * epochs)
         size += predicted * (segment_bytes or ROW_BYTES + PROBABILITY_BYTES * classes)
-    return Estimate(len(plan.to_train), updates, at_most, seconds, device_seconds, round(size), basis, tuple(unknown))
+    told = tuple(_untaught_words(*of, list(folds)) for of, folds in untaught.items())
+    missing = len(plan.to_train)
+    return Estimate(missing, updates, at_most, seconds, device_seconds, round(size), basis, tuple(unknown), told)
+
+
+def _fold_words(stage: StageSpec) -> str:
+    inner = "" if stage.inner_fold is None else f"inner fold {stage.inner_fold} of "
+    return f"{inner}fold {stage.fold} seed {stage.seed}"
+
+
+def _untaught_words(corpus: str, split: str, folds: list[str]) -> str:
+    more = f" and {len(folds) - NAMED_FOLDS} more" if len(folds) > NAMED_FOLDS else ""
+    return (
+        f"{corpus}, splits: {split}: folds test a class that none of their training utterances is of, and cannot "
+        f"recognise it: {', '.join(folds[:NAMED_FOLDS])}{more}"
+    )
+
+
+class _Size(NamedTuple):
+    """Segments that a stage trains on and predicts, the number of classes, and those tested that it has none of."""
+
+    training: int
+    predicted: int
+    classes: int
+    untaught: tuple[str, ...]
 
 
 class _Sizes:
-    """How many segments a stage trains on and predicts, from utterances alone; each part of a corpus is made once."""
+    """How large a stage is, from utterances alone; each part of a corpus is made once."""
 
     def __init__(self, prepared: Iterable[PreparedCorpus]) -> None:
         self._prepared = {one.name: one for one in prepared}
         self._utterances: dict[str, Any] = {}
-        self._found: dict[tuple[Any, ...], tuple[int, int, int]] = {}
+        self._found: dict[tuple[Any, ...], _Size] = {}
 
-    def of(self, stage: StageSpec) -> tuple[int, int, int]:
-        """Training segments, predicted segments, and classes."""
+    def of(self, stage: StageSpec) -> _Size:
         inner = (stage.inner_folds, stage.inner_fold) if stage.inner_fold is not None else ()
         part = (stage.corpus, stage.split, stage.folds, stage.fold, stage.seed, stage.labels)
-        share = (stage.training.every, stage.training.validation_share)
+        share = (stage.training.every, stage.training.validation_share, stage.training.validation_by)
         identity = (*part, *share, *inner)
         if identity not in self._found:
             self._found[identity] = self._count(stage)
         return self._found[identity]
 
-    def _count(self, stage: StageSpec) -> tuple[int, int, int]:
+    def _count(self, stage: StageSpec) -> _Size:
         one = self._prepared[stage.corpus]
         if stage.corpus not in self._utterances:
             self._utterances[stage.corpus] = one.utterances()
         utterances = self._utterances[stage.corpus]
-        relabelled = utterances.assign(label=labels_of(utterances, stage.labels, stage.seed))
-        parts = parts_of(stage, relabelled, stage.inner_fold)
+        label = labels_of(utterances, stage.labels, stage.seed)
+        parts = parts_of(stage, utterances.assign(label=label), stage.inner_fold)
         segments = -(-utterances["segments"].to_numpy() // stage.training.every)
         predicted = segments if stage.inner_fold is None else segments[parts.tested]
-        return int(segments[parts.training].sum()), int(np.sum(predicted)), len(one.classes)
+        classes = list(one.classes)
+        untaught = tuple(classes[k] for k in np.setdiff1d(label[parts.tested], label[parts.training]))
+        return _Size(int(segments[parts.training].sum()), int(np.sum(predicted)), len(classes), untaught)
 
 
 def estimate_beside_truth(estimated: Estimate, training_seconds: float, seconds: float, slots: int) -> str:

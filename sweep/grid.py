@@ -12,10 +12,11 @@ may set its own axes and takes the rest from the top. docs/grids.md describes ev
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
@@ -25,8 +26,8 @@ from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, LABELS, RULES, labels_of
-from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Layout, Precision, TrainingSettings
-from dsl.splits import GROUPED_BY, SPLITS, parts_of
+from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Layout, Precision, TrainingSettings, ValidationBy
+from dsl.splits import GROUPED_BY, SPLITS, canonical_training, impossible_parts, kept_whole
 from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
 WEIGHTS = ("none", "last", "all")  # networks to keep in the store: none, each chain's last one, all
@@ -179,8 +180,10 @@ class TrainingChoice(Strict):
     """Epochs with one learning rate."""
     patience: Count = 3
     """Epochs without a better validation loss before the training ends."""
-    validation_share: Annotated[float, Field(gt=0, le=0.5)] = 0.1
-    """Part of the training utterances that is held out for early stopping."""
+    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Part of the training utterances held out for early stopping; 0 is none, and needs `early_stopping: false`."""
+    validation_by: ValidationBy = "split"
+    """What is held out: single utterances, whole speakers or whole texts; `split`: what the grid's split divides."""
     early_stopping: bool = True
     """Without it all epochs are trained, and the last weights kept."""
     precision: Precision = "float32"
@@ -188,9 +191,10 @@ class TrainingChoice(Strict):
     layout: Layout = "channels_last"
     """Of maps in memory; which is the faster depends on the GPU (`plan --probe` measures it), and last bits do."""
 
-    def for_corpus(self, corpus: str) -> TrainingSettings:
+    def of_chain(self, corpus: str, split: str) -> TrainingSettings:
+        """Of a chain of this corpus and split, canonical."""
         epochs = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if self.epochs == "paper" else self.epochs
-        return TrainingSettings(**{**self.model_dump(), "epochs": epochs})
+        return canonical_training(TrainingSettings(**{**self.model_dump(), "epochs": epochs}), split)
 
 
 class FeatureChoice(Strict):
@@ -331,7 +335,7 @@ class GridSpec(Strict):
             axes.rules,
         ):
             found = prepared[corpus]
-            training = self.training.for_corpus(found.corpus)
+            training = self.training.of_chain(found.corpus, split)
             for alpha, fold in itertools.product(choice.alphas, range(self.folds)):
                 updates = canonical_updates(choice.rule, alpha, axes.iterations)
                 label_source = source if updates else None
@@ -385,7 +389,7 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     except ValidationError as error:
         problems = _problems(error)
         raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems)) from error
-    problems = _missing_axes(grid) + _unequal_alphas(grid) + _labels_known_by_speaker(grid)
+    problems = _missing_axes(grid) + _unequal_alphas(grid) + _labels_known_by_speaker(grid) + _nothing_to_stop_by(grid)
     if not problems and grid.largest_count() > LARGEST_GRID:
         problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
@@ -396,16 +400,11 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
 def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpus]:
     """The prepared corpora that a grid names, checked against what it asks of them. Raises GridError, ShardError."""
     prepared = {name: find_prepared(data, name) for name in grid.corpus_names()}
-    problems = []
-    for name, one in prepared.items():
-        problems += [f"{one.folder}: {difference}" for difference in grid.features.differences(one.settings)]
-        problems += [
-            f"folds: {grid.folds} folds, but class {emotion!r} of {name} has {count} utterances; each fold needs one "
-            "to test, one to train and one to validate"
-            for emotion, count in one.classes.items()
-            if count < grid.folds or count - math.ceil(count / grid.folds) < 2
-        ]
-        problems += _group_problems(grid, name, one)
+    problems = [
+        f"{one.folder}: {difference}"
+        for one in prepared.values()
+        for difference in grid.features.differences(one.settings)
+    ]
     problems = problems or _split_problems(grid, prepared)
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))
@@ -413,48 +412,49 @@ def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpu
 
 
 def _split_problems(grid: GridSpec, prepared: Mapping[str, PreparedCorpus]) -> list[str]:
-    """What keeps folds and inner folds from being made: each is tried, for the splits that have more to ask for than
-    enough utterances."""
-    utterances: dict[str, pd.DataFrame] = {}
-    tried = set()
-    problems: dict[str, None] = {}
-    for chain in grid.expand(prepared):
-        last = chain.last
-        inner = range(last.inner_folds or 0)
-        wanted = (last.corpus, last.split, last.fold, last.seed, last.inner_folds)
-        if wanted in tried or not (inner or last.split == "speaker_text"):
-            continue
-        tried.add(wanted)
-        if last.corpus not in utterances:
-            utterances |= {one.name: one.utterances() for one in prepared.values() if one.name == last.corpus}
-        own = utterances[last.corpus]
-        relabelled = own.assign(label=labels_of(own, last.labels, last.seed))
-        try:
-            for inner_fold in (None, *inner):
-                parts_of(last, relabelled, inner_fold)
-        except ValueError as error:
-            where = f"{last.corpus}, splits: {last.split}, folds: {last.folds}"
-            within = f", inner_folds: {last.inner_folds}" if inner else ""
-            problems[f"{where}{within}: {error}; ask for fewer folds or another split"] = None
-    return list(problems)
+    """What keeps folds, inner folds and validation parts from being made: all that differ are tried, and of what is the
+    matter with several seeds, folds and inner folds the first is told."""
+    corpora = {one.name: (list(one.classes), one.utterances()) for one in prepared.values()}
+    tried: dict[Hashable, StageSpec] = {}
+    for last in sorted((chain.last for chain in grid.expand(prepared)), key=lambda one: one.inner_folds is None):
+        tried.setdefault((last.corpus, last.split, last.training, last.seed), last)  # with inner folds where there are
+    problems: dict[tuple[str, str], str] = {}
+    for last in tried.values():
+        for where, problem, remedy in _problems_of_split(last, *corpora[last.corpus]):
+            problems.setdefault((where, remedy), f"{where}: {problem}; {remedy}")
+    return list(problems.values())
 
 
-def _group_problems(grid: GridSpec, name: str, prepared: PreparedCorpus) -> list[str]:
-    """What keeps a corpus from the splits that the grid asks of it."""
-    products = [product for product in grid.products() if name in (product.corpora or ())]
-    problems = []
-    splits = dict.fromkeys(split for product in products for split in product.splits or ())
-    for split, column in ((name, column) for name in splits for column in GROUPED_BY[name]):
-        known = prepared.utterances()[column]
-        if (known == "").any():
-            problems.append(f"splits: {split}, but {(known == '').sum()} utterances of {name} have no {column}")
-        elif split != "speaker_text" and known.nunique() < max(grid.folds, 3):
-            # one group to test, one to train and one to validate
-            problems.append(
-                f"splits: {split} with {grid.folds} folds, but {name} has {known.nunique()} different values of "
-                f"{column}; it needs as many as folds, and at least 3"
-            )
-    return problems
+def _problems_of_split(
+    last: StageSpec, classes: Sequence[str], utterances: pd.DataFrame
+) -> Iterator[tuple[str, str, str]]:
+    """What keeps a chain's cross-validation from being made of a corpus: what is asked for, what is there, a remedy."""
+    by = last.training.validation_by if last.training.validation_share else None
+    asked = {"splits": last.split, "folds": last.folds, "inner_folds": last.inner_folds, "training.validation_by": by}
+    where = ", ".join([last.corpus, *(f"{name}: {value}" for name, value in asked.items() if value is not None)])
+    for column in dict.fromkeys([*GROUPED_BY[last.split], kept_whole(last.split, by or "split")]):
+        unknown = 0 if column is None else (utterances[column] == "").sum()
+        if unknown:
+            yield where, f"{unknown} of {len(utterances)} utterances have no {column}", "use another split"
+            return
+    relabelled = utterances.assign(label=labels_of(utterances, last.labels, last.seed))
+    for one in impossible_parts(last, relabelled):
+        yield where, f"{one.whose} {_counted(relabelled[one.among], classes)}: {one.cause}", one.remedy
+
+
+def _counted(utterances: pd.DataFrame, classes: Sequence[str]) -> str:
+    """`24 utterances by 2 speakers, of 3 texts (anger 12, neutral 12)`."""
+    of_class = np.bincount(utterances["label"], minlength=len(classes))
+    texts = utterances.loc[utterances["text"] != "", "text"].nunique()
+    words = [
+        f"{_numbered(len(utterances), 'utterance')} by {_numbered(utterances['speaker'].nunique(), 'speaker')}",
+        *([f"of {_numbered(texts, 'text')}"] if texts else []),
+    ]
+    return f"{', '.join(words)} ({', '.join(f'{name} {count}' for name, count in zip(classes, of_class, strict=True))})"
+
+
+def _numbered(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _problems(error: ValidationError) -> list[str]:
@@ -520,6 +520,16 @@ def _labels_known_by_speaker(grid: GridSpec) -> list[str]:
         "use splits: speaker or speaker_text"
         for split in splits
         if "speaker" not in GROUPED_BY[split]
+    ]
+
+
+def _nothing_to_stop_by(grid: GridSpec) -> list[str]:
+    """Early stopping without utterances that could tell when."""
+    if grid.training.validation_share or not grid.training.early_stopping:
+        return []
+    return [
+        "training.validation_share: 0 leaves early stopping nothing to go by; write early_stopping: false beside it, "
+        "or a share above 0"
     ]
 
 

@@ -47,8 +47,8 @@ class _Identity(Checked):
 
 class _Metrics(Checked):
     test_segment_accuracy: Number = 0
-    validation_loss: Number = 0
-    validation_wa: Number = 0
+    validation_loss: Number | None = None
+    validation_wa: Number | None = None
     targets_right: Number | None = None
     training_segments: Size = 0
     kept_epoch: Size = 0
@@ -58,8 +58,8 @@ class _Metrics(Checked):
 class _Epoch(Checked):
     number: Size
     loss: Number
-    validation_loss: Number
-    validation_accuracy: Number = 0
+    validation_loss: Number | None
+    validation_accuracy: Number | None = None
     rate: Number = 0
 
 

@@ -115,7 +115,7 @@ class Trackers:
     def took(self, event: dict[str, Any]) -> None:
         """Pass an event of a trial on."""
         if event["event"] == "epoch":
-            values = {name: float(event[name]) for name in CURVES}
+            values = {name: float(event[name]) for name in CURVES if event[name] is not None}
             self._each(lambda one: one.epoch(event["key"], event["number"], values))
         elif event["event"] == "trained":
             self._each(lambda one: one.ended(event["key"]))

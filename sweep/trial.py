@@ -18,7 +18,7 @@ from dsl.chain import Company, MissingInputsError, StageResult
 from dsl.labels import labels_of
 from dsl.process import bits_depend_on, float32_means, give_memory_back, is_out_of_memory, settle
 from dsl.settings import Step
-from dsl.steps import Epoch
+from dsl.steps import Epoch, kept_epoch
 from dsl.training import CHECKPOINT_SECONDS, Checkpoint
 from sweep.lease import SupersededError
 from sweep.provenance import code_revision, versions
@@ -259,9 +259,9 @@ def _safetensors(stage: StageSpec, corpus: SegmentCorpus, result: StageResult) -
 def stage_facts(
     stage: StageSpec, corpus: SegmentCorpus, result: StageResult, device: torch.device, gpu: float
 ) -> dict[str, Any]:
-    """What stage.json says beyond identity: metrics, history, timing, device, versions, code revision."""
-    best = min(result.history, key=lambda epoch: epoch.validation_loss)
-    kept = best if stage.training.early_stopping else result.history[-1]
+    """What stage.json says beyond identity: metrics, history, timing, device, versions, code revision. What is measured
+    on validation utterances is null where there are none."""
+    kept = kept_epoch(result.history, stage.training)
     decided = result.q[result.test].argmax(axis=1)
     label = labels_of(corpus.utterances, stage.labels, stage.seed)[corpus.utterance[result.test]]
     return {

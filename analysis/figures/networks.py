@@ -27,7 +27,10 @@ RUN, EPOCH, LOSS, VALIDATION_LOSS = "run", "epoch", "loss", "validation_loss"  #
 PANELS_IN_A_COLUMN = 6  # above one another; more go side by side
 SEGMENTS_OF_ONE_COLUMN = 200
 CLASSES_OF_ONE_COLUMN = 8
-LOSSES: dict[str, dict[str, Any]] = {LOSS: series_style(0), VALIDATION_LOSS: series_style(1)}
+LOSSES: dict[str, tuple[str, dict[str, Any]]] = {
+    LOSS: ("training, mean", series_style(0)),
+    VALIDATION_LOSS: ("validation, mean", series_style(1)),
+}
 MEAN: dict[str, Any] = {"linewidth": 1.6}
 
 
@@ -117,15 +120,17 @@ def draw_learning_curves(history: pd.DataFrame, title: str) -> Figure:
     """Training and validation loss by epoch, a panel an iteration: each fold thin, and the mean over folds.
 
     `history` has the columns `iteration`, `run` (which fold of which seed), `epoch`, `loss` and `validation_loss` in
-    nats. The mean goes as far as all folds do: beyond, it would be of those that were slow to stop.
+    nats; the last is NaN where there is no validation part, and left out where there is none at all. The mean goes as
+    far as all folds do: beyond, it would be of those that were slow to stop.
     """
+    known = {column: look for column, look in LOSSES.items() if history[column].notna().any()}
     iterations = sorted(history[columns.ITERATION].unique())
     across = min(len(iterations), 2 if len(iterations) <= 2 else 4)
     width = ONE_COLUMN if across <= 2 else TWO_COLUMNS
     figure, grid = panels(math.ceil(len(iterations) / across), across, 1.8, width, title, sharey=True)
     for axes, iteration in zip(grid.flat, iterations, strict=False):
         own = history[history[columns.ITERATION] == iteration]
-        for column, look in LOSSES.items():
+        for column, (_, look) in known.items():
             _draw_losses(axes, own.pivot(index=EPOCH, columns=RUN, values=column), look)
         axes.set_title(f"Iteration {iteration}", loc="left", pad=2)
         axes.set_xlabel("Epoch")
@@ -134,9 +139,9 @@ def draw_learning_curves(history: pd.DataFrame, title: str) -> Figure:
         axes.remove()
     for axes in grid[:, 0]:
         axes.set_ylabel("Cross-entropy [nats]")
-    handles = [Line2D([], [], **look, **MEAN) for look in LOSSES.values()]
+    handles = [Line2D([], [], **look, **MEAN) for _, look in known.values()]
     handles.append(Line2D([], [], color="0.5", linewidth=0.5))
-    legend_below(figure, handles, ["training, mean", "validation, mean", "one fold"])
+    legend_below(figure, handles, [*(name for name, _ in known.values()), "one fold"])
     return figure
 
 

@@ -70,7 +70,7 @@ def history_of(store: Store, cell: ChainCell) -> pd.DataFrame:
                 losses = {name: epoch[name] for name in (LOSS, VALIDATION_LOSS)}
                 run = f"seed {stage.seed} fold {stage.fold}"
                 rows.append({columns.ITERATION: iteration, RUN: run, EPOCH: epoch["number"] + 1, **losses})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({VALIDATION_LOSS: float} if rows else {})
 
 
 def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
@@ -82,8 +82,10 @@ def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
     told = []
     for iteration, own in by_epoch.groupby(level=0):
         (first, _), (last, validation) = own.iloc[0], own.iloc[-1]
-        told.append(f"iteration {iteration}: training {first:.2f} to {last:.2f}, validation at last {validation:.2f}")
-    what = "Training and validation loss by epoch, a panel an iteration. Thin lines are folds, thick ones their mean as"
+        at_last = f", validation at last {validation:.2f}" if validation == validation else ""
+        told.append(f"iteration {iteration}: training {first:.2f} to {last:.2f}{at_last}")
+    losses = "Training and validation loss" if by_epoch[VALIDATION_LOSS].notna().any() else "Training loss"
+    what = f"{losses} by epoch, a panel an iteration. Thin lines are folds, thick ones their mean as"
     return Drawing(
         "learning-curves",
         cell.parts,

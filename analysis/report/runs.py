@@ -57,10 +57,17 @@ def _training_text(training: TrainingSettings) -> str:
         f"batch {training.batch_size}",
         f"learning rate {training.learning_rate:g}, × {training.decay:g} every {training.decay_epochs} epochs",
         f"patience {training.patience}" if training.early_stopping else "no early stopping",
-        f"{training.validation_share:.0%} for validation",
+        _validation_text(training),
         *([] if training.precision == "float32" else [f"{training.precision} while learning"]),
     ]
     return ", ".join(words)
+
+
+def _validation_text(training: TrainingSettings) -> str:
+    if not training.validation_share:
+        return "no validation part"
+    by = "" if training.validation_by == "split" else f" by {training.validation_by}"
+    return f"{training.validation_share:.0%} for validation{by}"
 
 
 def software(records: Sequence[Record]) -> list[Fact]:

@@ -69,6 +69,8 @@ def run_plan(options: argparse.Namespace) -> int:
     elsewhere = len(plan.stages) - len(times)
     if elsewhere:
         print(f"  {elsewhere:,} are in none of them, and in the tables of all networks")
+    for told in estimated.untaught:
+        print(f"notice  {told}")
     for kind, one in probes.items():
         print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
         _print_choices(one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))

@@ -35,6 +35,9 @@ def run_sweep(options: argparse.Namespace) -> int:
         notice(options, f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}")
         sweep = open_sweep(options)
     sweep.store.discard_leftovers(sweep.plan.done)
+    estimated = estimate_missing(sweep)
+    for told in estimated.untaught:
+        notice(options, f"notice: {told}")
     outcome = launch(
         sweep.plan,
         sweep.prepared,
@@ -48,7 +51,6 @@ def run_sweep(options: argparse.Namespace) -> int:
         print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)
         print(f"  ser-sweep {' '.join(sys.argv[1:])}", file=sys.stderr)
         return INTERRUPTED
-    estimated = estimate_missing(sweep)
     stages = open_sweep(options).plan.counts()
     reused = len(sweep.plan.done)
     print(f"{stages['done']} of {stages['total']} stages done: {outcome.trained} trained, {reused} were there before")

@@ -323,6 +323,13 @@ def test_learning_curves_show_each_fold_and_the_mean_as_far_as_all_go() -> None:
     assert list(figure.axes[0].get_lines()[5].get_ydata()) == [2, 3]
 
 
+def test_learning_curves_without_validation_show_the_training_alone() -> None:
+    rows = [{"iteration": 0, "run": 0, "epoch": t, "loss": 3.0 - t, "validation_loss": np.nan} for t in (1, 2)]
+    figure = draw_learning_curves(pd.DataFrame(rows), "t")
+    assert [list(drawn.get_ydata()) for drawn in figure.axes[0].get_lines()] == [[2, 1], [2, 1]]
+    assert names_in_legend(figure) == ["training, mean", "one fold"]
+
+
 def test_a_leaky_label_source_is_dashed_comes_last_and_is_named_so() -> None:
     rows = [
         {"label_source": s, "iteration": t, "wa": 50 + t, "ua": 40 + t}

@@ -249,6 +249,18 @@ def test_an_iteration_whose_validation_rate_is_not_known_is_not_chosen() -> None
     assert chosen(frame.assign(validation_wa=np.nan)) == {}
 
 
+def test_where_no_validation_rate_is_known_a_note_says_that_nothing_is_chosen() -> None:
+    frame = pd.concat([decisions(10), decisions(14, rule="gsl", iteration=1)])
+
+    def notes(of: pd.DataFrame, **options: Any) -> list[str]:
+        (one,) = chosen_listings(of, **options)
+        return [note.text for note in one.footnotes]
+
+    assert any("no iteration is chosen" in note for note in notes(frame.assign(validation_wa=np.nan)))
+    assert not any("no iteration is chosen" in note for note in notes(frame))
+    assert not any("no iteration is chosen" in note for note in notes(frame.assign(validation_wa=np.nan), by_test=True))
+
+
 # For machines
 
 

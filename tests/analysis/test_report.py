@@ -61,6 +61,11 @@ def test_each_fold_is_judged_by_what_its_own_validation_utterances_choose() -> N
     assert found.rates[0].paper == ""
 
 
+def test_without_validation_rates_no_network_is_chosen() -> None:
+    unknown = decisions_of(first_right(39, LABEL), LABEL, SPEAKERS, validation_wa=float("nan"))
+    assert headlines(unknown) == []
+
+
 def test_a_leaky_network_is_never_chosen_beside_an_honest_one() -> None:
     found = headline_of(
         {"rule": "none", "right": 30, "validation_wa": 60.0},
@@ -121,8 +126,10 @@ def chains_of(store: Store, **fields: Any) -> list[ChainSpec]:
             "labels": "permuted",
             "training": TRAINING | {"early_stopping": False, "patience": 5, "precision": "bfloat16"},
         },
+        {"splits": ["speaker", "text"], "training": TRAINING | {"validation_by": "utterance"}},
+        {"training": TRAINING | {"early_stopping": False, "validation_share": 0, "validation_by": "text"}},
     ],
-    ids=["rules", "alphas by iteration", "cross_fit", "permuted"],
+    ids=["rules", "alphas by iteration", "cross_fit", "permuted", "by utterance", "without validation"],
 )
 def test_the_grid_of_a_cell_asks_for_the_same_stages_and_no_others(tmp_path: Path, fields: dict[str, Any]) -> None:
     source = source_of(Store(tmp_path / "store"), **fields)

@@ -412,8 +412,56 @@ def test_an_update_that_drops_all_there_is_to_validate_is_an_error_of_the_users(
     part = FoldPart.of(corpus, settings_of())
     targets = one_hot(corpus.label, 3)
     targets[part.validation[1:]] = 0
-    with pytest.raises(UserError, match="leaves 1 validation segments"):
+    assert part.without_dropped(targets).validation.tolist() == [part.validation[0]]
+    targets[part.validation] = 0
+    with pytest.raises(UserError, match="leaves 0 validation segments; use another rule"):
         part.without_dropped(targets)
+
+
+def test_a_training_part_of_one_segment_is_an_error_that_blames_no_update(corpus: SegmentCorpus) -> None:
+    part = replace(FoldPart.of(corpus, settings_of()), training=np.array([0]))
+    with pytest.raises(UserError, match="has 1 segments, and a training needs two; use more data, or a smaller"):
+        part.without_dropped(one_hot(corpus.label, 3))
+
+
+# Without a validation part
+
+
+UNVALIDATED = replace(QUICK, validation_share=0, early_stopping=False)
+
+
+@every_leak_free_source
+def test_without_validation_all_of_a_folds_training_utterances_train(
+    corpus: SegmentCorpus, fits: list[Lesson], source: str
+) -> None:
+    memory = run(corpus, update("bdsl"), training=UNVALIDATED, **LEAK_FREE[source])
+    relabelled = np.zeros(len(corpus), dtype=bool)
+    for (step, result), fit in zip(memory.trained.items(), fits, strict=True):
+        assert result.validation_wa is None and not len(fit.validation)
+        assert {(epoch.validation_loss, epoch.validation_accuracy) for epoch in result.history} == {(None, None)}
+        whole = memory.trained[Step(0)].test
+        np.testing.assert_array_equal(np.flatnonzero(~(whole | result.test)), fit.training)
+        if step.inner_fold is not None:
+            relabelled |= result.test
+    np.testing.assert_array_equal(relabelled, ~memory.trained[Step(0)].test & (source == "cross_fit"))
+
+
+@pytest.mark.usefixtures("dropping")
+@every_leak_free_source
+def test_without_validation_dropped_segments_are_not_trained_on(
+    corpus: SegmentCorpus, fits: list[Lesson], source: str
+) -> None:
+    run(corpus, update("first"), training=UNVALIDATED, **LEAK_FREE[source])
+    assert (corpus.segment[fits[0].training] == 0).any()
+    assert not (corpus.segment[fits[-1].training] == 0).any()
+    assert not len(fits[-1].validation)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_without_validation_every_rule_goes_through_its_iterations(corpus: SegmentCorpus, rule: str) -> None:
+    memory = run(corpus, update(rule), update(rule), training=UNVALIDATED, **CROSS_FIT)
+    assert list(memory.saved) == [0, 1, 2]
+    assert all(np.isfinite(q).all() for q in memory.q.values())
 
 
 # Label source cross_fit

@@ -208,6 +208,17 @@ def test_each_stops_when_its_own_validation_says_so(gpu: Device, corpus: Segment
     assert teach(lessons) == expected
 
 
+def test_without_validation_they_are_replayed_to_the_bits_of_each_step_by_step(
+    gpu: Device, corpus: SegmentCorpus
+) -> None:
+    lessons = lessons_of(corpus, replace(EPOCHS, early_stopping=False))
+    lessons = [replace(lesson, validation=lesson.validation[:0]) for lesson in lessons]
+    expected = step_by_step(lessons)
+    assert epochs_of(expected) == [3, 3, 3]
+    assert teach(lessons) == expected
+    assert gpu.recorder is not None and gpu.recorder.recorded == 3
+
+
 # Chains
 
 

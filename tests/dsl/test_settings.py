@@ -95,9 +95,9 @@ def test_an_identity_goes_into_settings_and_lists_of_them() -> None:
 
 
 def test_a_chain_of_before_has_the_identity_it_had() -> None:
-    """Before inner folds, permuted labels, trainings without early stopping, other precisions and layouts."""
+    """Before inner folds, permuted labels, and what trainings can do since."""
     training = asdict(TrainingSettings())
-    del training["early_stopping"], training["precision"], training["layout"]
+    del training["early_stopping"], training["precision"], training["layout"], training["validation_by"]
     assert identity_of(chain(LabelUpdate("wdsl", 0.2))) == {
         "corpus": "toy",
         "backbone": "tiny",
@@ -117,7 +117,8 @@ def test_what_chains_can_do_since_is_part_of_their_identity(name: str, value: An
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("early_stopping", False), ("precision", "bfloat16"), ("layout", "contiguous")]
+    ("name", "value"),
+    [("early_stopping", False), ("precision", "bfloat16"), ("layout", "contiguous"), ("validation_by", "utterance")],
 )
 def test_what_trainings_can_do_since_is_part_of_their_identity(name: str, value: Any) -> None:
     found = identity_of(TrainingSettings(**{name: value}))

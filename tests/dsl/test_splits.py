@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.labels import LabelUpdate
-from dsl.settings import ChainSettings, Step, TrainingSettings
+from dsl.settings import ChainSettings, Step, TrainingSettings, ValidationBy
 from dsl.splits import (
     GROUPED_BY,
     SPLITS,
     Parts,
     assign_folds,
+    canonical_training,
     derived_seed,
+    grouped_folds,
     groups_of,
+    impossible_parts,
     may_train,
     parts_of,
     stratified_folds,
@@ -112,9 +116,38 @@ def test_a_class_too_rare_for_its_share_is_validated_nevertheless() -> None:
     np.testing.assert_array_equal(np.bincount(label[validation_part(label, np.arange(103), 0.1, 0)]), [5, 5, 1])
 
 
-def test_a_class_with_one_training_utterance_cannot_be_validated() -> None:
-    with pytest.raises(ValueError, match="only 1 member"):
-        validation_part(np.repeat([0, 1], [9, 1]), np.arange(10), 0.2, 0)
+def test_the_only_training_utterance_of_a_class_trains() -> None:
+    label = np.array([2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1])
+    held_out = validation_part(label, np.arange(12), 0.2, 0)
+    assert set(label[held_out]) == {0, 1}
+
+
+def test_utterances_of_a_class_each_leave_nothing_to_validate() -> None:
+    with pytest.raises(ValueError, match="no class has two of them, of which one could be held out"):
+        validation_part(np.arange(5), np.arange(5), 0.2, 0)
+
+
+@light
+@given(parts(), st.booleans())
+def test_with_a_share_of_0_there_is_no_validation_part(
+    part: tuple[np.ndarray, np.ndarray, float, int], grouped: bool
+) -> None:
+    label, training, _, seed = part
+    assert not len(validation_part(label, training, 0, seed, label if grouped else None))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.1, 0.25, 0.5])
+@light
+@given(st.lists(st.integers(1, 9), min_size=2, max_size=5), seeds)
+def test_however_few_each_class_trains_and_each_that_has_two_utterances_validates(
+    share: float, counts: list[int], seed: int
+) -> None:
+    label = np.repeat(np.arange(len(counts)), counts)
+    if max(counts) == 1:
+        return
+    held_out = validation_part(label, np.arange(len(label)), share, seed)
+    assert set(label[held_out]) == {k for k, count in enumerate(counts) if count > 1}
+    assert set(np.delete(label, held_out)) == set(range(len(counts)))
 
 
 @light
@@ -239,6 +272,20 @@ def test_the_validation_part_of_a_grouped_split_is_whole_groups(split: str, seed
 def test_a_single_group_leaves_none_to_validate() -> None:
     with pytest.raises(ValueError, match="a single group"):
         validation_part(np.array([0, 1, 0, 1]), np.arange(4), 0.1, 0, np.zeros(4))
+
+
+def test_of_many_groups_some_validate_though_every_class_has_fewer_utterances_than_parts() -> None:
+    groups = np.arange(12)
+    held_out = validation_part(groups % 3, groups, 0.1, 0, groups)
+    assert 0 < len(held_out) < 12
+
+
+def test_classes_that_are_rarer_than_folds_of_groups_come_as_they_are_and_without_a_warning(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    label = np.repeat([0, 1], [38, 2])
+    assert set(grouped_folds(label, np.arange(40) // 2, 5, 0)) == set(range(5))
+    assert not recwarn
 
 
 def test_the_validation_part_of_a_grouped_split_varies_with_the_seed() -> None:
@@ -477,6 +524,150 @@ def test_an_inner_fold_stays_what_it_was(split: str, tested: list[int], validati
     parts = parts_of(chain(split, folds=4, fold=1, seed=5, inner_folds=2), PLAIN, 1)
     assert np.flatnonzero(parts.tested).tolist() == tested
     assert np.flatnonzero(parts.validation).tolist() == validation
+
+
+# What validates
+
+
+BYS = get_args(ValidationBy)
+every_by = pytest.mark.parametrize("by", BYS)
+
+
+def validated_by(by: str, **settings: Any) -> TrainingSettings:
+    return TrainingSettings(validation_by=by, **settings)  # type: ignore[arg-type]
+
+
+@every_by
+@every_part
+def test_whatever_validates_the_same_utterances_learn_and_are_tested(
+    split: str, inner_fold: int | None, by: str
+) -> None:
+    for fold in range(FOLDS[split]):
+        expected, found = (
+            parts_of(chain(split, fold, training=training), UTTERANCES, inner_fold)
+            for training in (TrainingSettings(), validated_by(by))
+        )
+        np.testing.assert_array_equal(found.tested, expected.tested)
+        np.testing.assert_array_equal(found.training | found.validation, expected.training | expected.validation)
+        assert not (found.training & found.validation).any()
+
+
+@every_part
+def test_utterances_that_validate_are_a_tenth_of_the_training_utterances_of_every_class(
+    split: str, inner_fold: int | None
+) -> None:
+    for fold in range(FOLDS[split]):
+        parts = parts_of(chain(split, fold, training=validated_by("utterance")), UTTERANCES, inner_fold)
+        learnt = parts.training | parts.validation
+        assert parts.validation.sum() == max(3, round(0.1 * learnt.sum()))
+        assert set(UTTERANCES["label"][parts.validation]) == {0, 1, 2}
+
+
+def test_leaving_one_of_four_speakers_out_trains_on_two_of_them_or_where_utterances_validate_on_three() -> None:
+    four = UTTERANCES[UTTERANCES["speaker"] < "s4"].reset_index(drop=True)
+    for fold in range(4):
+        by_split, by_utterance = (
+            parts_of(chain("speaker", fold, folds=4, training=validated_by(by)), four) for by in ("split", "utterance")
+        )
+        assert four["speaker"][by_split.training].nunique() == 2
+        assert four["speaker"][by_utterance.training].nunique() == 3
+        assert by_utterance.training.sum() == 3 * 12 - 4
+
+
+@pytest.mark.parametrize("by", ["speaker", "text"])
+@every_part
+def test_speakers_and_texts_that_validate_do_not_train(split: str, inner_fold: int | None, by: str) -> None:
+    parts = parts_of(chain(split, training=validated_by(by)), UTTERANCES, inner_fold)
+    assert parts.validation.any()
+    assert not set(UTTERANCES[by][parts.training]) & set(UTTERANCES[by][parts.validation])
+
+
+@every_part
+def test_with_a_share_of_0_all_that_learn_train(split: str, inner_fold: int | None) -> None:
+    training = TrainingSettings(validation_share=0, early_stopping=False)
+    parts = parts_of(chain(split, training=training), UTTERANCES, inner_fold)
+    expected = parts_of(chain(split), UTTERANCES, inner_fold)
+    assert not parts.validation.any()
+    np.testing.assert_array_equal(parts.training, expected.training | expected.validation)
+
+
+@every_by
+@every_split
+def test_training_that_is_made_canonical_has_the_same_parts(split: str, by: str) -> None:
+    written = validated_by(by)
+    canonical = canonical_training(written, split)
+    one, other = (parts_of(chain(split, training=training), UTTERANCES) for training in (written, canonical))
+    np.testing.assert_array_equal(one.validation, other.validation)
+
+
+def test_what_means_what_the_split_does_is_written_as_that() -> None:
+    same = {
+        (split, by)
+        for split, by in itertools.product(SPLITS, BYS)
+        if canonical_training(validated_by(by), split) == TrainingSettings()
+    }
+    meant = {("stratified", "utterance"), ("speaker", "speaker"), ("text", "text"), ("speaker_text", "speaker")}
+    assert same == meant | {(split, "split") for split in SPLITS}
+
+
+@every_by
+def test_without_a_validation_part_it_does_not_matter_what_would_validate(by: str) -> None:
+    without = validated_by(by, validation_share=0, early_stopping=False)
+    assert canonical_training(without, "speaker") == replace(without, validation_by="split")
+
+
+# What cannot be
+
+
+def can_be_made(settings: ChainSettings, utterances: pd.DataFrame) -> bool:
+    """Whether `parts_of` makes every part, and each training part has the two segments that a training needs."""
+    inner = [None, *range(settings.inner_folds or 0)]
+    try:
+        made = [
+            parts_of(replace(settings, fold=fold), utterances, each)
+            for fold, each in itertools.product(range(settings.folds), inner)
+        ]
+    except ValueError:
+        return False
+    segments = -(-utterances["segments"].to_numpy() // settings.training.every)
+    return all(segments[parts.training].sum() >= 2 for parts in made)
+
+
+@pytest.mark.parametrize("by", [*BYS, None])
+@every_split
+def test_what_is_said_to_be_impossible_cannot_be_made_and_everything_else_can(split: str, by: str | None) -> None:
+    """On corpora of few speakers and texts, of which not every speaker says every text; None: without validation."""
+    training = validated_by(by) if by else TrainingSettings(validation_share=0, early_stopping=False)
+    outcomes = set()
+    for speakers, texts, folds, inner, sparse in itertools.product(
+        (1, 2, 3, 4), (1, 2, 4), (2, 3, 4), (None, 2), (0, 1)
+    ):
+        few = UTTERANCES[(UTTERANCES["speaker"] < f"s{speakers}") & (UTTERANCES["text"] < f"t{texts}")]
+        few = few.iloc[:: 2 if sparse else 1].reset_index(drop=True).assign(segments=2)
+        settings = chain(split, folds=folds, inner_folds=inner, training=training)
+        possible = not list(impossible_parts(settings, few))
+        assert possible == can_be_made(settings, few), (speakers, texts, folds, inner, sparse)
+        outcomes.add(possible)
+    assert outcomes == {True, False}
+
+
+def test_what_is_impossible_is_told_with_whom_it_concerns_and_what_to_ask_for_instead() -> None:
+    three = UTTERANCES[UTTERANCES["speaker"] < "s3"].reset_index(drop=True).assign(segments=2)
+    found = list(impossible_parts(chain("speaker", folds=3, inner_folds=2), three))
+    assert [one.whose for one in found[:2]] == [f"inner fold {n} of fold 0 may learn from" for n in range(2)]
+    assert len(found) == 6
+    assert {three["speaker"][one.among].nunique() for one in found} == {1}
+    assert {one.remedy.partition(",")[0] for one in found} == {"use training.validation_by: utterance"}
+    assert {one.cause for one in found} == {"they are a single group, of which none can be held out for validation"}
+
+
+def test_fewer_than_two_segments_are_too_few_to_train() -> None:
+    two = pd.DataFrame({"label": [0, 0], "speaker": ["a", "b"], "text": "t", "segments": 5})
+    training = TrainingSettings(validation_share=0, early_stopping=False)
+    settings = chain("speaker", folds=2, inner_folds=None, training=training)
+    assert not list(impossible_parts(settings, two))
+    found = list(impossible_parts(replace(settings, training=replace(training, every=5)), two))
+    assert [one.cause for one in found] == ["they have fewer segments than the two that a training needs"] * 2
 
 
 # Seeds of trainings

@@ -89,6 +89,11 @@ def best_of(history: list[Epoch]) -> int:
     return int(np.argmin([epoch.validation_loss for epoch in history]))
 
 
+def same_bits(one: nn.Module, other: nn.Module) -> bool:
+    states = one.state_dict(), other.state_dict()
+    return all(torch.equal(a, b) for a, b in zip(*(state.values() for state in states), strict=True))
+
+
 # Segments and standardisation
 
 
@@ -305,6 +310,38 @@ def test_the_network_is_the_one_of_the_best_epoch(trainer: Trainer) -> None:
     loss = trainer.loss(network, trainer.mistaken, trainer.validation)
     assert loss == pytest.approx(history[best].validation_loss, rel=1e-6)
     assert loss != pytest.approx(history[-1].validation_loss, rel=1e-3)
+
+
+def test_without_validation_nothing_is_known_of_it_and_the_last_weights_are_kept(trainer: Trainer) -> None:
+    """A validation part changes no bit of a training that it does not stop."""
+    to_the_end = replace(STOPPING, epochs=6, early_stopping=False)
+    with_part = trainer.fit(trainer.mistaken, to_the_end)
+    lesson = trainer.lesson(trainer.mistaken, to_the_end, "tiny")
+    network, history = fit(replace(lesson, validation=lesson.validation[:0]), MemoryCheckpoint())
+    assert [(epoch.validation_loss, epoch.validation_accuracy) for epoch in history] == [(None, None)] * 6
+    assert [epoch.loss for epoch in history] == [epoch.loss for epoch in with_part[1]]
+    assert same_bits(network, with_part[0])
+
+
+def test_killed_without_validation_a_training_goes_on_to_the_same_bits(trainer: Trainer) -> None:
+    lesson = trainer.lesson(trainer.mistaken, replace(STOPPING, epochs=4, early_stopping=False), "tiny")
+    lesson = replace(lesson, validation=lesson.validation[:0])
+    whole, expected = fit(lesson, MemoryCheckpoint())
+    checkpoint = MemoryCheckpoint()
+    checkpoint.fail_at = 2
+    with pytest.raises(KillError):
+        fit(lesson, checkpoint, checkpoint_seconds=0)
+    checkpoint.fail_at = None
+    network, history = fit(lesson, checkpoint, checkpoint_seconds=0)
+    assert timeless(history) == timeless(expected)
+    assert same_bits(network, whole)
+
+
+def test_a_training_without_validation_that_diverges_tells_the_loss_it_has(trainer: Trainer) -> None:
+    settings = replace(SETTINGS, early_stopping=False, learning_rate=1e30)
+    lesson = trainer.lesson(trainer.label, settings, "tiny")
+    with pytest.raises(TrainingDivergedError, match=r"in epoch \d+ \(training [^,]*\); lower"):
+        fit(replace(lesson, validation=lesson.validation[:0]), MemoryCheckpoint())
 
 
 TO_THE_END = replace(STOPPING, epochs=6, patience=1, early_stopping=False)

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import write_json
 from data_prep.shards import PreparedCorpus
+from dsl.splits import SPLITS
 from sweep.grid import GridError, load_grid, parse_grid, resolve_corpora
 from sweep.stages import ChainSpec, Plan
 
@@ -98,6 +100,38 @@ def test_how_many_chains_a_trial_trains_changes_no_key() -> None:
 def test_the_usual_precision_and_layout_change_no_key_when_they_are_written() -> None:
     training = {"precision": "float32", "layout": "channels_last"}
     assert plan_of().stages.keys() == plan_of(training=training).stages.keys()
+
+
+def keys_of(split: str, **training: Any) -> set[str]:
+    return set(plan_of(splits=[split], training=training).stages)
+
+
+def test_what_validates_changes_no_key_where_it_is_what_validates_anyway() -> None:
+    for split, by in (
+        *((split, "split") for split in SPLITS),
+        ("stratified", "utterance"),
+        ("speaker", "speaker"),
+        ("text", "text"),
+        ("speaker_text", "speaker"),
+    ):
+        assert keys_of(split, validation_by=by) == keys_of(split), (split, by)
+
+
+def test_what_validates_changes_every_key_where_it_is_something_else() -> None:
+    for split, others in {
+        "stratified": ["speaker", "text"],
+        "speaker": ["utterance", "text"],
+        "text": ["utterance", "speaker"],
+        "speaker_text": ["utterance", "text"],
+    }.items():
+        keys = [keys_of(split, validation_by=by) for by in ("split", *others)]
+        assert len(set().union(*keys)) == sum(map(len, keys)) == 3 * len(keys[0])
+
+
+def test_without_validation_it_does_not_matter_what_would_validate() -> None:
+    without = {"validation_share": 0, "early_stopping": False}
+    assert keys_of("speaker", **without) == keys_of("speaker", **without, validation_by="utterance")
+    assert not keys_of("speaker", **without) & keys_of("speaker", early_stopping=False)
 
 
 def test_a_state_is_written_once_a_minute_unless_the_grid_says_otherwise() -> None:
@@ -195,6 +229,12 @@ def test_every_problem_is_reported_at_once_with_its_field() -> None:
         ({"resources": {"gpu": "all"}}, ["resources.gpu: 'all' is neither auto nor a number of at least 0"]),
         ({"resources": {"checkpoint_seconds": -1}}, ["resources.checkpoint_seconds:", "(got -1)"]),
         ({"resources": {"checkpoint_seconds": "inf"}}, ["resources.checkpoint_seconds:"]),
+        ({"training": {"validation_by": "singer"}}, ["training.validation_by:", "'utterance'", "(got 'singer')"]),
+        ({"training": {"validation_share": -0.1}}, ["training.validation_share:", "(got -0.1)"]),
+        (
+            {"training": {"validation_share": 0}},
+            ["training.validation_share: 0 leaves early stopping nothing to go by; write early_stopping: false"],
+        ),
         ({"training": {"layout": "nhwc"}}, ["training.layout:", "'channels_last' or 'contiguous'", "(got 'nhwc')"]),
     ],
 )
@@ -236,21 +276,110 @@ def test_an_unknown_corpus_is_refused_with_what_there_is(small_data: Path, write
 
 def test_a_class_with_fewer_utterances_than_folds_is_refused(small_data: Path, write_grid: Callable[..., Path]) -> None:
     assert resolve_corpora(load_grid(write_grid(folds=8)), small_data)
-    with pytest.raises(GridError, match="9 folds, but class 'anger' of synthetic has 8 utterances"):
+    with pytest.raises(GridError) as caught:
         resolve_corpora(load_grid(write_grid(folds=9)), small_data)
+    assert (
+        "splits: stratified, folds: 9, training.validation_by: split: the corpus has 32 utterances by 2 speakers, of 2 "
+        "texts (anger 8, happiness 8, neutral 8, sadness 8): a class has 8 utterances, fewer than the 9 folds; ask for "
+        "other folds or another split"
+    ) in str(caught.value)
 
 
-def test_a_class_that_leaves_nothing_to_validate_is_refused(tmp_path: Path, write_grid: Callable[..., Path]) -> None:
-    about = {"schema": 1, "corpus": "rare", "fingerprint": "0", "settings": FeatureSettings().as_dict()}
-    (tmp_path / "rare-0").mkdir()
-    for count, fits in ((4, True), (3, False)):
-        counts = {"classes": {"anger": 9, "fear": count}, "utterances": 9 + count, "segments": 100}
-        write_json(tmp_path / "rare-0" / "manifest.json", {**about, **counts})
-        if fits:
-            resolve_corpora(load_grid(write_grid(corpora=["rare"])), tmp_path)
-        else:
-            with pytest.raises(GridError, match="2 folds, but class 'fear' of rare has 3 utterances"):
-                resolve_corpora(load_grid(write_grid(corpora=["rare"])), tmp_path)
+def refusal_of(path: Path, data: Path) -> str | None:
+    """Why prepared data are not enough for a grid; None where they are."""
+    try:
+        resolve_corpora(load_grid(path), data)
+    except GridError as error:
+        return str(error)
+    return None
+
+
+def prepared(folder: Path, **columns: list[Any]) -> Path:
+    """A data folder with utterances of which `columns` are some: enough to plan with, not to train on."""
+    count = len(columns["emotion"])
+    own = {"id": [f"u{n:03}" for n in range(count)], "speaker": ["s"] * count, "text": ["t"] * count, **columns}
+    classes = sorted(set(own["emotion"]))
+    label = [classes.index(emotion) for emotion in own["emotion"]]
+    frames = {"frames": [40] * count, "segments": [9] * count}
+    utterances = pd.DataFrame({**own, "file": own["id"], "label": label, "sha256": ["0"] * count, **frames})
+    about = {"schema": 1, "corpus": "synthetic", "fingerprint": "0", "settings": FeatureSettings().as_dict()}
+    counts = {"classes": {name: own["emotion"].count(name) for name in classes}, "utterances": count}
+    (folder / "synthetic-0").mkdir(parents=True)
+    utterances.to_parquet(folder / "synthetic-0" / "utterances.parquet", index=False)
+    write_json(folder / "synthetic-0" / "manifest.json", {**about, **counts, "segments": 9 * count})
+    return folder
+
+
+def test_a_class_with_one_training_utterance_is_enough_where_another_validates(
+    tmp_path: Path, write_grid: Callable[..., Path]
+) -> None:
+    rare = prepared(tmp_path / "rare", emotion=["anger"] * 9 + ["fear"] * 2)
+    assert refusal_of(write_grid(), rare) is None
+    single = prepared(tmp_path / "single", emotion=["anger"] * 2 + ["fear"] * 2)
+    said = refusal_of(write_grid(), single)
+    assert (
+        said
+        and "fold 0 may learn from 2 utterances by 1 speaker, of 1 text (anger 1, fear 1): no class has two" in said
+    )
+    assert "use training.validation_share: 0 with training.early_stopping: false" in said
+    without = {"epochs": 2, "validation_share": 0, "early_stopping": False}
+    assert refusal_of(write_grid(training=without), single) is None
+
+
+def test_a_class_with_fewer_utterances_than_folds_of_speakers_is_no_problem(
+    tmp_path: Path, write_grid: Callable[..., Path]
+) -> None:
+    """It is tested where its speakers are."""
+    speakers = [f"s{n % 4}" for n in range(20)]
+    data = prepared(tmp_path, emotion=["anger"] * 17 + ["fear"] * 3, speaker=speakers)
+    assert refusal_of(write_grid(splits=["speaker"], folds=4), data) is None
+    assert refusal_of(write_grid(splits=["stratified"], folds=4), data) is not None
+
+
+def test_two_speakers_are_enough_where_utterances_validate(small_data: Path, write_grid: Callable[..., Path]) -> None:
+    grid = {"splits": ["speaker"], "folds": 2}
+    said = refusal_of(write_grid(**grid), small_data)
+    assert said is not None
+    assert (
+        "splits: speaker, folds: 2, training.validation_by: split: fold 0 may learn from 16 utterances by 1 speaker, "
+        "of 2 texts (anger 4, happiness 4, neutral 4, sadness 4): they are a single group, of which none can be held "
+        "out for validation; use training.validation_by: utterance, or training.validation_share: 0 with "
+        "training.early_stopping: false"
+    ) in said
+    for training in ({"validation_by": "utterance"}, {"validation_share": 0, "early_stopping": False}):
+        assert refusal_of(write_grid(**grid, training=training), small_data) is None
+    assert "by 1 speaker" in str(refusal_of(write_grid(**grid, training={"validation_by": "speaker"}), small_data))
+    assert refusal_of(write_grid(**grid, training={"validation_by": "text"}), small_data) is None
+
+
+def test_more_folds_than_speakers_are_refused_whatever_validates(
+    small_data: Path, write_grid: Callable[..., Path]
+) -> None:
+    for by in ("split", "utterance"):
+        said = refusal_of(write_grid(splits=["speaker"], folds=3, training={"validation_by": by}), small_data)
+        assert said and "32 utterances by 2 speakers" in said and "2 groups, fewer than the 3 folds" in said
+
+
+def test_everything_that_is_the_matter_is_told_once(small_data: Path, write_grid: Callable[..., Path]) -> None:
+    """Of both splits, of validation and of inner folds, for every seed, rule and label source alike."""
+    sources = {"label_sources": ["in_fold", "cross_fit"], "inner_folds": 2, "seeds": [0, 1]}
+    said = refusal_of(write_grid(splits=["speaker", "text"], folds=2, **sources), small_data)
+    assert said is not None
+    _, *found = said.splitlines()
+    assert len(found) == 4
+    for split in ("speaker", "text"):
+        one, other = (line for line in found if f"splits: {split}, folds: 2, inner_folds: 2" in line)
+        assert "fold 0 may learn from" in one and "; use training.validation_by: utterance" in one
+        assert "for inner folds, 1 group, fewer than the 2 folds; ask for fewer inner_folds" in other
+
+
+def test_what_validates_must_be_known(tmp_path: Path, write_grid: Callable[..., Path]) -> None:
+    data = prepared(tmp_path, emotion=["anger", "fear"] * 8, text=[""] * 3 + ["t"] * 13)
+    assert refusal_of(write_grid(training={"validation_by": "utterance"}), data) is None
+    said = refusal_of(write_grid(training={"validation_by": "text"}), data)
+    assert said and "training.validation_by: text: 3 of 16 utterances have no text; use another" in said
+    said = refusal_of(write_grid(splits=["text"]), data)
+    assert said and "splits: text, folds: 2, training.validation_by: split: 3 of 16 utterances have no text" in said
 
 
 def test_shards_made_with_other_settings_are_refused(small_data: Path, write_grid: Callable[..., Path]) -> None:
@@ -309,8 +438,9 @@ def test_inner_folds_that_a_corpus_is_too_small_for_are_refused(
     small_data: Path, write_grid: Callable[..., Path]
 ) -> None:
     path = write_grid(rules=["bdsl"], label_sources=["cross_fit"], inner_folds=5, folds=2)
-    with pytest.raises(GridError, match="inner_folds: 5: a class has 4 utterances, fewer than the 5 folds"):
-        resolve_corpora(load_grid(path), small_data)
+    said = refusal_of(path, small_data)
+    assert said and "inner_folds: 5" in said and "fold 0 may learn from 16 utterances by 2 speakers" in said
+    assert "for inner folds, a class has 4 utterances, fewer than the 5 folds; ask for fewer inner_folds" in said
 
 
 def test_speaker_text_needs_a_product_of_folds(small_data: Path, write_grid: Callable[..., Path]) -> None:

@@ -37,6 +37,14 @@ def test_tensorboard_gets_the_curves_of_every_stage(write_grid: WriteGrid, small
     assert "synthetic tiny bdsl fold 0 seed 0, t=1" in found
 
 
+def test_trackers_get_no_curve_of_what_is_not_known(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
+    without = {"epochs": 2, "every": 16, "validation_share": 0, "early_stopping": False}
+    grid = write_grid(rules=["none"], training=without, tracking={"tensorboard": str(tmp_path / "tb")})
+    assert main(["run", str(grid), "--data", str(small_data), "--store", str(tmp_path / "store"), "--inline"]) == 0
+    found = [list(scalars(path)) for path in (tmp_path / "tb").rglob("events.*")]
+    assert [sorted({tag for tag, _, _ in curve}) for curve in found] == [["loss", "rate"]] * 2
+
+
 def test_mlflow_gets_a_run_for_every_stage(
     write_grid: WriteGrid, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
