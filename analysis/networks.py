@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pandas as pd
 
 from analysis import columns
-from analysis.formats import MISSING, interval_text, number, p_text, score_text, signed
+from analysis.differences import Difference, difference_record, difference_text, speaker_text
+from analysis.formats import MISSING, number, score_text
 from analysis.layouts import RowLabel, Treatment
 from analysis.listings import (
     Group,
@@ -42,17 +42,16 @@ _RATES = (
 )
 _DIFFERENCE = (
     "− baseline: the forest's rate minus that of iteration 0 of the same backbone, [95% paired bootstrap interval], "
-    "and p of McNemar's exact test, adjusted by Holm's method for all networks of the label source."
+    "and p of McNemar's exact test, adjusted by Holm's method for all networks of the label source (the claims show "
+    "the same test's p unadjusted)."
 )
-
-
-class Difference(NamedTuple):
-    """Percentage points to the baseline, their 95% interval, and Holm-adjusted p (NaN without a test)."""
-
-    value: float
-    low: float
-    high: float
-    p: float
+_BY_SPEAKER = (
+    "By speaker: the same difference's interval over whole speakers, and p of a sign-flip test over them, not adjusted."
+)
+_INCOMPLETE = (
+    "Differences marked (incomplete) are of the utterances and training seeds that a network and its baseline share; "
+    "the rates beside them are of all that either has."
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ class Block:
 
     def footnotes(self) -> tuple[Footnote, ...]:
         scores = [score for source in self.sources for score in self.scores[source].values()]
-        notes = size_notes(self.corpus, scores, published=False)
+        incomplete = [_INCOMPLETE] if any(not one.complete for one in self.differences.values()) else []
+        notes = [*incomplete, *size_notes(self.corpus, scores, published=False)]
         return (*score_footnotes(scores), *(Footnote("", text) for text in notes))
 
 
@@ -139,15 +139,12 @@ def choose_iteration(block: Block, source: str, chain: Treatment, by_test: bool)
 
 
 def _differences(compared: pd.DataFrame) -> dict[tuple[str, Treatment, str], Difference]:
-    """Differences to the baseline by label source, network and metric; the test is of WA."""
-    found = {}
-    for line in compared.to_dict("records"):
-        key = line[columns.LABEL_SOURCE], Treatment.of(line)
-        wa = line[columns.WA_DIFFERENCE], line[columns.WA_DIFFERENCE_LOW], line[columns.WA_DIFFERENCE_HIGH]
-        ua = line[columns.UA_DIFFERENCE], line[columns.UA_DIFFERENCE_LOW], line[columns.UA_DIFFERENCE_HIGH]
-        found[(*key, "WA")] = Difference(*wa, line[columns.P_HOLM])
-        found[(*key, "UA")] = Difference(*ua, float("nan"))
-    return found
+    """Differences to the baseline by label source, network and metric."""
+    return {
+        (line[columns.LABEL_SOURCE], Treatment.of(line), metric): Difference.of(line, metric)
+        for line in compared.to_dict("records")
+        for metric in METRICS
+    }
 
 
 def _networks_listing(block: Block) -> Listing:
@@ -164,12 +161,14 @@ def _networks_listing(block: Block) -> Listing:
                 *_forest_texts(block, source, treatment),
                 *(score_text(score, interval=False) for score in by_mean),
                 *(_difference_text(block, source, treatment, metric) for metric in METRICS),
+                speaker_text(block.differences.get((source, treatment, "WA"))),
             ]
             if treatment.iteration or source == block.sources[0]:  # iteration 0 is the same for all sources
                 records += _records(ALL_NETWORKS, name, block, source, treatment)
         rows.append(ListingRow(RowLabel(name), texts, tuple(records), treatment.backbone))
-    groups = block.groups("WA forest", "UA forest", "WA mean", "UA mean", "WA − baseline", "UA − baseline")
-    return Listing(ALL_NETWORKS, block.caption(), "Network", groups, tuple(rows), block.footnotes())
+    names = ("WA forest", "UA forest", "WA mean", "UA mean", "WA − baseline", "UA − baseline", "WA by speaker")
+    caption = f"{block.caption()} {_BY_SPEAKER}"
+    return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), block.footnotes())
 
 
 def _chosen_listing(block: Block, by_test: bool) -> Listing:
@@ -207,10 +206,7 @@ def _forest_texts(block: Block, source: str, treatment: Treatment) -> list[str]:
 
 
 def _difference_text(block: Block, source: str, treatment: Treatment, metric: str) -> str:
-    difference = block.differences.get((source, treatment, metric))
-    if difference is None:
-        return MISSING
-    return f"{signed(difference.value)}{interval_text(difference.low, difference.high)}{p_text(difference.p)}"
+    return difference_text(block.differences.get((source, treatment, metric)))
 
 
 def _validation_text(block: Block, source: str, treatment: Treatment) -> str:
@@ -242,10 +238,5 @@ def _records(title: str, name: str, block: Block, source: str, treatment: Treatm
             "metric": metric,
             "validation_wa": None if validation != validation else round(validation, 4),
             **score_record(forest, by_mean),
-            **(_difference_record(difference) if difference else {}),
+            **(difference_record("baseline_difference", difference) if difference else {}),
         }
-
-
-def _difference_record(difference: Difference) -> Record:
-    names = ("baseline_difference", "baseline_difference_low", "baseline_difference_high", "p_holm")
-    return {name: round(value, 6) for name, value in zip(names, difference, strict=True) if value == value}

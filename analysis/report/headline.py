@@ -9,10 +9,11 @@ from analysis import columns
 from analysis.choice import Candidate, candidates, choose
 from analysis.claims import LEVEL
 from analysis.comparisons import Network
+from analysis.differences import Difference, difference_text, speaker_text
 from analysis.formats import interval_text, number, p_text, signed
 from analysis.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
 from analysis.listings import chain_name
-from analysis.networks import Block, Difference, blocks
+from analysis.networks import Block, blocks
 from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
 from analysis.tables import METRICS, Score, corpus_name, size_notes
 
@@ -165,7 +166,7 @@ def _rate(shown: _Shown, metric: str) -> Rate:
 def _difference_text(difference: Difference | None) -> str:
     if difference is None:
         return ""
-    return f"{signed(difference.value)}{interval_text(difference.low, difference.high)}{p_text(difference.p)}"
+    return f"{difference_text(difference)}; by speaker {speaker_text(difference)}"
 
 
 def _paper_text(score: Score, table: str, published: PublishedValue) -> str:
@@ -196,11 +197,13 @@ def _verdict(shown: _Shown) -> str:
         return "The baseline itself: no round of self-learning does better on validation utterances."
     if difference is None:
         return "The baseline is not trained yet."
-    if difference.p != difference.p:
+    if difference.p_holm != difference.p_holm:
         return "No test against the baseline."
-    if difference.p >= LEVEL:
+    if difference.p_holm >= LEVEL:
         return "Within chance of the baseline."
-    return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance."
+    p_speaker = p_text(difference.p_speaker).strip()
+    speakers = "" if difference.p_speaker < LEVEL else f", but not across speakers ({p_speaker})"
+    return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance{speakers}."
 
 
 def _rival_text(rival: _Shown | None) -> str:
@@ -220,6 +223,9 @@ def _notes(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Iter
         yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
         yield f"{score.folds_done} of {score.folds} folds."
+    difference = shown.difference("WA")
+    if difference is not None and not difference.complete:
+        yield "The difference to the baseline is of the utterances and training seeds that both have."
     yield from size_notes(shown.block.corpus, [score], published=shown.block.corpus in PAPER_UTTERANCES)
 
 
