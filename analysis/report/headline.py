@@ -210,7 +210,8 @@ def _rival_text(rival: _Shown | None) -> str:
     difference = None if rival is None else rival.difference("WA")
     if rival is None or difference is None:
         return ""
-    return f"The best later network, {rival.name}: {_difference_text(difference)} to it."
+    by_speaker = speaker_text(difference)
+    return f"The best later network, {rival.name}: {difference_text(difference)} to it; by speaker {by_speaker}."
 
 
 def _notes(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Iterator[str]:

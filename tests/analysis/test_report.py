@@ -103,6 +103,7 @@ def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -
     )
     assert found.verdict.startswith("The baseline itself")
     assert found.rival.startswith("The best later network, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
+    assert found.rival.endswith("to it; by speaker [20.0, 30.0] p 0.12.")
     assert [bar.kind for bar in found.axis.bars] == ["chosen", "other", "paper"]
 
 
