@@ -31,8 +31,10 @@ ABOVE_CHANCE, WITHIN_CHANCE, INCOMPLETE = "above chance: leaks", "within chance"
 class Finding:
     """How a network does on permuted labels by one kind of decision. Rates are in percent.
 
-    `p` is the one-sided permutation test's, `p_holm` adjusted for all findings of an audit. `found_from` is the UA
-    that 95% of permutations stay below.
+    `low` and `high` are the 95% bootstrap interval of `ua`, over utterances or, where labels are permuted by speaker,
+    over speakers, its reach to either side widened by WIDENING as the test's chance is. `p` is the one-sided
+    permutation test's, `p_holm` adjusted for all findings of an audit. `found_from` is the UA that 95% of permutations
+    stay below.
     """
 
     corpus: str
@@ -137,16 +139,19 @@ def _weights(label: np.ndarray) -> np.ndarray:
 
 def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> Finding:
     label, predicted, speaker = decision_arrays(group)
-    within = speaker.to_numpy(dtype=str) if identity[columns.LABELS] == "permuted_by_speaker" else None
+    by_speaker = identity[columns.LABELS] == "permuted_by_speaker"
+    within = speaker.to_numpy(dtype=str) if by_speaker else None
+    bounds = (columns.UA_SPEAKER_LOW, columns.UA_SPEAKER_HIGH) if by_speaker else (columns.UA_LOW, columns.UA_HIGH)
     ua, null = permutation_test(label.to_numpy(), predicted.to_numpy(), within=within)
+    low, high = np.clip(100 * ua + WIDENING * (score[list(bounds)].to_numpy(float) - 100 * ua), 0, 100)
     classes = len(np.setdiff1d(label.to_numpy(), UNDECIDED))
     return Finding(
         **{each.name: identity[each.name] for each in fields(Finding) if each.name in identity},
         folds_done=int(score[columns.FOLDS_DONE]),
         folds=int(score[columns.FOLDS]),
         ua=100 * ua,
-        low=float(score[columns.UA_LOW]),
-        high=float(score[columns.UA_HIGH]),
+        low=float(low),
+        high=float(high),
         chance=100 / classes,
         found_from=100 * float(np.quantile(null, 0.95)),
         p=float((1 + (null >= ua - 1e-12).sum()) / (1 + len(null))),
@@ -158,7 +163,10 @@ def to_text(findings: Sequence[Finding]) -> str:
     return "\n".join([aligned([list(HEADINGS), *map(line_of, findings)]), *conclusions(findings), ""])
 
 
-HEADINGS = ("label source", "network", "decision", "UA", "chance", "95% of chance below", "p (Holm)", "verdict")
+HEADINGS = (
+    *("label source", "network", "decision", "UA [widened 95% interval]"),
+    *("chance", "95% of chance below", "p (Holm)", "verdict"),
+)
 
 
 def line_of(one: Finding) -> list[str]:

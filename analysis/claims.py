@@ -1,14 +1,22 @@
 """What the paper says, as statements that decisions can support or contradict.
 
 A claim is a list of pairs of networks of which the first is said to be better. Each pair is tested on the same
-utterances by McNemar's exact test of the forest's majority decision, adjusted by Holm's method over all of a claim's
-pairs on one corpus, split and label source. A claim is supported where the first of every pair is better beyond chance,
-contradicted where the second of any is, and undecided otherwise; networks that are missing or incomplete decide
-nothing.
+utterances by McNemar's exact test of the forest's majority decision over all forest and training seeds.
+
+- Supported: the first of every pair is better beyond chance. All must be, so nothing is adjusted (an
+  intersection-union test): the claim's p is the largest of its pairs'.
+- Contradicted: the second of any pair is. One is enough, so the claim's p is the smallest of those pairs', adjusted by
+  Holm's method over all of its pairs.
+- Not tested where every pair lacks a network, and undecided otherwise; networks that are missing or incomplete decide
+  nothing.
+
+A claim that is asked of several backbones is several findings on one corpus, split and label source, over which Holm's
+method adjusts their p. Beside a verdict stands what it does not take into account: that it rests on one training seed,
+and that a test over speakers finds nothing.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,16 +25,19 @@ import pandas as pd
 
 from analysis import columns
 from analysis.comparisons import Network, Pair, compare
-from analysis.formats import interval_text, p_text, signed
+from analysis.differences import Difference, difference_text, speaker_text
+from analysis.formats import p_text
 from analysis.layouts import BACKBONE_NAMES, BEST_ALPHA, PAPER_ALPHAS, Treatment, backbone_name, paper_treatment
 from analysis.listings import chain_name
 from analysis.statistics import holm
 from analysis.tables import PAPER_BACKBONE, corpus_name, paper_order, source_name, source_order
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 
-SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
+SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
+VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED)
 FOUND, INCOMPLETE, MISSING = "found", "incomplete", "missing"
 LEVEL = 0.05
+UNKNOWN = Difference(np.nan, (np.nan, np.nan), (np.nan, np.nan), np.nan, np.nan, np.nan, complete=False)
 
 Better = tuple[Treatment, Treatment]  # the first is said to be better than the second
 
@@ -47,32 +58,43 @@ class Claim:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A pair and what is known of it: the difference in WA in points with its 95% interval, and Holm-adjusted p.
+    """A pair and what is known of it: the difference in WA, UNKNOWN where a network is missing.
 
-    `gained` is how many more utterances the majority of the first has right than that of the second.
+    Its `p_holm` is adjusted over the pairs of the claim. `gained` is how many more utterances the majority of the first
+    has right than that of the second, on so many training seeds and speakers.
     """
 
     first: Treatment
     second: Treatment
-    state: str  # FOUND, INCOMPLETE or MISSING; where not FOUND, there is no p
-    difference: float = np.nan
-    low: float = np.nan
-    high: float = np.nan
+    difference: Difference = UNKNOWN
     gained: float = np.nan
-    p: float = np.nan
+    seeds: int = 0
+    speakers: int = 0
 
     @property
-    def verdict(self) -> str:
-        if self.state != FOUND or np.isnan(self.p) or self.p >= LEVEL:
-            return UNDECIDED
-        if self.gained * self.difference < 0:  # forests on average and their majority say opposite things
-            return UNDECIDED
-        return SUPPORTED if self.gained > 0 else CONTRADICTED
+    def state(self) -> str:
+        """FOUND, INCOMPLETE or MISSING; where not FOUND, there is no test."""
+        if np.isnan(self.difference.value):
+            return MISSING
+        return FOUND if self.difference.complete else INCOMPLETE
+
+    @property
+    def direction(self) -> int:
+        """1 where the first is better, -1 where the second is, and 0 where neither is or there is no test.
+
+        Where forests on average and their majority say opposite things, neither is.
+        """
+        if np.isnan(self.difference.p) or self.gained * self.difference.value < 0:
+            return 0
+        return int(np.sign(self.gained))
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on one corpus, split and label source; `backbone` is empty for a claim across backbones."""
+    """A claim on one corpus, split and label source; `backbone` is empty for a claim across backbones.
+
+    `p` is the claim's (NaN without a test), `p_holm` adjusted over the backbones that it is asked of.
+    """
 
     claim: Claim
     corpus: str
@@ -81,18 +103,56 @@ class Finding:
     label_source: str
     backbone: str
     evidence: tuple[Evidence, ...]
+    p: float
+    p_holm: float
 
     @property
     def verdict(self) -> str:
-        verdicts = {each.verdict for each in self.evidence}
-        if CONTRADICTED in verdicts:
-            return CONTRADICTED
-        return SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
+        """One of VERDICTS."""
+        if all(each.state == MISSING for each in self.evidence):
+            return NOT_TESTED
+        if not self.p_holm < LEVEL:
+            return UNDECIDED
+        return SUPPORTED if _all_better(self.evidence) else CONTRADICTED
+
+    @property
+    def decisive(self) -> tuple[Evidence, ...]:
+        """The pairs that the verdict rests on."""
+        if self.verdict == SUPPORTED:
+            return self.evidence
+        against = [each for each in self.evidence if each.direction < 0 and each.difference.p_holm < LEVEL]
+        return tuple(against) if self.verdict == CONTRADICTED else ()
+
+    @property
+    def training_seeds(self) -> int:
+        """How many the verdict rests on or, where there is none, what is known; 0 where that is nothing."""
+        known = [each for each in self.evidence if each.state != MISSING]
+        return min((each.seeds for each in self.decisive or known), default=0)
+
+    @property
+    def p_speaker(self) -> float:
+        """Of the test over speakers, for the same verdict; NaN where there is none."""
+        p = [each.difference.p_speaker for each in self.decisive]
+        return (max if self.verdict == SUPPORTED else min)(p, default=np.nan)
+
+    @property
+    def said(self) -> str:
+        """The verdict, and whether it rests on one training seed."""
+        return f"{self.verdict} (one seed)" if self.decisive and self.training_seeds == 1 else self.verdict
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is to be said beside the verdict: that p was adjusted, and that speakers say otherwise."""
+        remarks = [f"adjusted{p_text(self.p_holm)}"] if self.p_holm > self.p else []
+        if self.p_speaker >= LEVEL:
+            speakers = min(each.speakers for each in self.decisive)
+            remarks.append(f"not beyond chance across speakers ({p_text(self.p_speaker).strip()}, n = {speakers})")
+        return tuple(remarks)
 
     @property
     def reason(self) -> str:
-        """Why it is undecided; empty where it is not."""
-        if self.verdict != UNDECIDED:
+        """Why it is undecided or not tested; empty where it is neither."""
+        if self.decisive:
             return ""
         reasons = [f"{state}: {', '.join(names)}" for state in (MISSING, INCOMPLETE) if (names := self._names(state))]
         return "; ".join(reasons) or "within chance"
@@ -214,10 +274,10 @@ def evaluate_claims(decisions: pd.DataFrame, claims: Sequence[Claim] = CLAIMS) -
     pairs = {pair for claim, scope, backbone in asked for pair in scope.pairs(claim, backbone)}
     lines = compare(given, sorted(pairs)).to_dict("records")
     known = {_key(line): line for line in lines}
-    families: dict[tuple[Claim, _Scope], list[tuple[str, list[Evidence]]]] = {}
+    families: dict[tuple[Claim, _Scope], dict[str, tuple[Evidence, ...]]] = {}
     for claim, scope, backbone in asked:
-        evidence = [_evidence(pair, known.get(pair)) for pair in scope.pairs(claim, backbone)]
-        families.setdefault((claim, scope), []).append((backbone, evidence))
+        evidence = _evidence(scope.pairs(claim, backbone), known)
+        families.setdefault((claim, scope), {})[backbone] = evidence
     return [finding for (claim, scope), family in families.items() for finding in _findings(claim, scope, family)]
 
 
@@ -263,30 +323,44 @@ def _key(line: dict[Any, Any]) -> Pair:
     )
 
 
-def _evidence(pair: Pair, line: dict[Any, Any] | None) -> Evidence:
-    """With p as it is, before it is adjusted."""
-    first, second = pair.first.treatment, pair.second.treatment
-    if line is None:
-        return Evidence(first, second, MISSING)
-    return Evidence(
-        first,
-        second,
-        FOUND if line[columns.COMPLETE] else INCOMPLETE,
-        line[columns.WA_DIFFERENCE],
-        line[columns.WA_DIFFERENCE_LOW],
-        line[columns.WA_DIFFERENCE_HIGH],
-        line[columns.ONLY_FIRST] - line[columns.ONLY_SECOND],
-        line[columns.P] if line[columns.COMPLETE] else np.nan,
-    )
+def _evidence(pairs: Sequence[Pair], known: Mapping[Pair, dict[Any, Any]]) -> tuple[Evidence, ...]:
+    """The pairs of a claim; incomplete ones are not tested."""
+    p = [line[columns.P] if (line := known.get(pair)) and line[columns.COMPLETE] else np.nan for pair in pairs]
+    found = []
+    for pair, own, adjusted in zip(pairs, p, holm(p), strict=True):
+        evidence = Evidence(pair.first.treatment, pair.second.treatment)
+        if line := known.get(pair):
+            difference = Difference.of(line, "WA")
+            p_speaker = np.nan if np.isnan(own) else difference.p_speaker
+            evidence = replace(
+                evidence,
+                difference=replace(difference, p=own, p_holm=float(adjusted), p_speaker=p_speaker),
+                gained=line[columns.ONLY_FIRST] - line[columns.ONLY_SECOND],
+                seeds=line[columns.SHARED_SEEDS],
+                speakers=line[columns.SPEAKERS],
+            )
+        found.append(evidence)
+    return tuple(found)
 
 
-def _findings(claim: Claim, scope: _Scope, family: Sequence[tuple[str, list[Evidence]]]) -> Iterator[Finding]:
+def _all_better(evidence: Sequence[Evidence]) -> bool:
+    """Whether the first of every pair is, by chance or beyond it."""
+    return all(each.direction > 0 for each in evidence)
+
+
+def _p(evidence: Sequence[Evidence]) -> float:
+    """Of a claim: of all its pairs where the first of each is better, of any pair where the second is."""
+    if _all_better(evidence):
+        return max(each.difference.p for each in evidence)
+    return min((each.difference.p_holm for each in evidence if each.direction < 0), default=np.nan)
+
+
+def _findings(claim: Claim, scope: _Scope, family: Mapping[str, tuple[Evidence, ...]]) -> Iterator[Finding]:
     """The findings of a family of tests: a claim on one corpus, split and label source, with all its backbones."""
-    adjusted = iter(holm([each.p for _, evidence in family for each in evidence]))
-    for backbone, evidence in family:
-        tested = tuple(replace(each, p=float(next(adjusted))) for each in evidence)
+    p = [_p(evidence) for evidence in family.values()]
+    for (backbone, evidence), own, adjusted in zip(family.items(), p, holm(p), strict=True):
         about = scope.corpus, scope.partial, scope.split, scope.label_source
-        yield Finding(claim, *about, backbone, tested)
+        yield Finding(claim, *about, backbone, evidence, own, float(adjusted))
 
 
 # Showing
@@ -301,20 +375,28 @@ def claims_text(findings: Sequence[Finding]) -> str:
         lines = [f"{claim.statement} ({claim.source})"]
         for finding in mine:
             because = f" ({finding.reason})" if finding.reason else ""
-            lines.append(f"  {where_of(finding):{width}}  {finding.verdict}{because}")
+            lines.append(f"  {where_of(finding):{width}}  {', '.join([finding.said + because, *finding.remarks])}")
             lines += [f"    {evidence_text(each)}" for each in finding.evidence if each.state != MISSING]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, EXPLANATION])
 
 
-EXPLANATION = (
-    "Differences are in points of WA by random forest, [95% paired bootstrap interval over utterances], with p of\n"
-    f"McNemar's exact test adjusted by Holm's method; below {LEVEL:g} a claim is supported or contradicted."
-)
+EXPLANATION = f"""\
+Differences are in points of WA by random forest, [95% paired bootstrap interval over utterances], with the pair's own
+p of McNemar's exact test; by speaker: the interval over whole speakers, and p of a sign-flip test over them.
+A claim is supported where the first of every pair is better with p below {LEVEL:g}, and contradicted where the second
+of any pair is, with p adjusted by Holm's method over the claim's pairs. A claim's p is adjusted over the backbones that
+it is asked of, too. Tables show the same test's p against the baseline, adjusted for all networks of a label source.
+Speakers decide no verdict: with n of them p is 2 / 2^n at least, so with five or fewer never below {LEVEL:g}.\
+"""
 
 
 def claims_json(findings: Sequence[Finding]) -> str:
-    """An object `{level, claims: [{claim, statement, source, findings: [...]}]}`; what is not known is null."""
+    """An object `{level, claims: [{claim, statement, source, findings: [...]}]}`; what is not known is null.
+
+    A finding's `p` is the claim's, `p_holm` adjusted over its backbones; those of its comparisons are the pair's own,
+    and adjusted over the pairs.
+    """
     claims = []
     for claim in dict.fromkeys(finding.claim for finding in findings):
         found = [_finding_record(finding) for finding in findings if finding.claim == claim]
@@ -336,10 +418,12 @@ def _name(treatment: Treatment) -> str:
 
 
 def evidence_text(evidence: Evidence) -> str:
-    """A pair of networks and their difference with interval and p."""
-    values = f"{signed(evidence.difference)}{interval_text(evidence.low, evidence.high)}{p_text(evidence.p)}"
-    folds = " (incomplete)" if evidence.state == INCOMPLETE else ""
-    return f"{_name(evidence.first)} − {_name(evidence.second)}: {values}{folds}"
+    """A pair of networks and their difference with intervals and p; adjusted where that may contradict the claim."""
+    difference = evidence.difference
+    against = evidence.direction < 0 and difference.p_holm != difference.p
+    adjusted = f", adjusted{p_text(difference.p_holm)}" if against else ""
+    values = f"{difference_text(difference, difference.p)}{adjusted}; by speaker {speaker_text(difference)}"
+    return f"{_name(evidence.first)} − {_name(evidence.second)}: {values}"
 
 
 def _finding_record(finding: Finding) -> dict[str, Any]:
@@ -351,16 +435,32 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
         "leaky": finding.label_source in LEAKY_LABEL_SOURCES,
         "backbone": finding.backbone or None,
         "verdict": finding.verdict,
+        "training_seeds": finding.training_seeds,
+        **_rounded({"p": finding.p, "p_holm": finding.p_holm, "p_speaker": finding.p_speaker}),
         "reason": finding.reason or None,
         "comparisons": [_evidence_record(each) for each in finding.evidence],
     }
 
 
 def _evidence_record(evidence: Evidence) -> dict[str, Any]:
-    values = {"difference": evidence.difference, "low": evidence.low, "high": evidence.high, "p_holm": evidence.p}
+    difference = evidence.difference
+    values = {
+        "difference": difference.value,
+        "low": difference.interval[0],
+        "high": difference.interval[1],
+        "speaker_low": difference.by_speaker[0],
+        "speaker_high": difference.by_speaker[1],
+        "p": difference.p,
+        "p_holm": difference.p_holm,
+        "p_speaker": difference.p_speaker,
+    }
     return {
         "better": evidence.first._asdict(),
         "worse": evidence.second._asdict(),
         "state": evidence.state,
-        **{name: None if np.isnan(value) else round(float(value), 6) for name, value in values.items()},
+        **_rounded(values),
     }
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else round(float(value), 6) for name, value in values.items()}

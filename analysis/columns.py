@@ -38,14 +38,18 @@ DECISION_COLUMNS = (*CELL_COLUMNS, *DECIDED_COLUMNS, VALIDATION_WA)
 # One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.
 UTTERANCES = "utterances"
 WA, UA = "wa", "ua"
-WA_SD, UA_SD = "wa_sd", "ua_sd"  # standard deviation over forest seeds, and over training seeds where they are pooled
+# Standard deviations (n - 1 degrees of freedom; NaN for one seed): over the forest seeds of a training seed, the mean
+# over training seeds, and over training seeds, of the mean over forest seeds.
+WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS = "wa_sd_forest_seeds", "ua_sd_forest_seeds"
+WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS = "wa_sd_training_seeds", "ua_sd_training_seeds"
 WA_LOW, WA_HIGH = "wa_low", "wa_high"  # 95% bootstrap interval over utterances
 UA_LOW, UA_HIGH = "ua_low", "ua_high"
 WA_SPEAKER_LOW, WA_SPEAKER_HIGH = "wa_speaker_low", "wa_speaker_high"  # and over whole speakers
 UA_SPEAKER_LOW, UA_SPEAKER_HIGH = "ua_speaker_low", "ua_speaker_high"
 RECALL = "recall"  # of each class, a list
 RATE_COLUMNS = (
-    *(DECISION, UTTERANCES, WA, UA, WA_SD, UA_SD),
+    *(DECISION, UTTERANCES, WA, UA),
+    *(WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS, WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS),
     *(WA_LOW, WA_HIGH, UA_LOW, UA_HIGH),
     *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH),
     RECALL,
@@ -57,25 +61,33 @@ NETWORK_IDENTITY = (CORPUS, PARTIAL, BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOU
 NETWORK_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, VALIDATION_WA)
 NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, *RATE_COLUMNS)
 
-# One line a comparison of two networks of one corpus, split and kind of labels: the first minus the second.
+# One line a comparison of two networks of one corpus, split and kind of labels: the first minus the second, on the
+# utterances and training seeds that both have, of which either's rates are, too.
 SECOND = "second_"  # before the column names of the second network
+SHARED_SEEDS, SPEAKERS = "shared_seeds", "speakers"  # how many training seeds, and how many speakers
 WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH = "wa_difference", "wa_difference_low", "wa_difference_high"
 UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH = "ua_difference", "ua_difference_low", "ua_difference_high"
+WA_DIFFERENCE_SPEAKER_LOW, WA_DIFFERENCE_SPEAKER_HIGH = "wa_difference_speaker_low", "wa_difference_speaker_high"
+UA_DIFFERENCE_SPEAKER_LOW, UA_DIFFERENCE_SPEAKER_HIGH = "ua_difference_speaker_low", "ua_difference_speaker_high"
 ONLY_FIRST, ONLY_SECOND = "only_first", "only_second"  # utterances that the majority of one alone has right
 P = "p"  # of McNemar's exact test; NaN where labels differ from a training seed to another
 P_HOLM = "p_holm"  # adjusted within the comparison's family
+P_SPEAKER = "p_speaker"  # of the sign-flip test over speakers, not adjusted; NaN where P is
 COMPLETE = "complete"  # whether every fold of every training seed of both is there
 NETWORK = (BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE)
 COMPARISON_COLUMNS = (
     *(CORPUS, PARTIAL, SPLIT, LABELS, *NETWORK, *(SECOND + name for name in NETWORK)),
-    *(DECISION, UTTERANCES, COMPLETE),
+    *(DECISION, UTTERANCES, SPEAKERS, SHARED_SEEDS, COMPLETE),
+    *(WA, SECOND + WA, UA, SECOND + UA),
     *(WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH),
     *(UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH),
-    *(ONLY_FIRST, ONLY_SECOND, P, P_HOLM),
+    *(WA_DIFFERENCE_SPEAKER_LOW, WA_DIFFERENCE_SPEAKER_HIGH),
+    *(UA_DIFFERENCE_SPEAKER_LOW, UA_DIFFERENCE_SPEAKER_HIGH),
+    *(ONLY_FIRST, ONLY_SECOND, P, P_HOLM, P_SPEAKER),
 )
 
 # One line a network whose segments' true classes are known: the share of training segments whose most likely target is
-# the true class, in percent, mean and standard deviation over folds and training seeds. Iteration 0 has the inherited
-# labels for targets.
+# the true class, in percent, mean and standard deviation (NaN for one) over folds and training seeds. Iteration 0 has
+# the inherited labels for targets.
 TARGETS_RIGHT, TARGETS_RIGHT_SD = "targets_right", "targets_right_sd"
 CORRECTION_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, TARGETS_RIGHT, TARGETS_RIGHT_SD)

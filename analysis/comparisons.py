@@ -1,8 +1,9 @@
 """Which of two networks is better, on the same utterances and training seeds: differences, intervals, tests.
 
-A difference is the first network's rate minus the second's, with its paired bootstrap interval. McNemar's test asks of
-the majority decision over all forest and training seeds which utterances only one of the two has right. Where labels
-are permuted anew for each training seed there is no such majority, and no p.
+A difference is the first network's rate minus the second's, with its paired bootstrap intervals over utterances and
+over whole speakers. McNemar's test asks of the majority decision over all forest and training seeds which utterances
+only one of the two has right, and the sign-flip test which speakers the one has more right of. Where labels are
+permuted anew for each training seed there is no such majority, and no p.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,8 +14,9 @@ import pandas as pd
 
 from analysis import columns
 from analysis.layouts import Treatment
+from analysis.metrics import unweighted_accuracy, weighted_accuracy
 from analysis.results import decision_arrays
-from analysis.statistics import difference_intervals, holm, majority, mcnemar
+from analysis.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
 from dsl.labels import BASELINE
 
 
@@ -55,8 +57,9 @@ def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
     """Every network beside its baseline, a line for each kind of decision; columns `columns.COMPARISON_COLUMNS`.
 
     Differences are in percentage points. p values are adjusted by Holm's method within a family: all networks of one
-    label source on one corpus and split, of all backbones, by one kind of decision. Comparisons of which one side is
-    missing are left out, and those with missing folds are of the utterances that both have.
+    label source on one corpus and split, of all backbones, by one kind of decision. Those of the sign-flip test stay as
+    they are. Comparisons of which one side is missing are left out, and those with missing folds are of the utterances
+    that both have.
     """
     pairs = [Pair(one, one.baseline) for one in networks(decisions) if one != one.baseline]
     lines = _compared(decisions, pairs)
@@ -112,12 +115,13 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
     both = first[key].merge(second[key])
     if both.empty:
         return None
-    (label, decided, _), (_, other, _) = (decision_arrays(both.merge(one)) for one in (first, second))
+    (label, decided, speaker), (_, other, _) = (decision_arrays(both.merge(one)) for one in (first, second))
     labels, decided, other = label.to_numpy(), decided.to_numpy(), other.to_numpy()
-    wa, ua = (_percent(rate) for rate in difference_intervals(labels, decided, other))
-    named = majority(labels)
-    consistent = ((labels == named) | (labels < 0)).all()
-    test = mcnemar(named, majority(decided), majority(other))
+    by_utterance = difference_intervals(labels, decided, other)
+    by_speaker = difference_intervals(labels, decided, other, cluster=speaker)
+    decisions = majority(labels), majority(decided), majority(other)
+    consistent = ((labels == decisions[0]) | (labels == UNDECIDED)).all()
+    test = mcnemar(*decisions)
     return {
         columns.CORPUS: pair.first.corpus,
         columns.PARTIAL: partial,
@@ -127,18 +131,44 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
         **{columns.SECOND + name: value for name, value in _named(pair.second).items()},
         columns.DECISION: decision,
         columns.UTTERANCES: label.shape[1],
+        columns.SPEAKERS: speaker.nunique(),
+        columns.SHARED_SEEDS: both[columns.SEED].nunique(),
         columns.COMPLETE: complete,
-        **dict(zip(_DIFFERENCES, (*wa, *ua), strict=True)),
+        **_rates("", labels, decided),
+        **_rates(columns.SECOND, labels, other),
+        **_differences(by_utterance, by_speaker),
         columns.ONLY_FIRST: test.only_first if consistent else np.nan,
         columns.ONLY_SECOND: test.only_second if consistent else np.nan,
         columns.P: test.p if consistent else np.nan,
+        columns.P_SPEAKER: sign_flips(*decisions, speaker) if consistent else np.nan,
     }
 
 
-_DIFFERENCES = (
-    *(columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
-    *(columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
-)
+def _rates(of: str, labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """WA and UA of decisions [R, U] in percent, means over rows; `of` comes before the names of their columns."""
+    decided = labels != UNDECIDED
+    rows = [(label[there], row[there]) for label, row, there in zip(labels, predicted, decided, strict=True)]
+    return {
+        of + columns.WA: 100 * float(np.mean([weighted_accuracy(*row) for row in rows])),
+        of + columns.UA: 100 * float(np.mean([unweighted_accuracy(*row) for row in rows])),
+    }
+
+
+def _differences(by_utterance: Rates, by_speaker: Rates) -> dict[str, float]:
+    """In percentage points."""
+    values = {
+        columns.WA_DIFFERENCE: by_utterance.wa.value,
+        columns.WA_DIFFERENCE_LOW: by_utterance.wa.low,
+        columns.WA_DIFFERENCE_HIGH: by_utterance.wa.high,
+        columns.UA_DIFFERENCE: by_utterance.ua.value,
+        columns.UA_DIFFERENCE_LOW: by_utterance.ua.low,
+        columns.UA_DIFFERENCE_HIGH: by_utterance.ua.high,
+        columns.WA_DIFFERENCE_SPEAKER_LOW: by_speaker.wa.low,
+        columns.WA_DIFFERENCE_SPEAKER_HIGH: by_speaker.wa.high,
+        columns.UA_DIFFERENCE_SPEAKER_LOW: by_speaker.ua.low,
+        columns.UA_DIFFERENCE_SPEAKER_HIGH: by_speaker.ua.high,
+    }
+    return {name: 100 * value for name, value in values.items()}
 
 
 def _named(network: Network) -> dict[str, Any]:
@@ -152,7 +182,3 @@ def is_complete(group: pd.DataFrame) -> bool:
     seeds = group.drop_duplicates(columns.SEED)
     whole = (seeds[columns.FOLDS_DONE] >= seeds[columns.FOLDS]).all()
     return bool(whole) and len(seeds) >= seeds[columns.SEEDS].max()
-
-
-def _percent(estimate: Iterable[float]) -> list[float]:
-    return [100 * value for value in estimate]

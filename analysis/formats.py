@@ -9,13 +9,24 @@ MINUS = "−"
 
 
 def score_text(score: Score | None, spread: bool = False, interval: bool = True) -> str:
-    """`74.95 ± 0.24 [71.2, 78.5] (7/10 folds)`, of which what is asked for, known and needed."""
+    """`74.95 ± 0.24 ± 1.10 [71.2, 78.5] (7/10 folds)`, of which what is asked for, known and needed."""
     if score is None:
         return MISSING
-    deviation = f" ± {score.spread:.2f}" if spread else ""
+    deviation = _spread_text(score) if spread else ""
     bounds = interval_text(*score.interval) if interval else ""
     folds = "" if score.complete else f" ({score.folds_done}/{score.folds} folds)"
     return f"{score.value:.2f}{deviation}{bounds}{folds}"
+
+
+def _spread_text(score: Score) -> str:
+    """` ± 0.24`, over forest seeds, and ` ± 1.10`, over training seeds where there are several."""
+    forests, trainings = (deviation_text(one) for one in (score.forest_spread, score.training_spread))
+    return f"{forests or f' ± {MISSING}'}{trainings}" if trainings else forests
+
+
+def deviation_text(deviation: float) -> str:
+    """` ± 0.24`, or nothing where it is not known."""
+    return "" if math.isnan(deviation) else f" ± {deviation:.2f}"
 
 
 def interval_text(low: float, high: float) -> str:

@@ -8,6 +8,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from analysis.listings import Listing
 from analysis.render import Block, Line, TextTable, as_text
@@ -15,7 +16,7 @@ from analysis.tables import Table
 
 _OF_PAPER = re.compile(r"Table [IVX]+")
 _METRIC = re.compile(r"(?P<metric>WA|UA) (?P<group>.+)")
-_DETAIL = re.compile(r"(?P<value>\S.*?) (?P<detail>(?:\[|\(\d+/\d+ folds\)).*)")  # of a cell, set below its value
+_DETAIL = re.compile(r"(?:(?P<value>\S.*?) )?(?P<detail>(?:\[|\(\d+/\d+ folds\)).*)")  # of a cell, set below its value
 _ENDING = re.compile(r"(?P<value>.*\d)(?P<mark>[ᵃ-ᵪ])")  # the mark of a footnote hangs over
 _SYMBOLS = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -92,8 +93,9 @@ def _concerns(footnote: str, table: TextTable, block: Block) -> bool:
     texts = [text for line in block.lines for text in line.texts]
     if _is_raised(footnote[0]):
         return any(text.endswith(footnote[0]) for text in texts)
-    if "(done/all folds)" in footnote:
-        return any("folds)" in text for text in texts)
+    for said, mark in (("(done/all folds)", "folds)"), ("(incomplete)", "(incomplete)")):
+        if said in footnote:
+            return any(mark in text for text in texts)
     others = {other.heading for other in table.blocks} - {block.heading}
     return footnote.partition(":")[0] not in others
 
@@ -121,7 +123,7 @@ def _head(headings: Sequence[str]) -> Iterator[str]:
 
 
 def _rows(lines: Sequence[Line]) -> Iterator[str]:
-    """The rows, with a rule wherever the backbone changes, and a cell's interval below its value."""
+    """The rows, with a rule wherever the backbone changes, and a cell's interval, then its folds, below its value."""
     previous = None
     apart = False
     for line in lines:
@@ -131,12 +133,15 @@ def _rows(lines: Sequence[Line]) -> Iterator[str]:
             yield r"\addlinespace[2pt]"
         previous = line.backbone
         cells = [_DETAIL.fullmatch(text) for text in line.texts[1:]]
-        values = [cell["value"] if cell else text for cell, text in zip(cells, line.texts[1:], strict=True)]
-        apart = any(cells)
-        yield " & ".join([escape(line.texts[0]), *map(_value, values)]) + (r" \\[-2pt]" if apart else r" \\")
-        if apart:
-            details = [rf"\scriptsize {escape(cell['detail'])}" if cell else "" for cell in cells]
-            yield " & ".join(["", *details]) + r" \\"
+        values = [cell["value"] or "" if cell else text for cell, text in zip(cells, line.texts[1:], strict=True)]
+        details = [cell["detail"].replace(" (", "\n(").split("\n") if cell else [] for cell in cells]
+        apart = any(details)
+        below = (["", *map(_detail, texts)] for texts in zip_longest(*details, fillvalue=""))
+        yield " \\\\[-2pt]\n".join(map(" & ".join, [[escape(line.texts[0]), *map(_value, values)], *below])) + r" \\"
+
+
+def _detail(text: str) -> str:
+    return rf"\scriptsize {escape(text)}" if text else ""
 
 
 def _value(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.formats import MISSING
+from analysis.formats import MISSING, deviation_text
 from analysis.layouts import BACKBONE_NAMES, RowLabel, Treatment, backbone_name
 from analysis.tables import Footnote, conditions, corpus_name, paper_order, source_name, source_order
 from data_prep.corpora.overview import TABLE_1_HEADINGS, held_name, held_row, paper_rows
@@ -152,10 +152,11 @@ def _share_text(line: Mapping[Any, Any] | None) -> str:
         return MISSING
     done, folds = line[columns.FOLDS_DONE], line[columns.FOLDS]
     part = "" if done >= folds else f" ({done}/{folds} folds)"
-    return f"{line[columns.TARGETS_RIGHT]:.2f} ± {line[columns.TARGETS_RIGHT_SD]:.2f}{part}"
+    return f"{line[columns.TARGETS_RIGHT]:.2f}{deviation_text(line[columns.TARGETS_RIGHT_SD])}{part}"
 
 
 def _share_record(chain: Treatment, source: str, line: Mapping[Any, Any]) -> Record:
+    deviation = line[columns.TARGETS_RIGHT_SD]
     return {
         "table": CORRECTION,
         "labels": line[columns.LABELS],
@@ -168,7 +169,7 @@ def _share_record(chain: Treatment, source: str, line: Mapping[Any, Any]) -> Rec
         "corpus": line[columns.CORPUS],
         "metric": columns.TARGETS_RIGHT,
         "value": round(line[columns.TARGETS_RIGHT], 4),
-        "value_sd": round(line[columns.TARGETS_RIGHT_SD], 4),
+        "value_sd": None if deviation != deviation else round(deviation, 4),
         "folds_done": line[columns.FOLDS_DONE],
         "folds": line[columns.FOLDS],
         "partial": line[columns.PARTIAL],

@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis import columns
 from analysis.choice import Chosen, choose_by_fold
 from analysis.comparisons import Network, comparisons, of_networks
-from analysis.formats import MISSING, interval_text, number, p_text, score_text, signed
+from analysis.differences import Difference, difference_record, difference_text, speaker_text
+from analysis.formats import MISSING, number, score_text
 from analysis.layouts import RowLabel, Treatment
 from analysis.listings import (
     Group,
@@ -47,7 +47,16 @@ _RATES = (
 _NOTHING_CHOOSES = "No rate on validation utterances is known, as with validation_share: 0: no iteration is chosen."
 _DIFFERENCE = (
     "− baseline: the forest's rate minus that of iteration 0 of the same backbone, [95% paired bootstrap interval], "
-    "and p of McNemar's exact test, adjusted by Holm's method for all networks of the label source."
+    "and p of McNemar's exact test, adjusted by Holm's method for all "
+)
+_OF_NETWORKS = "networks of the label source (the claims show the same test's p unadjusted)."
+_OF_CHAINS = "chains of the label source."
+_BY_SPEAKER = (
+    "By speaker: the same difference's interval over whole speakers, and p of a sign-flip test over them, not adjusted."
+)
+_INCOMPLETE = (
+    "Differences marked (incomplete) are of the utterances and training seeds that a network and its baseline share; "
+    "the rates beside them are of all that either has."
 )
 
 _HOW_BY_VALIDATION = (
@@ -57,27 +66,6 @@ _HOW_BY_VALIDATION = (
 _HOW_BY_TEST = (
     "Of each chain the iteration t with the highest WA of the forest on the test folds, the same in all folds"
 )
-
-
-class Difference(NamedTuple):
-    """Percentage points to the baseline, their 95% interval, and p of the test, which is of WA (NaN without one)."""
-
-    value: float
-    low: float
-    high: float
-    p: float
-
-    @classmethod
-    def of(cls, line: Mapping[Any, Any], metric: str, p: str = columns.P_HOLM) -> "Difference":
-        """That of WA or UA in a line of `comparisons`, with the p of column `p`."""
-        value, low, high = (line[name] for name in _DIFFERENCES[metric])
-        return cls(value, low, high, line[p] if metric == "WA" else float("nan"))
-
-
-_DIFFERENCES = {
-    "WA": (columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
-    "UA": (columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
-}
 
 
 @dataclass(frozen=True)
@@ -98,16 +86,18 @@ class Block:
     def treatments(self, source: str) -> set[Treatment]:
         return {key.treatment for key in self.scores[source]}
 
-    def caption(self, *sentences: str) -> str:
+    def caption(self, tested: str, *sentences: str) -> str:
+        """`tested` ends the sentence on what p is adjusted for."""
         conditions_of = conditions("", self.split, self.labels)
-        return " ".join([f"{corpus_name(self.corpus)}. {conditions_of}", *sentences, _RATES, _DIFFERENCE])
+        return " ".join([f"{corpus_name(self.corpus)}. {conditions_of}", *sentences, _RATES, _DIFFERENCE + tested])
 
     def groups(self, *headings: str) -> tuple[Group, ...]:
         return tuple(Group(source, headings) for source in self.sources)
 
     def footnotes(self) -> tuple[Footnote, ...]:
         scores = [score for source in self.sources for score in self.scores[source].values()]
-        notes = size_notes(self.corpus, scores, published=False)
+        incomplete = [_INCOMPLETE] if any(not one.complete for one in self.differences.values()) else []
+        notes = [*incomplete, *size_notes(self.corpus, scores, published=False)]
         return (*score_footnotes(scores), *(Footnote("", text) for text in notes))
 
 
@@ -207,12 +197,14 @@ def _networks_listing(block: Block) -> Listing:
                 *_forest_texts(block, source, treatment),
                 *(score_text(score, interval=False) for score in by_mean),
                 *(_difference_text(block, source, treatment, metric) for metric in METRICS),
+                speaker_text(block.differences.get((source, treatment, "WA"))),
             ]
             if treatment.iteration or source == block.sources[0]:  # iteration 0 is the same for all sources
                 records += _records(ALL_NETWORKS, name, block, source, treatment)
         rows.append(ListingRow(RowLabel(name), texts, tuple(records), treatment.backbone))
-    groups = block.groups("WA forest", "UA forest", "WA mean", "UA mean", "WA − baseline", "UA − baseline")
-    return Listing(ALL_NETWORKS, block.caption(), "Network", groups, tuple(rows), block.footnotes())
+    names = ("WA forest", "UA forest", "WA mean", "UA mean", "WA − baseline", "UA − baseline", "WA by speaker")
+    caption = f"{block.caption(_OF_NETWORKS)} {_BY_SPEAKER}"
+    return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), block.footnotes())
 
 
 def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
@@ -241,7 +233,7 @@ def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: boo
             ]
         rows.append(ListingRow(RowLabel(chain_name(chain)), texts, tuple(records), chain.backbone))
     how = _HOW_BY_TEST if by_test else _HOW_BY_VALIDATION
-    caption = block.caption(f"{how}; the earlier of equals, and 0 is one of them.")
+    caption = block.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
     names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
     unknown = not by_test and all(value != value for value in block.validation.values())
     notes = (Footnote("", _NOTHING_CHOOSES),) if unknown else ()
@@ -259,10 +251,7 @@ def _forest_texts(block: Block, source: str, treatment: Treatment) -> list[str]:
 
 
 def _difference_text(block: Block, source: str, treatment: Treatment, metric: str) -> str:
-    difference = block.differences.get((source, treatment, metric))
-    if difference is None:
-        return MISSING
-    return f"{signed(difference.value)}{interval_text(difference.low, difference.high)}{p_text(difference.p)}"
+    return difference_text(block.differences.get((source, treatment, metric)))
 
 
 def _validation_text(block: Block, source: str, treatment: Treatment) -> str:
@@ -294,10 +283,5 @@ def _records(title: str, name: str, block: Block, source: str, treatment: Treatm
             "metric": metric,
             "validation_wa": None if validation != validation else round(validation, 4),
             **score_record(forest, by_mean),
-            **(_difference_record(difference) if difference else {}),
+            **(difference_record("baseline_difference", difference) if difference else {}),
         }
-
-
-def _difference_record(difference: Difference) -> Record:
-    names = ("baseline_difference", "baseline_difference_low", "baseline_difference_high", "p_holm")
-    return {name: round(value, 6) for name, value in zip(names, difference, strict=True) if value == value}

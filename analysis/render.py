@@ -23,16 +23,20 @@ _PLAIN = "0123456789abcdefghijklmnop"  # iterations, and marks of footnotes
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
 _SUPERSCRIPT = str.maketrans(_PLAIN, _RAISED)
 _CELL_FIELDS = (
-    *("forest", "forest_sd", "forest_low", "forest_high", "forest_speaker_low", "forest_speaker_high"),
-    *("mean_pooling", "mean_pooling_sd", "mean_pooling_low", "mean_pooling_high"),
+    *("forest", "forest_sd_forest_seeds", "forest_sd_training_seeds"),
+    *("forest_low", "forest_high", "forest_speaker_low", "forest_speaker_high"),
+    *("mean_pooling", "mean_pooling_sd_training_seeds", "mean_pooling_low", "mean_pooling_high"),
     *("mean_pooling_speaker_low", "mean_pooling_speaker_high"),
     *("published", "published_backbone", "difference"),
     *("folds_done", "folds", "utterances", "partial", "note"),
 )
 _LISTED_FIELDS = (
-    *("baseline_difference", "baseline_difference_low", "baseline_difference_high", "p_holm"),
+    *("baseline_difference", "baseline_difference_low", "baseline_difference_high"),
+    *("baseline_difference_speaker_low", "baseline_difference_speaker_high"),
+    *("p", "p_holm", "p_speaker"),
     *("iterations_chosen", "validation_wa", "value", "value_sd"),
     *("other_source", "source_difference", "source_difference_low", "source_difference_high"),
+    *("source_difference_speaker_low", "source_difference_speaker_high"),
 )
 _KEYS = ("table", "labels", "backbone", "label_source", "leaky", "split")
 _ROW_KEYS = ("row", "rule", "alpha", "iteration", "corpus", "metric")

@@ -77,7 +77,7 @@ def decide(
 
 
 def score(decisions: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cell and decision: WA, UA and per-class recall in percent, mean and spread over forest seeds.
+    """One row for each cell and decision: WA, UA and per-class recall in percent, means over forest seeds.
 
     `decisions` is what `decide` returns; the columns are `columns.SCORE_COLUMNS`.
     """
@@ -89,8 +89,8 @@ def score(decisions: pd.DataFrame) -> pd.DataFrame:
 def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
     """One row for each network and decision, over its training seeds: what tables show.
 
-    Rates are means over training and forest seeds, spreads cover both, and intervals are of the mean. The columns are
-    `columns.NETWORK_SCORE_COLUMNS`.
+    Rates are means over training and forest seeds, the spreads over either stand apart, and intervals are of the mean.
+    The columns are `columns.NETWORK_SCORE_COLUMNS`.
     """
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
     rows = [rates | _pooled(group) for rates, group in _with_rates(decisions, identity)]
@@ -121,7 +121,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
                 columns.FOLDS_DONE: len(right),
                 columns.FOLDS: len(stages),
                 columns.TARGETS_RIGHT: right.mean(),
-                columns.TARGETS_RIGHT_SD: right.std(),
+                columns.TARGETS_RIGHT_SD: pd.Series(right).std(),
             }
         )
     return pd.DataFrame(rows, columns=list(columns.CORRECTION_COLUMNS))
@@ -344,21 +344,25 @@ def _pooled(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
-    """Rates of one cell or network by one decision, with spread and intervals, in percent."""
-    per_seed = []
-    for _, seed in group.groupby([columns.SEED, columns.FOREST_SEED]):
-        label, predicted = seed[columns.LABEL].to_numpy(), seed[columns.PREDICTED].to_numpy()
-        recall = class_recall(label, predicted, int(seed[columns.CLASSES].iloc[0]))
-        per_seed.append((weighted_accuracy(label, predicted), unweighted_accuracy(label, predicted), recall))
-    wa, ua, recall = (100 * np.array(values) for values in zip(*per_seed, strict=True))
+    """Rates of one cell or network by one decision, with spreads and intervals, in percent."""
+    seeds, rates, recalls = [], [], []
+    for seed, decided in group.groupby([columns.SEED, columns.FOREST_SEED]):
+        label, predicted = decided[columns.LABEL].to_numpy(), decided[columns.PREDICTED].to_numpy()
+        seeds.append(seed)
+        rates.append((100 * weighted_accuracy(label, predicted), 100 * unweighted_accuracy(label, predicted)))
+        recalls.append(100 * class_recall(label, predicted, int(decided[columns.CLASSES].iloc[0])))
+    by_seed = pd.DataFrame(rates, pd.MultiIndex.from_tuples(seeds), [columns.WA, columns.UA])
+    trainings = by_seed.groupby(level=0)
+    over_forests, over_trainings = trainings.std().mean(), trainings.mean().std()
     return {
         columns.UTTERANCES: group[columns.UTTERANCE].nunique(),
-        columns.WA: wa.mean(),
-        columns.UA: ua.mean(),
-        columns.WA_SD: wa.std(),
-        columns.UA_SD: ua.std(),
+        **by_seed.mean(),
+        columns.WA_SD_FOREST_SEEDS: over_forests[columns.WA],
+        columns.UA_SD_FOREST_SEEDS: over_forests[columns.UA],
+        columns.WA_SD_TRAINING_SEEDS: over_trainings[columns.WA],
+        columns.UA_SD_TRAINING_SEEDS: over_trainings[columns.UA],
         **_intervals_of(group),
-        columns.RECALL: recall.mean(axis=0).tolist(),
+        columns.RECALL: np.mean(recalls, axis=0).tolist(),
     }
 
 

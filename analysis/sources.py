@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.comparisons import Network, Pair, compare, networks
-from analysis.formats import interval_text, p_text, signed
+from analysis.differences import Difference, difference_record, difference_text, speaker_text
 from analysis.layouts import RowLabel, Treatment
 from analysis.listings import Group, Listing, ListingRow, Record, chain_name, treatment_order
 from analysis.tables import METRICS, Footnote, conditions, corpus_name, source_name, source_order
@@ -16,13 +16,10 @@ from dsl.labels import LEAKY_LABEL_SOURCES
 
 SOURCES_COMPARED = "Label sources compared"
 Line = dict[Hashable, Any]
-_DIFFERENCES = {
-    "WA": (columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
-    "UA": (columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
-}
 _CAPTION = (
     "Rate by random forest with the first label source minus that with the second, in points, [95% paired bootstrap "
-    "interval], and p of McNemar's exact test of WA, adjusted by Holm's method for all of the table."
+    "interval], and p of McNemar's exact test of WA, adjusted by Holm's method for all of the table. By speaker: the "
+    "same difference's interval over whole speakers, and p of a sign-flip test over them, not adjusted."
 )
 _INCOMPLETE = "Differences marked (incomplete) are of the utterances that both have, with folds missing."
 
@@ -59,7 +56,7 @@ def _listing(decisions: pd.DataFrame, known: list[Network]) -> Listing:
         SOURCES_COMPARED,
         f"{corpus_name(corpus)}. {conditions('', split, labels)} {_CAPTION}",
         "Network",
-        tuple(Group(_name(first, second), METRICS) for second, first in combinations(sources, 2)),
+        tuple(Group(_name(first, second), (*METRICS, "WA by speaker")) for second, first in combinations(sources, 2)),
         tuple(rows),
         (Footnote("", _INCOMPLETE),) if incomplete else (),
     )
@@ -79,16 +76,12 @@ def _row(treatment: Treatment, lines: list[Line]) -> ListingRow:
 
 
 def _texts(line: Line) -> list[str]:
-    texts = []
-    for metric, (value, low, high) in _DIFFERENCES.items():
-        p = p_text(line[columns.P_HOLM]) if metric == "WA" else ""
-        folds = "" if line[columns.COMPLETE] else " (incomplete)"
-        texts.append(f"{signed(line[value])}{interval_text(line[low], line[high])}{p}{folds}")
-    return texts
+    differences = [Difference.of(line, metric) for metric in METRICS]
+    return [*map(difference_text, differences), speaker_text(differences[0])]
 
 
 def _records(name: str, treatment: Treatment, line: Line) -> Iterator[Record]:
-    for metric, (value, low, high) in _DIFFERENCES.items():
+    for metric in METRICS:
         yield {
             "table": SOURCES_COMPARED,
             "labels": line[columns.LABELS],
@@ -104,8 +97,5 @@ def _records(name: str, treatment: Treatment, line: Line) -> Iterator[Record]:
             "metric": metric,
             "partial": line[columns.PARTIAL],
             "other_source": line[columns.SECOND + columns.LABEL_SOURCE],
-            "source_difference": round(line[value], 4),
-            "source_difference_low": round(line[low], 4),
-            "source_difference_high": round(line[high], 4),
-            **({"p_holm": round(line[columns.P_HOLM], 6)} if metric == "WA" and line[columns.P_HOLM] >= 0 else {}),
+            **difference_record("source_difference", Difference.of(line, metric)),
         }

@@ -1,4 +1,4 @@
-"""How sure rates and their differences are: bootstrap intervals, McNemar's test, Holm's correction.
+"""How sure rates and their differences are: bootstrap intervals, McNemar's test, one by speaker, Holm's correction.
 
 Pure functions on arrays of class indices, in the shapes of `analysis.metrics`. An utterance may be decided several
 times, by forests and networks of several seeds: `predicted` is then [R, U], and a rate is the mean over the R rows.
@@ -107,6 +107,27 @@ def mcnemar(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
     ]
     p = float(exact_mcnemar(table, exact=True).pvalue) if only_first + only_second else 1.0
     return McNemar(only_first, only_second, p)
+
+
+def sign_flips(label: ArrayLike, first: ArrayLike, second: ArrayLike, cluster: ArrayLike) -> float:
+    """Two-sided p of the exact sign-flip (paired permutation) test of two decisions on utterances in clusters, all [U].
+
+    Under the null hypothesis either set of decisions is as likely as the other to have the more right in a cluster
+    (a speaker), by as many utterances as are observed. p is the share of all assignments of signs to the clusters'
+    differences under which their sum is as far from zero as it is. With n clusters that differ it is 2 / 2^n at
+    least. Raises ValueError for shapes that do not fit.
+    """
+    label, first, second, cluster = map(np.asarray, (label, first, second, cluster))
+    if not label.shape == first.shape == second.shape == cluster.shape or label.ndim != 1:
+        raise ValueError(f"label: shape {label.shape}, expected [U], as of the decisions and clusters")
+    _, member = np.unique(cluster, return_inverse=True)
+    gained = (first == label).astype(np.int64) - (second == label)
+    difference = np.bincount(member, gained).astype(np.int64)
+    chance = np.ones(1)  # of each sum from the least to the largest, in steps of 1
+    for step in np.abs(difference[difference != 0]):
+        chance = (np.pad(chance, (0, 2 * step)) + np.pad(chance, (2 * step, 0))) / 2
+    sums = np.arange(len(chance)) - len(chance) // 2
+    return min(1.0, float(chance[np.abs(sums) >= abs(difference.sum())].sum()))
 
 
 def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:

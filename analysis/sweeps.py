@@ -16,13 +16,12 @@ import pandas as pd
 from analysis import columns
 from analysis.choice import IN_EACH_FOLD, Chosen, choose_by_fold, eligible
 from analysis.comparisons import Network, Pair, by_network, comparison, of_networks
-from analysis.formats import interval_text, p_text, signed
+from analysis.differences import Difference, difference_text, speaker_text
 from analysis.layouts import Treatment
 from analysis.listings import chain_name
 from analysis.render import aligned
-from analysis.results import score_networks
 from analysis.statistics import holm
-from analysis.tables import corpus_name, source_name
+from analysis.tables import METRICS, corpus_name, source_name
 from data_prep.errors import UserError
 
 AXES = (columns.BACKBONE, columns.SPLIT, columns.LABEL_SOURCE)
@@ -35,8 +34,8 @@ LISTED = 4  # networks that a message names
 class Compared:
     """What the sweeps differ in, axis -> (first, second), and a line for each pair and kind of decision.
 
-    The columns of `lines` are `columns.COMPARISON_COLUMNS`, CHOSEN, SECOND_SPLIT, and WA and SECOND_WA, either
-    network's own rate in percent. p values are adjusted by Holm's method over all lines of one kind of decision.
+    The columns of `lines` are `columns.COMPARISON_COLUMNS`, CHOSEN and SECOND_SPLIT. McNemar's p values are adjusted by
+    Holm's method over all lines of one kind of decision.
     """
 
     differ: dict[str, tuple[str, str]]
@@ -53,14 +52,11 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
             raise UserError(f"the {which} sweep has no finished stage to compare; train it with: ser-sweep run")
     differ = _differences(first, second)
     known, others = by_network(first), by_network(_same_seeds(first, second))
-    pairs = dict.fromkeys(Pair(network, _across(network, differ)) for network, _ in known)
     chosen = {pair: frames for pair, *frames in _chosen_pairs(first, _same_seeds(first, second))}
     for one, other in chosen.values():
         known |= by_network(one)
         others |= by_network(other)
-    rates = _rates(score_networks(pd.concat([first, *(one for one, _ in chosen.values())])))
-    other_rates = _rates(score_networks(pd.concat([second, *(other for _, other in chosen.values())])))
-    pairs = {**chosen, **pairs}
+    pairs = dict.fromkeys([*chosen, *(Pair(network, _across(network, differ)) for network, _ in known)])
     lines = []
     for pair, decision in product(pairs, (columns.FOREST, columns.MEAN_POOLING)):
         one, other = known.get((pair.first, decision)), others.get((pair.second, decision))
@@ -69,9 +65,7 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
         _check_labels(one, other)
         line = comparison(pair, decision, one, other)
         if line is not None:
-            of_pair = {CHOSEN: pair in chosen, SECOND_SPLIT: pair.second.split}
-            own = {columns.WA: rates[pair.first, decision], SECOND_WA: other_rates[pair.second, decision]}
-            lines.append({**line, **of_pair, **own})
+            lines.append({**line, CHOSEN: pair in chosen, SECOND_SPLIT: pair.second.split})
     if not lines:
         raise UserError(
             f"the sweeps have no network and utterance in common: {_listed(known)} against {_listed(others)}; compare "
@@ -153,10 +147,6 @@ def _check_labels(first: pd.DataFrame, second: pd.DataFrame) -> None:
         )
 
 
-def _rates(scores: pd.DataFrame) -> dict[tuple[Network, str], float]:
-    return {key: float(line[columns.WA].iloc[0]) for key, line in by_network(scores).items()}
-
-
 # Showing
 
 
@@ -165,37 +155,33 @@ def compared_text(compared: Compared) -> str:
     parts = [f"{axis}: A {one}, B {other}" for axis, (one, other) in compared.differ.items()]
     for (corpus, decision), lines in compared.lines.groupby([columns.CORPUS, columns.DECISION], sort=False):
         by = "random forest" if decision == columns.FOREST else "mean pooling"
-        head = ["A", "B", "WA of A", "WA of B", "WA A − B", "UA A − B", "utterances"]
+        head = ["A", "B", "WA of A", "WA of B", "WA A − B", "UA A − B", "WA by speaker", "utterances", "seeds"]
         rows = [_row(line) for line in lines.to_dict("records")]
         parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
     return "\n\n".join([*parts, EXPLANATION])
 
 
 EXPLANATION = (
-    "Differences are in points, A minus B on the utterances and training seeds that both have, [95% paired bootstrap\n"
-    "interval], with p of McNemar's exact test of WA, adjusted by Holm's method for each kind of decision.\n"
+    "Rates in percent and differences in points, A minus B, are of the utterances and training seeds that both have,\n"
+    "[95% paired bootstrap interval], with p of McNemar's exact test of WA, adjusted by Holm's method for each kind\n"
+    "of decision. By speaker: the WA difference's interval over whole speakers, and p of a sign-flip test over them.\n"
     "Marked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 )
 
 
 def _row(line: dict[Any, Any]) -> list[str]:
-    wa, ua = (
-        f"{signed(line[value])}{interval_text(line[low], line[high])}"
-        for value, low, high in (
-            (columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
-            (columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
-        )
-    )
-    folds = "" if line[columns.COMPLETE] else " (incomplete)"
+    wa, ua = (Difference.of(line, metric) for metric in METRICS)
     mark = " *" if line[CHOSEN] else ""
     return [
         f"{_name(line, '')}{mark}",
         _name(line, columns.SECOND),
         f"{line[columns.WA]:.2f}",
         f"{line[SECOND_WA]:.2f}",
-        f"{wa}{p_text(line[columns.P_HOLM])}{folds}",
-        f"{ua}{folds}",
+        difference_text(wa),
+        difference_text(ua),
+        speaker_text(wa),
         f"{line[columns.UTTERANCES]:,}",
+        str(line[columns.SHARED_SEEDS]),
     ]
 
 

@@ -42,14 +42,16 @@ class ScoreKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A recognition rate in percent: mean and spread (standard deviation) over forest and training seeds.
+    """A recognition rate in percent: the mean over forest and training seeds, and its spreads over either.
 
-    `interval` is its 95% bootstrap interval over utterances, `by_speaker` that over whole speakers: low and high, NaN
-    where there is one of them only.
+    `forest_spread` is the standard deviation over the forest seeds of a training seed, `training_spread` that over
+    training seeds; NaN where there is one. `interval` is its 95% bootstrap interval over utterances, `by_speaker` that
+    over whole speakers: low and high, NaN where there is one of them only.
     """
 
     value: float
-    spread: float
+    forest_spread: float
+    training_spread: float
     interval: tuple[float, float]
     by_speaker: tuple[float, float]
     folds_done: int
@@ -217,11 +219,11 @@ def index_scores(lines: pd.DataFrame) -> dict[ScoreKey, Score]:
 
 _RATES = {
     "WA": (
-        *(columns.WA, columns.WA_SD, columns.WA_LOW, columns.WA_HIGH),
+        *(columns.WA, columns.WA_SD_FOREST_SEEDS, columns.WA_SD_TRAINING_SEEDS, columns.WA_LOW, columns.WA_HIGH),
         *(columns.WA_SPEAKER_LOW, columns.WA_SPEAKER_HIGH),
     ),
     "UA": (
-        *(columns.UA, columns.UA_SD, columns.UA_LOW, columns.UA_HIGH),
+        *(columns.UA, columns.UA_SD_FOREST_SEEDS, columns.UA_SD_TRAINING_SEEDS, columns.UA_LOW, columns.UA_HIGH),
         *(columns.UA_SPEAKER_LOW, columns.UA_SPEAKER_HIGH),
     ),
 }
@@ -235,7 +237,8 @@ def score_record(forest: Score | None, mean_pooling: Score | None) -> dict[str, 
             continue
         values = {
             name: score.value,
-            f"{name}_sd": score.spread,
+            f"{name}_sd_forest_seeds": score.forest_spread,
+            f"{name}_sd_training_seeds": score.training_spread,
             f"{name}_low": score.interval[0],
             f"{name}_high": score.interval[1],
             f"{name}_speaker_low": score.by_speaker[0],
@@ -248,10 +251,11 @@ def score_record(forest: Score | None, mean_pooling: Score | None) -> dict[str, 
 
 
 def _score(line: dict[Hashable, Any], metric: str) -> Score:
-    value, spread, low, high, speaker_low, speaker_high = (float(line[column]) for column in _RATES[metric])
+    value, forests, trainings, low, high, speaker_low, speaker_high = (float(line[name]) for name in _RATES[metric])
     return Score(
         value=value,
-        spread=spread,
+        forest_spread=forests,
+        training_spread=trainings,
         interval=(low, high),
         by_speaker=(speaker_low, speaker_high),
         folds_done=int(line[columns.FOLDS_DONE]),
@@ -356,8 +360,8 @@ def _caption(caption: str, backbone: str | None, rows: Sequence[Row], evidence: 
 
 
 _RATES_AND_SPREAD = (
-    "Recognition rate in percent by random forest, ± standard deviation over forest and training seeds, [95% bootstrap "
-    "interval over utterances]; mean: by mean pooling."
+    "Recognition rate in percent by random forest, ± standard deviation over forest seeds, a second ± over training "
+    "seeds where there are several, [95% bootstrap interval over utterances]; mean: by mean pooling."
 )
 
 

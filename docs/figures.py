@@ -47,6 +47,12 @@ def table_of(grid: str, title: str) -> str:
     return f"**{title}.**" + after.partition("\n**")[0].rstrip()
 
 
+def said_of(finding: dict[str, Any]) -> str:
+    """As `ser-sweep claims` says it, with the training seed where that is one; older results do not tell."""
+    one_seed = finding.get("training_seeds") == 1 and finding["verdict"] in ("supported", "contradicted")
+    return f"{finding['verdict']}{' (one seed)' if one_seed else ''}"
+
+
 def claims_of(grid: str) -> str:
     """The claims of which a grid has all networks."""
     found = []
@@ -54,7 +60,7 @@ def claims_of(grid: str) -> str:
         known = [one for one in claim["findings"] if not (one["reason"] or "").startswith("missing")]
         if known:
             found.append(f"{claim['statement']} ({claim['source']})")
-            found += [f"  {one['label_source']}{' (leaky)' if one['leaky'] else ''}: {one['verdict']}" for one in known]
+            found += [f"  {one['label_source']}{' (leaky)' if one['leaky'] else ''}: {said_of(one)}" for one in known]
     return "\n".join(found)
 
 

@@ -69,13 +69,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A claim of the paper on one corpus, split, label source and backbone."""
+    """A claim of the paper on one corpus, split, label source and backbone. `said` is the verdict as people read it."""
 
     statement: str
     source: str
     where: str
     verdict: str
-    reason: str
+    said: str
+    remarks: tuple[str, ...]
     comparisons: tuple[str, ...]
     leaky: bool
 
@@ -145,9 +146,9 @@ class Report:
 
     @property
     def verdicts(self) -> dict[str, int]:
-        """How many claims are supported, contradicted and undecided."""
+        """How many claims are supported, contradicted, undecided and not tested."""
         count = Counter(one.verdict for one in self.claims)
-        return {verdict: count[verdict] for verdict in (claims.SUPPORTED, claims.CONTRADICTED, claims.UNDECIDED)}
+        return {verdict: count[verdict] for verdict in claims.VERDICTS}
 
     def figures_of(self, kind: str) -> list[Figure]:
         return [figure for figure in self.figures if figure.kind == kind]
@@ -273,7 +274,8 @@ def _claim(finding: claims.Finding) -> Evidence:
         finding.claim.source,
         claims.where_of(finding),
         finding.verdict,
-        finding.reason,
+        finding.said,
+        tuple(filter(None, (finding.reason, *finding.remarks))),
         tuple(claims.evidence_text(each) for each in finding.evidence if each.state != claims.MISSING),
         finding.label_source in LEAKY_LABEL_SOURCES,
     )

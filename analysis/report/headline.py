@@ -9,10 +9,10 @@ from analysis import columns
 from analysis.choice import Chosen, choose_by_fold, eligible, is_leaky
 from analysis.claims import LEVEL
 from analysis.comparisons import Network, Pair, comparison, is_complete, of_networks
+from analysis.differences import Difference, difference_text, speaker_text
 from analysis.formats import interval_text, number, p_text, signed
 from analysis.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
 from analysis.listings import chain_name, treatment_order
-from analysis.networks import Difference
 from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
 from analysis.results import score_networks
 from analysis.tables import METRICS, Score, ScoreKey, corpus_name, index_scores, paper_order, size_notes
@@ -96,7 +96,7 @@ def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | N
         choice=_choice(shown, candidates, known),
         rates=tuple(_rate(shown, baseline, metric) for metric in METRICS),
         verdict=_verdict(shown, tested),
-        rival="" if rival is None or tested is None else f"The best later one, {rival.name}: {_text(tested)} to it.",
+        rival="" if rival is None or tested is None else _rival_text(rival, tested),
         tested=tested is not None,
         axis=_axis(shown, baseline, rival),
         leaky=is_leaky(shown.network),
@@ -160,7 +160,9 @@ class _Shown:
         if first.empty or second.empty:
             return None
         line = comparison(Pair(self.network, baseline.network), columns.FOREST, first, second)
-        return None if line is None else Difference.of(line, metric, columns.P)
+        return (
+            None if line is None else Difference.of(line | {columns.P_HOLM: line[columns.P]}, metric)
+        )  # a single test
 
 
 def network_name(network: Network) -> str:
@@ -197,7 +199,7 @@ def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> Rate:
 
 
 def _text(difference: Difference) -> str:
-    return f"{signed(difference.value)}{interval_text(difference.low, difference.high)}{p_text(difference.p)}"
+    return f"{difference_text(difference)}; by speaker {speaker_text(difference)}"
 
 
 def _paper_text(score: Score, table: str, published: PublishedValue) -> str:
@@ -227,11 +229,18 @@ def _verdict(shown: _Shown, difference: Difference | None) -> str:
         return "The baseline itself: no round of self-learning does better on validation utterances."
     if difference is None:
         return "The baseline is not trained yet."
-    if difference.p != difference.p:
+    if difference.p_holm != difference.p_holm:
         return "No test against the baseline."
-    if difference.p >= LEVEL:
+    if difference.p_holm >= LEVEL:
         return "Within chance of the baseline."
-    return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance."
+    p_speaker = p_text(difference.p_speaker).strip()
+    speakers = "" if difference.p_speaker < LEVEL else f", but not across speakers ({p_speaker})"
+    return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance{speakers}."
+
+
+def _rival_text(rival: _Shown, difference: Difference) -> str:
+    by_speaker = speaker_text(difference)
+    return f"The best later one, {rival.name}: {difference_text(difference)} to it; by speaker {by_speaker}."
 
 
 def _notes(shown: _Shown, candidates: Collection[Network], known: Collection[Network]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from importlib.resources import files
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.claims import EXPLANATION
 from analysis.formats import MISSING
 from analysis.render import Block
 from analysis.report.content import Report
@@ -39,6 +40,7 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         made=(made or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
         generator=GENERATOR,
         many_rows=MANY_ROWS,
+        explanation=EXPLANATION,
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "

@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         commands,
         "claims",
         run_claims,
-        "what the paper says, tested on a grid's results: supported, contradicted or undecided",
+        "what the paper says, tested on a grid's results: supported, contradicted, undecided or not tested",
         f"ser-sweep claims {GRID_DATA_STORE} --json",
         of_grid(),
         quietly(),

@@ -1,5 +1,6 @@
 """Data frames of decisions and of scores, made by hand: what stands in all of them unless a test says otherwise."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,5 +47,17 @@ def first_right(right: int, label: np.ndarray) -> np.ndarray:
 def scores_of(**about: Any) -> dict[str, Any]:
     """A network's line of scores; `about` as in `network`, and other columns."""
     cell = network(about.pop("rule", "none"), about.pop("iteration", None))
-    rates = {"utterances": 535, "wa": 75.0, "ua": 74.0, "wa_sd": 0.0, "ua_sd": 0.0}
-    return cell | rates | about
+    rates = {"utterances": 535, "wa": 75.0, "ua": 74.0}
+    return cell | rates | spreads() | about
+
+
+def spreads(
+    forests: tuple[float, float] = (0.0, 0.0), trainings: tuple[float, float] = (math.nan, math.nan)
+) -> dict[str, float]:
+    """Standard deviations of WA and UA over forest seeds and over training seeds, NaN where there is one."""
+    known = {"forest": forests, "training": trainings}
+    return {
+        f"{metric}_sd_{kind}_seeds": spread
+        for kind, of in known.items()
+        for metric, spread in zip(("wa", "ua"), of, strict=True)
+    }

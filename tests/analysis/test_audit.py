@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.audit import ABOVE_CHANCE, INCOMPLETE, WITHIN_CHANCE, audit, conclusions, permutation_test, to_text
+from analysis.statistics import rate_intervals
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from sweep.cli import main
 
@@ -21,7 +22,7 @@ def decisions(predicted: Sequence[np.ndarray], label: np.ndarray = LABEL, **abou
     """A network's decisions by mean pooling, an array [U] for each training seed."""
     cell = {"corpus": "emodb", "partial": False, "backbone": "tiny", "rule": "bdsl", "alpha": "", "iteration": 1}
     cell |= {"label_source": "in_fold", "split": "stratified", "labels": "permuted", "seeds": len(predicted)}
-    cell |= {"folds_done": 5, "folds": 5, "validation_wa": 30.0, "decision": "mean", "forest_seed": 0, "classes": 3}
+    cell |= {"folds_done": 5, "folds": 5, "fold": 0, "validation_wa": 30.0, "decision": "mean", "forest_seed": 0, "classes": 3}
     utterances = {"utterance": [f"u{i}" for i in range(len(label))], "speaker": "s", "label": label}
     frames = [pd.DataFrame({**utterances, "predicted": said, "seed": seed}) for seed, said in enumerate(predicted)]
     return pd.concat(frames).assign(**cell | about)
@@ -126,6 +127,33 @@ def test_what_is_recognised_above_chance_leaks() -> None:
     assert found.low < found.ua < found.high
     assert found.p == pytest.approx(1 / 10_001)
     assert found.unexpected
+
+
+def rates_of(label: np.ndarray, said: np.ndarray, speaker: np.ndarray | None = None) -> np.ndarray:
+    """The 95% interval of UA in percent, over speakers where they are given, widened by the root of 2."""
+    value, low, high = rate_intervals(label, said, cluster=speaker).ua
+    return 100 * (value + np.sqrt(2) * (np.array([low, high]) - value))
+
+
+def test_the_interval_is_as_wide_as_the_test() -> None:
+    (found,) = audit(decisions([half_right()]))
+    assert [found.low, found.high] == pytest.approx(rates_of(LABEL, half_right()))
+    assert "UA [widened 95% interval]" in to_text([found])
+
+
+def test_the_interval_is_over_speakers_where_names_were_exchanged_for_each_of_them() -> None:
+    label, said, speaker = by_speaker(0)
+    frame = decisions([said], label, speaker=speaker, labels="permuted_by_speaker", classes=4)
+    (found,) = audit(frame)
+    assert [found.low, found.high] == pytest.approx(rates_of(label, said, speaker).clip(0, 100))
+    assert found.high - found.low > np.ptp(rates_of(label, said))
+
+
+def test_the_interval_does_not_leave_what_a_rate_can_be() -> None:
+    nearly = LABEL.copy()
+    nearly[:2] = 1 - nearly[:2]
+    (found,) = audit(decisions([nearly]))
+    assert found.high == 100 < rates_of(LABEL, nearly)[1]
 
 
 def test_a_leaky_source_above_chance_is_expected() -> None:

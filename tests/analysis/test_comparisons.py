@@ -12,16 +12,17 @@ from analysis import compare, comparisons
 from analysis.columns import COMPARISON_COLUMNS
 from analysis.comparisons import Network, Pair, networks
 from analysis.layouts import Treatment
+from analysis.statistics import difference_intervals
 
 UTTERANCES = 10
 LABEL = np.arange(UTTERANCES) % 2
 
 
 def decisions(rule: str, wrong: list[int], **about: Any) -> pd.DataFrame:
-    """One forest's decisions for a network, complete and right but for the utterances `wrong`."""
+    """One forest's decisions for a network, complete and right but for the utterances `wrong`; two of each speaker."""
     predicted = LABEL.copy()
     predicted[wrong] = 1 - predicted[wrong]
-    return decisions_of(predicted, LABEL, ["s"] * UTTERANCES, rule=rule, **about)
+    return decisions_of(predicted, LABEL, [f"s{row // 2}" for row in range(UTTERANCES)], rule=rule, **about)
 
 
 def compared(*frames: pd.DataFrame) -> list[dict[str, Any]]:
@@ -39,6 +40,32 @@ def test_a_network_is_compared_with_iteration_0_of_its_backbone() -> None:
     assert (line["only_first"], line["only_second"]) == (5, 1)
     assert line["p"] == line["p_holm"] == pytest.approx(binomtest(5, 6).pvalue)
     assert line["wa_difference_low"] < 40 < line["wa_difference_high"]
+
+
+def test_speakers_are_resampled_and_tested_beside_utterances() -> None:
+    """Three speakers have both utterances gained, and two have none: resamples of five speakers."""
+    (line,) = compared(decisions("none", [0, 1, 2, 3, 4, 5]), decisions("bdsl", []))
+    assert line["speakers"] == 5
+    assert line["p_speaker"] == 2 / 2**3
+    label, none, bdsl = LABEL, LABEL.copy(), LABEL
+    none[:6] = 1 - none[:6]
+    by_speaker = difference_intervals(label, bdsl, none, cluster=np.arange(UTTERANCES) // 2)
+    for metric, rate in (("wa", by_speaker.wa), ("ua", by_speaker.ua)):
+        shown = [line[f"{metric}_difference_speaker_{end}"] for end in ("low", "high")]
+        assert shown == pytest.approx([100 * rate.low, 100 * rate.high])
+    assert line["wa_difference_speaker_high"] - line["wa_difference_speaker_low"] > (
+        line["wa_difference_high"] - line["wa_difference_low"]
+    )
+
+
+def test_rates_are_of_the_utterances_and_seeds_of_the_difference() -> None:
+    base = [decisions("none", wrong, seed=seed, seeds=2) for seed, wrong in enumerate(([0], [0, 1, 2, 3]))]
+    half = decisions("bdsl", [0, 1, 8], seed=1, seeds=2, folds_done=5).iloc[:5]
+    (line,) = compared(*base, half)
+    assert (line["wa"], line["second_wa"]) == (pytest.approx(60), pytest.approx(20))
+    assert line["wa_difference"] == pytest.approx(line["wa"] - line["second_wa"])
+    assert line["ua_difference"] == pytest.approx(line["ua"] - line["second_ua"])
+    assert line["shared_seeds"] == 1
 
 
 def test_a_network_that_decides_the_same_is_no_different() -> None:
@@ -101,7 +128,7 @@ def test_labels_that_differ_from_seed_to_seed_have_a_difference_but_no_test() ->
     (line,) = compared(*frames, *turned)
     assert line["labels"] == "permuted"
     assert line["wa_difference"] == pytest.approx((10 - 10) / 2)
-    assert np.isnan([line["p"], line["p_holm"], line["only_first"]]).all()
+    assert np.isnan([line["p"], line["p_holm"], line["p_speaker"], line["only_first"]]).all()
 
 
 def test_permuted_and_given_labels_are_not_compared() -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -124,6 +125,12 @@ def test_shares_are_records_for_machines() -> None:
         ("DenseNet22 bdsl", 0, 65.0),
         ("DenseNet22 bdsl", 1, 70.0),
     ]
+
+
+def test_a_share_of_one_fold_has_no_spread() -> None:
+    (one,) = correction_listings(pd.DataFrame([share(65.0), share(70.0, "bdsl", iteration=1, targets_right_sd=np.nan)]))
+    assert one.rows[0].texts["in_fold"] == ["65.00 ± 0.50", "70.00"]
+    assert [record["value_sd"] for record in one.rows[0].records] == [0.5, None]
 
 
 def test_nothing_known_of_true_labels_makes_no_listing() -> None:

@@ -85,13 +85,29 @@ def test_a_network_with_missing_folds_is_never_chosen_beside_a_complete_one() ->
 
 @pytest.mark.parametrize(
     ("right", "verdict"),
-    [(40, "Better than the baseline beyond chance."), (21, "Within chance of the baseline."), (2, "Worse than")],
+    [(40, "Better than the baseline beyond chance"), (21, "Within chance of the baseline."), (2, "Worse than")],
 )
 def test_the_verdict_is_that_of_the_paired_test(right: int, verdict: str) -> None:
     found = headline_of(
         {"rule": "none", "right": 20, "validation_wa": 60.0}, {"rule": "bdsl", "right": right, "validation_wa": 70.0}
     )
     assert found.verdict.startswith(verdict)
+
+
+def test_the_verdict_says_where_speakers_do_not_bear_it_out() -> None:
+    """All four speakers gain: p is 2 / 2^4, which McNemar's test is far below."""
+    found = headline_of(
+        {"rule": "none", "right": 20, "validation_wa": 60.0}, {"rule": "bdsl", "right": 40, "validation_wa": 70.0}
+    )
+    assert found.verdict == "Better than the baseline beyond chance, but not across speakers (p 0.12)."
+    assert found.rates[0].baseline.endswith("; by speaker [50.0, 50.0] p 0.12")
+
+
+def test_a_difference_of_less_than_the_rate_beside_it_says_so() -> None:
+    half = {"rule": "none", "right": 20, "validation_wa": 60.0, "folds_done": 5}
+    found = headline_of(half, {"rule": "bdsl", "right": 40, "validation_wa": 70.0})
+    assert "(incomplete)" in found.rates[0].baseline
+    assert "The difference to the baseline is of the utterances and training seeds that both have." in found.notes
 
 
 def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -> None:
@@ -102,6 +118,7 @@ def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -
     )
     assert found.verdict.startswith("The baseline itself")
     assert found.rival.startswith("The best later one, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
+    assert found.rival.endswith("to it; by speaker [20.0, 30.0] p 0.12.")
     assert [bar.kind for bar in found.axis.bars] == ["chosen", "other", "paper"]
 
 

@@ -246,13 +246,22 @@ def test_rates_are_those_computed_by_hand(store: Store) -> None:
     assert line["wa"] == pytest.approx(100 * 6 / 9)
     assert line["ua"] == pytest.approx(100 * (5 / 6 + 1 / 3) / 2)
     assert line["recall"] == pytest.approx([100 * 5 / 6, 100 / 3])
-    assert (line["wa_sd"], line["ua_sd"], line["utterances"]) == (0, 0, 9)
+    assert line["utterances"] == 9
+
+
+def test_one_seed_has_no_spread(store: Store) -> None:
+    fill(store, chains("none"))
+    (line,) = score_networks(decide(store, chains("none"), forest_seeds=0)).to_dict("records")
+    assert all(
+        np.isnan(line[f"{metric}_sd_{kind}_seeds"]) for metric in ("wa", "ua") for kind in ("forest", "training")
+    )
 
 
 def test_forest_seeds_are_averaged_and_their_spread_is_reported() -> None:
     (line,) = score(decisions_of([0, 0, 1, 1], [0, 0, 1, 0], [1, 0, 0, 1])).to_dict("records")
     assert line["wa"] == line["ua"] == 75
-    assert line["wa_sd"] == line["ua_sd"] == pytest.approx(np.std([100, 75, 50]))
+    assert line["wa_sd_forest_seeds"] == line["ua_sd_forest_seeds"] == pytest.approx(25)  # n - 1 degrees of freedom
+    assert np.isnan(line["wa_sd_training_seeds"])
     assert line["recall"] == pytest.approx([100 * (1 + 1 + 0.5) / 3, 100 * (1 + 0.5 + 0.5) / 3])
 
 
@@ -272,10 +281,21 @@ def test_the_training_seeds_of_a_network_are_averaged() -> None:
     scores = score_networks(decisions)
     assert tuple(scores.columns) == NETWORK_SCORE_COLUMNS
     (line,) = scores.to_dict("records")
-    assert (line["wa"], line["wa_sd"], line["utterances"]) == (75, 25, 4)
+    assert (line["wa"], line["utterances"]) == (75, 4)
+    assert np.isnan(line["wa_sd_forest_seeds"])
+    assert line["wa_sd_training_seeds"] == pytest.approx(np.std([100, 50], ddof=1))
     assert (line["seeds"], line["folds_done"], line["folds"]) == (3, 3, 6)
     assert line["validation_wa"] == 55
     assert line["wa_low"] < 75 < line["wa_high"]
+
+
+def test_the_spreads_over_forest_and_over_training_seeds_stand_apart() -> None:
+    """One training seed has forests of 100 and 75, the other of 50 and 50: their means differ by 37.5."""
+    first = decisions_of([0, 0, 1, 1], [0, 0, 1, 0], seeds=2)
+    second = decisions_of([0, 0, 0, 0], [1, 0, 1, 0], seeds=2, seed=1)
+    (line,) = score_networks(pd.concat([first, second])).to_dict("records")
+    assert line["wa_sd_forest_seeds"] == pytest.approx(np.mean([np.std([100, 75], ddof=1), 0]))
+    assert line["wa_sd_training_seeds"] == pytest.approx(np.std([87.5, 50], ddof=1))
 
 
 def test_a_network_of_one_training_seed_scores_as_its_cell(store: Store) -> None:
@@ -378,13 +398,19 @@ def test_label_correction_is_the_mean_over_folds_and_seeds(store: Store) -> None
     assert (corrected["rule"], corrected["label_source"], corrected["iteration"]) == ("bdsl", "in_fold", 1)
     assert (corrected["seeds"], corrected["folds_done"], corrected["folds"]) == (2, 6, 6)
     assert [inherited["targets_right"], corrected["targets_right"]] == pytest.approx([50, 60])
-    assert corrected["targets_right_sd"] == pytest.approx(np.std([50, 60, 70]))
+    assert corrected["targets_right_sd"] == pytest.approx(np.std([50, 60, 70] * 2, ddof=1))
 
 
 def test_label_correction_says_which_folds_are_there(store: Store) -> None:
     fill(store, chains("none")[1:], right=0.4)
     (line,) = label_correction(store, chains("none")).to_dict("records")
     assert (line["folds_done"], line["folds"], line["targets_right"]) == (2, 3, pytest.approx(55))
+
+
+def test_the_label_correction_of_one_fold_has_no_spread(store: Store) -> None:
+    fill(store, chains("none")[:1], right=0.4)
+    (line,) = label_correction(store, chains("none")).to_dict("records")
+    assert line["targets_right"] == pytest.approx(40) and np.isnan(line["targets_right_sd"])
 
 
 def test_a_corpus_of_which_no_truth_is_known_has_no_label_correction(store: Store) -> None:

@@ -1,5 +1,7 @@
 """Intervals and tests of recognition rates, against scipy, by hand, and by laws that hold for any decisions."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,6 +17,7 @@ from analysis.statistics import (
     majority,
     mcnemar,
     rate_intervals,
+    sign_flips,
 )
 
 CLASSES = 3
@@ -235,6 +238,90 @@ def test_decisions_that_are_equally_right_differ_in_nothing() -> None:
 def test_mcnemar_refuses_decisions_on_other_utterances() -> None:
     with pytest.raises(ValueError, match="expected one class per utterance"):
         mcnemar([0, 1], [0, 1], [[0, 1]])
+
+
+# The test over speakers
+
+
+def by_speaker(*gained: int, tied: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, two sets of decisions and speakers, of whom the first has so many more right than the second (or fewer).
+
+    Each speaker has `tied` utterances that both have right, and as many that neither has.
+    """
+    members = [[gain > 0] * abs(gain) for gain in gained]
+    speaker = np.repeat(np.arange(len(gained)), [len(own) + 2 * tied for own in members])
+    first = np.concatenate([[*own, *[True] * tied, *[False] * tied] for own in members])
+    second = np.concatenate([[*np.logical_not(own), *[True] * tied, *[False] * tied] for own in members])
+    return np.zeros(len(speaker), dtype=int), 1 - first.astype(int), 1 - second.astype(int), speaker
+
+
+def all_flips(gained: list[int]) -> float:
+    """p from every assignment of signs, one by one."""
+    sums = [abs(np.dot(signs, gained)) for signs in product((1, -1), repeat=len(gained))]
+    return float(np.mean(np.array(sums) >= abs(sum(gained))))
+
+
+@pytest.mark.parametrize(
+    ("gained", "p"),
+    [
+        ([3], 1.0),  # either sign is as far from zero
+        ([1, 1, 1, 1], 2 / 2**4),
+        ([5, 1, 2, 7, 3, 4], 2 / 2**6),
+        ([-5, -1, -2, -7], 2 / 2**4),
+        ([1, 1, 1, -1], 1 / 2 + 2 / 2**4),  # sums of 2 and 4: 4 + 4 and 1 + 1 of 16
+        ([2, 1, -1], 6 / 8),  # sums: 4, 2, 2, 0 and their opposites
+        ([3, -3], 1.0),
+        ([0, 0], 1.0),
+        ([0, 4, 2, 0], 2 / 2**2),  # who differs in nothing has no say
+    ],
+)
+def test_small_cases_of_sign_flips_are_computed_by_hand(gained: list[int], p: float) -> None:
+    assert sign_flips(*by_speaker(*gained)) == pytest.approx(p)
+
+
+gains = st.lists(st.integers(-6, 6), min_size=1, max_size=9)
+
+
+@given(gains)
+@settings(max_examples=60, deadline=None)
+def test_sign_flips_are_every_flip_one_by_one(gained: list[int]) -> None:
+    assert sign_flips(*by_speaker(*gained)) == pytest.approx(all_flips(gained))
+
+
+@given(gains, seeds)
+@settings(max_examples=30, deadline=None)
+def test_sign_flips_do_not_care_who_is_first_or_which_speaker_is_which(gained: list[int], seed: int) -> None:
+    label, first, second, speaker = by_speaker(*gained)
+    p = sign_flips(label, first, second, speaker)
+    assert sign_flips(label, second, first, speaker) == p
+    order = np.random.default_rng(seed).permutation(len(label))
+    names = np.random.default_rng(seed).permutation(len(gained)).astype(str)
+    assert sign_flips(label[order], first[order], second[order], names[speaker[order]]) == pytest.approx(p)
+    assert 0 < p <= 1
+
+
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_utterances_that_are_clusters_of_their_own_are_mcnemars_test(seed: int) -> None:
+    label, (first, second) = decisions(200, rows=2, seed=seed)
+    assert sign_flips(label, first, second, np.arange(200)) == pytest.approx(mcnemar(label, first, second).p)
+
+
+def test_sign_flips_under_the_null_hypothesis_are_rarely_small() -> None:
+    rng = np.random.default_rng(0)
+    p = [sign_flips(*by_speaker(*(rng.choice([-1, 1], 10) * rng.integers(0, 9, 10)))) for _ in range(400)]
+    assert np.mean(np.array(p) < 0.05) < 0.08
+    assert 0.3 < np.median(p) < 0.7
+
+
+def test_many_speakers_are_no_more_work_and_p_stays_a_probability() -> None:
+    assert sign_flips(*by_speaker(*[1] * 60)) == pytest.approx(2 / 2**60)
+    assert sign_flips(*by_speaker(*[30, -30] * 100)) == 1
+
+
+def test_sign_flips_refuse_shapes_that_do_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"label: shape \(2,\), expected \[U\]"):
+        sign_flips([0, 1], [0, 1], [0, 1], ["s1"])
 
 
 def test_holm_is_computed_by_hand() -> None:

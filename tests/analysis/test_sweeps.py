@@ -37,6 +37,26 @@ def test_networks_of_one_name_are_tested_on_the_same_utterances() -> None:
     assert bdsl[columns.P] == pytest.approx(2 * 0.5**10)
 
 
+def test_rates_are_of_the_same_seeds_and_utterances_as_the_difference() -> None:
+    first = pd.concat([sweep(bdsl=(right, {"seed": seed, "seeds": 2})) for seed, right in enumerate((30, 12))])
+    second = sweep(bdsl=20).iloc[:36]
+    compared = compare_sweeps(first, second)
+    (line,) = compared.lines.to_dict("records")
+    assert (line[columns.WA], line[SECOND_WA]) == (pytest.approx(100 * 30 / 36), pytest.approx(100 * 20 / 36))
+    assert line[columns.WA] - line[SECOND_WA] == pytest.approx(line[columns.WA_DIFFERENCE])
+    text = compared_text(compared)
+    assert "83.33 |   55.56 | +27.78 [" in text
+    row = next(text_line for text_line in text.splitlines() if "55.56" in text_line)
+    assert [cell.strip() for cell in row.split("|")][-3:-1] == ["36", "1"]
+
+
+def test_the_difference_by_speaker_is_beside_that_by_utterance() -> None:
+    compared = compare_sweeps(sweep(bdsl=40), sweep(bdsl=20))
+    (line,) = compared.lines.to_dict("records")
+    assert line[columns.P_SPEAKER] == 2 / 2**4
+    assert "WA by speaker" in compared_text(compared) and "[50.0, 50.0] p 0.12 |" in compared_text(compared)
+
+
 def test_p_is_adjusted_for_all_that_is_compared() -> None:
     lines = compare_sweeps(sweep(none=20, bdsl=30), sweep(none=20, bdsl=20)).lines
     assert lines[columns.P_HOLM].min() == pytest.approx(2 * lines[columns.P].min())

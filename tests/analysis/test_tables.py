@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_by_hand import scores_of
+from made_by_hand import scores_of, spreads
 
 from analysis.columns import NETWORK_SCORE_COLUMNS
 from analysis.latex import to_latex
@@ -45,10 +45,11 @@ def intervals(wa: float, ua: float) -> dict[str, float]:
 
 
 def both_decisions(**columns: Any) -> list[dict[str, Any]]:
-    """A line by the random forest and one by mean pooling, which is a point lower and has no spread."""
-    forest = score(**{"wa_sd": 0.25, "ua_sd": 0.5} | columns)
+    """A line by the random forest and one by mean pooling, which is a point lower and has no spread over forests."""
+    forest = score(**spreads((0.25, 0.5)) | columns)
     rates = {"wa": forest["wa"] - 1, "ua": forest["ua"] - 1}
-    mean = forest | {"decision": "mean", "wa_sd": 0, "ua_sd": 0} | rates | intervals(**rates)
+    none = {"wa_sd_forest_seeds": math.nan, "ua_sd_forest_seeds": math.nan}
+    mean = forest | {"decision": "mean"} | none | rates | intervals(**rates)
     return [forest, mean]
 
 
@@ -76,7 +77,7 @@ def recorded() -> list[Table]:
     synthetic = {"corpus": "synthetic", "utterances": 60}
     return build_tables(
         frame(
-            *both_decisions(wa=76.23, ua=75.59, seeds=2, folds_done=20, folds=20),
+            *both_decisions(wa=76.23, ua=75.59, seeds=2, folds_done=20, folds=20, **spreads((0.25, 0.5), (1.1, 1.2))),
             *both_decisions(rule="bdsl", wa=76.51, ua=75.9, folds_done=7),
             *both_decisions(rule="wdsl", alpha="0.2", wa=78.0, ua=77.5),
             *both_decisions(rule="wdsl", alpha="1", wa=76.1, ua=75.5),
@@ -168,7 +169,7 @@ def test_difference_is_forest_minus_published() -> None:
 
 
 def test_incomplete_folds_are_marked_and_explained() -> None:
-    (one,) = build_tables(frame(score(folds_done=7, wa=75.96, wa_sd=0.2)), ["emodb"])
+    (one,) = build_tables(frame(score(folds_done=7, wa=75.96, **spreads((0.2, 0.2)))), ["emodb"])
     assert "75.96 ± 0.20 [73.0, 79.0] (7/10 folds)" in to_markdown([one])
     assert any("incomplete folds" in footnote.text for footnote in one.footnotes)
 
@@ -218,8 +219,8 @@ def test_no_scores_make_no_tables() -> None:
 
 
 def test_missing_columns_are_named() -> None:
-    with pytest.raises(ValueError, match="scores: no column wa, wa_sd"):
-        build_tables(frame(score()).drop(columns=["wa", "wa_sd"]), ["emodb"])
+    with pytest.raises(ValueError, match="scores: no column wa, wa_sd_forest_seeds"):
+        build_tables(frame(score()).drop(columns=["wa", "wa_sd_forest_seeds"]), ["emodb"])
 
 
 def test_repeated_lines_are_refused_rather_than_averaged() -> None:
@@ -316,6 +317,38 @@ def test_a_row_without_an_interval_shows_none() -> None:
         " +", " ", to_markdown(build_tables(lines, ["emodb"]))
     )
     assert json.loads(to_json(build_tables(lines, ["emodb"])))
+
+
+@pytest.mark.parametrize(
+    ("trainings", "text"),
+    [((math.nan, math.nan), "75.00 ± 0.24 [72.0, 78.0]"), ((1.1, 2.2), "75.00 ± 0.24 ± 1.10 [72.0, 78.0]")],
+)
+def test_the_spread_over_training_seeds_comes_second_where_there_are_several(
+    trainings: tuple[float, float], text: str
+) -> None:
+    (one,) = build_tables(frame(score(**spreads((0.24, 0.5), trainings))), ["emodb"])
+    assert f"| {text} |" in re.sub(" +", " ", to_markdown([one]))
+    assert "± standard deviation over forest seeds, a second ± over training seeds where there are several" in (
+        one.caption
+    )
+
+
+def test_the_spread_over_training_seeds_is_never_taken_for_that_over_forests() -> None:
+    (one,) = build_tables(frame(score(**spreads((math.nan, math.nan), (1.1, 2.2)))), ["emodb"])
+    assert "| 75.00 ± — ± 1.10 [72.0, 78.0] |" in re.sub(" +", " ", to_markdown([one]))
+
+
+def test_csv_and_json_have_both_spreads_by_name(recorded: list[Table]) -> None:
+    lines = list(csv.DictReader(io.StringIO(to_csv(recorded))))
+    pooled = next(line for line in lines if line["forest"] == "76.23")
+    spread = {name: pooled[name] for name in pooled if "_sd_" in name}
+    assert spread == {
+        "forest_sd_forest_seeds": "0.25",
+        "forest_sd_training_seeds": "1.1",
+        "mean_pooling_sd_training_seeds": "1.1",
+    }
+    text = to_json(recorded)
+    assert '"forest_sd_forest_seeds": 0.25' in text and '"forest_sd_training_seeds": 1.1' in text
 
 
 def test_scores_of_single_training_seeds_are_refused() -> None:
