@@ -20,6 +20,7 @@ from analysis.comparisons import Network, Pair, compare
 from analysis.formats import interval_text, p_text, signed
 from analysis.layouts import BACKBONE_NAMES, BEST_ALPHA, PAPER_ALPHAS, Treatment, backbone_name, paper_treatment
 from analysis.listings import chain_name
+from analysis.setup import Setup
 from analysis.statistics import holm
 from analysis.tables import PAPER_BACKBONE, corpus_name, paper_order, source_name, source_order
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
@@ -72,13 +73,18 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim on one corpus, split and label source; `backbone` is empty for a claim across backbones."""
+    """A claim on one corpus, split and label source; `backbone` is empty for a claim across backbones.
+
+    `setup` is how its networks were trained and tested, and `seeds` their numbers of training seeds.
+    """
 
     claim: Claim
     corpus: str
     partial: bool
     split: str
     label_source: str
+    setup: Setup
+    seeds: tuple[int, ...]
     backbone: str
     evidence: tuple[Evidence, ...]
 
@@ -229,6 +235,8 @@ class _Scope:
     partial: bool
     split: str
     label_source: str
+    setup: Setup
+    seeds: tuple[int, ...]
     backbones: tuple[str, ...]
 
     def of(self, claim: Claim) -> tuple[str, ...]:
@@ -249,8 +257,10 @@ def _scopes(decisions: pd.DataFrame) -> Iterator[_Scope]:
         for split, lines in of_corpus.groupby(columns.SPLIT):
             found = set(lines[columns.BACKBONE])
             backbones = [*(name for name in BACKBONE_NAMES if name in found), *sorted(found - set(BACKBONE_NAMES))]
+            setup, seeds = lines[columns.SETUP].iloc[0], tuple(sorted(set(map(int, lines[columns.SEEDS]))))
             for source in source_order(lines[columns.LABEL_SOURCE]):
-                yield _Scope(corpus, bool(lines[columns.PARTIAL].iloc[0]), split, source, tuple(backbones))
+                partial = bool(lines[columns.PARTIAL].iloc[0])
+                yield _Scope(corpus, partial, split, source, setup, seeds, tuple(backbones))
 
 
 def _key(line: dict[Any, Any]) -> Pair:
@@ -285,7 +295,7 @@ def _findings(claim: Claim, scope: _Scope, family: Sequence[tuple[str, list[Evid
     adjusted = iter(holm([each.p for _, evidence in family for each in evidence]))
     for backbone, evidence in family:
         tested = tuple(replace(each, p=float(next(adjusted))) for each in evidence)
-        about = scope.corpus, scope.partial, scope.split, scope.label_source
+        about = scope.corpus, scope.partial, scope.split, scope.label_source, scope.setup, scope.seeds
         yield Finding(claim, *about, backbone, tested)
 
 
@@ -293,7 +303,7 @@ def _findings(claim: Claim, scope: _Scope, family: Sequence[tuple[str, list[Evid
 
 
 def claims_text(findings: Sequence[Finding]) -> str:
-    """Each claim, then a line for each finding and one for each of its pairs."""
+    """Each claim, then a line for each finding and one for each of its pairs; last, what the networks were."""
     parts = []
     for claim in dict.fromkeys(finding.claim for finding in findings):
         mine = [finding for finding in findings if finding.claim == claim]
@@ -304,7 +314,12 @@ def claims_text(findings: Sequence[Finding]) -> str:
             lines.append(f"  {where_of(finding):{width}}  {finding.verdict}{because}")
             lines += [f"    {evidence_text(each)}" for each in finding.evidence if each.state != MISSING]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, EXPLANATION])
+    return "\n\n".join([*parts, "\n".join([*setup_lines(findings), EXPLANATION])])
+
+
+def setup_lines(findings: Sequence[Finding]) -> list[str]:
+    """How the networks of each corpus and split were trained and tested, with the paper's setting where it differs."""
+    return list(dict.fromkeys(f"{corpus_name(one.corpus)}: {one.setup.text(one.seeds, True)}." for one in findings))
 
 
 EXPLANATION = (
@@ -350,6 +365,8 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
         "label_source": finding.label_source,
         "leaky": finding.label_source in LEAKY_LABEL_SOURCES,
         "backbone": finding.backbone or None,
+        "setup": finding.setup.text(finding.seeds),
+        "departures": list(finding.setup.departures),
         "verdict": finding.verdict,
         "reason": finding.reason or None,
         "comparisons": [_evidence_record(each) for each in finding.evidence],

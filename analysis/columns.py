@@ -13,6 +13,7 @@ PARTIAL = "partial"  # whether the corpus is only a part of what it is known to 
 VALIDATION_WA = "validation_wa"  # of validation utterances by mean pooling, in percent, mean over folds
 SEED = "seed"
 SEEDS = "seeds"  # training seeds that the grid asks for in this cell, whether they are done or not
+SETUP = "setup"  # an analysis.setup.Setup, the same for all lines of a cell
 FOLDS_DONE = "folds_done"
 FOLDS = "folds"
 CELL_COLUMNS = (
@@ -31,7 +32,7 @@ SPEAKER = "speaker"
 LABEL = "label"
 PREDICTED = "predicted"
 CLASSES = "classes"  # how many there are
-DECISION_COLUMNS = (*CELL_COLUMNS, DECISION, FOREST_SEED, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
+DECISION_COLUMNS = (*CELL_COLUMNS, SETUP, DECISION, FOREST_SEED, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
 
 # One line the scores of a cell by one decision, in percent.
 UTTERANCES = "utterances"
@@ -41,19 +42,19 @@ WA_LOW, WA_HIGH = "wa_low", "wa_high"  # 95% bootstrap interval over utterances
 UA_LOW, UA_HIGH = "ua_low", "ua_high"
 WA_SPEAKER_LOW, WA_SPEAKER_HIGH = "wa_speaker_low", "wa_speaker_high"  # and over whole speakers
 UA_SPEAKER_LOW, UA_SPEAKER_HIGH = "ua_speaker_low", "ua_speaker_high"
-RECALL = "recall"  # of each class, a list
+RECALL = "recall"  # of each class, a list in the order of the set-up's
 RATE_COLUMNS = (
     *(DECISION, UTTERANCES, WA, UA, WA_SD, UA_SD),
     *(WA_LOW, WA_HIGH, UA_LOW, UA_HIGH),
     *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH),
     RECALL,
 )
-SCORE_COLUMNS = (*CELL_COLUMNS, *RATE_COLUMNS)
+SCORE_COLUMNS = (*CELL_COLUMNS, SETUP, *RATE_COLUMNS)
 
 # A network is a cell of all its training seeds; its folds, done and in all, are those of all seeds that are asked for.
 NETWORK_IDENTITY = (CORPUS, PARTIAL, BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE, SPLIT, LABELS)
 NETWORK_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, VALIDATION_WA)
-NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, *RATE_COLUMNS)
+NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, SETUP, *RATE_COLUMNS)
 
 # One line a comparison of two networks of one corpus, split and kind of labels: the first minus the second.
 SECOND = "second_"  # before the column names of the second network

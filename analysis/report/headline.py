@@ -13,8 +13,9 @@ from analysis.formats import interval_text, number, p_text, signed
 from analysis.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
 from analysis.listings import chain_name
 from analysis.networks import Block, Difference, blocks
-from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
-from analysis.tables import METRICS, Score, corpus_name, size_notes
+from analysis.published import PublishedValue, index_published, load_published
+from analysis.setup import stands_beside_paper
+from analysis.tables import METRICS, Score, comparable, corpus_name, setup_notes
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,12 @@ class _Shown:
         """To the baseline."""
         return self.block.differences.get((self.source, self.treatment, metric))
 
+    def published(self, metric: str) -> tuple[str, PublishedValue] | None:
+        """As in `published_rate`; None under a split that the paper does not have."""
+        if not stands_beside_paper(self.block.split, self.block.labels):
+            return None
+        return published_rate(self.treatment, self.block.corpus, metric)
+
 
 def _headline(shown: _Shown, rival: _Shown | None, known: Sequence[Candidate], chosen: Candidate) -> Headline:
     """`rival` is the best of a baseline's later iterations, where a baseline is shown."""
@@ -151,14 +158,14 @@ def _choice(known: Sequence[Candidate], chosen: Candidate) -> str:
 
 def _rate(shown: _Shown, metric: str) -> Rate:
     score = shown.score(metric)
-    published = published_rate(shown.treatment, shown.block.corpus, metric)
+    published = shown.published(metric)
     return Rate(
         metric=metric,
         value=f"{score.value:.2f}",
         interval=interval_text(*score.interval).strip(),
         by_speaker=interval_text(*score.by_speaker).strip(),
         baseline=_difference_text(shown.difference(metric)),
-        paper="" if published is None else _paper_text(score, *published),
+        paper="" if published is None else _paper_text(score, shown.treatment.backbone, *published),
     )
 
 
@@ -168,9 +175,9 @@ def _difference_text(difference: Difference | None) -> str:
     return f"{signed(difference.value)}{interval_text(difference.low, difference.high)}{p_text(difference.p)}"
 
 
-def _paper_text(score: Score, table: str, published: PublishedValue) -> str:
-    named = f"{published.value:.2f} in Table {table}, {backbone_name(published.backbone)}"
-    return f"({named})" if score.partial else f"{signed(score.value - published.value)} ({named})"
+def _paper_text(score: Score, backbone: str, table: str, published: PublishedValue) -> str:
+    named = f"({published.value:.2f} in Table {table}, {backbone_name(published.backbone)})"
+    return f"{signed(score.value - published.value)} {named}" if comparable(score, backbone, published) else named
 
 
 def published_rate(treatment: Treatment, corpus: str, metric: str) -> tuple[str, PublishedValue] | None:
@@ -220,7 +227,7 @@ def _notes(shown: _Shown, known: Sequence[Candidate], chosen: Candidate) -> Iter
         yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
         yield f"{score.folds_done} of {score.folds} folds."
-    yield from size_notes(shown.block.corpus, [score], published=shown.block.corpus in PAPER_UTTERANCES)
+    yield from setup_notes(shown.block.corpus, [score], published=shown.published("WA") is not None)
 
 
 def _axis(shown: _Shown, rival: _Shown | None) -> Axis:
@@ -235,8 +242,8 @@ def _axis(shown: _Shown, rival: _Shown | None) -> Axis:
     if rival is not None:
         later = rival.score("WA")
         rates.append((rival.name, "other", later.value, later.interval))
-    published = published_rate(shown.treatment, shown.block.corpus, "WA")
-    if published is not None and not wa.partial:
+    published = shown.published("WA")
+    if published is not None and comparable(wa, shown.treatment.backbone, published[1]):
         table, value = published
         label = f"Paper, Table {table}, {backbone_name(value.backbone)}"
         rates.append((label, "paper", value.value, (float("nan"), float("nan"))))
