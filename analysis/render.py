@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis import columns
 from analysis.formats import MISSING, score_text, signed
 from analysis.layouts import RowLabel
 from analysis.listings import Group, Listing, Record, group_heading
-from analysis.tables import METRICS, RECALL, Cell, Footnote, Row, Table, corpus_name, recall_records, score_record
+from analysis.tables import METRICS, Cell, Footnote, Row, Table, corpus_name, recall_records, score_record
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 _OURS = ("forest", "mean")
@@ -108,7 +109,7 @@ def to_markdown(tables: Sequence[Table | Listing]) -> str:
 def to_csv(tables: Sequence[Table | Listing]) -> str:
     """One line per table, row, corpus and metric under CSV_COLUMNS; rates in percent, missing ones empty.
 
-    Under the metric RECALL there is a line for each class.
+    The recall of each class is a metric of its own, `recall anger`.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
@@ -244,7 +245,7 @@ def _json_cells(table: Table, row: Row) -> dict[str, dict[str, Any]]:
     return {
         corpus: {
             **{metric: _cell_record(cell) for metric, cell in zip(METRICS, row.of_corpus(corpus), strict=True)},
-            RECALL: [{name: record.get(name) for name in _RECALL_FIELDS} for record in _recalls(row, corpus)],
+            columns.RECALL: [{name: record.get(name) for name in _RECALL_FIELDS} for record in _recalls(row, corpus)],
         }
         for corpus in table.corpora
     }

@@ -28,7 +28,6 @@ from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.splits import GROUPED_BY
 
 METRICS = ("WA", "UA")
-RECALL = "recall"
 CORPUS_NAMES = {"casia": "CASIA", "emodb": "Emo-DB", "savee": "SAVEE"}
 PAPER_BACKBONE = "efficientnet_b0"  # of Tables III-V
 
@@ -265,11 +264,11 @@ def score_record(forest: Score | None, mean_pooling: Score | None) -> dict[str, 
 
 
 def recall_records(forest: Score | None, mean_pooling: Score | None) -> Iterator[dict[str, Any]]:
-    """The same of the recall of each class, under the metric RECALL."""
+    """The same of the recall of each class, whose metric is `recall anger`."""
     by_either = {"mean_pooling": mean_pooling, "forest": forest}
     known = {name: score for name, score in by_either.items() if score is not None}
     for label in dict.fromkeys(label for score in known.values() for label in score.setup.classes):
-        record: dict[str, Any] = {"metric": RECALL, "class": label}
+        record: dict[str, Any] = {"metric": f"{columns.RECALL} {label}", "class": label}
         for name, score in known.items():
             record |= {name: round(score.recall[label], 4)} if label in score.recall else {}
             record |= _about_score(score)

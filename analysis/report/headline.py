@@ -177,7 +177,8 @@ def _difference_text(difference: Difference | None) -> str:
 
 def _paper_text(score: Score, backbone: str, table: str, published: PublishedValue) -> str:
     named = f"({published.value:.2f} in Table {table}, {backbone_name(published.backbone)})"
-    return f"{signed(score.value - published.value)} {named}" if comparable(score, backbone, published) else named
+    like = comparable(score, backbone, published)
+    return f"{signed(score.value - published.value) if like else 'not comparable'} {named}"
 
 
 def published_rate(treatment: Treatment, corpus: str, metric: str) -> tuple[str, PublishedValue] | None:

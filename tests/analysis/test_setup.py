@@ -65,8 +65,8 @@ def test_each_training_setting_that_is_not_the_papers_is_a_departure_and_told(se
         ({"every": 33}, "every 33rd segment (paper: every)"),
         ({"batch_size": 32}, "batches of 32 (paper: 128)"),
         ({"learning_rate": 0.01}, "learning rate 0.01 (paper: 0.001)"),
-        ({"decay": 0.5}, "rate × 0.5 a step (paper: 0.8)"),
-        ({"decay_epochs": 3}, "rate steps of 3 epochs (paper: 2)"),
+        ({"decay": 0.5}, "rate × 0.5 at each step (paper: 0.8)"),
+        ({"decay_epochs": 3}, "a rate step every 3 epochs (paper: 2)"),
         ({"patience": 9}, "patience 9 (paper: 3)"),
         ({"validation_share": 0.125}, "12.5% for validation (paper: 10%)"),
         ({"early_stopping": False}, "no early stopping (paper: early stopping)"),
@@ -111,6 +111,6 @@ def test_published_values_stand_beside_the_papers_split_and_labels_alone() -> No
 
 def test_all_training_settings_in_words() -> None:
     assert training_text(TrainingSettings(every=3, early_stopping=False)) == (
-        "at most 12 epochs, every 3rd segment, batches of 128, learning rate 0.001, rate × 0.8 a step, rate steps of 2 "
-        "epochs, patience 3, 10% for validation, no early stopping, float32"
+        "at most 12 epochs, every 3rd segment, batches of 128, learning rate 0.001, rate × 0.8 at each step, a rate "
+        "step every 2 epochs, patience 3, 10% for validation, no early stopping, float32"
     )
