@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 from analysis.published import PAPER_UTTERANCES
-from data_prep.corpora import CORPORA, settings_for
+from data_prep.corpora import CORPORA, known_name, settings_for
 from data_prep.features import FeatureSettings
 from dsl.settings import PAPER_EPOCHS, ChainSettings, TrainingSettings
 
@@ -57,7 +57,7 @@ def setup_of(stage: ChainSettings, about: Mapping[str, Any]) -> Setup:
 
     Of a corpus that the paper does not have, any number of epochs and of utterances is as good as another.
     """
-    corpus, held = about["corpus"], FeatureSettings(**about["settings"])
+    corpus, held = known_name(about), FeatureSettings(**about["settings"])
     training, utterances = stage.training, about["utterances"]
     readings = [_beside(held, papers) for papers in _paper_features(corpus)]
     features = min(readings, key=lambda settings: sum(bool(one.paper) for one in settings.values()))
@@ -97,7 +97,8 @@ def _beside(ours: Any, papers: Any) -> dict[str, Setting]:
 
 def _setting(name: str, ours: Any, papers: Any) -> Setting:
     sentence, value = _WORDS.get(name, (f"{name.replace('_', ' ')} {{}}", str))
-    return Setting(sentence.format(value(ours)), "" if ours == papers else value(papers))
+    singular = sentence.removesuffix("s") if ours == 1 else sentence
+    return Setting(singular.format(value(ours)), "" if ours == papers else value(papers))
 
 
 def _every(count: int) -> str:

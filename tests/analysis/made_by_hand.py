@@ -17,7 +17,8 @@ def setup_with(corpus: str = "emodb", split: str = "stratified", folds: int = 10
     """The paper's set-up, with two classes, but for what is given: labels, utterances, training settings, features."""
     labels, utterances = others.pop("labels", "given"), others.pop("utterances", PAPER_HAS.get(corpus, 100))
     features = {name: others.pop(name, value) for name, value in settings_for(corpus).as_dict().items()}
-    about = {"corpus": corpus, "utterances": utterances, "classes": {"anger": 1, "fear": 1}, "settings": features}
+    about = {"corpus": corpus, "fingerprint": "f", "utterances": utterances, "settings": features}
+    about |= {"classes": {"anger": 1, "fear": 1}, "speakers": 2, "partial": others.pop("partial", True)}
     training = TrainingSettings(**{"epochs": PAPER_EPOCHS.get(corpus, OTHER_EPOCHS)} | others)
     return setup_of(ChainSettings(corpus, "tiny", split, folds, 0, 0, None, (), training, labels=labels), about)
 

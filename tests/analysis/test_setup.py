@@ -63,6 +63,7 @@ def test_each_training_setting_that_is_not_the_papers_is_a_departure_and_told(se
         ({"every": 2}, "every 2nd segment (paper: every)"),
         ({"every": 11}, "every 11th segment (paper: every)"),
         ({"every": 33}, "every 33rd segment (paper: every)"),
+        ({"epochs": 1}, "at most 1 epoch (paper: 12)"),
         ({"batch_size": 32}, "batches of 32 (paper: 128)"),
         ({"learning_rate": 0.01}, "learning rate 0.01 (paper: 0.001)"),
         ({"decay": 0.5}, "rate × 0.5 at each step (paper: 0.8)"),
@@ -101,6 +102,10 @@ def test_savees_frames_may_be_as_described_or_as_counted() -> None:
 def test_a_corpus_that_the_paper_does_not_have_has_no_epochs_and_no_size_of_its_own() -> None:
     assert setup_with("mine", epochs=3, utterances=60).departures == ()
     assert setup_with("mine", epochs=3, every=2).departures == ("every 2nd segment (paper: every)",)
+
+
+def test_a_corpus_that_only_has_the_name_of_the_papers_is_one_that_the_paper_does_not_have() -> None:
+    assert setup_with("emodb", epochs=3, utterances=60, partial=False).departures == ()
 
 
 def test_published_values_stand_beside_the_papers_split_and_labels_alone() -> None:
