@@ -29,6 +29,7 @@ from analysis.differences import Difference, difference_text, speaker_text
 from analysis.formats import p_text
 from analysis.layouts import BACKBONE_NAMES, BEST_ALPHA, PAPER_ALPHAS, Treatment, backbone_name, paper_treatment
 from analysis.listings import chain_name
+from analysis.setup import Setup
 from analysis.statistics import holm
 from analysis.tables import PAPER_BACKBONE, corpus_name, paper_order, source_name, source_order
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
@@ -93,7 +94,8 @@ class Evidence:
 class Finding:
     """A claim on one corpus, split and label source; `backbone` is empty for a claim across backbones.
 
-    `p` is the claim's (NaN without a test), `p_holm` adjusted over the backbones that it is asked of.
+    `p` is the claim's (NaN without a test), `p_holm` adjusted over the backbones that it is asked of. `setup` is how
+    its networks were trained and tested, and `seeds` their numbers of training seeds.
     """
 
     claim: Claim
@@ -101,6 +103,8 @@ class Finding:
     partial: bool
     split: str
     label_source: str
+    setup: Setup
+    seeds: tuple[int, ...]
     backbone: str
     evidence: tuple[Evidence, ...]
     p: float
@@ -289,6 +293,8 @@ class _Scope:
     partial: bool
     split: str
     label_source: str
+    setup: Setup
+    seeds: tuple[int, ...]
     backbones: tuple[str, ...]
 
     def of(self, claim: Claim) -> tuple[str, ...]:
@@ -309,8 +315,10 @@ def _scopes(decisions: pd.DataFrame) -> Iterator[_Scope]:
         for split, lines in of_corpus.groupby(columns.SPLIT):
             found = set(lines[columns.BACKBONE])
             backbones = [*(name for name in BACKBONE_NAMES if name in found), *sorted(found - set(BACKBONE_NAMES))]
+            setup, seeds = lines[columns.SETUP].iloc[0], tuple(sorted(set(map(int, lines[columns.SEEDS]))))
             for source in source_order(lines[columns.LABEL_SOURCE]):
-                yield _Scope(corpus, bool(lines[columns.PARTIAL].iloc[0]), split, source, tuple(backbones))
+                partial = bool(lines[columns.PARTIAL].iloc[0])
+                yield _Scope(corpus, partial, split, source, setup, seeds, tuple(backbones))
 
 
 def _key(line: dict[Any, Any]) -> Pair:
@@ -359,7 +367,7 @@ def _findings(claim: Claim, scope: _Scope, family: Mapping[str, tuple[Evidence, 
     """The findings of a family of tests: a claim on one corpus, split and label source, with all its backbones."""
     p = [_p(evidence) for evidence in family.values()]
     for (backbone, evidence), own, adjusted in zip(family.items(), p, holm(p), strict=True):
-        about = scope.corpus, scope.partial, scope.split, scope.label_source
+        about = scope.corpus, scope.partial, scope.split, scope.label_source, scope.setup, scope.seeds
         yield Finding(claim, *about, backbone, evidence, own, float(adjusted))
 
 
@@ -367,7 +375,7 @@ def _findings(claim: Claim, scope: _Scope, family: Mapping[str, tuple[Evidence, 
 
 
 def claims_text(findings: Sequence[Finding]) -> str:
-    """Each claim, then a line for each finding and one for each of its pairs."""
+    """Each claim, then a line for each finding and one for each of its pairs; last, what the networks were."""
     parts = []
     for claim in dict.fromkeys(finding.claim for finding in findings):
         mine = [finding for finding in findings if finding.claim == claim]
@@ -378,7 +386,12 @@ def claims_text(findings: Sequence[Finding]) -> str:
             lines.append(f"  {where_of(finding):{width}}  {', '.join([finding.said + because, *finding.remarks])}")
             lines += [f"    {evidence_text(each)}" for each in finding.evidence if each.state != MISSING]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, EXPLANATION])
+    return "\n\n".join([*parts, "\n".join([*setup_lines(findings), EXPLANATION])])
+
+
+def setup_lines(findings: Sequence[Finding]) -> list[str]:
+    """How the networks of each corpus and split were trained and tested, with the paper's setting where it differs."""
+    return list(dict.fromkeys(f"{corpus_name(one.corpus)}: {one.setup.text(one.seeds, True)}." for one in findings))
 
 
 EXPLANATION = f"""\
@@ -434,6 +447,8 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
         "label_source": finding.label_source,
         "leaky": finding.label_source in LEAKY_LABEL_SOURCES,
         "backbone": finding.backbone or None,
+        "setup": finding.setup.text(finding.seeds),
+        "departures": list(finding.setup.departures),
         "verdict": finding.verdict,
         "training_seeds": finding.training_seeds,
         **_rounded({"p": finding.p, "p_holm": finding.p_holm, "p_speaker": finding.p_speaker}),

@@ -12,6 +12,7 @@ LABELS = "labels"  # one of dsl.labels.LABELS
 PARTIAL = "partial"  # whether the corpus is only a part of what it is known to hold
 SEED = "seed"
 SEEDS = "seeds"  # training seeds that the grid asks for in this cell, whether they are done or not
+SETUP = "setup"  # an analysis.setup.Setup, the same for all lines of a cell
 FOLDS_DONE = "folds_done"
 FOLDS = "folds"
 CELL_COLUMNS = (
@@ -33,7 +34,7 @@ LABEL = "label"
 PREDICTED = "predicted"
 CLASSES = "classes"  # how many there are
 DECIDED_COLUMNS = (DECISION, FOREST_SEED, FOLD, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
-DECISION_COLUMNS = (*CELL_COLUMNS, *DECIDED_COLUMNS, VALIDATION_WA)
+DECISION_COLUMNS = (*CELL_COLUMNS, SETUP, *DECIDED_COLUMNS, VALIDATION_WA)
 
 # One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.
 UTTERANCES = "utterances"
@@ -46,7 +47,7 @@ WA_LOW, WA_HIGH = "wa_low", "wa_high"  # 95% bootstrap interval over utterances
 UA_LOW, UA_HIGH = "ua_low", "ua_high"
 WA_SPEAKER_LOW, WA_SPEAKER_HIGH = "wa_speaker_low", "wa_speaker_high"  # and over whole speakers
 UA_SPEAKER_LOW, UA_SPEAKER_HIGH = "ua_speaker_low", "ua_speaker_high"
-RECALL = "recall"  # of each class, a list
+RECALL = "recall"  # of each class, a list in the order of the set-up's
 RATE_COLUMNS = (
     *(DECISION, UTTERANCES, WA, UA),
     *(WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS, WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS),
@@ -54,12 +55,12 @@ RATE_COLUMNS = (
     *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH),
     RECALL,
 )
-SCORE_COLUMNS = (*CELL_COLUMNS, VALIDATION_WA, *RATE_COLUMNS)
+SCORE_COLUMNS = (*CELL_COLUMNS, SETUP, VALIDATION_WA, *RATE_COLUMNS)
 
 # A network is a cell of all its training seeds; its folds, done and in all, are those of all seeds that are asked for.
 NETWORK_IDENTITY = (CORPUS, PARTIAL, BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE, SPLIT, LABELS)
 NETWORK_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, VALIDATION_WA)
-NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, *RATE_COLUMNS)
+NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, SETUP, *RATE_COLUMNS)
 
 # One line a comparison of two networks of one corpus, split and kind of labels: the first minus the second, on the
 # utterances and training seeds that both have, of which either's rates are, too.

@@ -14,6 +14,7 @@ from analysis import columns
 from analysis.formats import MISSING, deviation_text
 from analysis.layouts import BACKBONE_NAMES, RowLabel, Treatment, backbone_name
 from analysis.tables import Footnote, conditions, corpus_name, paper_order, source_name, source_order
+from data_prep.corpora import known_name
 from data_prep.corpora.overview import TABLE_1_HEADINGS, held_name, held_row, paper_rows
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 from sweep.stages import ChainSpec
@@ -87,11 +88,11 @@ def corpora_listing(store: Store, chains: Sequence[ChainSpec]) -> Listing:
     held = {name: store.read_corpus(name) for name in sorted({chain.last.corpus for chain in chains})}
     published = paper_rows()
     rows = []
-    for corpus in paper_order([*published, *(about["corpus"] for about, _ in held.values())]):
+    for corpus in paper_order([*published, *(known_name(about) for about, _ in held.values())]):
         if corpus in published:
             rows.append(_corpus_row(corpus, f"{corpus_name(corpus)}, paper", published[corpus]))
         for name, (about, utterances) in held.items():
-            if about["corpus"] == corpus:
+            if known_name(about) == corpus:
                 rows.append(_corpus_row(corpus, held_name(name, about), held_row(about, utterances)))
     caption = "The paper's corpora, with the segments of its §VI, and those of this store."
     return Listing("Table I", caption, "Corpus", (Group("", TABLE_1_HEADINGS),), tuple(rows))

@@ -31,9 +31,10 @@ from analysis.tables import (
     corpus_name,
     index_scores,
     paper_order,
+    recall_records,
     score_footnotes,
     score_record,
-    size_notes,
+    setup_notes,
     source_order,
 )
 from dsl.labels import LEAKY_LABEL_SOURCES
@@ -97,7 +98,7 @@ class Block:
     def footnotes(self) -> tuple[Footnote, ...]:
         scores = [score for source in self.sources for score in self.scores[source].values()]
         incomplete = [_INCOMPLETE] if any(not one.complete for one in self.differences.values()) else []
-        notes = [*incomplete, *size_notes(self.corpus, scores, published=False)]
+        notes = [*incomplete, *setup_notes(self.corpus, scores, published=False)]
         return (*score_footnotes(scores), *(Footnote("", text) for text in notes))
 
 
@@ -260,8 +261,21 @@ def _validation_text(block: Block, source: str, treatment: Treatment) -> str:
 
 
 def _records(title: str, name: str, block: Block, source: str, treatment: Treatment) -> Iterator[Record]:
-    """One for each metric."""
+    """One for each metric, and one for the recall of each class."""
     used = source if treatment.iteration else ""
+    about = {
+        "table": title,
+        "labels": block.labels,
+        "backbone": treatment.backbone,
+        "label_source": source if title != ALL_NETWORKS else used,
+        "leaky": used in LEAKY_LABEL_SOURCES,
+        "split": block.split,
+        "row": name,
+        "rule": treatment.rule,
+        "alpha": treatment.alpha,
+        "iteration": treatment.iteration,
+        "corpus": block.corpus,
+    }
     for metric in METRICS:
         forest, by_mean = (
             block.score(source, treatment, decision, metric) for decision in (columns.FOREST, columns.MEAN_POOLING)
@@ -269,19 +283,10 @@ def _records(title: str, name: str, block: Block, source: str, treatment: Treatm
         difference = block.differences.get((source, treatment, metric))
         validation = block.validation.get((source, treatment), float("nan"))
         yield {
-            "table": title,
-            "labels": block.labels,
-            "backbone": treatment.backbone,
-            "label_source": source if title != ALL_NETWORKS else used,
-            "leaky": used in LEAKY_LABEL_SOURCES,
-            "split": block.split,
-            "row": name,
-            "rule": treatment.rule,
-            "alpha": treatment.alpha,
-            "iteration": treatment.iteration,
-            "corpus": block.corpus,
+            **about,
             "metric": metric,
             "validation_wa": None if validation != validation else round(validation, 4),
             **score_record(forest, by_mean),
             **(difference_record("baseline_difference", difference) if difference else {}),
         }
+    yield from ({**about, **record} for record in recall_records(forest, by_mean))

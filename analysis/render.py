@@ -11,14 +11,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis import columns
 from analysis.formats import MISSING, score_text, signed
 from analysis.layouts import RowLabel
 from analysis.listings import Group, Listing, Record, group_heading
-from analysis.tables import METRICS, Cell, Footnote, Row, Table, corpus_name, score_record
+from analysis.tables import METRICS, Cell, Footnote, Row, Table, corpus_name, recall_records, score_record
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 _OURS = ("forest", "mean")
-_COLUMN_GROUPS = (*_OURS, "paper", "− paper")
 _PLAIN = "0123456789abcdefghijklmnop"  # iterations, and marks of footnotes
 _RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
 _SUPERSCRIPT = str.maketrans(_PLAIN, _RAISED)
@@ -28,8 +28,9 @@ _CELL_FIELDS = (
     *("mean_pooling", "mean_pooling_sd_training_seeds", "mean_pooling_low", "mean_pooling_high"),
     *("mean_pooling_speaker_low", "mean_pooling_speaker_high"),
     *("published", "published_backbone", "difference"),
-    *("folds_done", "folds", "utterances", "partial", "note"),
+    *("folds_done", "folds", "utterances", "partial", "setup", "departures", "note"),
 )
+_RECALL_FIELDS = ("class", "forest", "mean_pooling")
 _LISTED_FIELDS = (
     *("baseline_difference", "baseline_difference_low", "baseline_difference_high"),
     *("baseline_difference_speaker_low", "baseline_difference_speaker_high"),
@@ -39,7 +40,7 @@ _LISTED_FIELDS = (
     *("source_difference_speaker_low", "source_difference_speaker_high"),
 )
 _KEYS = ("table", "labels", "backbone", "label_source", "leaky", "split")
-_ROW_KEYS = ("row", "rule", "alpha", "iteration", "corpus", "metric")
+_ROW_KEYS = ("row", "rule", "alpha", "iteration", "corpus", "metric", "class")
 CSV_COLUMNS = (*_KEYS, *_ROW_KEYS, *_CELL_FIELDS, *_LISTED_FIELDS)
 
 
@@ -110,20 +111,21 @@ def to_markdown(tables: Sequence[Table | Listing]) -> str:
 
 
 def to_csv(tables: Sequence[Table | Listing]) -> str:
-    """One line per table, row, corpus and metric under CSV_COLUMNS; rates in percent, missing ones empty."""
+    """One line per table, row, corpus and metric under CSV_COLUMNS; rates in percent, missing ones empty.
+
+    The recall of each class is a metric of its own, `recall anger`.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for table in tables:
-        rows = (
-            [record for row in table.rows for record in row.records] if isinstance(table, Listing) else _records(table)
-        )
-        writer.writerows(rows)
+        records = _listed_records(table) if isinstance(table, Listing) else _records(table)
+        writer.writerows({**record, "departures": "; ".join(record.get("departures") or ())} for record in records)
     return text.getvalue()
 
 
 def to_json(tables: Sequence[Table | Listing]) -> str:
-    """An object `{tables: [{number, caption, ..., rows: [{row, cells: {corpus: {WA: {...}}}}]}]}`.
+    """An object `{tables: [{number, caption, ..., rows: [{row, cells: {corpus: {WA: {...}, recall: [...]}}}]}]}`.
 
     A table that the paper does not have, and Table I, has a list `records` instead of rows, each with what it knows of
     CSV_COLUMNS. Rates are in percent, missing ones null.
@@ -138,19 +140,25 @@ def _listed_records(listing: Listing) -> list[Record]:
 
 def _records(table: Table) -> Iterator[Record]:
     for row in table.rows:
-        for (corpus, metric), cell in row.cells.items():
-            yield {
-                "table": table.number,
-                "labels": table.labels,
-                "backbone": table.backbone or row.backbone,
-                "label_source": table.label_source,
-                "leaky": row.label.leaky,
-                "split": table.split,
-                "row": str(row.label),
-                "corpus": corpus,
-                "metric": metric,
-                **_cell_record(cell),
-            }
+        about = {
+            "table": table.number,
+            "labels": table.labels,
+            "backbone": table.backbone or row.backbone,
+            "label_source": table.label_source,
+            "leaky": row.label.leaky,
+            "split": table.split,
+            "row": str(row.label),
+        }
+        for corpus in table.corpora:
+            for metric, cell in zip(METRICS, row.of_corpus(corpus), strict=True):
+                yield {**about, "corpus": corpus, "metric": metric, **_cell_record(cell)}
+            for record in _recalls(row, corpus):
+                yield {**about, "corpus": corpus, **record}
+
+
+def _recalls(row: Row, corpus: str) -> Iterator[Record]:
+    cell = row.of_corpus(corpus)[0]  # WA and UA are of the same decisions
+    return recall_records(cell.forest, cell.mean_pooling)
 
 
 def _label_text(label: RowLabel) -> str:
@@ -175,7 +183,8 @@ def _cell_text(table: Table, cell: Cell, group: str) -> str:
 
 
 def _column_groups(table: Table, corpus: str) -> tuple[str, ...]:
-    return _COLUMN_GROUPS if table.has_published(corpus) else _OURS
+    paper = ("paper",) if table.has_published(corpus) else ()
+    return (*_OURS, *paper, *(("− paper",) if table.has_difference(corpus) else ()))
 
 
 def _corpus_texts(table: Table, row: Row, corpus: str) -> list[str]:
@@ -222,7 +231,7 @@ def _json_table(table: Table) -> dict[str, Any]:
         "label_source": table.label_source,
         "split": table.split,
         "labels": table.labels,
-        "rows": [{"row": str(row.label), "cells": _json_cells(row)} for row in table.rows],
+        "rows": [{"row": str(row.label), "cells": _json_cells(table, row)} for row in table.rows],
         "footnotes": [{"mark": footnote.mark, "text": footnote.text} for footnote in table.footnotes],
     }
 
@@ -236,11 +245,14 @@ def _json_listing(listing: Listing) -> dict[str, Any]:
     }
 
 
-def _json_cells(row: Row) -> dict[str, dict[str, dict[str, Any]]]:
-    cells: dict[str, dict[str, dict[str, Any]]] = {}
-    for (corpus, metric), cell in row.cells.items():
-        cells.setdefault(corpus, {})[metric] = _cell_record(cell)
-    return cells
+def _json_cells(table: Table, row: Row) -> dict[str, dict[str, Any]]:
+    return {
+        corpus: {
+            **{metric: _cell_record(cell) for metric, cell in zip(METRICS, row.of_corpus(corpus), strict=True)},
+            columns.RECALL: [{name: record.get(name) for name in _RECALL_FIELDS} for record in _recalls(row, corpus)],
+        }
+        for corpus in table.corpora
+    }
 
 
 def _cell_record(cell: Cell) -> Record:

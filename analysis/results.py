@@ -13,8 +13,10 @@ import sklearn
 from analysis import columns
 from analysis.cores import on_all_cores
 from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
+from analysis.setup import setup_of
 from analysis.statistics import UNDECIDED, rate_intervals
 from data_prep.checked import read_frame
+from data_prep.corpora import known_name
 from data_prep.files import canonical_hash
 from dsl.labels import labels_of
 from dsl.splits import GROUPED_BY, may_train
@@ -44,7 +46,7 @@ def decide(
     `folds_done`. Decisions are kept in the store and made once. Raises StoreError where the store has stages of a
     corpus but not the corpus.
     """
-    short = short_names({chain.last.corpus for chain in chains})
+    short = corpus_names(store, chains)
     cells = _cells(chains)
     seeds = Counter(replace(stages[0], fold=0, seed=0) for stages in cells)
     corpora = cache(store.read_corpus)
@@ -65,6 +67,7 @@ def decide(
             columns.SEEDS: seeds[replace(cell, fold=0, seed=0)],
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
+            columns.SETUP: setup_of(cell, corpora(cell.corpus)[0]),
         }
         validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
         frames.append(decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)}))
@@ -103,7 +106,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
     The columns are `columns.CORRECTION_COLUMNS`; shares are in percent, mean and standard deviation over folds and
     training seeds. The targets of iteration 0 are the inherited labels. Empty where the store knows no true class.
     """
-    short = short_names({chain.last.corpus for chain in chains})
+    short = corpus_names(store, chains)
     networks: dict[StageSpec, list[StageSpec]] = {}
     for stages in _cells(chains):
         networks.setdefault(replace(stages[0], fold=0, seed=0), []).extend(stages)
@@ -164,9 +167,11 @@ def _cells(chains: Iterable[ChainSpec]) -> list[list[StageSpec]]:
     return [[folds[fold] for fold in sorted(folds)] for folds in cells.values()]
 
 
-def short_names(full: Iterable[str]) -> dict[str, str]:
-    """Full name -> corpus, or the full name itself where two preparations of one corpus are in the same grid."""
-    short = {name: name.rpartition("-")[0] for name in full}
+def corpus_names(store: Store, chains: Iterable[ChainSpec]) -> dict[str, str]:
+    """Full name -> what to call each corpus of `chains`: as `known_name` does, or in full where two are called so."""
+    full, held = {chain.last.corpus for chain in chains}, store.corpora()
+    short = {name: known_name(store.read_corpus(name)[0]) for name in full.intersection(held)}
+    short |= {name: name.rpartition("-")[0] for name in full.difference(held)}
     shared = list(short.values())
     return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
 
@@ -322,8 +327,8 @@ def _with_rates(decisions: pd.DataFrame, identity: list[str]) -> Iterator[tuple[
     groups = list(decisions.groupby(identity, dropna=False, sort=False))
     rates = on_all_cores(_rates_of, [group for _, group in groups])
     for (key, group), found in zip(groups, rates, strict=True):
-        validation = {columns.VALIDATION_WA: _validation_wa(group)}
-        yield dict(zip(identity, key, strict=True)) | validation | found, group
+        about = {columns.SETUP: group[columns.SETUP].iloc[0], columns.VALIDATION_WA: _validation_wa(group)}
+        yield dict(zip(identity, key, strict=True)) | about | found, group
 
 
 def _validation_wa(group: pd.DataFrame) -> float:

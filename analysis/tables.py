@@ -22,7 +22,8 @@ from analysis.layouts import (
     Treatment,
     backbone_name,
 )
-from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
+from analysis.published import PublishedValue, index_published, load_published
+from analysis.setup import Setup, stands_beside_paper
 from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.splits import GROUPED_BY
 
@@ -46,7 +47,8 @@ class Score:
 
     `forest_spread` is the standard deviation over the forest seeds of a training seed, `training_spread` that over
     training seeds; NaN where there is one. `interval` is its 95% bootstrap interval over utterances, `by_speaker` that
-    over whole speakers: low and high, NaN where there is one of them only.
+    over whole speakers: low and high, NaN where there is one of them only. `recall` is that of each class, in percent,
+    without those that have no utterance.
     """
 
     value: float
@@ -58,6 +60,9 @@ class Score:
     folds: int
     utterances: int
     partial: bool
+    seeds: int
+    setup: Setup
+    recall: Mapping[str, float]
 
     @property
     def complete(self) -> bool:
@@ -67,11 +72,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Cell:
-    """One row, corpus and metric: our score by either utterance decision, and the paper's."""
+    """One row, corpus and metric: our score by either utterance decision, and the paper's. `backbone` is ours."""
 
     forest: Score | None = None
     mean_pooling: Score | None = None
     published: PublishedValue | None = None
+    backbone: str = ""
 
     @property
     def scores(self) -> tuple[Score, ...]:
@@ -80,10 +86,17 @@ class Cell:
 
     @property
     def difference(self) -> float | None:
-        """Random forest minus published, in percentage points; None for a part of a corpus, which cannot compare."""
-        if self.forest is None or self.published is None or self.forest.partial:
+        """Random forest minus published, in percentage points; None where the two are not `comparable`."""
+        if self.forest is None or self.published is None or not comparable(self.forest, self.backbone, self.published):
             return None
         return self.forest.value - self.published.value
+
+
+def comparable(score: Score, backbone: str, published: PublishedValue) -> bool:
+    """Whether a difference of the two means something: all folds of the whole corpus, in the paper's set-up, and the
+    same backbone."""
+    whole = score.complete and not score.partial
+    return whole and not score.setup.departures and published.backbone == backbone
 
 
 @dataclass(frozen=True)
@@ -99,7 +112,7 @@ class Row:
 
     def shows(self, corpus: str) -> bool:
         """Whether there is a score or a published value of `corpus`."""
-        return any(cell != Cell() for cell in self.of_corpus(corpus))
+        return any(cell.scores or cell.published for cell in self.of_corpus(corpus))
 
 
 @dataclass(frozen=True)
@@ -132,6 +145,10 @@ class Table:
         """Whether the paper prints any value of this table for `corpus`."""
         return any(cell.published for row in self.rows for cell in row.of_corpus(corpus))
 
+    def has_difference(self, corpus: str) -> bool:
+        """Whether any of our rates of `corpus` can be compared with the paper's."""
+        return any(cell.difference is not None for row in self.rows for cell in row.of_corpus(corpus))
+
     def mark(self, cell: Cell) -> str:
         """The letter of the footnote to the published value of `cell`, or an empty string."""
         if cell.published is None or not cell.published.note:
@@ -148,7 +165,8 @@ def build_tables(scores: pd.DataFrame, corpora: Iterable[str], published: pd.Dat
     """The paper's Tables II-V for every split, kind of labels and label source in `scores`.
 
     `scores` is what `score_networks` returns. `corpora` are the short names to show; the paper's come first, in its
-    order. `published` replaces `load_published()`; beside permuted labels there is nothing published.
+    order. `published` replaces `load_published()`; beside permuted labels and other splits than the paper's there is
+    nothing published.
 
     Rows with neither a score nor a published value are left out. Tables III-V appear for each backbone that
     has a score there which Table II does not already show. Raises ValueError if a column is missing or two lines
@@ -161,8 +179,8 @@ def build_tables(scores: pd.DataFrame, corpora: Iterable[str], published: pd.Dat
     values = index_published(load_published() if published is None else published)
     tables = []
     for split, labels, label_source, lines in _groups(shown):
-        comparable = values if labels == "given" else {}
-        tables += _tables_of_group(_Evidence(label_source, split, labels, ordered, index_scores(lines), comparable))
+        beside = values if stands_beside_paper(split, labels) else {}
+        tables += _tables_of_group(_Evidence(label_source, split, labels, ordered, index_scores(lines), beside))
     return tables
 
 
@@ -229,9 +247,9 @@ _RATES = {
 }
 
 
-def score_record(forest: Score | None, mean_pooling: Score | None) -> dict[str, float | bool]:
+def score_record(forest: Score | None, mean_pooling: Score | None) -> dict[str, Any]:
     """What machines are told of a rate by either decision: percent to four decimals, without what is not known."""
-    record: dict[str, float | bool] = {}
+    record: dict[str, Any] = {}
     for name, score in (("mean_pooling", mean_pooling), ("forest", forest)):
         if score is None:
             continue
@@ -245,13 +263,37 @@ def score_record(forest: Score | None, mean_pooling: Score | None) -> dict[str, 
             f"{name}_speaker_high": score.by_speaker[1],
         }
         record |= {key: round(value, 4) for key, value in values.items() if value == value}
-        record |= {"folds_done": score.folds_done, "folds": score.folds, "utterances": score.utterances}
-        record |= {"partial": score.partial}
+        record |= _about_score(score)
     return record
+
+
+def recall_records(forest: Score | None, mean_pooling: Score | None) -> Iterator[dict[str, Any]]:
+    """The same of the recall of each class, whose metric is `recall anger`."""
+    by_either = {"mean_pooling": mean_pooling, "forest": forest}
+    known = {name: score for name, score in by_either.items() if score is not None}
+    for label in dict.fromkeys(label for score in known.values() for label in score.setup.classes):
+        record: dict[str, Any] = {"metric": f"{columns.RECALL} {label}", "class": label}
+        for name, score in known.items():
+            record |= {name: round(score.recall[label], 4)} if label in score.recall else {}
+            record |= _about_score(score)
+        yield record
+
+
+def _about_score(score: Score) -> dict[str, Any]:
+    return {
+        "folds_done": score.folds_done,
+        "folds": score.folds,
+        "utterances": score.utterances,
+        "partial": score.partial,
+        "setup": score.setup.text([score.seeds]),
+        "departures": list(score.setup.departures),
+    }
 
 
 def _score(line: dict[Hashable, Any], metric: str) -> Score:
     value, forests, trainings, low, high, speaker_low, speaker_high = (float(line[name]) for name in _RATES[metric])
+    setup: Setup = line[columns.SETUP]
+    recall = zip(setup.classes, line[columns.RECALL], strict=True)
     return Score(
         value=value,
         forest_spread=forests,
@@ -262,6 +304,9 @@ def _score(line: dict[Hashable, Any], metric: str) -> Score:
         folds=int(line[columns.FOLDS]),
         utterances=int(line[columns.UTTERANCES]),
         partial=bool(line[columns.PARTIAL]),
+        seeds=int(line[columns.SEEDS]),
+        setup=setup,
+        recall={label: value for label, value in recall if value == value},
     )
 
 
@@ -332,30 +377,33 @@ def _row(number: str, plan: RowPlan, evidence: _Evidence) -> Row:
     def published(corpus: str, metric: str) -> PublishedValue | None:
         return evidence.published.get((number, plan.published_row, corpus, metric)) if plan.published_row else None
 
+    treatment = plan.treatment
+    backbone = treatment.backbone if treatment else ""
     cells = {
         (corpus, metric): Cell(
             forest=score(columns.FOREST, corpus, metric),
             mean_pooling=score(columns.MEAN_POOLING, corpus, metric),
             published=published(corpus, metric),
+            backbone=backbone,
         )
         for corpus in evidence.corpora
         for metric in METRICS
     }
-    treatment = plan.treatment
     leaky = treatment is not None and treatment.iteration > 0 and evidence.label_source in LEAKY_LABEL_SOURCES
-    return Row(replace(plan.label, leaky=leaky), treatment.backbone if treatment else "", cells)
+    return Row(replace(plan.label, leaky=leaky), backbone, cells)
 
 
 def _caption(caption: str, backbone: str | None, rows: Sequence[Row], evidence: _Evidence) -> str:
     sentences = [caption]
-    published = any(cell.published for row in rows for cell in row.cells.values())
+    cells = [cell for row in rows for cell in row.cells.values()]
     if backbone is not None:
-        of_paper = f"; the paper's columns are {backbone_name(PAPER_BACKBONE)}" if published else ""
-        sentences.append(f"Backbone: {backbone_name(backbone)}{of_paper}.")
+        papers = f"; the paper's columns are {backbone_name(PAPER_BACKBONE)}" if any(c.published for c in cells) else ""
+        unlike = ", so there is no difference to them" if papers and backbone != PAPER_BACKBONE else ""
+        sentences.append(f"Backbone: {backbone_name(backbone)}{papers}{unlike}.")
     sentences.append(conditions(evidence.label_source, evidence.split, evidence.labels))
     sentences.append(_RATES_AND_SPREAD)
-    if published:
-        sentences.append("− paper: the forest's rate minus the published one.")
+    if any(cell.difference is not None for cell in cells):
+        sentences.append("− paper: the forest's rate minus the published one, where all folds are done.")
     return " ".join(sentences)
 
 
@@ -405,7 +453,7 @@ def _footnotes(rows: Sequence[Row], corpora: Sequence[str]) -> tuple[Footnote, .
     for corpus in corpora:
         scores = [score for row in rows for cell in row.of_corpus(corpus) for score in cell.scores]
         published = any(cell.published for row in rows for cell in row.of_corpus(corpus))
-        footnotes += [Footnote("", text) for text in size_notes(corpus, scores, published)]
+        footnotes += [Footnote("", text) for text in setup_notes(corpus, scores, published)]
     return tuple(footnotes)
 
 
@@ -416,16 +464,23 @@ def score_footnotes(scores: Iterable[Score]) -> list[Footnote]:
     return [Footnote("", "Cells marked (done/all folds) are from incomplete folds, summed over training seeds.")]
 
 
-def size_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[str]:
-    """A warning where scores are of a part of a corpus, or beside `published` ones of another number of utterances."""
+def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[str]:
+    """How the networks of `scores` on a corpus were trained and tested, and a warning where that is a part of it.
+
+    Beside `published` values each setting that is not the paper's is told with the paper's.
+    """
+    name = corpus_name(corpus)
+    seeds: dict[Setup, list[int]] = {}
+    for score in scores:
+        seeds.setdefault(score.setup, []).append(score.seeds)
+    notes = [
+        f"{name}: {setup.text(own, published)}{_not_the_papers(setup, published)}." for setup, own in seeds.items()
+    ]
     if any(score.partial for score in scores):
         utterances = max(score.utterances for score in scores)
-        return [f"{corpus_name(corpus)}: only part of the corpus, {utterances:,} utterances: not comparable."]
-    expected = PAPER_UTTERANCES.get(corpus)
-    if expected is None or not published:
-        return []
-    found = sorted({score.utterances for score in scores if score.complete} - {expected})
-    return [
-        f"{corpus_name(corpus)}: {utterances:,} utterances scored, {expected:,} in the paper: not comparable."
-        for utterances in found
-    ]
+        notes.append(f"{name}: only part of the corpus, {utterances:,} utterances: not comparable.")
+    return notes
+
+
+def _not_the_papers(setup: Setup, published: bool) -> str:
+    return ". Not the paper's set-up: no difference to it is shown" if published and setup.departures else ""

@@ -1,10 +1,9 @@
 """The chains of a grid as figures show them: all folds and seeds of a method together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.figures.evidence import Method, Setting, shown_methods
-from analysis.results import short_names
 from sweep.stages import ChainSpec, StageSpec
 
 
@@ -45,9 +44,11 @@ class ChainCell:
         return [chain.last.at(iteration) for chain in self.chains]
 
 
-def shown_cells(chains: Sequence[ChainSpec]) -> list[ChainCell]:
-    """The cells of the methods that figures show, by setting and in the paper's order of methods."""
-    names = short_names({chain.last.corpus for chain in chains})
+def shown_cells(chains: Sequence[ChainSpec], names: Mapping[str, str]) -> list[ChainCell]:
+    """The cells of the methods that figures show, by setting and in the paper's order of methods.
+
+    `names` are those of corpora in scores, by their full names.
+    """
     members: dict[StageSpec, list[ChainSpec]] = {}
     for chain in chains:
         members.setdefault(replace(chain.last, fold=0, seed=0), []).append(chain)

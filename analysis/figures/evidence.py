@@ -8,11 +8,11 @@ import pandas as pd
 from analysis import columns
 from analysis.figures.style import plain
 from analysis.layouts import BEST_ALPHA, backbone_name
+from analysis.setup import PAPER_SPLIT
 from analysis.tables import corpus_name, labels_name
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
-PAPER_SPLIT = "stratified"
 LISTED = 4  # cells with missing folds that a note names
 DECISION_NAMES = {columns.FOREST: "random forest", columns.MEAN_POOLING: "mean pooling"}
 INTERVALS = (columns.WA_LOW, columns.WA_HIGH, columns.UA_LOW, columns.UA_HIGH)

@@ -8,7 +8,7 @@ from analysis import columns
 from analysis.figures import of_scores, of_stages
 from analysis.figures.cells import shown_cells
 from analysis.figures.save import Drawing
-from analysis.results import label_correction, score_networks, short_names
+from analysis.results import corpus_names, label_correction, score_networks
 from data_prep.errors import UserError
 from sweep.stages import ChainSpec
 from sweep.store import Store
@@ -29,11 +29,11 @@ def figures_of(
     if decisions.empty:
         raise UserError(f"store {store.uri} has no training of the grid to draw; train with: ser-sweep run")
     scores = score_networks(decisions)
-    known = short_names({chain.last.corpus for chain in chains})
+    known = corpus_names(store, chains)
     names = {full: name for full, name in sorted(known.items()) if (scores[columns.CORPUS] == name).any()}
     corpora = {full: store.read_corpus(full) for full in names}
     classes = {names[full]: list(about["classes"]) for full, (about, _) in corpora.items()}
-    cells = [cell for cell in shown_cells(chains) if cell.about.corpus in corpora]
+    cells = [cell for cell in shown_cells(chains, known) if cell.about.corpus in corpora]
     of_stages.check_ids(store, cells, corpora, utterances)
     yield from of_scores.class_recall(scores, classes)
     yield from of_scores.alpha_curves(scores)

@@ -24,7 +24,8 @@ from analysis.figures.rates import CONTROL, PUBLISHED, SERIES, draw_alpha_curve,
 from analysis.figures.save import Drawing
 from analysis.figures.style import plain
 from analysis.layouts import TABLES_OF_ONE_BACKBONE, RowPlan, Treatment, backbone_name
-from analysis.published import PAPER_UTTERANCES, index_published, load_published
+from analysis.published import index_published, load_published
+from analysis.setup import Setup, stands_beside_paper
 from analysis.tables import PAPER_BACKBONE
 
 Classes = Mapping[str, Sequence[str]]  # name of a corpus in scores -> its classes, in the order of labels
@@ -99,19 +100,24 @@ def alpha_curves(pooled: pd.DataFrame) -> Iterator[Drawing]:
 
 
 def _alpha_curve(setting: Setting, ours: pd.DataFrame) -> Drawing:
-    published = _published_points(setting.corpus)
+    published = _published_points(setting)
     points = pd.concat([ours, published])
+    setup: Setup = ours[columns.SETUP].iloc[0]
     notes = notes_on(ours)
-    expected = PAPER_UTTERANCES.get(setting.corpus, 0)
-    if len(published) and (ours[columns.UTTERANCES] != expected).any():
-        notes.append(f"Not of the paper's {expected:,} utterances: not comparable.")
+    if len(published) and setup.departures:
+        notes.append(f"Not the paper's set-up: {', '.join(setup.departures)}.")
     intervals = " with 95% bootstrap intervals" if ours[list(INTERVALS)].notna().to_numpy().any() else ""
     what = f"WA and UA{intervals} by the weight α of the inherited label in WDSL at iteration 1, as in the paper's"
     told = [f"α = {line[columns.ALPHA]:g} {line[SERIES]} {line[columns.WA]:.1f}" for line in records(points)]
     return Drawing(
         "alpha",
         setting.parts,
-        sentences(f"{what} Table IV; α = 0 is BDSL, α = 1 is iteration 0.", setting.sentence, *notes),
+        sentences(
+            f"{what} Table IV; α = 0 is BDSL, α = 1 is iteration 0.",
+            setting.sentence,
+            f"Set-up: {setup.text(ours[columns.SEEDS])}.",
+            *notes,
+        ),
         f"Line chart of WA in percent. {', '.join(told)}.",
         draw_alpha_curve(points, titled(setting.title, notes)),
     )
@@ -137,11 +143,12 @@ def _points_of(plan: RowPlan, lines: pd.DataFrame) -> pd.DataFrame:
     return own.assign(**{columns.ALPHA: float(alpha), SERIES: series})
 
 
-def _published_points(corpus: str) -> pd.DataFrame:
-    """The published values of Table IV for a corpus of the paper; no rows for another."""
+def _published_points(setting: Setting) -> pd.DataFrame:
+    """The published values of Table IV for a corpus of the paper, in its split; no rows for another."""
+    known = index_published(load_published()) if stands_beside_paper(setting.split, setting.labels) else {}
     points: dict[str, dict[str, float]] = {}
-    for (table, row, of_corpus, metric), value in index_published(load_published()).items():
-        if (table, of_corpus) == ("IV", corpus):
+    for (table, row, of_corpus, metric), value in known.items():
+        if (table, of_corpus) == ("IV", setting.corpus):
             points.setdefault(row, {columns.ALPHA: float(row)})[metric.lower()] = value.value
     return pd.DataFrame(points.values()).assign(**{SERIES: f"{PUBLISHED} ({backbone_name(PAPER_BACKBONE)})"})
 

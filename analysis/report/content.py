@@ -21,6 +21,7 @@ from analysis.report.runs import Fact, without_secrets
 from analysis.results import FOREST_SEEDS, decide, score_networks
 from analysis.sources import SOURCES_COMPARED
 from analysis.tables import Table, corpus_name
+from data_prep.corpora import known_name
 from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
 from dsl.labels import LEAKY_LABEL_SOURCES
@@ -126,11 +127,13 @@ class Report:
     software: tuple[Fact, ...]
     devices: Block
     launches: Block
-    device_hours: float
+    hours: float  # of devices, that the grid's own stages took
+    device_hours: float  # of all launches on the store
     price: float | None
     tables: tuple[TextTable, ...]
     figures: tuple[Figure, ...]
     claims: tuple[Evidence, ...]
+    setups: tuple[str, ...]  # of the networks that claims are tested on
     sources: tuple[TextTable, ...]
     audit: Audit | None
     correction: tuple[TextTable, ...]
@@ -209,11 +212,13 @@ def gather(
         software=tuple(runs.software(list(records.values()))),
         devices=runs.devices(list(records.values())),
         launches=runs.launches_block(launches, price_per_hour),
+        hours=runs.device_hours(records.values()),
         device_hours=device_hours,
         price=None if price_per_hour is None else device_hours * price_per_hour,
         tables=tuple(table for table in tables if table.title not in (SOURCES_COMPARED, CORRECTION)),
         figures=tuple(figures),
         claims=tuple(map(_claim, results.findings)),
+        setups=tuple(claims.setup_lines(results.findings)),
         sources=tuple(table for table in tables if table.title == SOURCES_COMPARED),
         audit=_audit(results.audited),
         correction=tuple(table for table in tables if table.title == CORRECTION),
@@ -244,13 +249,13 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
     lines = []
     for one in corpora:
         about = one.manifest
-        expected = PAPER_UTTERANCES.get(one.corpus)
-        settings = one.settings
+        corpus, settings = known_name(about), one.settings
+        expected = PAPER_UTTERANCES.get(corpus)
         lines.append(
             Line(
                 (
                     held_name(one.name, about),
-                    corpus_name(one.corpus),
+                    corpus_name(corpus),
                     f"{about['utterances']:,}",
                     MISSING if expected is None else f"{expected:,}",
                     str(about["speakers"]),

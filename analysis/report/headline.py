@@ -13,9 +13,10 @@ from analysis.differences import Difference, difference_text, speaker_text
 from analysis.formats import interval_text, number, p_text, signed
 from analysis.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
 from analysis.listings import chain_name, treatment_order
-from analysis.published import PAPER_UTTERANCES, PublishedValue, index_published, load_published
+from analysis.published import PublishedValue, index_published, load_published
 from analysis.results import score_networks
-from analysis.tables import METRICS, Score, ScoreKey, corpus_name, index_scores, paper_order, size_notes
+from analysis.setup import stands_beside_paper
+from analysis.tables import METRICS, Score, ScoreKey, comparable, corpus_name, index_scores, paper_order, setup_notes
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,13 @@ class _Shown:
         if first.empty or second.empty:
             return None
         line = comparison(Pair(self.network, baseline.network), columns.FOREST, first, second)
-        return (
-            None if line is None else Difference.of(line | {columns.P_HOLM: line[columns.P]}, metric)
-        )  # a single test
+        return None if line is None else Difference.of(line | {columns.P_HOLM: line[columns.P]}, metric)
+
+    def published(self, metric: str) -> tuple[str, PublishedValue] | None:
+        """As in `published_rate`; None under a split that the paper does not have, and where folds differ."""
+        if self.only is None or not stands_beside_paper(self.network.split, self.network.labels):
+            return None
+        return published_rate(self.only, self.network.corpus, metric)
 
 
 def network_name(network: Network) -> str:
@@ -186,7 +191,7 @@ def _choice(shown: _Shown, candidates: Collection[Network], known: Mapping[Netwo
 
 def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> Rate:
     score = shown.score(metric)
-    published = published_rate(shown.only, shown.network.corpus, metric) if shown.only else None
+    published = shown.published(metric)
     difference = shown.difference(baseline, metric)
     return Rate(
         metric=metric,
@@ -194,7 +199,7 @@ def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> Rate:
         interval=interval_text(*score.interval).strip(),
         by_speaker=interval_text(*score.by_speaker).strip(),
         baseline="" if difference is None else _text(difference),
-        paper="" if published is None else _paper_text(score, *published),
+        paper="" if published is None else _paper_text(score, shown.network.treatment.backbone, *published),
     )
 
 
@@ -202,9 +207,10 @@ def _text(difference: Difference) -> str:
     return f"{difference_text(difference)}; by speaker {speaker_text(difference)}"
 
 
-def _paper_text(score: Score, table: str, published: PublishedValue) -> str:
-    named = f"{published.value:.2f} in Table {table}, {backbone_name(published.backbone)}"
-    return f"({named})" if score.partial else f"{signed(score.value - published.value)} ({named})"
+def _paper_text(score: Score, backbone: str, table: str, published: PublishedValue) -> str:
+    named = f"({published.value:.2f} in Table {table}, {backbone_name(published.backbone)})"
+    like = comparable(score, backbone, published)
+    return f"{signed(score.value - published.value) if like else 'not comparable'} {named}"
 
 
 def published_rate(treatment: Treatment, corpus: str, metric: str) -> tuple[str, PublishedValue] | None:
@@ -253,7 +259,7 @@ def _notes(shown: _Shown, candidates: Collection[Network], known: Collection[Net
         yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
         yield f"{score.folds_done} of {score.folds} folds."
-    yield from size_notes(shown.network.corpus, [score], published=shown.network.corpus in PAPER_UTTERANCES)
+    yield from setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)
 
 
 def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
@@ -266,8 +272,8 @@ def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
     if rival is not None:
         later = rival.score("WA")
         rates.append((rival.name, "other", later.value, later.interval))
-    published = published_rate(shown.only, shown.network.corpus, "WA") if shown.only else None
-    if published is not None and not wa.partial:
+    published = shown.published("WA")
+    if published is not None and comparable(wa, shown.network.treatment.backbone, published[1]):
         table, value = published
         label = f"Paper, Table {table}, {backbone_name(value.backbone)}"
         rates.append((label, "paper", value.value, (float("nan"), float("nan"))))

@@ -9,9 +9,9 @@ from typing import Any
 from analysis.formats import MISSING, number
 from analysis.layouts import backbone_name
 from analysis.render import Block, Line
+from analysis.setup import training_text
 from analysis.tables import source_name
 from dsl.labels import LEAKY_LABEL_SOURCES
-from dsl.settings import TrainingSettings
 from sweep.events import LaunchSummary
 from sweep.stages import Plan, StageSpec, cell_of
 
@@ -41,33 +41,13 @@ def grid_facts(plan: Plan) -> list[Fact]:
         ("Split", f"{_listed(one.split for one in chains)}, {_listed(map(str, sorted(folds)))} folds"),
         ("Training seeds", _listed(map(str, sorted({one.seed for one in chains})))),
         ("Labels", _listed(one.labels for one in chains)),
-        ("Training", "; ".join(dict.fromkeys(_training_text(one.training) for one in chains))),
+        ("Training", "; ".join(dict.fromkeys(training_text(one.training) for one in chains))),
     ]
     return [fact for fact in facts if fact[1]]
 
 
 def _listed(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
-
-
-def _training_text(training: TrainingSettings) -> str:
-    words = [
-        f"at most {training.epochs} epochs" if training.early_stopping else f"{training.epochs} epochs",
-        "every segment" if training.every == 1 else f"every {training.every}th segment",
-        f"batch {training.batch_size}",
-        f"learning rate {training.learning_rate:g}, × {training.decay:g} every {training.decay_epochs} epochs",
-        f"patience {training.patience}" if training.early_stopping else "no early stopping",
-        _validation_text(training),
-        *([] if training.precision == "float32" else [f"{training.precision} while learning"]),
-    ]
-    return ", ".join(words)
-
-
-def _validation_text(training: TrainingSettings) -> str:
-    if not training.validation_share:
-        return "no validation part"
-    by = "" if training.validation_by == "split" else f" by {training.validation_by}"
-    return f"{training.validation_share:.0%} for validation{by}"
 
 
 def software(records: Sequence[Record]) -> list[Fact]:
@@ -99,6 +79,14 @@ def devices(records: Sequence[Record]) -> Block:
         for (kind, name, about), own in found.items()
     ]
     return Block("Devices", ("Device", "Share of it", "Stages", "Hours", "Peak memory [GB]"), tuple(lines))
+
+
+def device_hours(records: Iterable[Record]) -> float:
+    """Hours that trainings took of devices, each by its share of a GPU or, without one, in full."""
+    return sum(
+        (_number(record, "timing", "seconds") or 0) * (_number(record, "device", "gpu_share") or 1) / 3600
+        for record in records
+    )
 
 
 def _hours(records: Iterable[Record]) -> str:

@@ -3,7 +3,7 @@
 A module a corpus; `catalogue` lists them all.
 """
 
-from data_prep.corpora.catalogue import CORPORA, Corpus, read_corpus, settings_for
+from data_prep.corpora.catalogue import CORPORA, Corpus, check_name, known_name, read_corpus, settings_for
 from data_prep.corpora.emodb import EMODB_COUNTS, EMODB_EMOTIONS, read_emodb
 from data_prep.corpora.manifest import read_manifest
 from data_prep.corpora.utterances import Utterance
@@ -14,6 +14,8 @@ __all__ = [
     "EMODB_EMOTIONS",
     "Corpus",
     "Utterance",
+    "check_name",
+    "known_name",
     "read_corpus",
     "read_emodb",
     "read_manifest",

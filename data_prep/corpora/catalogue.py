@@ -3,9 +3,11 @@
 Adding a corpus takes a module with a reader and an entry here.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from data_prep.corpora.casia import CASIA, read_casia
 from data_prep.corpora.cremad import CREMAD, read_cremad
@@ -19,6 +21,7 @@ from data_prep.errors import CorpusError, SettingError
 from data_prep.features import FeatureSettings, feature_settings
 
 Reader = Callable[[Path, bool], list[Utterance]]
+OWN = "manifest"  # anybody's own corpus
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ CORPORA: dict[str, Corpus] = {
         "https://doi.org/10.5683/SP2/E8H2MF",
         TESS,
     ),
-    "manifest": Corpus(read_manifest, "your own", "any", "your own", "a CSV file: path, emotion, speaker, text, id"),
+    OWN: Corpus(read_manifest, "your own", "any", "your own", "a CSV file: path, emotion, speaker, text, id"),
 }
 
 
@@ -136,6 +139,34 @@ def read_corpus(name: str, source: Path, allow_partial: bool = False) -> tuple[l
         if not allow_partial:
             raise
     return read(source, True), True
+
+
+def check_name(name: str, reader: str) -> None:
+    """Raise CorpusError where `name`, however written, is that of a corpus here which is not the one that is read."""
+    plain = re.sub(r"[\W_]", "", name).lower()
+    if plain in CORPORA and plain not in (reader, OWN):
+        raise CorpusError(
+            f"corpus name {name!r} is kept for the {CORPORA[plain].title}, and results would pass for results on it; "
+            "give another --name"
+        )
+
+
+def known_name(manifest: Mapping[str, Any]) -> str:
+    """What to call a prepared corpus, by its manifest: its name, or in full where it has the name of one of the paper's
+    corpora but holds something else, as a user's own recordings do that are called `emodb`."""
+    name = manifest["corpus"]
+    return name if _holds_what_it_says(manifest) else f"{name}-{manifest['fingerprint']}"
+
+
+def _holds_what_it_says(manifest: Mapping[str, Any]) -> bool:
+    corpus = CORPORA.get(manifest["corpus"])
+    if corpus is None or corpus.paper is None or corpus.known is None:
+        return True
+    known, classes, speakers = corpus.known, manifest["classes"], manifest["speakers"]
+    if manifest["partial"]:
+        few = all(count <= known.emotions.get(emotion, 0) for emotion, count in classes.items())
+        return few and speakers <= known.speakers
+    return dict(classes) == dict(known.emotions) and speakers in (0, known.speakers)
 
 
 def settings_for(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from data_prep.corpora.catalogue import CORPORA, Corpus
+from data_prep.corpora.catalogue import CORPORA, Corpus, known_name
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 
@@ -32,9 +32,9 @@ def table_1(prepared: Sequence[PreparedCorpus] | None) -> str:
         rows.append((f"{name}: the paper's", *row))
         if prepared is None:
             continue
-        ours = [one for one in prepared if one.corpus == name]
+        ours = [one for one in prepared if known_name(one.manifest) == name]
         rows += [_prepared_row(one) for one in ours] or [(f"  {name}: not prepared", *[NOT_KNOWN] * 6)]
-    rows += [_prepared_row(one) for one in prepared or [] if one.corpus not in published]
+    rows += [_prepared_row(one) for one in prepared or [] if known_name(one.manifest) not in published]
     return _aligned(rows)
 
 

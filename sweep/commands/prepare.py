@@ -48,11 +48,13 @@ def add(commands: Any) -> None:
 def run_prepare(options: argparse.Namespace) -> int:
     import pandas as pd
 
-    from data_prep.corpora import read_corpus, settings_for
+    from data_prep.corpora import check_name, read_corpus, settings_for
     from data_prep.prepare import prepare
     from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 
     truth: pd.DataFrame | None = None
+    name = options.name or options.corpus
+    check_name(name, options.corpus)
     settings = settings_for(options.corpus, options.segment_ms, options.hop_ms, options.framing)
     if options.corpus == "synthetic":
         if options.source is None and "://" in options.out:
@@ -64,7 +66,6 @@ def run_prepare(options: argparse.Namespace) -> int:
         raise UserError(f"prepare {options.corpus} needs --source: the corpus's folder, or the manifest's CSV file")
     else:
         utterances, partial = read_corpus(options.corpus, options.source, options.allow_partial)
-    name = options.name or options.corpus
     with ProgressBar(options) as progress:
         done = prepare(
             name,

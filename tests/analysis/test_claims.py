@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, first_right
+from made_by_hand import decisions_of, first_right, setup_with
 
 from analysis.claims import CLAIMS, Claim, Finding, claims_json, claims_text, evaluate_claims
 from analysis.layouts import Treatment
@@ -261,6 +261,26 @@ def test_text_says_why_a_claim_is_not_tested() -> None:
         "  Emo-DB (a part), DenseNet22, stratified split  not tested "
         "(missing: DenseNet22 bdsl t = 1 against DenseNet22 t = 0)"
     )
+
+
+def test_every_verdict_names_the_set_up_and_what_is_not_the_papers() -> None:
+    thinned = {"setup": setup_with(every=16, epochs=8), "seeds": 2}
+    frames = decisions(20, **thinned), decisions(30, rule="bdsl", iteration=1, **thinned)
+    speaker = [frame.assign(split="speaker", setup=setup_with(split="speaker")) for frame in frames]
+    found = evaluated("bdsl_improves", *frames, *speaker)
+    lines = claims_text(found).splitlines()
+    assert (
+        "Emo-DB: every 16th segment (paper: every), at most 8 epochs (paper: 12), 10 folds, stratified split, 2 "
+        in (" ".join(lines))
+    )
+    assert sum(line.startswith("Emo-DB: every") for line in lines) == 2
+    (claim,) = json.loads(claims_json(found))["claims"]
+    by_split = {finding["split"]: finding for finding in claim["findings"]}
+    assert by_split["stratified"]["setup"] == (
+        "every 16th segment, at most 8 epochs, 10 folds, stratified split, 2 training seeds"
+    )
+    assert by_split["stratified"]["departures"] == ["every 16th segment (paper: every)", "at most 8 epochs (paper: 12)"]
+    assert by_split["speaker"]["departures"] == ["speaker split (paper: stratified)"]
 
 
 def test_json_has_null_for_what_is_not_known() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import scores_of
+from made_by_hand import scores_of, setup_with
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -208,10 +208,23 @@ def test_intervals_of_scores_are_drawn_and_said() -> None:
     assert names_in_legend(plain.figure) == ["random forest"]
 
 
-def test_another_number_of_utterances_than_the_papers_is_called_not_comparable() -> None:
-    lines = [line(utterances=400), line(rule="wdsl", alpha="0.2", utterances=400)]
+def test_a_set_up_beside_the_published_curve_is_told_with_what_is_not_the_papers() -> None:
+    setup = setup_with(every=16, folds=5)
+    lines = [line(setup=setup), line(rule="wdsl", alpha="0.2", setup=setup)]
     (drawing,) = alpha_curves(pooled(*lines))
-    assert "Not of the paper's 535 utterances: not comparable." in drawing.caption
+    departures = "Not the paper's set-up: every 16th segment (paper: every), 5 folds (paper: 10)."
+    assert departures in drawing.caption and departures in title_of(drawing.figure).replace("\n", " ")
+    assert (
+        "Set-up: every 16th segment, at most 12 epochs, 5 folds, stratified split, 1 training seed." in drawing.caption
+    )
+    (drawing,) = alpha_curves(pooled(line(), line(rule="wdsl", alpha="0.2")))
+    assert "Not the paper's" not in drawing.caption
+
+
+@pytest.mark.parametrize("other", [{"split": "speaker"}, {"labels": "permuted"}])
+def test_no_published_curve_stands_beside_another_split_or_permuted_labels(other: dict[str, str]) -> None:
+    (drawing,) = alpha_curves(pooled(line(**other), line(rule="wdsl", alpha="0.2", **other)))
+    assert names_in_legend(drawing.figure) == ["random forest"]
 
 
 def test_one_alpha_is_no_curve() -> None:

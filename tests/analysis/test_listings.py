@@ -65,14 +65,26 @@ def test_table_1_is_of_the_grids_corpora_only(store: Store, tmp_path: Path) -> N
     assert "tess-f" not in [str(row.label) for row in one.rows]
 
 
-def test_table_1_is_written_in_every_format(store: Store, tmp_path: Path) -> None:
+def test_a_corpus_that_only_has_the_name_of_the_papers_comes_after_the_papers(store: Store, tmp_path: Path) -> None:
     one = corpora_listing(store, [hold(store, "emodb", tmp_path / "a")])
+    assert [str(row.label) for row in one.rows] == ["CASIA, paper", "Emo-DB, paper", "SAVEE, paper", "emodb-f"]
+    assert {record["corpus"] for record in one.rows[-1].records} == {"emodb-f"}
+
+
+def test_table_1_is_written_in_every_format(store: Store, tmp_path: Path) -> None:
+    one = corpora_listing(store, [hold(store, "emodb", tmp_path / "a", partial=True)])
     assert to_markdown([one]).startswith("**Table I.** ")
-    assert "| Emo-DB, paper |        535 | 10 (5 female) |" in to_markdown([one])
+    assert "| Emo-DB, paper    |        535 | 10 (5 female) |" in to_markdown([one])
     assert r"Emo-DB, paper & 535 & 10 (5 female) & 7 & 16 kHz & 131,053 & 335 ms, 10 ms \\" in to_latex([one])
     assert 'I,,,,,,"Emo-DB, paper",,,,emodb,utterances,' in to_csv([one])
     records = json.loads(to_json([one]))["tables"][0]["records"]
-    assert {"table": "I", "row": "emodb-f", "corpus": "emodb", "metric": "segments", "value": "1,234"} in records
+    assert {
+        "table": "I",
+        "row": "emodb-f (a part)",
+        "corpus": "emodb",
+        "metric": "segments",
+        "value": "1,234",
+    } in records
 
 
 # Labels that are right

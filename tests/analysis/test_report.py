@@ -1,5 +1,6 @@
 """What a report says: what validation chooses, how a cell is made again, and what does not belong on a page."""
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from made_by_hand import decisions_of, first_right
+from made_by_hand import decisions_of, first_right, setup_with
 from recorded_sweep import TRAINING, copy_store, source_of
 
 from analysis.report import render, write_report
+from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import grid_of, recipes
 from analysis.report.runs import without_secrets
@@ -124,9 +126,34 @@ def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -
 
 def test_the_paper_is_asked_for_the_same_backbone_where_it_has_it() -> None:
     bdsl = headline_of({"rule": "bdsl", "right": 20, "validation_wa": 70.0})
-    assert "in Table II, DenseNet22)" in bdsl.rates[0].paper
+    assert bdsl.rates[0].paper == "−31.68 (81.68 in Table II, DenseNet22)"
     gsl = headline_of({"rule": "gsl", "right": 20, "validation_wa": 70.0})
-    assert "in Table III, EfficientNet-B0)" in gsl.rates[0].paper
+    assert gsl.rates[0].paper == "not comparable (84.11 in Table III, EfficientNet-B0)"
+
+
+@pytest.mark.parametrize(
+    ("unlike", "told"),
+    [
+        ({"setup": setup_with(every=16)}, "Emo-DB: every 16th segment (paper: every), at most 12 epochs, 10 folds"),
+        ({"folds_done": 9}, "9 of 10 folds."),
+        ({"partial": True}, "Emo-DB: only part of the corpus"),
+    ],
+)
+def test_what_is_not_the_papers_is_told_and_has_no_difference(unlike: dict[str, Any], told: str) -> None:
+    found = headline_of({"rule": "bdsl", "right": 20, "validation_wa": 70.0, **unlike})
+    assert [rate.paper for rate in found.rates] == [
+        "not comparable (81.68 in Table II, DenseNet22)",
+        "not comparable (81.41 in Table II, DenseNet22)",
+    ]
+    assert "paper" not in [bar.kind for bar in found.axis.bars]
+    assert any(note.startswith(told) for note in found.notes)
+
+
+def test_another_split_than_the_papers_has_nothing_published_beside_it() -> None:
+    found = headline_of({"rule": "bdsl", "right": 20, "validation_wa": 70.0, "split": "speaker"})
+    assert [rate.paper for rate in found.rates] == ["", ""]
+    assert [bar.kind for bar in found.axis.bars] == ["chosen"]
+    assert not any("(paper:" in note for note in found.notes)
 
 
 def chains_of(store: Store, **fields: Any) -> list[ChainSpec]:
@@ -196,6 +223,28 @@ def test_a_page_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give another --out"):
         write_report(source_of(Store(tmp_path / "store")), tmp_path)
     assert (tmp_path / "index.html").read_text() == "my home page"
+
+
+def test_the_header_counts_the_hours_of_the_grids_own_stages_alone(tmp_path: Path) -> None:
+    """Of two grids in one store, whose trainings took an hour each, two of them half a GPU."""
+    store = copy_store(tmp_path / "store")
+    for path in (tmp_path / "store" / "stages").glob("*/stage.json"):
+        record = json.loads(path.read_text())
+        record["timing"]["seconds"] = 3600
+        record["device"]["gpu_share"] = 0.5 if record["identity"]["fold"] else 0.0
+        path.write_text(json.dumps(record))
+    events = tmp_path / "store" / "events"
+    events.mkdir()
+    times = {"time": "2026-05-04T10:11:12.345Z", "trial": "t"}
+    launch = [{**times, "event": "launched", "grid": "other"}, {**times, "event": "issued"}]
+    launch += [{**times, "event": "ended", "seconds": 90_000.0}]
+    (events / "20260504.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in launch))
+    for rules, hours in ((["none"], "2.00"), (["none", "bdsl"], "6.00")):
+        source = source_of(store, rules=rules, label_sources=["in_fold"])
+        report = render(gather(source, results_of(source, pd.DataFrame()), [], "1"))
+        done = len(source.plan.done)
+        assert f"{done} of {done} stages, {hours} device-hours of training" in report
+        assert "25.00 device-hours in all launches on the store" in report
 
 
 def test_an_audit_is_shown_where_labels_are_permuted(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from made_by_hand import setup_with
 
 import analysis.results
 from analysis import (
@@ -42,11 +44,11 @@ SEGMENTS = 3
 def chain(
     rule: str, fold: int, *, alpha: float | None = None, iterations: int = 1, corpus: str = "a", seed: int = 0
 ) -> ChainSpec:
-    """The chain of one fold on Emo-DB, in the preparation `corpus`."""
+    """The chain of one fold on TESS, in the preparation `corpus`."""
     updates = canonical_updates(rule, alpha, iterations)
     source = "in_fold" if updates else None
     training = TrainingSettings()
-    stage = StageSpec(f"emodb-{corpus}", "densenet22", "stratified", FOLDS, fold, seed, source, updates, training)
+    stage = StageSpec(f"tess-{corpus}", "densenet22", "stratified", FOLDS, fold, seed, source, updates, training)
     return ChainSpec(stage)
 
 
@@ -125,6 +127,7 @@ def decisions_of(*seeds: list[int], **about: Any) -> pd.DataFrame:
         "folds": 2,
         "labels": "given",
         "validation_wa": 50.0,
+        "setup": setup_with(),
     }
     speaker = {"a": "s1", "b": "s2", "c": "s1", "d": "s2"}
     made = pd.concat(frames).assign(**cell | {"decision": "forest", "classes": 2} | about)
@@ -147,8 +150,12 @@ def test_there_is_a_row_for_each_cell_decision_forest_seed_and_utterance(store: 
 def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
     fill(store, chains("wdsl", alpha=0.2))
     decisions = decide(store, chains("wdsl", alpha=0.2), forest_seeds=0)
-    assert decisions[decisions["iteration"] == 1].iloc[7].to_dict() == {
-        "corpus": "emodb",
+    line = decisions[decisions["iteration"] == 1].iloc[7].to_dict()
+    setup = line.pop("setup")
+    assert setup.text([1]) == "every segment, at most 12 epochs, 3 folds, stratified split, 1 training seed"
+    assert (setup.departures, setup.classes) == (("3 folds (paper: 10)",), ("anger", "sadness"))
+    assert line == {
+        "corpus": "tess",
         "backbone": "densenet22",
         "rule": "wdsl",
         "alpha": "0.2",
@@ -219,19 +226,30 @@ def test_a_class_with_one_utterance_leaves_only_mean_pooling(store: Store) -> No
 
 def test_a_corpus_goes_by_its_short_name(store: Store) -> None:
     fill(store, chains("none"))
-    assert by_mean(store, chains("none"))["corpus"].tolist() == ["emodb"]
+    assert by_mean(store, chains("none"))["corpus"].tolist() == ["tess"]
 
 
 def test_two_preparations_of_a_corpus_go_by_their_full_names(store: Store) -> None:
     asked = [*chains("none"), *chains("none", corpus="b")]
     fill(store, asked)
-    assert by_mean(store, asked)["corpus"].tolist() == ["emodb-a", "emodb-b"]
+    assert by_mean(store, asked)["corpus"].tolist() == ["tess-a", "tess-b"]
+
+
+def test_a_corpus_that_only_has_the_name_of_the_papers_is_not_compared_with_it(store: Store) -> None:
+    """Nine recordings of a user's own that were prepared as `emodb`."""
+    stages = [replace(one.last, corpus="emodb-a") for one in chains("none")]
+    asked = [ChainSpec(stage) for stage in stages]
+    fill(store, asked)
+    scores = score_networks(decide(store, asked, forest_seeds=0))
+    assert scores["corpus"].tolist() == ["emodb-a"]
+    (table,) = build_tables(scores, scores["corpus"])
+    assert not table.has_published("emodb-a")
 
 
 def test_stages_of_a_corpus_that_the_store_lacks_are_an_error(store: Store) -> None:
     fill(store, chains("none"))
     shutil.rmtree(Path(store.uri) / "corpora")
-    with pytest.raises(StoreError, match="does not hold corpus emodb-a"):
+    with pytest.raises(StoreError, match="does not hold corpus tess-a"):
         decide(store, chains("none"))
 
 

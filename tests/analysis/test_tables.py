@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_by_hand import scores_of, spreads
+from made_by_hand import scores_of, setup_with, spreads
 
 from analysis.columns import NETWORK_SCORE_COLUMNS
 from analysis.latex import to_latex
@@ -30,7 +30,7 @@ RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {
 
 def score(**columns: Any) -> dict[str, Any]:
     """One line of scores: by default a complete Emo-DB baseline of DenseNet22."""
-    line = scores_of(**{"validation_wa": 70.0, "recall": []} | columns)
+    line = scores_of(**{"validation_wa": 70.0} | columns)
     return line | intervals(line["wa"], line["ua"])
 
 
@@ -82,7 +82,14 @@ def recorded() -> list[Table]:
             *both_decisions(rule="wdsl", alpha="0.2", wa=78.0, ua=77.5),
             *both_decisions(rule="wdsl", alpha="1", wa=76.1, ua=75.5),
             *both_decisions(backbone="vgg19", wa=82.5, ua=81.5),
-            *both_decisions(corpus="casia", utterances=1200, partial=True, wa=90.0, ua=90.0),
+            *both_decisions(
+                corpus="casia",
+                utterances=1200,
+                partial=True,
+                setup=setup_with("casia", utterances=1200, every=16),
+                wa=90.0,
+                ua=90.0,
+            ),
             *both_decisions(**synthetic, wa=50.0, ua=50.0),
             *both_decisions(**synthetic, rule="gsl", wa=55.0, ua=55.0),
             *both_decisions(**synthetic, rule="wdsl", alpha="0.25", wa=58.33, ua=58.33),
@@ -136,7 +143,9 @@ def test_tables_3_to_5_need_a_score_that_table_2_does_not_show() -> None:
 
 def test_table_3_names_both_backbones_in_its_caption() -> None:
     one = table(build_tables(frame(score(rule="hdl")), ["emodb"]), "III", "densenet22")
-    assert "Backbone: DenseNet22; the paper's columns are EfficientNet-B0." in one.caption
+    assert "Backbone: DenseNet22; the paper's columns are EfficientNet-B0, so there is no difference to them." in (
+        one.caption
+    )
     assert cell(one, "DSL-HDL").published.value == 91.03
     assert cell(one, "DSL-HDL").published.backbone == "efficientnet_b0"
 
@@ -162,10 +171,82 @@ def test_table_5_starts_with_the_literature_which_has_no_scores_of_ours() -> Non
     assert cell(one, "DSL-BDSL").published.value == 91.78
 
 
-def test_difference_is_forest_minus_published() -> None:
+def test_difference_is_forest_minus_published_in_the_papers_set_up() -> None:
     (one,) = build_tables(frame(score(wa=75.0)), ["emodb"])
     assert cell(one, "DenseNet22^0").difference == pytest.approx(75.0 - 80.37)
     assert cell(one, "VGG19^0").difference is None
+    assert "| WA − paper | UA − paper |" in to_markdown([one]) and "| −5.37 |" in re.sub(" +", " ", to_markdown([one]))
+    assert "− paper: the forest's rate minus the published one" in one.caption
+    assert "every segment, at most 12 epochs, 10 folds, stratified split, 1 training seed." in to_markdown([one])
+
+
+UNLIKE_THE_PAPER = {
+    "thinned": ({"setup": setup_with(every=16)}, "every 16th segment (paper: every), at most 12 epochs"),
+    "other epochs": ({"setup": setup_with(epochs=8)}, "at most 8 epochs (paper: 12)"),
+    "other folds": ({"setup": setup_with(folds=5)}, "5 folds (paper: 10)"),
+    "another setting": ({"setup": setup_with(early_stopping=False)}, "no early stopping (paper: early stopping)"),
+    "another size": ({"setup": setup_with(utterances=400)}, "400 utterances (paper: 535)"),
+    "a part": ({"partial": True}, "Emo-DB: only part of the corpus"),
+    "folds missing": ({"folds_done": 9}, "(9/10 folds)"),
+}
+
+
+@pytest.mark.parametrize(("unlike", "named"), UNLIKE_THE_PAPER.values(), ids=UNLIKE_THE_PAPER)
+def test_what_is_not_the_papers_is_named_and_has_no_difference(unlike: dict[str, Any], named: str) -> None:
+    """The published value stays beside it."""
+    (one,) = build_tables(frame(score(wa=75.0, **unlike)), ["emodb"])
+    assert cell(one, "DenseNet22^0").published.value == 80.37
+    assert "− paper" not in to_markdown([one]) and "Paper" in to_latex([one])
+    assert named in to_markdown([one])
+    (line,) = (each for each in csv_lines([one]) if (each["row"], each["metric"]) == ("DenseNet22^0", "WA"))
+    assert (line["published"], line["difference"]) == ("80.37", "")
+    assert "minus the published one" not in one.caption
+
+
+def test_what_departs_is_told_to_machines() -> None:
+    tables = build_tables(
+        frame(score(setup=setup_with(every=16, epochs=8), seeds=3, folds_done=30, folds=30)), ["emodb"]
+    )
+    said = "every 16th segment, at most 8 epochs, 10 folds, stratified split, 3 training seeds"
+    departures = ["every 16th segment (paper: every)", "at most 8 epochs (paper: 12)"]
+    line = next(each for each in csv_lines(tables) if each["forest"])
+    assert (line["setup"], line["departures"]) == (said, "; ".join(departures))
+    (one,) = json.loads(to_json(tables))["tables"]
+    by_row = {row["row"]: row["cells"]["emodb"]["UA"] for row in one["rows"]}
+    assert (by_row["DenseNet22^0"]["setup"], by_row["DenseNet22^0"]["departures"]) == (said, departures)
+    assert by_row["VGG19^0"]["departures"] is None
+
+
+def test_another_backbone_than_the_papers_column_has_no_difference() -> None:
+    lines = [score(rule="gsl", backbone=backbone) for backbone in ("densenet22", "efficientnet_b0")]
+    tables = build_tables(frame(*lines), ["emodb"])
+    assert cell(table(tables, "III", "densenet22"), "DSL-GSL").difference is None
+    assert cell(table(tables, "III", "efficientnet_b0"), "DSL-GSL").difference == pytest.approx(75.0 - 84.11)
+    assert "so there is no difference" not in table(tables, "III", "efficientnet_b0").caption
+
+
+def test_each_set_up_of_a_corpus_is_told_once_with_its_numbers_of_seeds() -> None:
+    three = {"seeds": 3, "folds_done": 30, "folds": 30}
+    lines = [score(), score(rule="bdsl", **three), score(corpus="savee", setup=setup_with("savee", every=2))]
+    one = build_tables(frame(*lines), ["emodb", "savee"])[0]
+    notes = [footnote.text for footnote in one.footnotes if not footnote.mark]
+    assert notes == [
+        "Emo-DB: every segment, at most 12 epochs, 10 folds, stratified split, 1 or 3 training seeds.",
+        "SAVEE: every 2nd segment (paper: every), at most 8 epochs, 10 folds, stratified split, 1 training seed. "
+        "Not the paper's set-up: no difference to it is shown.",
+    ]
+    latex = to_latex([one]).split(r"\end{table*}")
+    assert ["Emo-DB: every" in part for part in latex[:2]] == [True, False]
+
+
+def test_another_split_stands_beside_nothing_published() -> None:
+    lines = [score(split="speaker"), score(split="speaker", rule="gsl")]
+    tables = build_tables(frame(*lines), ["emodb"])
+    assert [one.number for one in tables] == ["II", "III", "V"]
+    for one in tables:
+        assert not one.has_published("emodb")
+        assert "paper" not in to_markdown([one]).replace("Table", "")
+    assert labels(tables[2]) == ["NO DSL (baseline)", "DSL-GSL"]
 
 
 def test_incomplete_folds_are_marked_and_explained() -> None:
@@ -175,19 +256,16 @@ def test_incomplete_folds_are_marked_and_explained() -> None:
 
 
 def test_complete_tables_have_no_footnote_on_folds() -> None:
-    (one,) = build_tables(frame(score(corpus="synthetic")), ["synthetic"])
-    assert one.footnotes == ()
-
-
-def test_a_corpus_of_another_size_than_the_papers_is_called_not_comparable() -> None:
-    (one,) = build_tables(frame(score(corpus="casia", utterances=1200)), ["casia"])
-    assert one.footnotes[-1].text == "CASIA: 1,200 utterances scored, 7,200 in the paper: not comparable."
+    (one,) = build_tables(frame(score(corpus="synthetic", setup=setup_with("synthetic", every=2))), ["synthetic"])
+    assert [footnote.text for footnote in one.footnotes] == [
+        "synthetic: every 2nd segment, at most 12 epochs, 10 folds, stratified split, 1 training seed."
+    ]
 
 
 def test_published_values_that_cannot_be_right_have_a_footnote_each() -> None:
     (one,) = build_tables(frame(score()), ["emodb", "savee"])
     marks = [footnote.mark for footnote in one.footnotes]
-    assert marks == ["a", "b", "c", "d"]
+    assert marks[:4] == ["a", "b", "c", "d"]
     assert "83.00ᵃ" in to_markdown([one])
     assert r"83.00\rlap{$^{a}$}" in to_latex([one])
 
@@ -264,8 +342,12 @@ def test_latex_braces_and_environments_balance(recorded: list[Table]) -> None:
         assert text.count(f"\\begin{{{environment}}}") == text.count(f"\\end{{{environment}}}") == blocks
 
 
+def csv_lines(tables: Sequence[Table]) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(to_csv(tables))))
+
+
 def test_csv_leaves_missing_values_empty() -> None:
-    lines = list(csv.DictReader(io.StringIO(to_csv(build_tables(frame(score()), ["emodb"])))))
+    lines = csv_lines(build_tables(frame(score()), ["emodb"]))
     by_key = {(line["row"], line["metric"]): line for line in lines}
     scored, missing = by_key["DenseNet22^0", "WA"], by_key["VGG19^1", "WA"]
     assert (scored["forest"], scored["mean_pooling"], scored["difference"]) == ("75.0", "", "-5.37")
@@ -280,6 +362,23 @@ def test_json_has_null_for_missing_values() -> None:
     assert cells["VGG19^1"]["note"] is None
 
 
+def test_recall_of_each_class_is_told_to_machines_by_name() -> None:
+    mean = score(decision="mean", recall=[70.0, math.nan])
+    tables = build_tables(frame(score(recall=[90.0, 61.23456]), mean), ["emodb"])
+    lines = [line for line in csv_lines(tables) if line["class"]]
+    assert [(line["row"], line["metric"], line["class"], line["forest"], line["mean_pooling"]) for line in lines] == [
+        ("DenseNet22^0", "recall anger", "anger", "90.0", "70.0"),
+        ("DenseNet22^0", "recall fear", "fear", "61.2346", ""),
+    ]
+    (one,) = json.loads(to_json(tables))["tables"]
+    recall = {row["row"]: row["cells"]["emodb"]["recall"] for row in one["rows"]}
+    assert recall["DenseNet22^0"] == [
+        {"class": "anger", "forest": 90.0, "mean_pooling": 70.0},
+        {"class": "fear", "forest": 61.2346, "mean_pooling": None},
+    ]
+    assert recall["VGG19^0"] == []
+
+
 def test_permuted_labels_have_tables_of_their_own_and_nothing_published() -> None:
     lines = [score(labels=labels, rule=rule) for labels in ("given", "permuted") for rule in ("none", "gsl")]
     given, given_3, given_5, permuted, permuted_3, permuted_5 = build_tables(frame(*lines), ["emodb"])
@@ -288,7 +387,7 @@ def test_permuted_labels_have_tables_of_their_own_and_nothing_published() -> Non
         assert one.labels == "permuted"
         assert "Labels are permuted: nothing is comparable with the paper" in one.caption
         assert not one.has_published("emodb")
-        assert one.footnotes == ()
+        assert "(paper:" not in to_markdown([one])
     assert labels(permuted) == ["DenseNet22^0"]
     assert "permuted" not in given.caption
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from corpus_files import emodb_names, write_emodb, write_manifest
 
-from data_prep.corpora import EMODB_COUNTS, Utterance, read_emodb, read_manifest
+from data_prep.corpora import EMODB_COUNTS, Utterance, known_name, read_emodb, read_manifest
 from data_prep.errors import CorpusError
 
 NAMES = emodb_names()
@@ -281,3 +281,29 @@ def test_of_many_problems_the_first_twenty_are_told_and_the_rest_counted(sounds:
 def test_lines_without_a_file_are_left_out_where_a_part_is_allowed(sounds: Path) -> None:
     manifest = write_manifest(sounds, "wav/3.wav,anger,anna", "wav/2.wav,anger,anna")
     assert [utterance.id for utterance in read_manifest(manifest, allow_partial=True)] == ["wav/2"]
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        ({}, "emodb"),
+        ({"speakers": 0}, "emodb"),  # an old manifest, which did not say
+        ({"classes": {"anger": 3, "fear": 69}, "speakers": 2, "partial": True}, "emodb"),
+        ({"classes": {"anger": 3, "fear": 69}, "speakers": 2}, "emodb-f"),
+        ({"classes": EMODB_COUNTS | {"anger": 126, "fear": 70}}, "emodb-f"),
+        ({"speakers": 9}, "emodb-f"),
+        ({"classes": {"anger": 3, "joy": 69}, "partial": True}, "emodb-f"),
+        ({"classes": {"anger": 300}, "partial": True}, "emodb-f"),
+        ({"classes": {"anger": 3}, "speakers": 11, "partial": True}, "emodb-f"),
+        ({"corpus": "mine", "classes": {"anger": 3}}, "mine"),
+        ({"corpus": "tess", "classes": {"anger": 3}}, "tess"),  # of which the paper says nothing
+    ],
+)
+def test_a_prepared_corpus_has_the_name_of_the_papers_only_if_it_holds_what_that_does(
+    about: dict[str, object], name: str
+) -> None:
+    whole = {"corpus": "emodb", "fingerprint": "f", "classes": EMODB_COUNTS, "speakers": 10, "partial": False}
+    assert known_name(whole | about) == name

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from corpus_files import BAD_AUDIO, emodb_names, noise, write_emodb, write_manifest, write_sound
 
+from data_prep.corpora import CORPORA
 from sweep.cli import main
 
 NAMES = emodb_names()
@@ -172,9 +173,24 @@ def test_notices_come_before_the_summary(source: Path, tmp_path: Path, capsys: p
 
 
 def test_a_corpus_may_have_another_name(source: Path, tmp_path: Path) -> None:
-    assert run([*good(source), "--name", "savee"], tmp_path / "data") == 0
+    assert run([*good(source), "--name", "mine"], tmp_path / "data") == 0
     (folder,) = (tmp_path / "data").iterdir()
-    assert folder.name.startswith("savee-")
+    assert folder.name.startswith("mine-")
+
+
+@pytest.mark.parametrize("name", [*(name for name in CORPORA if name != "manifest"), "Emo-DB", "RAVDESS"])
+def test_the_name_of_a_known_corpus_is_kept_for_it(
+    source: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*good(source), "--name", name], tmp_path / "data") == 2
+    assert f"corpus name {name!r} is kept for the " in capsys.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+def test_no_other_corpus_may_have_the_name_of_a_known_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for corpus in ("synthetic", "tess"):
+        assert run([corpus, "--source", str(tmp_path), "--name", "emodb"], tmp_path / "data") == 2
+        assert "give another --name" in capsys.readouterr().err
 
 
 def test_a_part_of_emodb_is_prepared_where_that_is_allowed(tmp_path: Path) -> None:

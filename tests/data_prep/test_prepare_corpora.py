@@ -9,7 +9,8 @@ import pytest
 from corpus_files import noise, write_manifest, write_sound
 from corpus_trees import plant_sounds
 
-from data_prep.corpora import CORPORA
+from data_prep.corpora import CORPORA, read_manifest
+from data_prep.prepare import prepare
 from sweep.cli import main
 
 # Corpus, layout, sampling rate -> names, of two emotions each; half a second long.
@@ -118,6 +119,20 @@ def test_every_corpus_is_listed_with_language_size_licence_and_where_to_get_it(
     assert lines["savee"][:5] == ["English", "480", "4", "7", "restricted"]
     assert lines["ravdess"][4] == "CC BY-NC-SA 4.0"
     assert lines["ravdess"][5].startswith("ser-sweep fetch ravdess --out DIR (https://zenodo.org/")
+
+
+def test_what_only_has_the_name_of_one_of_the_papers_corpora_does_not_stand_below_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As it could be prepared before the names were kept."""
+    for number, name in enumerate("ab"):
+        write_sound(tmp_path / f"{name}.wav", noise(0.5, number))
+    manifest = write_manifest(tmp_path, "a.wav,anger,anna", "b.wav,joy,berta")
+    prepare("emodb", read_manifest(manifest), tmp_path / "data", inline=True)
+    lines = [[cell.strip() for cell in cells] for cells in corpora(capsys, "--data", str(tmp_path / "data"))]
+    below = [cells[0] for cells in lines[lines.index([]) + 2 :]]
+    assert below[:4] == ["casia: the paper's", "casia: not prepared", "emodb: the paper's", "emodb: not prepared"]
+    assert below[-1].startswith("emodb-")
 
 
 def test_without_data_the_papers_table_1_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
