@@ -126,6 +126,7 @@ def decisions_of(*seeds: list[int], **about: Any) -> pd.DataFrame:
         "folds_done": 2,
         "folds": 2,
         "labels": "given",
+        "fold": 0,
         "validation_wa": 50.0,
         "setup": setup_with(),
     }
@@ -161,6 +162,7 @@ def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
         "alpha": "0.2",
         "labels": "given",
         "partial": False,
+        "fold": 1,
         "validation_wa": 75.0,
         "iteration": 1,
         "label_source": "in_fold",

@@ -21,6 +21,7 @@ OTHER_TRAINING = {  # another value than the paper's for every training setting
         "patience": 9,
     },
     **{"validation_share": 0.125, "early_stopping": False, "precision": "bfloat16", "layout": "contiguous"},
+    "validation_by": "speaker",
 }
 
 
