@@ -20,7 +20,7 @@ class TrainingSettings:
     `every` thins the corpus to every n-th segment of an utterance; the learning rate is multiplied by `decay` every
     `decay_epochs`; `patience` epochs without a better validation loss end the training; `validation_share` is the
     part of the training utterances held out for that, which may be 0 without early stopping, and `validation_by` what
-    is held out whole (`dsl.splits.validation_column`). Without `early_stopping` all epochs are trained and the last
+    is held out whole (`dsl.splits.kept_whole`). Without `early_stopping` all epochs are trained and the last
     weights kept, whatever the validation part says. `precision` is that of convolutions and products while a network
     learns; weights and predictions are float32 with either. `layout` is that of maps in memory: devices compute
     either with kernels of their own, which round differently.

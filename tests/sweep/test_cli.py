@@ -47,7 +47,7 @@ COMMANDS = ["plan", "run", "status", "tables", "claims"]
         ({"rules": ["sdsl"]}, "rules.0: 'sdsl' is not known; allowed: none, bdsl"),
         ({"rules": [{"wdsl": 1.2}]}, "alpha 1.2 is not a number in [0, 1]"),
         ({"rules": [{"hdl": 0.2}]}, "hdl takes no alpha, but has 0.2"),
-        ({"folds": 9}, "9 folds, but class 'anger' of synthetic has 8 utterances"),
+        ({"folds": 9}, "sadness 8): a class has 8 utterances, fewer than the 9 folds"),
         ({"features": {"segment_frames": 40}}, "segment_frames: the grid asks for 40, the shards have 32"),
         ({"fold": 3}, "fold: unknown field"),
     ],
