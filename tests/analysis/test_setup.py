@@ -118,5 +118,5 @@ def test_published_values_stand_beside_the_papers_split_and_labels_alone() -> No
 def test_all_training_settings_in_words() -> None:
     assert training_text(TrainingSettings(every=3, early_stopping=False)) == (
         "at most 12 epochs, every 3rd segment, batches of 128, learning rate 0.001, rate × 0.8 at each step, a rate "
-        "step every 2 epochs, patience 3, 10% for validation, no early stopping, float32"
+        "step every 2 epochs, patience 3, 10% for validation, no early stopping, float32, validation by split"
     )

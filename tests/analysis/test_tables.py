@@ -363,7 +363,7 @@ def test_json_has_null_for_missing_values() -> None:
 
 
 def test_recall_of_each_class_is_told_to_machines_by_name() -> None:
-    mean = score(decision="mean", recall=[70.0, math.nan])
+    mean = score(decision="mean", recall=[70.0, math.nan], **spreads(forests=(math.nan, math.nan)))
     tables = build_tables(frame(score(recall=[90.0, 61.23456]), mean), ["emodb"])
     lines = [line for line in csv_lines(tables) if line["class"]]
     assert [(line["row"], line["metric"], line["class"], line["forest"], line["mean_pooling"]) for line in lines] == [
