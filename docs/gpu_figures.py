@@ -23,7 +23,7 @@ NOTHING = "—"
 NO_CARD = "a card that the results do not name"
 PRECISIONS = ("float32", "bfloat16")
 LONGEST_CAUSE = 120
-NO_NORMS = "vgg19"  # has no layers that there are kernels for
+NO_NORMS = "vgg19"  # had no layers that there are kernels for, as it was when it was measured
 FAULTS = {
     "capture_raises": "a step that cannot be recorded",
     "capture_out_of_memory": "memory runs out while a step is recorded",

@@ -7,7 +7,6 @@ together. Its products, of 1 x 1 kernels, are twice as fast on maps of eight pla
 """
 
 import contextlib
-import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,11 +36,6 @@ def suit_cpu(network: nn.Module) -> nn.Module:
 
 def suit_gpu(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a GPU is quick at, to the same bits each time."""
-    from timm.models.vgg import ConvMlp
-
-    for module in network.modules():
-        if type(module) is ConvMlp:
-            module.__class__ = _dense_layers_of_a_pooled_map()  # type: ignore[assignment]
     with contextlib.suppress(ImportError):  # Triton is there only to be faster
         from dsl.gpu_layers import suit
 
@@ -67,45 +61,6 @@ def _without_copies(network: nn.Module) -> nn.Module:
         if isinstance(module, nn.ReLU6 | nn.SiLU):
             module.inplace = False  # autograd would copy the input first, for the backward pass
     return network
-
-
-@functools.cache
-def _dense_layers_of_a_pooled_map() -> type[nn.Module]:
-    """VGG's dense layers, of a map that is pooled to a larger one. A class made here, because its base needs timm.
-
-    What torch does about such pooling in the backward pass on a GPU adds up in any order. Here it is a product with
-    what each place takes of each, and that is taken of the weights: there are fewer places in the map than they have.
-    """
-    from timm.models.vgg import ConvMlp
-
-    class DenseLayers(ConvMlp):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            size = self.input_kernel_size
-            if max(x.shape[2:]) > size:
-                wide: torch.Tensor = super().forward(x)
-                return wide
-            weight, bias = getattr(self.fc1, "in_use", tuple(self.fc1.parameters()))
-            weights = weights_before_pooling(weight, (x.shape[2], x.shape[3]))
-            dense = functional.linear(x.permute(0, 2, 3, 1).flatten(1), weights, bias)
-            last: torch.Tensor = self.act2(self.fc2(self.drop(self.act1(dense[:, :, None, None]))))
-            return last
-
-    return DenseLayers
-
-
-def weights_before_pooling(weight: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """What kernels [O, C, H, W] make of maps [C, *size] that are pooled to them by adaptive means: [O, h w C]."""
-    rows, columns = (
-        _shares(there, wanted, weight.device) for there, wanted in zip(size, weight.shape[2:], strict=True)
-    )
-    shares = torch.kron(rows, columns).T.to(weight.dtype)  # [h w, H W]
-    return (shares @ weight.permute(0, 2, 3, 1).flatten(1, 2)).flatten(1)
-
-
-def _shares(there: int, wanted: int, device: torch.device) -> torch.Tensor:
-    """Which part of each of `there` places goes into each of `wanted`: [wanted, there]."""
-    one_hot = torch.eye(there, device=device)
-    return functional.adaptive_avg_pool1d(one_hot, wanted).T
 
 
 class Convolution(nn.Conv2d):

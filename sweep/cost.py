@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.shards import PreparedCorpus
+from dsl.backbones import version_of
 from dsl.labels import labels_of
 from dsl.splits import parts_of
 from sweep.progress import duration
 from sweep.shares import kind_of
-from sweep.stages import Plan, StageSpec
+from sweep.stages import Plan, StageSpec, backbone_version_of
 
 ROW_BYTES = 6  # of a stored prediction beside its probabilities, where no stage was measured
 PROBABILITY_BYTES = 4
@@ -81,9 +82,14 @@ def rates_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Rate]:
     by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         stage = StageSpec.of_record(record)
-        if stage is not None and _is_measured(record):
+        if stage is not None and _is_measured(record) and _is_of_this_version(stage, record):
             by_kind[kind_of(stage)][record["device"].get("name", "")].append(record)
     return {kind: _rate_of(max(devices.values(), key=_last_finished)) for kind, devices in by_kind.items()}
+
+
+def _is_of_this_version(stage: StageSpec, record: Mapping[str, Any]) -> bool:
+    """Whether it trained the backbone that is trained now: an earlier version may be faster or slower."""
+    return backbone_version_of(record["identity"]) == version_of(stage.backbone)
 
 
 def _is_measured(record: Mapping[str, Any]) -> bool:

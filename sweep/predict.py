@@ -23,11 +23,11 @@ from data_prep.features import FeatureSettings
 from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import segment_centres, segment_count
 from data_prep.shards import SegmentCorpus
-from dsl.backbones import BACKBONES
+from dsl.backbones import BACKBONES, version_of
 from dsl.segments import Segments
 from dsl.steps import predict
 from dsl.utterances import mean_pooled, utterance_features
-from sweep.stages import StageSpec
+from sweep.stages import StageSpec, backbone_version_of
 from sweep.store import Predictions, Store, StoreError
 
 NETWORK, MEAN, DEVIATION = "network.", "input.mean", "input.deviation"  # names in a stage's weights
@@ -93,8 +93,8 @@ def kept_networks(store: Store) -> Iterator[tuple[StageSpec, dict[str, Any]]]:
 def load_network(store: Store, prefix: str) -> TrainedNetwork:
     """The network of the stage whose key begins with `prefix`.
 
-    Raises UserError where no stage has such a key, or several, and where its network was not kept; StoreError where the
-    stage is damaged.
+    Raises UserError where no stage has such a key, or several, and where its network was not kept, or is of another
+    version of its backbone; StoreError where the stage is damaged.
     """
     key = _find_key(store, prefix)
     record = store.read_stage(key)
@@ -111,6 +111,7 @@ def load_network(store: Store, prefix: str) -> TrainedNetwork:
         raise _damaged(store, key)
     try:
         stage, classes = StageSpec.of_identity(record["identity"]), tuple(map(str, record["classes"]))
+        _require_version(key, stage.backbone, backbone_version_of(record["identity"]))
         about, utterances = store.read_corpus(stage.corpus)
         settings = FeatureSettings(**about["settings"])
         module, statistics = _network(stage, len(classes), weights, settings.mels)
@@ -146,6 +147,15 @@ def _those_kept(store: Store) -> str:
     """Where to look for one that can be asked."""
     count = sum(1 for _ in kept_networks(store))
     return f"It keeps {count} networks" + (f": ser-sweep networks --store {store.uri}" if count else "")
+
+
+def _require_version(key: str, backbone: str, trained: int) -> None:
+    built = version_of(backbone)
+    if trained != built:
+        raise UserError(
+            f"stage {key} keeps a network of version {trained} of {backbone}, and this ser-sweep builds version "
+            f"{built}: ask it with the one that trained it, or train the grid again"
+        )
 
 
 def _damaged(store: Store, key: str) -> StoreError:

@@ -43,6 +43,7 @@ class _Identity(Checked):
     inner_folds: Size | None = None
     inner_fold: Size | None = None
     labels: str = "given"
+    backbone_version: Size = 1
 
 
 class _Metrics(Checked):

@@ -8,10 +8,11 @@ training find one another's.
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import Any
 
 from data_prep.files import canonical_hash
+from dsl.backbones import version_of
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
 from dsl.settings import ChainSettings, TrainingSettings, identity_of
 
@@ -27,12 +28,17 @@ class StageSpec(ChainSettings):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return {"method": METHOD_VERSION, **identity_of(self)}
+        return self._identity_under(METHOD_VERSION, version_of(self.backbone))
+
+    def _identity_under(self, method: int, backbone: int) -> dict[str, Any]:
+        """The identity under these versions; a backbone's first one goes without saying."""
+        versions = {"method": method} | ({"backbone_version": backbone} if backbone > 1 else {})
+        return {**versions, **identity_of(self)}
 
     @classmethod
     def of_identity(cls, identity: Mapping[str, Any]) -> "StageSpec":
         """The stage that has this identity, as stage.json tells it."""
-        fields = {name: value for name, value in identity.items() if name != "method"}
+        fields = {name: value for name, value in identity.items() if name not in ("method", "backbone_version")}
         fields["updates"] = tuple(LabelUpdate(**update) for update in identity["updates"])
         fields["training"] = TrainingSettings(**identity["training"])
         return cls(**fields)
@@ -51,8 +57,9 @@ class StageSpec(ChainSettings):
 
     @property
     def earlier_keys(self) -> list[str]:
-        """The keys that the stage had under earlier versions of the method."""
-        return [canonical_hash({**self.identity, "method": n}, KEY_LENGTH) for n in range(1, METHOD_VERSION)]
+        """The keys that the stage had under earlier versions of the method, or of its backbone."""
+        *earlier, _ = product(range(1, METHOD_VERSION + 1), range(1, version_of(self.backbone) + 1))
+        return [canonical_hash(self._identity_under(*versions), KEY_LENGTH) for versions in earlier]
 
     @property
     def label(self) -> str:
@@ -157,6 +164,11 @@ def cell_of(stage: StageSpec) -> str:
     return f"{stage.corpus} {_network(stage)}{source} t={stage.iteration}{inner}"
 
 
+def backbone_version_of(identity: Mapping[str, Any]) -> int:
+    """The version of its backbone that a stage with this identity was trained with."""
+    return int(identity.get("backbone_version", 1))
+
+
 def canonical_updates(rule: str, alphas: float | Sequence[float] | None, iterations: int) -> tuple[LabelUpdate, ...]:
     """The label updates of a chain, the same for every way of writing it.
 
@@ -200,7 +212,8 @@ def launch_order(chains: Sequence[ChainSpec]) -> list[ChainSpec]:
 @dataclass(frozen=True)
 class Plan:
     """A grid against a store: which of its stages are done, which failed (with the cause), which are missing; and how
-    many of these an earlier version of the method has trained, which may have come to something else."""
+    many of these an earlier version of the method, or of their backbone, has trained, which may have come to something
+    else."""
 
     chains: tuple[ChainSpec, ...]
     done: frozenset[str]

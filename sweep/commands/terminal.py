@@ -15,8 +15,8 @@ def print_counts(plan: "Plan") -> None:
     print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
     if plan.earlier:
         print(
-            f"        {plan.earlier:,} of the missing were trained by an earlier version of the method, which may have "
-            "come to something else: they are kept, and not used (CHANGELOG.md)"
+            f"        {plan.earlier:,} of the missing were trained by an earlier version of the method, or of their "
+            "backbone, which may have come to something else: they are kept, and not used (CHANGELOG.md)"
         )
     print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
 

@@ -1,18 +1,21 @@
 """The backbones (§VII) are the documented networks, and `dsl` asks for no more of the environment than it needs."""
 
+import math
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from dsl.backbones import BACKBONES
+from dsl.backbones import BACKBONES, build_vgg19
 
 HERE = Path(__file__).parent
-SMALL = [name for name in BACKBONES if name != "vgg19"]  # 140 M weights: looked at without memory of its own
+SMALL = [name for name in BACKBONES if name != "vgg19"]  # 39 M weights: most is looked at without memory of its own
 META = torch.device("meta")
+ADAMS_EPSILON = 1e-7  # a gradient that is smaller moves nothing
 INPUT = torch.Size([2, 1, 64, 32])
 
 
@@ -47,7 +50,7 @@ def test_every_weight_of_a_backbone_takes_part_in_learning(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "millions"), [("vgg19", 139.6), ("efficientnet_b0", 4.0), ("mobilenetv2", 2.2), ("densenet22", 0.07)]
+    ("name", "millions"), [("vgg19", 41.0), ("efficientnet_b0", 4.0), ("mobilenetv2", 2.2), ("densenet22", 0.07)]
 )
 def test_backbones_have_the_weights_of_the_networks_they_are_named_for(
     name: str, millions: float, networks: dict[str, nn.Module]
@@ -62,8 +65,34 @@ def test_the_number_in_a_name_is_that_of_weighted_layers(
     assert weighted_layers(networks[name]) == layers
 
 
-def test_vgg19_has_no_batch_normalisation(networks: dict[str, nn.Module]) -> None:
-    assert not any(isinstance(module, nn.BatchNorm2d) for module in networks["vgg19"].modules())
+def test_vgg19_normalises_what_each_of_its_convolutions_says(networks: dict[str, nn.Module]) -> None:
+    layers = list(networks["vgg19"])  # type: ignore[call-overload]
+    behind = [after for before, after in pairwise(layers) if isinstance(before, nn.Conv2d)]
+    assert len(behind) == 16 and all(isinstance(layer, nn.BatchNorm2d) for layer in behind)
+
+
+def test_vgg19s_dense_layers_take_the_map_that_its_convolutions_leave(networks: dict[str, nn.Module]) -> None:
+    pools = [module for module in networks["vgg19"].modules() if "Pool" in type(module).__name__]
+    dense = [module for module in networks["vgg19"].modules() if isinstance(module, nn.Linear)]
+    assert [type(pool) for pool in pools] == [nn.MaxPool2d] * 5
+    assert [(layer.in_features, layer.out_features) for layer in dense] == [(1024, 4096), (4096, 4096), (4096, 7)]
+
+
+@pytest.mark.parametrize("narrowed", [1, 16])
+def test_vgg19_begins_undecided_and_learns_in_all_its_layers(narrowed: int) -> None:
+    torch.manual_seed(0)
+    network = build_vgg19(7, narrowed)
+    loss = nn.functional.cross_entropy(network(torch.randn(16, 1, 64, 32)), torch.arange(16) % 7)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(7), abs=0.5)
+    steepest = {name: weight.grad.abs().max().item() for name, weight in network.named_parameters()}  # type: ignore[union-attr]
+    assert min(steepest.values()) > ADAMS_EPSILON * 100
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_nothing_is_dropped_at_random(name: str, networks: dict[str, nn.Module]) -> None:
+    shares = [getattr(module, "p", getattr(module, "drop_prob", 0)) for module in networks[name].modules()]
+    assert not any(shares)
 
 
 def test_the_same_seed_builds_the_same_network() -> None:

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from dsl.backbones import BACKBONES
-from dsl.layers import suit_gpu, weights_before_pooling
+from dsl.layers import suit_gpu
 
 pytest.importorskip("triton")
 
@@ -321,20 +321,6 @@ def losses_of_learning(steps: int = 3) -> tuple[list[float], list[float]]:
             optimizer.step()
             found[-1].append(loss.item())
     return found[0], found[1]
-
-
-# A map that is pooled to a larger one
-
-
-@pytest.mark.parametrize("size", [(2, 1), (1, 1), (3, 2), (7, 7)])
-def test_weights_before_pooling_come_to_the_convolution_of_the_pooled_map(size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    convolution = nn.Conv2d(6, 5, 7).double()
-    input = torch.randn(4, 6, *size, dtype=torch.float64)
-    pooled = functional.adaptive_avg_pool2d(input, 7)
-    weights = weights_before_pooling(convolution.weight, size)
-    said = functional.linear(input.permute(0, 2, 3, 1).flatten(1), weights, convolution.bias)
-    torch.testing.assert_close(said, convolution(pooled).flatten(1), rtol=1e-6, atol=1e-7)
 
 
 # What they share

@@ -94,7 +94,7 @@ def unwritable(tmp_path: Path) -> Path:
 
 
 def test_a_step_of_each_backbone_comes_to_the_same_bits(full: Path, unwritable: Path, tmp_path: Path) -> None:
-    backbones = ("tiny", "densenet22", "mobilenetv2", "efficientnet_b0")  # VGG19 has no batch norm
+    backbones = ("tiny", "densenet22", "mobilenetv2", "efficientnet_b0")  # VGG19 has DenseNet22's norms
     first = json.loads(run(STEPS, tmp_path / "empty", *backbones))
     assert json.loads(run(STEPS, tmp_path / "empty", *backbones)) == first  # which is full now
     assert json.loads(run(STEPS, full, *backbones)) == first

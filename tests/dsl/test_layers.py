@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timm.models.vgg import VGG
 from torch import nn
 
 from dsl.backbones import BACKBONES
@@ -76,31 +75,6 @@ def test_what_a_convolution_cannot_do_faster_is_left_to_torch() -> None:
 def _no_kernels_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """They run on a GPU alone."""
     monkeypatch.setitem(sys.modules, "dsl.gpu_layers", None)
-
-
-@pytest.mark.usefixtures("_no_kernels_of_our_own")
-@pytest.mark.parametrize("size", [(2, 1), (1, 1), (3, 5), (7, 7), (7, 2), (9, 8)], ids=str)
-def test_vgg19s_dense_layers_on_a_gpu_compute_and_learn_what_they_do_of_a_pooled_map(size: tuple[int, int]) -> None:
-    torch.manual_seed(0)
-    plain = VGG([4], num_classes=3, in_chans=1, mlp_ratio=1 / 256).double()
-    suited = suit_gpu(copy.deepcopy(plain))
-    maps = torch.randn(5, 1, *size, dtype=torch.float64)
-    found, expected = suited(maps), plain(maps)
-    torch.testing.assert_close(found, expected)
-    found.square().sum().backward()
-    expected.square().sum().backward()
-    for name, weight in plain.named_parameters():
-        torch.testing.assert_close(suited.get_parameter(name).grad, weight.grad)
-
-
-@pytest.mark.usefixtures("_no_kernels_of_our_own")
-def test_a_network_that_was_asked_before_it_learns_learns_all_the_same() -> None:
-    suited = suit_gpu(VGG([4], num_classes=3, in_chans=1, mlp_ratio=1 / 256))
-    maps = torch.randn(5, 1, 2, 1)
-    with torch.inference_mode():
-        suited(maps)
-    suited(maps).sum().backward()
-    assert all(weight.grad is not None for weight in suited.parameters())
 
 
 @pytest.mark.usefixtures("_no_kernels_of_our_own")

@@ -93,7 +93,7 @@ def test_a_value_that_is_none_is_not_lost(activation: type[nn.Module]) -> None:
     assert found[:, 2].isnan().all() and found[:, :2].isfinite().all()
 
 
-@pytest.mark.parametrize("backbone", ["tiny", "densenet22", "mobilenetv2", "efficientnet_b0"])
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_backbone_says_what_torchs_says(backbone: str) -> None:
     torch.manual_seed(0)
     plain = BACKBONES[backbone](4)

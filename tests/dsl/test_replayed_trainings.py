@@ -23,11 +23,10 @@ from lessons import (
     teach,
     teach_alone,
 )
-from timm.models.vgg import VGG, cfgs
 from torch import nn
 
 from data_prep.shards import SegmentCorpus
-from dsl.backbones import BACKBONES
+from dsl.backbones import BACKBONES, build_vgg19
 from dsl.chain import Company, run_chain
 from dsl.labels import LabelUpdate
 from dsl.recording import EXACT
@@ -52,14 +51,8 @@ def step_by_step(lessons: list[Lesson]) -> list[Outcome | str]:
 # Backbones
 
 
-def build_small_vgg19() -> nn.Module:
-    """VGG19 with an eighth of its width, and a 64th of that of its dense layers: the same layers for 60 k weights."""
-    narrow = [width if isinstance(width, str) else width // 8 for width in cfgs["vgg19"]]
-    return VGG(narrow, num_classes=3, in_chans=1, mlp_ratio=1 / 64)
-
-
 def build(backbone: str) -> nn.Module:
-    return build_small_vgg19() if backbone == "vgg19" else BACKBONES[backbone](3)
+    return build_vgg19(3, narrowed=16) if backbone == "vgg19" else BACKBONES[backbone](3)
 
 
 def small_lessons(backbone: str) -> list[Lesson]:

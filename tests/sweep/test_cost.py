@@ -10,6 +10,7 @@ import pytest
 
 from analysis.needs import stages_by_table
 from data_prep.shards import PreparedCorpus, find_prepared
+from dsl.backbones import VERSIONS
 from dsl.settings import TrainingSettings
 from sweep.cli import main
 from sweep.cost import Estimate, Rate, bytes_per_segment, estimate, estimate_beside_truth, rates_of, suggested_share
@@ -89,6 +90,15 @@ def test_what_nothing_is_known_of_stays_unknown(done: tuple[GridSpec, PreparedCo
 
 def test_a_resumed_stage_tells_no_rate(done: tuple[GridSpec, PreparedCorpus, Store]) -> None:
     records = [{**r, "timing": {**r["timing"], "resumed_at_epoch": 1}} for r in done[2].records()]
+    assert rates_of(records) == {}
+
+
+def test_an_earlier_version_of_a_backbone_tells_no_rate(
+    done: tuple[GridSpec, PreparedCorpus, Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = list(done[2].records())
+    assert list(rates_of(records)) == [KIND]
+    monkeypatch.setitem(VERSIONS, "tiny", 2)
     assert rates_of(records) == {}
 
 

@@ -16,6 +16,7 @@ import yaml
 
 from data_prep.corpora import read_corpus
 from data_prep.prepare import prepare
+from dsl.backbones import VERSIONS
 from sweep.cli import main
 from sweep.predict import load_network, predict_recording
 from sweep.store import Store
@@ -256,6 +257,14 @@ def test_a_figure_that_cannot_be_drawn_is_refused_before_anything_is_computed(
 ) -> None:
     files = [tmp_path / "a.wav", tmp_path / "b.wav"]
     assert part in refused(stages[0, 0], *files, "--figure", tmp_path / name)
+
+
+def test_a_network_of_another_version_of_its_backbone_is_one_message(
+    stages: dict[tuple[int, int], str], recording: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VERSIONS, "tiny", 2)
+    said = refused(stages[0, 0], recording)
+    assert f"stage {stages[0, 0]} keeps a network of version 1 of tiny, and this ser-sweep builds version 2" in said
 
 
 def test_damaged_weights_are_one_message(
