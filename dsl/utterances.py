@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.ensemble import RandomForestClassifier
 
+from dsl.forests import forest_classes
 from dsl.splits import stratified_folds
 
 PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
@@ -85,16 +85,15 @@ def second_cross_validation(features: np.ndarray, label: np.ndarray, seed: int, 
 
 
 def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int = -1) -> np.ndarray:
-    """What random forests, scikit-learn's default ones, decide: int64 [seeds, U].
+    """What random forests, those of `dsl.forests`, decide: int64 [seeds, U].
 
     Each seed has its own forests, one for each of its folds, which between them test each of U utterances once.
     """
 
-    def decide(seed: int, fold: ForestFold) -> np.ndarray:
-        return RandomForestClassifier(random_state=seed).fit(fold.features, fold.label).predict(fold.asked)
-
     asked = [(seed, fold) for seed, folds in enumerate(folds_of_seeds) for fold in folds]
-    decided = Parallel(n_jobs=jobs)(delayed(decide)(*one) for one in asked)
+    decided = Parallel(n_jobs=jobs, prefer="threads")(
+        delayed(forest_classes)(fold.features, fold.label, fold.asked, seed) for seed, fold in asked
+    )
     decisions = np.empty((len(folds_of_seeds), sum(len(fold.tested) for fold in folds_of_seeds[0])), dtype=np.int64)
     for (seed, fold), predicted in zip(asked, decided, strict=True):
         decisions[seed, fold.tested] = predicted

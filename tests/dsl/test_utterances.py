@@ -117,7 +117,10 @@ def test_each_seed_has_its_own_forests() -> None:
 
 
 def test_each_seed_has_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(utterances, "RandomForestClassifier", lambda random_state: KNeighborsClassifier(1))
+    def nearest(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+        return KNeighborsClassifier(1).fit(features, label).predict(asked)
+
+    monkeypatch.setattr(utterances, "forest_classes", nearest)
     first, second = decided(NOISE, seeds=2, folds=3)
     assert (first != second).any()
 
@@ -130,22 +133,12 @@ def test_forests_learn_what_features_say() -> None:
     np.testing.assert_array_equal(decided(LABEL[:, None] + 0.1 * NOISE, seeds=1, folds=2), [LABEL])
 
 
-class Memoriser:
-    """In place of a forest: knows the utterances it was trained on, and says 1 where it sees one of them again."""
-
-    def __init__(self, random_state: int) -> None:
-        self.seen: set[bytes] = set()
-
-    def fit(self, features: np.ndarray, label: np.ndarray) -> "Memoriser":
-        self.seen = {row.tobytes() for row in features}
-        return self
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        return np.array([row.tobytes() in self.seen for row in features], dtype=int)
-
-
 def test_no_forest_decides_for_an_utterance_it_was_trained_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(utterances, "RandomForestClassifier", Memoriser)
+    def seen_before(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+        seen = {row.tobytes() for row in features}
+        return np.array([row.tobytes() in seen for row in asked], dtype=int)
+
+    monkeypatch.setattr(utterances, "forest_classes", seen_before)
     assert not decided(NOISE, seeds=2, folds=5).any()
 
 
