@@ -290,8 +290,8 @@ def seconds_of_forests() -> str:
     took = ", ".join(f"{name}: {seconds:.0f} s" for name, seconds in found["seconds"].items())
     return (
         f"{found['networks']} networks on {found['utterances']:,} utterances of {found['classes']} classes, on "
-        f"{found['cores']} cores: {took}; a ratio of {found['ratio']:.1f} for more than three times the forests, and of "
-        f"{found['ratio_forest_for_forest']:.1f} forest for forest. Decisions that both made are "
+        f"{found['cores']} cores: {took}; a ratio of {found['ratio']:.1f} for more than three times the forests, "
+        f"and of {found['ratio_forest_for_forest']:.1f} forest for forest. Decisions that both made are "
         f"{'the same' if found['same_decisions'] else 'NOT the same'}."
     )
 
