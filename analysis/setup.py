@@ -122,7 +122,7 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "learning_rate": ("learning rate {}", "{:g}".format),
     "decay": ("rate × {} at each step", "{:g}".format),
     "decay_epochs": ("a rate step every {} epochs", str),
-    "validation_share": ("{} for validation", lambda share: f"{100 * share:g}%" if share else "none"),
+    "validation_share": ("{} for validation", lambda share: f"{100 * share:g}%" if share else "no part"),
     "early_stopping": ("{}", lambda on: "early stopping" if on else "no early stopping"),
     "precision": ("{}", str),
     "utterances": ("{} utterances", "{:,}".format),

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from joblib import Parallel, delayed
 
-from dsl.forests import forest_classes
 from dsl.splits import stratified_folds
 
 PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
@@ -89,6 +88,8 @@ def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int =
 
     Each seed has its own forests, one for each of its folds, which between them test each of U utterances once.
     """
+
+    from dsl.forests import forest_classes  # numba is wanted by nobody else here
 
     asked = [(seed, fold) for seed, folds in enumerate(folds_of_seeds) for fold in folds]
     decided = Parallel(n_jobs=jobs, prefer="threads")(

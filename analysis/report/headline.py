@@ -87,7 +87,7 @@ def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | N
     shown = _Shown.best(candidates)
     if shown is None:
         return None
-    baseline = _Shown.best({network: one for network, one in candidates.items() if not network.treatment.iteration})
+    baseline = _Shown.best(_baselines(candidates)) or _Shown.best(_baselines(known))
     later = _Shown.best({network: one for network, one in candidates.items() if network.treatment.iteration})
     rival = later if shown.is_baseline else None
     tested = (rival or shown).difference(baseline, "WA")
@@ -101,8 +101,12 @@ def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | N
         tested=tested is not None,
         axis=_axis(shown, baseline, rival),
         leaky=is_leaky(shown.network),
-        notes=tuple(_notes(shown, candidates, known)),
+        notes=tuple(_notes(shown, tested, candidates, known)),
     )
+
+
+def _baselines(known: Mapping[Network, pd.DataFrame]) -> dict[Network, pd.DataFrame]:
+    return {network: one for network, one in known.items() if not network.treatment.iteration}
 
 
 @dataclass(frozen=True)
@@ -249,7 +253,9 @@ def _rival_text(rival: _Shown, difference: Difference) -> str:
     return f"The best later one, {rival.name}: {difference_text(difference)} to it; by speaker {by_speaker}."
 
 
-def _notes(shown: _Shown, candidates: Collection[Network], known: Collection[Network]) -> Iterator[str]:
+def _notes(
+    shown: _Shown, difference: Difference | None, candidates: Collection[Network], known: Collection[Network]
+) -> Iterator[str]:
     score = shown.score("WA")
     leaky = sum(map(is_leaky, known))
     if any(map(is_leaky, candidates)):
@@ -259,6 +265,8 @@ def _notes(shown: _Shown, candidates: Collection[Network], known: Collection[Net
         yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
         yield f"{score.folds_done} of {score.folds} folds."
+    if difference is not None and not difference.complete:
+        yield "The difference to the baseline is of the utterances and training seeds that both have."
     yield from setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)
 
 

@@ -144,7 +144,7 @@ def test_there_is_a_row_for_each_cell_decision_forest_seed_and_utterance(store: 
     assert tuple(decisions.columns) == DECISION_COLUMNS
     assert not decisions.duplicated(["decision", "forest_seed", "utterance"]).any()
     rows = decisions.groupby(["decision", "forest_seed"]).size().to_dict()
-    seeds = [("mean", 0), ("forest", 0), ("forest", 1), ("forest", 2)]
+    seeds = [("mean", 0), *(("forest", seed) for seed in range(analysis.results.FOREST_SEEDS))]
     assert rows == dict.fromkeys(seeds, len(LABEL))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.neighbors import KNeighborsClassifier
 
-from dsl import utterances
+from dsl import forests
 from dsl.splits import stratified_folds
 from dsl.utterances import forest_decisions, mean_pooled, second_cross_validation, utterance_features
 
@@ -120,7 +120,7 @@ def test_each_seed_has_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
     def nearest(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
         return KNeighborsClassifier(1).fit(features, label).predict(asked)
 
-    monkeypatch.setattr(utterances, "forest_classes", nearest)
+    monkeypatch.setattr(forests, "forest_classes", nearest)
     first, second = decided(NOISE, seeds=2, folds=3)
     assert (first != second).any()
 
@@ -138,7 +138,7 @@ def test_no_forest_decides_for_an_utterance_it_was_trained_on(monkeypatch: pytes
         seen = {row.tobytes() for row in features}
         return np.array([row.tobytes() in seen for row in asked], dtype=int)
 
-    monkeypatch.setattr(utterances, "forest_classes", seen_before)
+    monkeypatch.setattr(forests, "forest_classes", seen_before)
     assert not decided(NOISE, seeds=2, folds=5).any()
 
 

@@ -128,6 +128,7 @@ def test_a_killed_driver_loses_and_repeats_nothing_wherever_kernels_are_kept(
     command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store), *flags]
     process = start(*command, **kernels_kept(before, tmp_path))
     wait_for(in_the_middle(store), process)
+    process.send_signal(signal.SIGSTOP)  # so that the training is not over before its children are known
     below = descendants(process.pid)
     process.kill()
     process.wait()

@@ -233,7 +233,7 @@ def test_without_validation_every_command_shows_what_there_is(
     said("claims")
     said("report", "--out", str(tmp_path / "report"), "--no-forests")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert "rate on validation utterances is known" in page and "no validation part" in page
+    assert "rate on validation utterances is known" in page and "no part for validation" in page
     assert "Training loss by epoch" in page
     (curves,) = re.findall(r'alt="(Line chart of cross-entropies[^"]*)"', page)
     assert "iteration 1: training" in curves and "nan" not in curves and "validation" not in curves
