@@ -51,8 +51,9 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
         if decisions.empty:
             raise UserError(f"the {which} sweep has no finished stage to compare; train it with: ser-sweep run")
     differ = _differences(first, second)
-    known, others = by_network(first), by_network(_same_seeds(first, second))
-    chosen = {pair: frames for pair, *frames in _chosen_pairs(first, _same_seeds(first, second))}
+    second = _same_seeds(first, second)
+    known, others = by_network(first), by_network(second)
+    chosen = {pair: frames for pair, *frames in _chosen_pairs(first, second)}
     for one, other in chosen.values():
         known |= by_network(one)
         others |= by_network(other)

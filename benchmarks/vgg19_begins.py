@@ -15,7 +15,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from dsl.training import Lesson, Training, train_an_epoch
 
 SEEDS = 5
 BELOW = 0.1
-LEARNING = TrainingSettings(epochs=5, every=32, early_stopping=False)
+LEARNING = TrainingSettings(epochs=3, every=32, early_stopping=False)
 
 
 def timms(name: str, classes: int) -> nn.Module:
@@ -49,11 +49,12 @@ def timms(name: str, classes: int) -> nn.Module:
     return timm.create_model(name, pretrained=False, in_chans=1, num_classes=classes)
 
 
-def without_norms(classes: int) -> nn.Module:
+def without_norms(classes: int, *kinds: type[nn.Module]) -> nn.Module:
+    """The network of now without batch norms of these kinds, or of all."""
     network = build_vgg19(classes)
     for name, module in list(network.named_children()):
-        if isinstance(module, nn.BatchNorm2d):
-            network.register_module(name, nn.ReLU())
+        if isinstance(module, kinds or nn.modules.batchnorm._BatchNorm):
+            network.register_module(name, nn.ReLU() if isinstance(module, nn.BatchNorm2d) else nn.Identity())
     return network
 
 
@@ -71,11 +72,13 @@ by_outputs = partial(nn.init.kaiming_normal_, nonlinearity="relu", mode="fan_out
 NETWORKS: dict[str, Callable[[int], nn.Module]] = {
     "before": partial(timms, "vgg19"),
     "now": build_vgg19,
-    "before, flattened": lambda classes: begun_as(without_norms(classes), by_outputs),
-    "before, begun as now": lambda classes: begun_as(timms("vgg19", classes), by_inputs),
-    "before, with batch norm": partial(timms, "vgg19_bn"),
+    "before, with initial weights as now": lambda classes: begun_as(timms("vgg19", classes), by_inputs),
+    "before, with a flattened map": lambda classes: begun_as(without_norms(classes), by_outputs),
+    "before, with batch norm behind convolutions": partial(timms, "vgg19_bn"),
+    "now, without batch norm behind dense layers": lambda classes: without_norms(classes, nn.BatchNorm1d),
+    "now, without batch norm behind convolutions": lambda classes: without_norms(classes, nn.BatchNorm2d),
     "now, without batch norm": without_norms,
-    "now, without batch norm, begun as Keras does": lambda classes: begun_as(
+    "now, without batch norm, with Keras' initial weights": lambda classes: begun_as(
         without_norms(classes), nn.init.xavier_uniform_
     ),
 }
@@ -86,23 +89,23 @@ class NoCheckpoint:
     def write(self, content: bytes) -> None: ...
 
 
-def lesson_of(network: str, seed: int, data: Path, settings: TrainingSettings) -> tuple[Lesson, np.ndarray]:
+def lesson_of(network: str, seed: int, data: Path) -> tuple[Lesson, np.ndarray]:
     """What iteration 0 of the first fold learns, and the shares of the classes [K] among its training segments."""
-    corpus = load_corpus(find_prepared(data, "emodb")).thinned(settings.every)
-    chain = ChainSettings(corpus.name, "vgg19", "stratified", 10, 0, seed, None, (), settings)
+    corpus = load_corpus(find_prepared(data, "emodb")).thinned(LEARNING.every)
+    chain = ChainSettings(corpus.name, "vgg19", "stratified", 10, 0, seed, None, (), LEARNING)
     part = FoldPart.of(corpus, chain)
     segments = Segments(corpus, *band_statistics(corpus, part.training), torch.device("cpu"))
     targets = one_hot(corpus.label, len(corpus.classes))
     build = partial(NETWORKS[network], len(corpus.classes))
     seed = training_seed(chain, Step(0))
-    lesson = Lesson(build, segments, part.training, part.validation, targets, settings, seed)
+    lesson = Lesson(build, segments, part.training, part.validation, targets, LEARNING, seed)
     return lesson, targets[part.training].mean(axis=0)
 
 
-def begins(network: str, seed: int, data: Path, settings: TrainingSettings) -> dict[str, Any]:
+def begins(network: str, seed: int, data: Path) -> dict[str, Any]:
     """The epochs of a training, and which is the first that has begun to learn (None where none has)."""
     settle(1)
-    lesson, shares = lesson_of(network, seed, data, settings)
+    lesson, shares = lesson_of(network, seed, data)
     limit = float(entropy(shares)) - BELOW, float(shares.max())
     training = Training(lesson, NoCheckpoint())
     while not training.finished:
@@ -128,19 +131,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder with Emo-DB, prepared")
     parser.add_argument("--factors", action="store_true", help="what lies between the two, with one seed")
-    parser.add_argument("--precision", choices=("float32", "bfloat16"), default=LEARNING.precision)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
-    settings = replace(LEARNING, precision=options.precision)
     compared, factors = list(NETWORKS)[:2], list(NETWORKS)[2:]
     networks, seeds = (factors, 1) if options.factors else (compared, SEEDS)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(CORES, context, max_tasks_per_child=1) as cores:
-        asked = [
-            cores.submit(begins, network, seed, options.data, settings) for seed in range(seeds) for network in networks
-        ]
+        asked = [cores.submit(begins, network, seed, options.data) for seed in range(seeds) for network in networks]
         found = [one.result() for one in asked]
-    report({"training": asdict(settings), "runs": found}, options.json)
+    report({"training": asdict(LEARNING), "runs": found}, options.json)
 
 
 if __name__ == "__main__":

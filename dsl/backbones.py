@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # the names of the backbones are wanted by programs that neve
 
 
 def build_vgg19(classes: int, narrowed: int = 1) -> nn.Module:
-    """VGG19 with batch normalisation after each convolution, for segments of 32 to 63 frames: 41 M weights.
+    """VGG19 with batch normalisation behind each hidden layer, for segments of 32 to 63 frames: 41 M weights.
 
     Its sixteen convolutions leave 512 maps of 2 x 1, which the dense layers take as they are. Weights are drawn as He
     et al. do for ReLU ("Delving Deep into Rectifiers", ICCV 2015), those of the last layer near zero. `narrowed`
@@ -31,15 +31,18 @@ def build_vgg19(classes: int, narrowed: int = 1) -> nn.Module:
             layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), BatchNormAct2d(width)]
             before = width
         layers.append(nn.MaxPool2d(2))
-    width = 4096 // narrowed
-    layers += [nn.Flatten(), nn.Linear(2 * before, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
-    last = nn.Linear(width, classes)
-    for layer in (*layers, last):
+    layers.append(nn.Flatten())
+    before *= 2
+    for _ in range(2):
+        width = 4096 // narrowed
+        layers += [nn.Linear(before, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
+        before = width
+    for layer in layers:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-        if isinstance(layer, nn.Linear):
-            nn.init.zeros_(layer.bias)
+    last = nn.Linear(before, classes)
     nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
     return nn.Sequential(*layers, last)
 
 

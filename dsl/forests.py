@@ -6,12 +6,11 @@ What is faster is how a split is found. scikit-learn sorts a node's samples by e
 feature's values are ranked once, and a node's samples are put in order by marking their ranks.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numba import njit
+
+from dsl.kernels import compiled
 
 TREES = 100
 LARGEST_SEED = 2**31 - 1
@@ -21,16 +20,6 @@ SLACK = 1 - 1e-9  # far more than rounding takes
 SPREAD = np.uint64(0x03F79D71B4CB0A89)  # a de Bruijn sequence: times a power of two, its upper six bits tell which
 PLACES = np.empty(64, dtype=np.int64)
 PLACES[[(int(SPREAD) << place) % 2**64 >> 58 for place in range(64)]] = range(64)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    options = {"nogil": True, "error_model": "numpy"}  # no `fastmath`: every rounding counts
-    compile_as: Any = njit
-    try:
-        made: Callable[..., Any] = compile_as(cache=True, **options)(function)
-    except RuntimeError:  # nowhere to keep what is compiled
-        made = compile_as(**options)(function)
-    return made
 
 
 def forest_classes(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:

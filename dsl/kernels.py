@@ -34,6 +34,7 @@ _fma: Any = _fused  # as it is called: with three values
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as machine code, kept in numba's cache where there is a place for it."""
     compile_as: Any = njit
     try:
         made: Callable[..., Any] = compile_as(cache=True, **OPTIONS)(function)

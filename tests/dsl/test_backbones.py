@@ -65,10 +65,11 @@ def test_the_number_in_a_name_is_that_of_weighted_layers(
     assert weighted_layers(networks[name]) == layers
 
 
-def test_vgg19_normalises_what_each_of_its_convolutions_says(networks: dict[str, nn.Module]) -> None:
-    layers = list(networks["vgg19"])  # type: ignore[call-overload]
-    behind = [after for before, after in pairwise(layers) if isinstance(before, nn.Conv2d)]
-    assert len(behind) == 16 and all(isinstance(layer, nn.BatchNorm2d) for layer in behind)
+def test_vgg19_normalises_what_each_of_its_hidden_layers_says(networks: dict[str, nn.Module]) -> None:
+    *hidden, _ = pairwise(networks["vgg19"])  # type: ignore[call-overload]
+    behind = [after for before, after in hidden if isinstance(before, nn.Conv2d | nn.Linear)]
+    assert [isinstance(layer, nn.BatchNorm2d) for layer in behind] == [True] * 16 + [False] * 2
+    assert [isinstance(layer, nn.BatchNorm1d) for layer in behind[-2:]] == [True] * 2
 
 
 def test_vgg19s_dense_layers_take_the_map_that_its_convolutions_leave(networks: dict[str, nn.Module]) -> None:
