@@ -4,30 +4,30 @@ and, with a single seed, what changes one thing at a time.
 python benchmarks/vgg19_begins.py --data DATA --json benchmarks/results/vgg19_begins.json
 python benchmarks/vgg19_begins.py --data DATA --factors --json benchmarks/results/vgg19_factors.json
 
-DATA is where `ser-sweep prepare emodb` wrote to. All learn from a fold of a thinned Emo-DB as a stage of a sweep does,
-by the paper's optimiser, rate, decay and batches. A network that knows no more than how frequent the classes are has
-their entropy as its loss, and the share of the most frequent one as its accuracy: one has begun to learn where its
-training loss of an epoch is BELOW nats lower, and its validation accuracy is higher.
+DATA is where `ser-sweep prepare emodb` wrote to; with `--device cuda --every 8` it takes a minute or two. All learn
+from a fold of a thinned Emo-DB as a stage of a sweep does, by the paper's optimiser, rate, decay and batches. A network
+that knows no more than how frequent the classes are has their entropy as its loss, and the share of the most frequent
+one as its accuracy: one has begun to learn where its training loss of an epoch is BELOW nats lower, and its validation
+accuracy is higher.
 """
 
 import argparse
 import multiprocessing
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from measured import report
 from scipy.stats import entropy
 from torch import nn
 from training import CORES
 
-from data_prep.shards import find_prepared, load_corpus
+from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl.backbones import build_vgg19
 from dsl.chain import FoldPart
 from dsl.labels import one_hot
@@ -39,7 +39,9 @@ from dsl.training import Lesson, Training, train_an_epoch
 
 SEEDS = 5
 BELOW = 0.1
-LEARNING = TrainingSettings(epochs=3, every=32, early_stopping=False)
+EPOCHS = 3
+
+Facts = dict[str, Any]
 
 
 def timms(name: str, classes: int) -> nn.Module:
@@ -89,57 +91,87 @@ class NoCheckpoint:
     def write(self, content: bytes) -> None: ...
 
 
-def lesson_of(network: str, seed: int, data: Path) -> tuple[Lesson, np.ndarray]:
-    """What iteration 0 of the first fold learns, and the shares of the classes [K] among its training segments."""
-    corpus = load_corpus(find_prepared(data, "emodb")).thinned(LEARNING.every)
-    chain = ChainSettings(corpus.name, "vgg19", "stratified", 10, 0, seed, None, (), LEARNING)
+def lesson_of(network: str, seed: int, corpus: SegmentCorpus, settings: TrainingSettings, device: str) -> Lesson:
+    """What iteration 0 of the first fold learns."""
+    chain = ChainSettings(corpus.name, "vgg19", "stratified", 10, 0, seed, None, (), settings)
     part = FoldPart.of(corpus, chain)
-    segments = Segments(corpus, *band_statistics(corpus, part.training), torch.device("cpu"))
+    segments = Segments(corpus, *band_statistics(corpus, part.training), torch.device(device))
     targets = one_hot(corpus.label, len(corpus.classes))
     build = partial(NETWORKS[network], len(corpus.classes))
     seed = training_seed(chain, Step(0))
-    lesson = Lesson(build, segments, part.training, part.validation, targets, LEARNING, seed)
-    return lesson, targets[part.training].mean(axis=0)
+    return Lesson(build, segments, part.training, part.validation, targets, settings, seed)
 
 
-def begins(network: str, seed: int, data: Path) -> dict[str, Any]:
-    """The epochs of a training, and which is the first that has begun to learn (None where none has)."""
+def begin(network: str, seeds: Sequence[int], data: Path, settings: TrainingSettings, device: str) -> list[Facts]:
+    """Trainings side by side: their epochs, and which is the first that has begun to learn (None where none has)."""
     settle(1)
-    lesson, shares = lesson_of(network, seed, data)
-    limit = float(entropy(shares)) - BELOW, float(shares.max())
-    training = Training(lesson, NoCheckpoint())
-    while not training.finished:
-        (failure,) = train_an_epoch([training])
-        if failure is not None:
-            raise failure
-        print(network, seed, training.run.history[-1], file=sys.stderr, flush=True)
-    epochs = [asdict(epoch) for epoch in training.run.history]
-    begun = [one["number"] for one in epochs if one["loss"] < limit[0] and one["validation_accuracy"] > limit[1]]
+    corpus = load_corpus(find_prepared(data, "emodb")).thinned(settings.every)
+    trainings = [Training(lesson_of(network, seed, corpus, settings, device), NoCheckpoint()) for seed in seeds]
+    while not trainings[0].finished:
+        for failure in train_an_epoch(trainings):
+            if failure is not None:
+                raise failure
+        for seed, one in zip(seeds, trainings, strict=True):
+            print(network, seed, one.run.history[-1], file=sys.stderr, flush=True)
+    return [begun(network, seed, one) for seed, one in zip(seeds, trainings, strict=True)]
+
+
+def begun(network: str, seed: int, training: Training) -> Facts:
+    lesson = training.lesson
+    shares = lesson.targets[lesson.training].mean(axis=0)
+    loss_limit, accuracy_limit = float(entropy(shares)) - BELOW, float(shares.max())
+    epochs = training.run.history
+    learning = [
+        one.number for one in epochs if one.loss < loss_limit and (one.validation_accuracy or 0) > accuracy_limit
+    ]
     return {
         "network": network,
         "seed": seed,
         "training_segments": len(lesson.training),
         "validation_segments": len(lesson.validation),
-        "loss_limit": limit[0],
-        "accuracy_limit": limit[1],
-        "epochs": epochs,
-        "begins": begun[0] + 1 if begun else None,
+        "loss_limit": loss_limit,
+        "accuracy_limit": accuracy_limit,
+        "epochs": [asdict(one) for one in epochs],
+        "begins": learning[0] + 1 if learning else None,
+        "recorded": training.run.recorded,
     }
+
+
+def all_begun(
+    networks: Sequence[str], seeds: int, data: Path, settings: TrainingSettings, device: str
+) -> Iterator[list[Facts]]:
+    """On CPUs a training on each core at a time, on a GPU those of a network side by side."""
+    if device == "cuda":
+        for network in networks:
+            yield begin(network, range(seeds), data, settings, device)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(CORES, context, max_tasks_per_child=1) as cores:
+        asked = [
+            cores.submit(begin, network, [seed], data, settings, device)
+            for seed in range(seeds)
+            for network in networks
+        ]
+        for one in asked:
+            yield one.result()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder with Emo-DB, prepared")
     parser.add_argument("--factors", action="store_true", help="what lies between the two, with one seed")
-    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--every", type=int, default=32, help="of so many segments one (default: 32)")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--json", type=Path, help="file to write the figures to, as soon as a network's are there")
     options = parser.parse_args()
     compared, factors = list(NETWORKS)[:2], list(NETWORKS)[2:]
     networks, seeds = (factors, 1) if options.factors else (compared, SEEDS)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(CORES, context, max_tasks_per_child=1) as cores:
-        asked = [cores.submit(begins, network, seed, options.data) for seed in range(seeds) for network in networks]
-        found = [one.result() for one in asked]
-    report({"training": asdict(LEARNING), "runs": found}, options.json)
+    settings = TrainingSettings(epochs=EPOCHS, every=options.every, early_stopping=False)
+    card = torch.cuda.get_device_name() if options.device == "cuda" else None
+    runs: list[Facts] = []
+    for found in all_begun(networks, seeds, options.data, settings, options.device):
+        runs += found
+        report({"training": asdict(settings), "card": card, "runs": runs}, options.json)
 
 
 if __name__ == "__main__":
