@@ -7,6 +7,9 @@
     python benchmarks/grids.py emodb_efficientnet --emodb EMODB --work DIR   # minutes on a GPU, days without
     python docs/figures.py
 
+The stages of emodb_efficientnet can come from a GPU elsewhere (docs/rented_gpu.md): unpack them into DIR/store, and
+say --as-is.
+
 Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again; grids find in
 DIR what they share.
 """
@@ -41,6 +44,7 @@ def main() -> None:
     parser.add_argument("grid", choices=GRIDS)
     parser.add_argument("--emodb", type=Path, help="the folder of Emo-DB's wav files")
     parser.add_argument("--work", type=Path, required=True, help="a folder for data and store")
+    parser.add_argument("--as-is", action="store_true", help="train nothing: write what the store has of the grid")
     options = parser.parse_args()
     if GRIDS[options.grid] == "emodb" and options.emodb is None:
         parser.error(f"{options.grid} needs --emodb")
@@ -54,7 +58,8 @@ def main() -> None:
     source = ["--source", str(options.emodb.absolute())] if corpus == "emodb" else []
     said = ser_sweep("prepare", corpus, *source, "--out", str(data))
     (results / "prepare.txt").write_text(said.replace(str(work), "work"), encoding="utf-8")
-    ser_sweep("run", *place)
+    if not options.as_is:
+        ser_sweep("run", *place)
     if load_grid(ROOT / grid).labels == "permuted":
         for name, flags in (("audit.md", []), ("audit.json", ["--json"])):
             # Status 1 says that a label source leaks which should not: a result like any other.
@@ -85,12 +90,14 @@ def run_facts(grid: Path, data: Path, store: Path) -> dict[str, Any]:
     """What the stages of a grid say of how they were trained."""
     spec = load_grid(grid)
     keys = sorted({stage.key for chain in spec.expand(resolve_corpora(spec, data)) for stage in chain.stages})
-    stages = [json.loads((store / "stages" / key / "stage.json").read_text(encoding="utf-8")) for key in keys]
+    paths = [store / "stages" / key / "stage.json" for key in keys]
+    stages = [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
     rates = [stage["timing"]["segments_per_second"] for stage in stages]
     outer = [stage for stage in stages if stage["iteration"] == 0 and "inner_fold" not in stage["identity"]]
     baseline = [stage["metrics"]["test_segment_accuracy"] for stage in outer]
     return {
         "stages": len(stages),
+        "stages_of_grid": len(keys),
         "training_seconds": round(sum(stage["timing"]["seconds"] for stage in stages)),
         "segments_per_second": {"median": round(statistics.median(rates)), "best": round(max(rates))},
         "epochs": sum(stage["metrics"]["epochs"] for stage in stages),

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("grids", "results", "reliability", "performance")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("grids", "method", "results", "reliability", "performance")),
 )
 
 
@@ -77,8 +77,10 @@ def run_of(grid: str) -> str:
     if run.get("side_by_side", 1) > 1:
         together = f"{run['side_by_side']} networks side by side, {rate['median']:,} segments a second together"
         where = f"on {devices.removeprefix('cuda ')}, {together}"
+    of_all = run.get("stages_of_grid", run["stages"])
+    number = f"{run['stages']}" + (f" of {of_all}" if of_all > run["stages"] else "")
     return (
-        f"{run['stages']} stages of {run['segments']:,} segments, {run['epochs']:,} epochs in all, took {minutes:.0f} "
+        f"{number} stages of {run['segments']:,} segments, {run['epochs']:,} epochs in all, took {minutes:.0f} "
         f"minutes of training {where}. Of the test segments, "
         f"{run['baseline_test_segment_accuracy']:.2f}% were right at iteration 0. torch {run['versions']['torch']}."
     )
@@ -360,6 +362,27 @@ def speaker_forests() -> str:
     return aligned([head, *rows, ["chance", "", f"{found['chance']:.1f}"]])
 
 
+def beginning_of_vgg19() -> str:
+    found = results_of("vgg19_begins")
+    runs, training = found["runs"], found["training"]
+    rows = [["Network", "seed", *(f"epoch {n + 1}" for n in range(training["epochs"])), "begins in epoch"]]
+    names = {"before": "version 1", "now": "version 2"}
+    for run in runs:
+        epochs = [f"{one['loss']:.2f}, {100 * one['validation_accuracy']:.0f}%" for one in run["epochs"]]
+        rows.append([names[run["network"]], f"{run['seed']}", *epochs, f"{run['begins'] or 'none'}"])
+    counts = [
+        f"{sum(run['begins'] is not None for run in each)} of {len(each)} of {names[name]}"
+        for name in names
+        if (each := [run for run in runs if run["network"] == name])
+    ]
+    segments, where = runs[0]["training_segments"], found["card"] or f"{found['cores']} cores"
+    return (
+        f"{aligned(rows)}\n\nTraining loss and validation accuracy by epoch, of {segments:,} segments ({where}). "
+        f"One has begun to learn whose loss is below {runs[0]['loss_limit']:.2f}, and whose accuracy is above the share "
+        f"of the most frequent class, {100 * runs[0]['accuracy_limit']:.0f}%: {', '.join(counts)}."
+    )
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "grid_fields": lambda: fields_of(GridSpec),
     "training_fields": lambda: fields_of(TrainingChoice),
@@ -381,6 +404,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "emodb_tables": lambda: text_of("emodb_lite", "tables.md"),
     "same_bits": same_bits,
     "speaker_forests": speaker_forests,
+    "vgg19_begins": beginning_of_vgg19,
     "emodb_run": lambda: run_of("emodb_lite"),
     "efficientnet_table": lambda: table_of("emodb_efficientnet", "All networks"),
     "efficientnet_run": lambda: run_of("emodb_efficientnet"),

@@ -16,7 +16,7 @@ from analysis.layouts import BACKBONE_NAMES
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-FILES = ("rented_gpu_1.jsonl", "rented_gpu_2.jsonl")
+FILES = ("rented_gpu_earlier.jsonl", "rented_gpu_1.jsonl", "rented_gpu_2.jsonl")
 KERNELS = ROOT / "dsl" / "gpu_kernels.py"
 NOT_YET = "Not measured yet."
 NOTHING = "—"
@@ -353,7 +353,7 @@ def gpu_cost() -> str:
     for backbone, each in found["device_hours"].items():
         for precision, hours in each.items():
             best = found["best"][backbone][precision]
-            numbers = [f"{best['networks']}", rate(best), whole(found["segment_updates"][backbone]), f"{hours:,.1f}"]
+            numbers = [f"{best['networks']}", rate(best), whole(found["segment_updates"][backbone]), f"{hours:,.2f}"]
             rows.append([named(backbone), cards.get(best["rate"], NO_CARD), precision, *numbers])
     head = ["Networks", "card", "precision", "side by side", "segments a second", "segment updates, at most", "hours"]
     return f"`{found['grid']}`, {found['stages']:,} stages:\n\n{table(head, rows)}"
