@@ -377,8 +377,8 @@ def beginning_of_vgg19() -> str:
     ]
     segments, where = runs[0]["training_segments"], found["card"] or f"{found['cores']} cores"
     return (
-        f"{aligned(rows).rstrip()}\n\nTraining loss and validation accuracy by epoch, of {segments:,} segments ({where}). "
-        f"One has begun to learn whose loss is below {runs[0]['loss_limit']:.2f}, and whose accuracy is above the "
+        f"{aligned(rows).rstrip()}\n\n"
+        f"Training loss and validation accuracy by epoch, of {segments:,} segments ({where}). One has begun to learn whose loss is below {runs[0]['loss_limit']:.2f}, and whose accuracy is above the "
         f"share of the most frequent class, {100 * runs[0]['accuracy_limit']:.0f}%: {', '.join(counts)}."
     )
 
