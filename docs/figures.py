@@ -378,8 +378,9 @@ def beginning_of_vgg19() -> str:
     segments, where = runs[0]["training_segments"], found["card"] or f"{found['cores']} cores"
     return (
         f"{aligned(rows).rstrip()}\n\n"
-        f"Training loss and validation accuracy by epoch, of {segments:,} segments ({where}). One has begun to learn whose loss is below {runs[0]['loss_limit']:.2f}, and whose accuracy is above the "
-        f"share of the most frequent class, {100 * runs[0]['accuracy_limit']:.0f}%: {', '.join(counts)}."
+        f"Training loss and validation accuracy by epoch, of {segments:,} segments ({where}). One has begun to learn "
+        f"whose loss is below {runs[0]['loss_limit']:.2f}, and whose accuracy is above the share of the most frequent "
+        f"class, {100 * runs[0]['accuracy_limit']:.0f}%: {', '.join(counts)}."
     )
 
 
