@@ -7,29 +7,14 @@ problems, 2 for bad usage or input, 130 when interrupted.
 import argparse
 import errno
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
 
 from data_prep.errors import UserError
+from data_prep.signals import ends_as_ctrl_c
 from data_prep.text import plain
-from sweep.commands import (
-    claims,
-    compare,
-    completion,
-    corpora,
-    demo,
-    doctor,
-    figures,
-    plan,
-    predict,
-    prepare,
-    report,
-    run,
-    status,
-    store,
-    tables,
-)
 from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED
 
 LINES = "\n\t"  # what messages may hold that is not printed
@@ -37,8 +22,16 @@ LINES = "\n\t"  # what messages may hold that is not printed
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    parser = build_parser()
-    options = parser.parse_args(arguments)
+    try:
+        with ends_as_ctrl_c():
+            return _run(build_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept. Go on with the same command:", file=sys.stderr)
+        print(f"  ser-sweep {shlex.join(sys.argv[1:])}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         return options.run(options)
     except UserError as error:
@@ -51,9 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(options, f"{error.strerror or error}{where}")
     except Exception as error:
         return _fail(options, f"unexpected {type(error).__name__}: {error}\n--debug shows where it was raised")
-    except KeyboardInterrupt:
-        print("\ninterrupted; repeat the command to go on", file=sys.stderr)
-        return INTERRUPTED
 
 
 def _fail(options: argparse.Namespace, message: str) -> int:
@@ -64,6 +54,25 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    # Imported here, so that signals are heeded from the start.
+    from sweep.commands import (
+        claims,
+        compare,
+        completion,
+        corpora,
+        demo,
+        doctor,
+        figures,
+        plan,
+        predict,
+        prepare,
+        report,
+        run,
+        status,
+        store,
+        tables,
+    )
+
     parser = argparse.ArgumentParser(
         prog="ser-sweep",
         description="Sweeps of deep self-learning for segment-based speech emotion recognition.",

@@ -128,6 +128,14 @@ class LaunchSummary:
     seconds: float
     device_seconds: float
     finished: bool
+    interrupted: bool
+
+    @property
+    def end(self) -> str:
+        """How it ended, in words, where that is not the ordinary way."""
+        if not self.finished:
+            return "runs, or did not end by itself"
+        return "interrupted" if self.interrupted else ""
 
 
 def launches_of(events: Mapping[str, list[dict[str, Any]]]) -> list[LaunchSummary]:
@@ -153,6 +161,7 @@ def _summary(launch: str, events: list[dict[str, Any]]) -> LaunchSummary:
         seconds=_seconds(events[-1]["time"]) - _seconds(first["time"]),
         device_seconds=sum(event.get("seconds", 0.0) * share.get(event.get("trial"), 1.0) for event in ended),
         finished=bool(count["finished"]),
+        interrupted=any(event.get("interrupted", False) for event in events if event["event"] == "finished"),
     )
 
 

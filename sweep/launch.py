@@ -17,9 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from data_prep.cluster import cluster_resources, ray_session
+from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_session
 from data_prep.errors import describe_error
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
+from data_prep.signals import handlers_kept
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
 from sweep.lease import Lease, LeaseCheck, SupersededError
@@ -88,7 +89,10 @@ def launch(
             share = trial_share(grid.resources, cluster)
             fit = slots(share, cluster, grid.resources.max_concurrent)
             corpora = loading.result()
-            with _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet) as running:
+            with (
+                _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet) as running,
+                breaks_off_without_ray(running.break_off),
+            ):
                 _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
             return running.outcome
 
@@ -119,7 +123,7 @@ def _launch(
             versions=versions(),
             revision=code_revision(),
         )
-        running = None
+        interrupted = True
 
         def took_over(lost: str) -> None:
             events.write("took_over", launch=lost)
@@ -132,9 +136,9 @@ def _launch(
                 running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
                 yield running
                 running.close()
+                interrupted = running.interrupted
         finally:
             seconds = time.monotonic() - begun
-            interrupted = running is None or running.interrupted
             events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
 
 
@@ -327,6 +331,11 @@ class Launch:
         self._events.write("failed", chain=self.bundles[number].label, cause=cause)
         self._end(number, cause)
 
+    def break_off(self, cause: str) -> None:
+        """Note that this process is about to end, and let go of all chains."""
+        self._events.write("finished", trained=self.trained, interrupted=True, cause=cause)
+        self._lease.give_back()
+
     def close(self) -> None:
         """Note the chains that could not go on, and end what trackers still show as running."""
         self._fail_blocked()
@@ -494,7 +503,8 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
             ),
         )
         try:
-            tuner.fit()
+            with handlers_kept():
+                tuner.fit()
         except RuntimeError as error:
             # Tune knows of processes that die, but not of those that Ray ends because a machine's memory is full.
             if not isinstance(error.__cause__, RayError):

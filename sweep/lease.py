@@ -70,6 +70,10 @@ class Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Let go of everything, for good."""
         self._over.set()
         self._renewing.join()
         with contextlib.suppress(OSError):

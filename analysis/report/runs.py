@@ -105,7 +105,7 @@ def launches_block(launches: Sequence[LaunchSummary], price_per_hour: float | No
     lines = []
     for one in launches:
         hours = one.device_seconds / 3600
-        state = "" if one.finished else ", runs or did not end by itself"
+        state = f", {one.end}" if one.end else ""
         counts = map(str, (one.trained, one.reused, one.failed))
         cost = () if price_per_hour is None else (number(hours * price_per_hour, 2),)
         lines.append(

@@ -4,10 +4,9 @@ ser-sweep run GRID.yaml --data DATA --store STORE
 """
 
 import argparse
-import sys
 from typing import Any
 
-from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, INTERRUPTED, add_command, of_grid, of_place, quietly
+from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid, of_place, quietly
 from sweep.commands.sweeps import estimate_missing, open_sweep
 from sweep.commands.terminal import notice, print_failures
 
@@ -48,9 +47,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         quiet=options.quiet,
     )
     if outcome.interrupted:
-        print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)
-        print(f"  ser-sweep {' '.join(sys.argv[1:])}", file=sys.stderr)
-        return INTERRUPTED
+        raise KeyboardInterrupt
     stages = open_sweep(options).plan.counts()
     reused = len(sweep.plan.done)
     print(f"{stages['done']} of {stages['total']} stages done: {outcome.trained} trained, {reused} were there before")

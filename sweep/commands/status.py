@@ -92,7 +92,7 @@ def run_launches(options: argparse.Namespace) -> int:
         who, hours, device = one.user[:10], one.seconds / 3600, one.device_seconds / 3600
         print(
             f"{one.launch:26} {who:10} {one.grid[:16]:16} {one.trained:7,} {one.reused:6,} {one.failed:6,} "
-            f"{hours:7.2f} {device:8.2f}{'' if one.finished else '  did not end by itself, or runs'}"
+            f"{hours:7.2f} {device:8.2f}{'  ' + one.end if one.end else ''}"
         )
     total = sum(one.device_seconds for one in launches) / 3600
     cost = "" if options.price_per_hour is None else f", price {total * options.price_per_hour:,.2f}"

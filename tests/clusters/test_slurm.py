@@ -86,7 +86,7 @@ def test_a_job_whose_time_is_up_queues_itself_again_and_goes_on(
     assert "RAY_AUTH_TOKEN=" not in (tmp_path / "log").read_text()
     os.kill(job.pid, signal.SIGUSR1)  # as --signal=B:USR1@300 has it
     assert job.wait(timeout=SECONDS) == 130, log.read_text()
-    assert "finished stages are kept" in log.read_text()
+    assert "what is finished is kept" in log.read_text()
     assert in_session(job.pid) == []
     assert lines_of(slurm, "scontrol requeue") == [f"scontrol requeue {slurm['SLURM_JOB_ID']}"]
     [head, worker] = lines_of(slurm, "ray start")

@@ -126,6 +126,21 @@ def test_a_trial_on_a_share_of_a_gpu_costs_its_share() -> None:
     assert (found.device_seconds, found.running, found.finished) == (2.0, 1, False)
 
 
+@pytest.mark.parametrize(
+    ("last", "end"),
+    [
+        ({"event": "issued"}, "runs, or did not end by itself"),
+        ({"event": "finished"}, ""),  # as logged before launches said whether they were interrupted
+        ({"event": "finished", "interrupted": False}, ""),
+        ({"event": "finished", "interrupted": True}, "interrupted"),
+    ],
+)
+def test_an_interrupted_launch_did_not_end_in_the_ordinary_way(last: dict[str, Any], end: str) -> None:
+    stamp = "2026-01-01T00:00:00.000Z"
+    (found,) = launches_of({"one": [{"time": stamp, "event": "launched"}, {"time": stamp, **last}]})
+    assert found.end == end
+
+
 def test_status_can_be_watched_until_all_is_done(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
     grid = write_grid(rules=["none"], training={"epochs": 8, "every": 1, "patience": 8})
     place = [str(grid), "--data", str(small_data), "--store", str(tmp_path / "store")]

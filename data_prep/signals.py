@@ -1,0 +1,62 @@
+"""Signals that ask a command to end: SIGTERM of Kubernetes, Slurm, systemd and docker, and SIGHUP of a terminal that
+closes, end it as Ctrl-C does."""
+
+import errno
+import os
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+ENDS = (signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def ends_as_ctrl_c() -> Iterator[None]:
+    """A block in which SIGTERM and SIGHUP do what SIGINT does at the time. One that is ignored, as SIGHUP is under
+    nohup, stays ignored. Handlers are the main thread's: in any other, nothing changes."""
+    with handlers_kept():
+        for number in ENDS if _in_main_thread() else ():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, _end)
+        yield
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """A block that may set handlers of its own, as Ray and Tune do: afterwards those from before are back."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDS)} if _in_main_thread() else {}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _end(number: int, frame: FrameType | None) -> Any:
+    if number == signal.SIGHUP:
+        _leave_closed_terminal()
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        return handler(signal.SIGINT, frame)
+    raise KeyboardInterrupt
+
+
+def _leave_closed_terminal() -> None:
+    """Whatever is printed to a terminal that is gone would end in an error."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            termios.tcgetattr(stream.fileno())
+        except termios.error as error:  # also of what never was a terminal
+            if error.args[0] == errno.EIO:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        except (OSError, ValueError):  # no file
+            continue
