@@ -180,7 +180,7 @@ def test_a_cluster_that_is_not_there_is_one_message(
     assert "no Ray cluster at address '127.0.0.1:1'" in said
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")  # of a head that is gone
     said = refused(["run", *place(), "--address", "auto"], capsys)
-    assert "no Ray cluster at address 'auto' (127.0.0.1:1" in said
+    assert "no Ray cluster at address 'auto' (" in said and "Connection refused" in said
 
 
 def test_debug_shows_the_traceback(place: Callable[..., list[str]], capsys: pytest.CaptureFixture[str]) -> None:
