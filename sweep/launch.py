@@ -187,6 +187,8 @@ class Launch:
         self._display = display
         self._again: set[str] = set()  # trials whose bundle is to be issued anew
         self._causes: dict[int, str] = {}
+        self._errors: dict[int, str] = {}  # of trials that Tune may try again
+        self._failed: dict[str, str] = {}  # key of a stage that cannot be trained -> cause
         self._not_recorded: set[tuple[str, str]] = set()  # kinds of trainings and causes that were said
         self._looked = time.monotonic()
         self.queue = self._queue_of(range(len(bundles)))
@@ -201,7 +203,7 @@ class Launch:
         self.queue = self._queue_of(numbers)
 
     def _queue_of(self, numbers: Any) -> ChainQueue:
-        return ChainQueue(self.bundles, numbers, self._tally.done, self._lease.claim, self._lease.release)
+        return ChainQueue(self.bundles, numbers, self._tally.done, self._lease.claim, self._lease.release, self._failed)
 
     @property
     def trained(self) -> int:
@@ -262,6 +264,8 @@ class Launch:
             line = f"trained {self._tally.plan.label_of(event['key'])}, in {event['seconds']:.1f} s"
         if kind == "failed":
             self._causes[number] = event["cause"]
+        if kind == "error":
+            self._errors[number] = event["cause"]
         if kind == "superseded":
             self._again.add(trial)
         if kind == "fewer_at_once":
@@ -309,11 +313,15 @@ class Launch:
 
     def completed(self, number: int) -> None:
         """A trial came to its end; its chain failed if it said so."""
-        self._end(number, self._causes.pop(number, None))
+        cause = self._causes.pop(number, None)
+        if cause is not None:
+            self._give_up(number, cause)
+        self._end(number, cause)
 
     def lost(self, number: int) -> None:
         """A trial ended before its tries were used up."""
         self.given_up.append(number)
+        self._errors.pop(number, None)
         self._tally.ended(number)
 
     def broken(self, cause: str) -> None:
@@ -324,12 +332,22 @@ class Launch:
         self._display.update(f"all trials ended, and go on from their checkpoints: {cause}")
 
     def fail(self, number: int, cause: str) -> None:
-        """Note that a chain could not be finished, and at which stage."""
-        unfinished = next((s for s in self.bundles[number].stages if not self.store.has(s.key)), None)
-        if unfinished is not None:
-            self.store.record_failure(unfinished.key, cause)
+        """Note that a chain could not be finished, and at which stage. What its trial said of its error comes before
+        `cause`."""
+        cause = self._errors.pop(number, cause)
+        key = self._give_up(number, cause)
+        if key is not None:
+            self.store.record_failure(key, cause)
         self._events.write("failed", chain=self.bundles[number].label, cause=cause)
         self._end(number, cause)
+
+    def _give_up(self, number: int, cause: str) -> str | None:
+        """The key of the stage at which a chain failed, which no other is to try again; None where all are done."""
+        key = next((stage.key for stage in self.bundles[number].stages if not self.store.has(stage.key)), None)
+        if key is not None:
+            self._failed[key] = cause
+            self.queue.stage_failed(key)
+        return key
 
     def break_off(self, cause: str) -> None:
         """Note that this process is about to end, and let go of all chains."""
@@ -342,9 +360,11 @@ class Launch:
         self._trackers.close()
 
     def _fail_blocked(self) -> None:
-        """Note the chains that cannot go on because other folds failed."""
+        """Note the chains that cannot go on because of stages that failed in others."""
         if self.interrupted:
             return
+        for number, key in self.queue.blocked.items():
+            self._tally.ended(number, self._failed[key])
         for number in self.queue.waiting:
             missing = self.queue.first_missing(number)
             iteration = next(stage.iteration for stage in self.bundles[number].stages if stage.key == missing)
@@ -398,7 +418,8 @@ def train(
     except OutOfMemory as error:
         said = {"event": "out_of_memory", "key": error.stage.key, "gpu": task.gpu, "cause": str(error)}
         report({"events": [said]})
-    except MAY_PASS_BY:
+    except MAY_PASS_BY as error:
+        report({"events": [{"event": "error", "cause": describe_error(error)}]})
         raise
     except Exception as error:
         report({"events": [{"event": "failed", "cause": describe_error(error)}]})

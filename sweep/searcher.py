@@ -24,9 +24,10 @@ class Issue:
 class ChainQueue:
     """Chains that wait, in launch order, and what the running ones are computing.
 
-    `numbers` are those of `chains` that are to be run; `done` are the keys of stages that are in the store. `claim`
-    takes keys for this launch and returns those that another launch has (`sweep.lease.Lease.claim`); `release` gives
-    them back. What an issue costs does not grow with the number of chains: each waits for one key at a time.
+    `numbers` are those of `chains` that are to be run; `done` are the keys of stages that are in the store, and
+    `failed` of those that cannot be trained. `claim` takes keys for this launch and returns those that another launch
+    has (`sweep.lease.Lease.claim`); `release` gives them back. What an issue costs does not grow with the number of
+    chains: each waits for one key at a time.
     """
 
     def __init__(
@@ -36,8 +37,10 @@ class ChainQueue:
         done: Iterable[str],
         claim: Callable[[set[str]], set[str]] = lambda keys: set(),
         release: Callable[[set[str]], None] = lambda keys: None,
+        failed: Iterable[str] = (),
     ) -> None:
         self._done = set(done)
+        self._failed = set(failed)
         self._claim = claim
         self._release = release
         listed = list(numbers)
@@ -47,6 +50,8 @@ class ChainQueue:
             n: [[needed.key for needed in chains[n].foreign_inputs(stage)] for stage in chains[n].stages]
             for n in listed
         }
+        self._alone = {n for n in listed if len(getattr(chains[n], "chains", [n])) == 1}
+        self.blocked: dict[int, str] = {}  # chain -> the key it needs of a stage that failed
         self._ready = [(place, number) for number, place in self._place.items()]  # a heap
         self._waiting_for: dict[str, list[int]] = defaultdict(
             list
@@ -88,7 +93,9 @@ class ChainQueue:
             stages, missing_input = self._within_reach(number)
             computing = set(self._keys[number][:stages]) - self._done
             if not computing:
-                if missing_input is not None:
+                if missing_input in self._failed:
+                    self.blocked[number] = missing_input
+                elif missing_input is not None:
                     self._waiting_for[missing_input].append(number)
                 continue
             busy = computing & self._busy
@@ -114,6 +121,11 @@ class ChainQueue:
             if not taken:
                 del self._elsewhere[number]
                 heapq.heappush(self._ready, (self._place[number], number))
+
+    def stage_failed(self, key: str) -> None:
+        """A stage cannot be trained: chains that are issued from now on end before it. Several side by side are tried
+        all the same, for the sake of those that do without it."""
+        self._failed.add(key)
 
     def look_elsewhere(self) -> None:
         """Try the chains again that other launches held up."""
@@ -144,8 +156,10 @@ class ChainQueue:
     def _within_reach(self, number: int) -> tuple[int, str | None]:
         """How many of a chain's stages can be had without anything that other folds have not done, and the first
         thing that keeps the next one from it."""
-        for place, needed in enumerate(self._foreign[number]):
+        for place, (own, needed) in enumerate(zip(self._keys[number], self._foreign[number], strict=True)):
             for key in needed:
                 if key not in self._done:
                     return place, key
+            if own in self._failed and own not in self._done and number in self._alone:
+                return place, own
         return len(self._keys[number]), None

@@ -22,12 +22,18 @@ def print_counts(plan: "Plan") -> None:
 
 
 def print_failures(failures: dict[str, str]) -> None:
+    """What failed, by label; an equal cause of several stands there once."""
     if failures:
         print(f"{len(failures)} failed:")
+    labels: dict[str, list[str]] = {}
     for label, cause in failures.items():
-        print(f"  {label}: {cause}")
+        labels.setdefault(cause, []).append(label)
+    for cause, same in labels.items():
+        more = len(same) - SHOWN_OF_A_CAUSE
+        print(f"  {', '.join(same[:SHOWN_OF_A_CAUSE])}{f' and {more} more' if more > 0 else ''}: {cause}")
 
 
+SHOWN_OF_A_CAUSE = 3
 COLORS = {"red": 31, "green": 32, "yellow": 33}
 
 

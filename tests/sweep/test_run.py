@@ -17,11 +17,13 @@ from data_prep.corpora import read_manifest
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import write_json
+from data_prep.folders import Folder
 from data_prep.prepare import prepare
 from data_prep.shards import find_prepared, load_corpus, write_shard
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from dsl import backbones
 from sweep.cli import main
+from sweep.events import read_events
 from sweep.grid import Resources
 from sweep.shares import trial_share
 from sweep.store import Store
@@ -163,7 +165,11 @@ def test_a_loss_that_turns_nan_fails_its_trials_and_no_other(
     assert run(grid, poisoned_data, store, *flags) == 1
     said = capsys.readouterr()
     assert "4 failed:" in said.out
-    assert "poisoned tiny bdsl fold 1 seed 0: TrainingDivergedError: loss became NaN or infinite in epoch 1" in said.out
+    assert said.out.count("TrainingDivergedError: loss became NaN or infinite in epoch 1") == 1, "one cause, said once"
+    assert "poisoned tiny none fold 0 seed 0, " in said.out and " and 1 more: TrainingDivergedError" in said.out
+    (events,) = read_events(Folder(store)).values()
+    issued = [event["chain"] for event in events if event["event"] == "issued"]
+    assert sum("poisoned" in one for one in issued) == 2, "a stage that cannot be trained is tried once"
     assert "4 of 8 stages done" in said.out
     assert "Traceback" not in said.out + said.err
     status = ["status", str(grid), "--data", str(poisoned_data), "--store", str(store), "--json"]

@@ -107,6 +107,28 @@ def test_when_an_owner_fails_one_that_waited_becomes_the_owner() -> None:
     assert [queue.issue("b"), queue.issue("c")] == [Issue(1, 2), None]
 
 
+def test_what_cannot_be_trained_is_tried_once_and_holds_up_only_what_needs_it() -> None:
+    listed = [chain("bdsl"), chain("gsl"), chain("none"), chain("hdl", 1)]
+    queue = ChainQueue(listed, [0, 1, 2, 3], [])
+    assert [queue.issue("a"), queue.issue("b"), queue.issue("c")] == [Issue(0, 2), Issue(3, 2), None]
+    shared = listed[0].stages[0].key
+    queue.stage_failed(shared)
+    queue.ended("a")
+    assert queue.issue("d") is None
+    assert queue.blocked == {1: shared, 2: shared}
+    assert queue.running == {"b": 3} and not queue.waiting
+
+
+def test_what_comes_before_a_stage_that_cannot_be_trained_is_trained() -> None:
+    one = chain("bdsl")
+    queue = ChainQueue([one], [0], [], failed=[one.stages[1].key])
+    assert queue.issue("a") == Issue(0, 1)
+    queue.stage_done(one.stages[0].key)
+    queue.ended("a")
+    assert queue.issue("b") is None
+    assert queue.blocked == {0: one.stages[1].key}
+
+
 def test_a_chain_that_waits_lets_others_pass() -> None:
     queue = ChainQueue([chain("none", 0), chain("bdsl", 0), chain("none", 1)], [0, 1, 2], [])
     assert [queue.issue("a"), queue.issue("b")] == [Issue(0, 1), Issue(2, 1)]
