@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -43,31 +44,36 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         # Nobody reads its metrics, and their exporter's thread stays when a second runtime starts in this process: it
         # then crashes, now and then, as the process ends.
         os.environ.setdefault("RAY_enable_open_telemetry", "0")
+        os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` would have the working folder packed
     import ray
 
     if ray.is_initialized():
         yield
         return
-    try:
-        if address is not None:
-            _check_listening(address)
-        with handlers_kept(), _in_process_groups_of_their_own():
-            ray.init(
-                address=address or "local",
-                include_dashboard=False if address is None else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    except (ConnectionError, ValueError) as error:
-        raise UserError(f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head") from error
-    except (KeyboardInterrupt, SystemExit) as error:  # the latter is what Ray makes of SIGTERM
-        ray.shutdown()
-        raise KeyboardInterrupt from error
-    try:
-        yield
-    finally:
-        with handlers_kept():
+    # Ray's workers import from the folder it is started in before any other: the user's may hold a `sweep.py`.
+    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as empty:
+        try:
+            if address is not None:
+                _check_listening(address)
+            with handlers_kept(), _in_process_groups_of_their_own(), contextlib.chdir(empty):
+                ray.init(
+                    address=address or "local",
+                    include_dashboard=False if address is None else None,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+        except (ConnectionError, ValueError) as error:
+            raise UserError(
+                f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head"
+            ) from error
+        except (KeyboardInterrupt, SystemExit) as error:  # the latter is what Ray makes of SIGTERM
             ray.shutdown()
+            raise KeyboardInterrupt from error
+        try:
+            yield
+        finally:
+            with handlers_kept():
+                ray.shutdown()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from data_prep.errors import UserError
 from data_prep.signals import ends_as_ctrl_c
+from data_prep.surroundings import settle_in
 from data_prep.text import plain
 from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED
 
@@ -24,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     try:
         with ends_as_ctrl_c():
+            settle_in()
             return _run(build_parser().parse_args(arguments))
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept. Go on with the same command:", file=sys.stderr)

@@ -21,6 +21,7 @@ from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_ses
 from data_prep.errors import describe_error
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import handlers_kept
+from data_prep.surroundings import settle_in
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
 from sweep.lease import Lease, LeaseCheck, SupersededError
@@ -540,6 +541,7 @@ def _tune_trial(
     """The Tune trainable. Raising an error makes Tune try the trial again."""
     from ray import tune
 
+    settle_in()
     task = pickle.loads(bytes.fromhex(config["task"]))
     train(task, corpora, Store(store_uri), launch, cpus, tune.report)
 

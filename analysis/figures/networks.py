@@ -14,11 +14,11 @@ from analysis import columns
 from analysis.figures.style import (
     ONE_COLUMN,
     TWO_COLUMNS,
+    class_name,
     in_style,
     legend_below,
     name_classes,
     panels,
-    plain,
     series_style,
     whole_numbers,
 )
@@ -53,7 +53,7 @@ def draw_contours(
     width = ONE_COLUMN if across == 1 and len(seconds) <= SEGMENTS_OF_ONE_COLUMN else TWO_COLUMNS
     figure, grid = panels(math.ceil(len(probabilities) / across), across, 1.15, width, title, sharex=True, sharey=True)
     for axes, (iteration, q) in zip(grid.flat, sorted(probabilities.items()), strict=False):
-        _draw_probabilities(axes, seconds, q, [plain(name) for name in classes], label, label_is)
+        _draw_probabilities(axes, seconds, q, [class_name(name) for name in classes], label, label_is)
         axes.set_title(f"Iteration {iteration}", loc="left", pad=2)
     for axes in grid.flat[len(probabilities) :]:
         axes.remove()
@@ -99,7 +99,7 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
     for row, column in np.argwhere(totals[:, [0] * len(classes)] > 0):
         shade = "white" if share[row, column] > 55 else "black"
         axes.text(column, row, _count(counts[row, column]), ha="center", va="center", fontsize=6.5, color=shade)
-    names = [plain(name) for name in classes]
+    names = [class_name(name) for name in classes]
     name_classes(axes, classes)
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel="Decided class", ylabel="Class of the utterance")

@@ -18,6 +18,7 @@ from data_prep.text import plain
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.16  # inches, of an IEEE journal
 FONT_SIZE = 8.0  # points
 SMALL = 7.0
+LONGEST_CLASS = 24  # characters
 CHARACTERS = 17  # of a title that fit an inch, most of the time
 
 # Okabe and Ito, "Color Universal Design", 2008: told apart with any kind of colour vision; the palest come last.
@@ -58,7 +59,11 @@ STYLE: Any = {
     "svg.hashsalt": "ser-dsl-sweep",  # the same names inside the file every time
 }
 
-in_style = matplotlib.rc_context(STYLE)
+# Whatever the user's matplotlibrc says: figures of the same data are the same files.
+NOT_STYLE = {name for name in matplotlib.rcParamsDefault if name.startswith(("backend", "interactive", "toolbar"))}
+in_style = matplotlib.rc_context(
+    {name: value for name, value in matplotlib.rcParamsDefault.items() if name not in NOT_STYLE} | STYLE
+)
 
 
 def series_style(position: int) -> dict[str, Any]:
@@ -111,12 +116,18 @@ def _legend_columns(labels: Sequence[str], width: float) -> int:
     return 1
 
 
+def class_name(name: str) -> str:
+    """A class as an axis or a legend has room for it: of a long name the beginning and the end."""
+    name, half = plain(name), LONGEST_CLASS // 2
+    return name if len(name) <= LONGEST_CLASS else f"{name[:half]}…{name[1 - half :]}"
+
+
 def name_classes(axes: Axes, classes: Sequence[str]) -> None:
     """Classes as labels of the x axis at 0, 1, ...; they lean where side by side they would overlap.
 
     The figure then grows by what that takes.
     """
-    names = [plain(name) for name in classes]
+    names = list(map(class_name, classes))
     axes.set_xticks(range(len(names)), names)
     longest = max(map(len, names)) * 0.57 * SMALL / 72  # inches
     figure = axes.get_figure()

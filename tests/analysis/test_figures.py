@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
@@ -452,6 +453,24 @@ def test_the_same_figure_is_the_same_file(make: Any, tmp_path: Path) -> None:
         first, second = (rendered(make(), tmp_path / f"{name}.{extension}") for name in "ab")
         assert first == second
         assert b"date" not in first.lower()
+
+
+@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
+def test_a_user_s_matplotlibrc_changes_no_file(make: Any, tmp_path: Path) -> None:
+    mine = rendered(make(), tmp_path / "a.png")
+    odd = {"text.usetex": True, "figure.dpi": 30, "axes.facecolor": "red", "font.family": "monospace"}
+    with matplotlib.rc_context(odd):
+        assert rendered(make(), tmp_path / "b.png") == mine
+
+
+def test_classes_of_a_hundred_characters_leave_the_panel_its_room(tmp_path: Path) -> None:
+    names = [f"{'very ' * 20}{name}" for name in EMOTIONS]
+    for figure in (draw_confusion(np.eye(7), names, "Emo-DB"), recall_figure(np.full((5, 7), 50), names)):
+        rendered(figure, tmp_path / "a.png")
+        place = figure.axes[0].get_position()
+        assert place.width > 0.35 and place.height > 0.3
+        labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+        assert len(set(labels)) == len(names), "classes that differ at the end look the same"
 
 
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
