@@ -53,11 +53,11 @@ def have_a_name() -> None:
 def have_a_home() -> None:
     """A home that can be written to: Ray, torch, Triton, numba and matplotlib keep files there. Without one, it is a
     folder of the user's own among the temporary ones, the same each time."""
-    home = Path("~")
-    with contextlib.suppress(RuntimeError):
-        home = home.expanduser()
-    if home.is_absolute() and os.access(home, os.W_OK | os.X_OK) and home.is_dir():
-        return
+    with contextlib.suppress(OSError, RuntimeError):
+        home = Path.home()
+        if home.is_absolute():
+            tempfile.TemporaryFile(dir=home).close()
+            return
     made = Path(tempfile.gettempdir()) / f"ser-sweep-home-{os.getuid()}"
     made.mkdir(mode=0o700, exist_ok=True)
     about = made.lstat()
