@@ -41,6 +41,7 @@ from sweep.records import is_record
 from sweep.stages import StageSpec
 
 SCHEMA_VERSION = 1
+FOLDERS = {"corpora", "stages", "checkpoints", "failures", "decisions", "leases", "events", "shares"}
 DIGEST_BYTES = 32
 PREDICTION_TYPES = {"utterance": pa.int32(), "segment": pa.int32(), "test": pa.bool_()}
 
@@ -78,17 +79,22 @@ class Store:
 
     @property
     def exists(self) -> bool:
+        return self.is_named or bool(self.keys_like(""))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its store.json is there, which something that tidies up may have taken away."""
         return self._read_json("store.json") is not None
 
     def create(self) -> None:
         """Make this a store, unless it is one. Raises StoreError where other files lie there."""
-        if self.exists:
+        if self.is_named:
             return
         try:
-            others = self.folder.entries() or self.folder.folders()
+            files, folders = self.folder.entries(), self.folder.folders()
         except FolderError as error:
             raise StoreError(f"store {error}") from error
-        if others:
+        if (files or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
         self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
 

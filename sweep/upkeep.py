@@ -36,9 +36,10 @@ def no_progress(what: str, done: int, total: int) -> None: ...
 
 
 class Remedy(StrEnum):
-    """What becomes of a problem: the first three are what `repair` removes, and what then makes it good."""
+    """What becomes of a problem: the last is what `repair` leaves, and the others say what then makes it good."""
 
     TRAIN = "train"  # a stage: the next run trains it again
+    NAME = "name"  # the store itself: its store.json is written again
     ADD_CORPUS = "add corpus"  # the store's copy of a corpus: the next run adds it again
     NOTHING = "nothing"  # nobody needs it
     NOT_HERE = "not here"  # it cannot be repaired from the store alone, and what there is should be kept
@@ -69,6 +70,8 @@ def verify(store: Store, progress: Progress = no_progress) -> list[Problem]:
     busy = bool(running_launches(store))
     inventory = store.inventory()
     corpora, problems = _check_corpora(store, inventory.get("corpora", {}), busy)
+    if not store.is_named:
+        problems.append(Problem("store.json", "missing or damaged", Remedy.NAME))
     stages = inventory.get("stages", {})
     check = partial(_check_stage, store, corpora=corpora, busy=busy)
     homeless: dict[str, int] = {}
@@ -88,7 +91,7 @@ def verify(store: Store, progress: Progress = no_progress) -> list[Problem]:
 
 
 def repair(store: Store, problems: Iterable[Problem]) -> list[Problem]:
-    """Take away what `verify` found; returns what stays as it is, because the store alone cannot make it good.
+    """Make good, or take away, what `verify` found; returns what stays as it is, because the store alone cannot do it.
 
     Raises StoreError while a launch runs on the store.
     """
@@ -98,6 +101,8 @@ def repair(store: Store, problems: Iterable[Problem]) -> list[Problem]:
         name = problem.path.rpartition("/")[2]
         if problem.remedy is Remedy.TRAIN:
             store.delete_stage(name)
+        elif problem.remedy is Remedy.NAME:
+            store.create()
         elif problem.remedy is Remedy.ADD_CORPUS:
             store.delete_corpus(name)
         elif problem.remedy is Remedy.NOTHING:

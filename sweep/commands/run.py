@@ -4,6 +4,7 @@ ser-sweep run GRID.yaml --data DATA --store STORE
 """
 
 import argparse
+import sys
 from typing import Any
 
 from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid, of_place, quietly
@@ -50,6 +51,9 @@ def run_sweep(options: argparse.Namespace) -> int:
         raise KeyboardInterrupt
     stages = open_sweep(options).plan.counts()
     reused = len(sweep.plan.done)
+    gone = reused + outcome.trained - stages["done"]
+    if gone > 0:
+        print(f"{gone} stages that were there or were trained are not in {options.store} any more", file=sys.stderr)
     print(f"{stages['done']} of {stages['total']} stages done: {outcome.trained} trained, {reused} were there before")
     if outcome.trained:
         print(estimate_beside_truth(estimated, outcome.training_seconds, outcome.seconds, outcome.slots))

@@ -76,7 +76,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     left = repair(store, problems)
     for problem in problems:
         if problem not in left:
-            print(f"removed {problem.path}", file=sys.stderr)
+            print(f"{'wrote' if problem.remedy == 'name' else 'removed'} {problem.path}", file=sys.stderr)
     stages = sum(problem.remedy == "train" for problem in problems)
     print(f"stages that the next ser-sweep run trains again: {stages}", file=sys.stderr)
     if left:

@@ -1,6 +1,7 @@
 """Launching: the same bits in this process and on Ray, nothing trained twice, failures that stop nobody else."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -202,6 +203,27 @@ def test_a_failure_is_forgotten_once_the_stage_is_trained(
     assert len(Store(store).failures()) == 2
     assert run(grid, small_data, store, "--inline") == 0
     assert Store(store).failures() == {}
+
+
+def test_a_store_that_is_removed_under_a_run_is_told(
+    small_data: Path,
+    write_grid: WriteGrid,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    commit = Store.commit
+
+    def commit_and_remove(self: Store, *arguments: Any) -> None:
+        commit(self, *arguments)
+        shutil.rmtree(self.uri)
+
+    monkeypatch.setattr(Store, "commit", commit_and_remove)
+    store = tmp_path / "store"
+    assert run(write_grid(rules=["none"]), small_data, store, "--inline") == 1
+    said = capsys.readouterr()
+    assert f"2 stages that were there or were trained are not in {store} any more" in said.err
+    assert "0 of 2 stages done" in said.out
 
 
 def test_more_than_the_cluster_has_is_refused_and_not_waited_for() -> None:

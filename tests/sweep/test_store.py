@@ -5,10 +5,12 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.settings import TrainingSettings
 from sweep.stages import StageSpec
@@ -157,6 +159,34 @@ def test_a_folder_with_other_files_is_not_taken_for_a_store(tmp_path: Path) -> N
     with pytest.raises(StoreError, match="holds other files and is not a store"):
         Store(tmp_path).create()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("there", ["a stage", "an event log alone"])
+def test_a_store_without_its_store_json_is_made_one_again(store: Store, there: str) -> None:
+    if there == "a stage":
+        store.commit(STAGE, PREDICTIONS, {})
+    else:
+        store.folder.write("events/one.jsonl", b"")
+    (Path(store.uri) / "store.json").unlink(missing_ok=True)
+    again = Store(store.uri)
+    assert again.exists == (there == "a stage")
+    again.create()
+    assert again.is_named and len(again.done_keys()) == (there == "a stage")
+
+
+def test_launches_that_begin_at_the_same_time_make_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One has looked for store.json when another writes it, and files of its own."""
+    first, second = Store(tmp_path / "store"), Store(tmp_path / "store")
+    looks = type(first.folder).entries
+
+    def look(folder: Folder, *arguments: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        second.create()
+        return looks(folder, *arguments, **options)
+
+    monkeypatch.setattr(type(first.folder), "entries", look)
+    first.create()
+    assert first.is_named
 
 
 def test_a_file_is_not_a_store(tmp_path: Path) -> None:

@@ -177,6 +177,16 @@ def test_a_damaged_or_foreign_stage_is_found_and_removed(
     assert len(store.done_keys()) == 3
 
 
+def test_a_store_json_that_is_missing_is_written_again(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder_of(store) / "store.json").unlink()
+    command = ["store", "verify", "--store", store.uri]
+    assert main(command) == 1
+    assert capsys.readouterr().out == "store.json: missing or damaged\nproblems: 1\n"
+    assert main([*command, "--repair"]) == 0
+    assert "wrote store.json" in capsys.readouterr().err
+    assert main(command) == 0
+
+
 def test_damaged_weights_are_found(store: Store) -> None:
     weights = min((folder_of(store) / "stages").glob("*/weights-*"))
     flip(weights)
