@@ -113,8 +113,9 @@ def _joined(lines: Iterable[str]) -> bytes:
 
 @dataclass(frozen=True)
 class LaunchSummary:
-    """What a launch's events come to. `seconds` is from its first event to its last; `device_seconds` is of its trials,
-    each by its share of a GPU or, without one, in full. `running` are trials that have not ended."""
+    """What a launch's events come to. `reused` are stages that others trained and it found in the store, each once.
+    `seconds` is from its first event to its last; `device_seconds` is of its trials, each by its share of a GPU or,
+    without one, in full. `running` are trials that have not ended."""
 
     launch: str
     time: str
@@ -155,7 +156,7 @@ def _summary(launch: str, events: list[dict[str, Any]]) -> LaunchSummary:
         user=first.get("user", ""),
         host=first.get("host", ""),
         trained=count["trained"],
-        reused=count["reused"],
+        reused=len(_keys(events, "reused") - _keys(events, "trained")),
         failed=count["failed"],
         running=0 if count["finished"] else max(0, count["issued"] - count["ended"]),
         seconds=_seconds(events[-1]["time"]) - _seconds(first["time"]),
@@ -163,6 +164,10 @@ def _summary(launch: str, events: list[dict[str, Any]]) -> LaunchSummary:
         finished=bool(count["finished"]),
         interrupted=any(event.get("interrupted", False) for event in events if event["event"] == "finished"),
     )
+
+
+def _keys(events: list[dict[str, Any]], kind: str) -> set[str]:
+    return {event.get("key", "") for event in events if event["event"] == kind}
 
 
 def _seconds(stamp: str) -> float:

@@ -89,6 +89,8 @@ class PlainDisplay:
         self._last = time.monotonic()
 
     def __enter__(self) -> "PlainDisplay":
+        tally = self._tally
+        self._say(f"{tally.missing} of {len(tally.plan.stages)} stages are to be trained, {tally.concurrent} at a time")
         return self
 
     def __exit__(self, *_: object) -> None:

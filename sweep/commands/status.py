@@ -11,9 +11,11 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, of_store, price
+from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, count, of_grid, of_store, price
 from sweep.commands.sweeps import Sweep, existing_store, open_sweep
 from sweep.commands.terminal import print_counts
+
+ALONE_SECONDS = 60.0  # that `status --watch` waits for a launch
 
 
 def add(commands: Any) -> None:
@@ -26,7 +28,7 @@ def add(commands: Any) -> None:
         of_grid(),
     )
     status.add_argument("--json", action="store_true", help="one JSON object")
-    status.add_argument("--watch", action="store_true", help="again and again, until all is done")
+    status.add_argument("--watch", action="store_true", help="again and again, until all is done or nobody runs it")
     status.add_argument("--every", type=count, default=5, metavar="SECONDS", help="between looks (default: 5)")
     launches = add_command(
         commands,
@@ -47,6 +49,10 @@ def run_status(options: argparse.Namespace) -> int:
     if not options.watch:
         _print_status(open_sweep(options))
         return DONE
+    from sweep.progress import duration
+    from sweep.upkeep import running_launches
+
+    seen = time.monotonic()
     while True:
         sweep = open_sweep(options)
         if sys.stdout.isatty():
@@ -56,6 +62,11 @@ def run_status(options: argparse.Namespace) -> int:
         stages = sweep.plan.counts()
         if stages["done"] == stages["total"]:
             return DONE
+        if running_launches(sweep.store):
+            seen = time.monotonic()
+        elif time.monotonic() - seen >= ALONE_SECONDS:
+            print(f"no launch has run on this store for {duration(ALONE_SECONDS)}; ser-sweep run goes on with it")
+            return FAILED
         time.sleep(options.every)
 
 

@@ -126,6 +126,14 @@ def test_a_trial_on_a_share_of_a_gpu_costs_its_share() -> None:
     assert (found.device_seconds, found.running, found.finished) == (2.0, 1, False)
 
 
+def test_stages_that_chains_of_a_launch_share_are_not_reused() -> None:
+    stamp = "2026-01-01T00:00:00.000Z"
+    told = [("trained", "a"), ("reused", "a"), ("reused", "b"), ("reused", "b")]
+    events = [{"time": stamp, "event": "launched"}, *({"time": stamp, "event": one, "key": k} for one, k in told)]
+    (found,) = launches_of({"one": events})
+    assert (found.trained, found.reused) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("last", "end"),
     [
@@ -139,6 +147,19 @@ def test_an_interrupted_launch_did_not_end_in_the_ordinary_way(last: dict[str, A
     stamp = "2026-01-01T00:00:00.000Z"
     (found,) = launches_of({"one": [{"time": stamp, "event": "launched"}, {"time": stamp, **last}]})
     assert found.end == end
+
+
+def test_status_is_not_watched_for_ever_where_nobody_runs(
+    write_grid: WriteGrid,
+    small_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sweep.commands.status.ALONE_SECONDS", 0.0)
+    command = ["status", str(write_grid()), "--data", str(small_data), "--store", str(tmp_path / "store"), "--watch"]
+    assert main(command) == 1
+    assert "no launch has run on this store for 0 s; ser-sweep run goes on with it" in capsys.readouterr().out
 
 
 def test_status_can_be_watched_until_all_is_done(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
