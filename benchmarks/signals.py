@@ -1,0 +1,145 @@
+"""Signals to a sweep at random moments, from its first second on: whether all of them end it in the same way.
+
+    python benchmarks/signals.py --json benchmarks/results/signals.json
+    python docs/figures.py
+
+SIGINT, SIGTERM and SIGHUP go to the driver alone, to its whole process group, and to the driver as process number 1 of a
+container (which needs root); on Ray and inline. What is looked at: exit status 130, how to go on, `interrupted` in the
+event log, no lease and no process left. A signal in the first moments finds Python not up yet: what ends by the signal
+itself and before anything was written is counted as `before it began`.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from measured import report
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+WHOM = ("driver", "group", "number 1")
+WAYS = ("inline", "ray")
+LENGTH = {"inline": 8.0, "ray": 20.0}  # seconds from a launch in which signals come
+SECONDS = 120.0  # after which a run that does not end is killed
+GRID = {
+    "corpora": ["synthetic"],
+    "backbones": ["tiny"],
+    "rules": ["none", "bdsl"],
+    "folds": 4,
+    "training": {"epochs": 60, "every": 1, "early_stopping": False},
+}
+NUMBER_1 = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is tried: a prepared corpus, and a grid that outlasts every signal."""
+
+    folder: Path
+
+    @classmethod
+    def prepare(cls, folder: Path) -> "Place":
+        place = cls(folder)
+        place.grid.write_text(json.dumps(GRID))
+        subprocess.run([*ser_sweep("prepare", "synthetic"), "--out", str(place.data)], check=True, capture_output=True)
+        return place
+
+    @property
+    def grid(self) -> Path:
+        return self.folder / "grid.yaml"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+
+def ser_sweep(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "sweep.cli", *arguments]
+
+
+def heed_all() -> None:
+    """What a shell starts in the background inherits a deaf ear."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def tried(place: Place, number: signal.Signals, whom: str, way: str, moment: float) -> str:
+    """What became of a run that got a signal after `moment` seconds: `as it should`, or what was wrong."""
+    store = Path(tempfile.mkdtemp(dir=place.folder))
+    command = ser_sweep("run", str(place.grid), "--data", str(place.data), "--store", str(store))
+    command += ["--inline"] if way == "inline" else []
+    process = subprocess.Popen(
+        [*(NUMBER_1 if whom == "number 1" else []), *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_all,
+    )
+    time.sleep(moment)
+    below = psutil.Process(process.pid).children(recursive=True)
+    if whom == "group":
+        os.killpg(process.pid, number)
+    elif whom == "driver":
+        process.send_signal(number)
+    elif below:
+        below[0].send_signal(number)
+    try:
+        said, _ = process.communicate(timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return f"not over after {SECONDS:.0f} s"
+    left = [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    return judged(process.returncode, number, said, store, bool(left))
+
+
+def judged(status: int, number: signal.Signals, said: str, store: Path, left: bool) -> str:
+    files = [path.relative_to(store) for path in store.rglob("*") if path.is_file()]
+    if status in (-number, 128 + number) and not files and "interrupted" not in said:
+        return "before it began"
+    events = [json.loads(line) for path in (store / "events").glob("*") for line in path.read_text().splitlines()]
+    ended = [event for event in events if event["event"] == "finished"]
+    wrong = {
+        f"exit status {status}": status != 130,
+        "how to go on is not said": "Go on with the same command:" not in said,
+        "a trace": "Traceback" in said or "***" in said,
+        "event log without an interrupted end": bool(events) and not (ended and ended[-1]["interrupted"]),
+        "a lease is left": bool(list((store / "leases").glob("*"))),
+        "a process is left": left,
+    }
+    return ", ".join(what for what, is_so in wrong.items() if is_so) or "as it should"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--moments", type=int, default=20, help="random moments for each (default: 20)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="write the result there")
+    options = parser.parse_args()
+    draw = random.Random(options.seed)
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="signals-") as folder:
+        place = Place.prepare(Path(folder))
+        for way in WAYS:
+            for whom in WHOM if os.geteuid() == 0 else WHOM[:2]:
+                for number in SIGNALS:
+                    moments = [draw.uniform(0, LENGTH[way]) for _ in range(options.moments)]
+                    outcomes = Counter(tried(place, number, whom, way, moment) for moment in moments)
+                    found.append({"signal": number.name, "to": whom, "way": way, "outcomes": dict(outcomes)})
+                    print(found[-1], file=sys.stderr, flush=True)
+    report({"moments": options.moments, "seconds": LENGTH, "found": found}, options.json)
+
+
+if __name__ == "__main__":
+    main()
