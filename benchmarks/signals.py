@@ -5,8 +5,8 @@
 
 SIGINT, SIGTERM and SIGHUP go to the driver alone, to its whole process group, and to the driver as process number 1 of
 a container (which needs root); on Ray and inline. What is looked at: exit status 130, how to go on, `interrupted` in
-the event log, no lease and no process left. A signal in the first moments finds Python not up yet: what ends by the signal
-itself and before anything was written is counted as `before it began`.
+the event log, no lease and no process left. A signal in the first moments finds Python not up yet: what ends by the
+signal itself and before anything was written is counted as `before it began`.
 """
 
 import argparse

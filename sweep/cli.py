@@ -11,6 +11,7 @@ import shlex
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from data_prep.errors import UserError
 from data_prep.signals import ends_as_ctrl_c
@@ -105,5 +106,16 @@ def _version() -> str:
     return version("ser-dsl-sweep")
 
 
+def command() -> NoReturn:
+    """`main` as a process."""
+    status = main()
+    if status == INTERRUPTED:
+        # At once: what libraries run at Python's end has been seen to end it by SIGINT a second time.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    command()
