@@ -110,7 +110,7 @@ def command() -> NoReturn:
     """`main` as a process."""
     status = main()
     if status == INTERRUPTED:
-        # At once: what libraries run at Python's end has been seen to end it by SIGINT a second time.
+        # `python -m` ends by SIGINT where that came while a string was evaluated, as dataclasses do, whoever caught it.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
