@@ -105,7 +105,8 @@ def _decode(content: bytes) -> tuple[np.ndarray, int, tuple[Remark, ...]]:
         raise AudioError(f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
     remarks = []
     if not container.told:
-        remarks.append(Remark("do not say how long they are: they may be cut off", "read to its end"))
+        said = "its header does not say how long it is: it was read to its end"
+        remarks.append(Remark("do not say how long they are, and may have been cut off", said))
     if container.unread:
         said = f"{container.unread} bytes behind its sound were not read"
         remarks.append(Remark("hold more than the sound that their headers promise", said))
@@ -130,7 +131,8 @@ def _level_remarks(samples: np.ndarray) -> tuple[Remark, ...]:
     if len(samples) > 1 and not np.ptp(samples, axis=0).any():
         raise AudioError(f"all {len(samples)} samples are the same, which is no sound")
     peak = float(np.abs(samples).max())
-    told = f"its loudest sample is {peak:.4g}, {abs(_decibels(peak)):.1f} dB {'above' if peak > 1 else 'below'} full scale"
+    where = "above" if peak > 1 else "below"
+    told = f"its loudest sample is {peak:.4g}, {abs(_decibels(peak)):.1f} dB {where} full scale"
     if peak > TOO_LOUD:
         raise AudioError(f"{told} (1): whole numbers were written as float; divide them by the largest, such as 32768")
     if peak <= TOO_FAINT:
@@ -157,11 +159,9 @@ def _channel_remarks(samples: np.ndarray, mono: np.ndarray) -> tuple[Remark, ...
         remarks.append(Remark("have channels that cancel one another in part", f"mixed down, it loses {lost}"))
     dead = np.flatnonzero(powers <= powers.max() * 10 ** (-DEAD_DB / 10))
     if len(dead):
-        below = [f"channel {n + 1} {_below(powers[n], powers.max())}" for n in dead]
+        below = [f"channel {n + 1} of {channels} {_below(powers[n], powers.max())}" for n in dead]
         level = f"mixed down, it loses {-_decibels(mono.std(dtype=np.float64) / powers.max() ** 0.5):.1f} dB"
-        remarks.append(
-            Remark("have a channel that is dead or nearly so", f"{', '.join(below)} of {channels}; {level}")
-        )
+        remarks.append(Remark("have a channel that is dead or nearly so", f"{', '.join(below)}; {level}"))
     return tuple(remarks)
 
 

@@ -28,7 +28,7 @@ class Container:
     """A file as a decoder reads all of it.
 
     `told`: whether it says how long its sound is, so that it is known to be whole; `unread`: bytes of something unknown
-    behind the sound, where they are a tenth of it or more.
+    behind the sound, where they are many: a tenth of it and more.
     """
 
     content: bytes
@@ -103,7 +103,7 @@ def _are_chunks(content: bytes, layout: _Layout, position: int) -> bool:
         if size < 0 or not name[:4].isascii():
             return False
         end = begins + layout.length + size
-    return end <= len(content) < end + layout.align
+    return 0 <= len(content) - end <= -end % layout.align
 
 
 def _of_rf64(content: bytes, sound: _Sound) -> _Sound:
@@ -137,8 +137,12 @@ def _measured(content: bytes, sound: _Sound, layout: _Layout | None = None) -> C
     end = sound.begins + sound.promised
     if layout is not None and _are_chunks(content, layout, end + -end % layout.align):
         return Container(content)
+    return _up_to(end, content)
+
+
+def _up_to(end: int, content: bytes) -> Container:
     unread = len(content[end:].strip(b"\0"))
-    return Container(content[:end], unread=unread if 10 * unread >= sound.promised else 0)
+    return Container(content[:end], unread=unread if 10 * unread >= end else 0)
 
 
 def _is_unknown(promised: int) -> bool:
@@ -166,18 +170,20 @@ def _read_nist(content: bytes) -> Container:
 
 def _read_ogg(content: bytes) -> Container:
     """Every stream ends with a page that says so."""
-    position, unfinished = 0, set()
+    position = 0
+    unfinished: set[bytes] = set()
     while content.startswith(b"OggS", position):
-        lacing = content[position + 27 : position + 27 + content[position + 26]] if position + 27 <= len(content) else b""
+        header = content[position : position + 27]
+        lacing = content[position + 27 : position + 27 + header[-1]]
         end = position + 27 + len(lacing) + sum(lacing)
-        if not lacing or end > len(content):
+        if len(header) < 27 or len(lacing) < header[26] or end > len(content):
             raise AudioError(f"truncated, its last page ends after {end} bytes and it holds {len(content)}")
-        serial, last = content[position + 14 : position + 18], content[position + 5] & 4
+        serial, last = header[14:18], header[5] & 4
         (unfinished.discard if last else unfinished.add)(serial)
         position = end
     if unfinished:
         raise AudioError("truncated, its last page is not the end of its stream")
-    return Container(content)
+    return _up_to(position, content)
 
 
 def _read_flac(content: bytes) -> Container:
@@ -266,7 +272,7 @@ def _mpeg_frame(content: bytes, position: int) -> int:
 def _side_information(content: bytes, position: int) -> int:
     """Bytes between the header of the frame at `position` and its data."""
     mono = content[position + 3] >> 6 == 3
-    return ((17 if mono else 32) if content[position + 1] >> 3 & 3 == 3 else (9 if mono else 17))
+    return (17 if mono else 32) if content[position + 1] >> 3 & 3 == 3 else (9 if mono else 17)
 
 
 def _of_form(*kinds: bytes) -> Callable[[bytes], bool]:
