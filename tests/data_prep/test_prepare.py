@@ -315,10 +315,8 @@ def check_that_no_shard_has_what_changed(copy: Path, tmp_path: Path, inline: boo
     first, *problems = str(raised.value).splitlines()
     assert first.startswith("2 of 4 audio files changed while they were prepared; repeat the command when nothing is")
     assert problems == [f"  - {file}: has other bytes than before" for file in changed]
-    (folder,) = (tmp_path / "new").iterdir()
-    assert not (folder / "manifest.json").exists()
-    again = prepare_spoken(copy, tmp_path / "new", inline=True, truth=None)
-    assert again.corpus.folder != folder
+    assert list(tmp_path.glob("new/*/manifest.json")) == []
+    again = prepare_spoken(copy, tmp_path / "new", truth=None)
     fresh = prepare_spoken(copy, tmp_path / "fresh", truth=None)
     assert sounds(again.corpus) == sounds(fresh.corpus)
 
