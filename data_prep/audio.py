@@ -175,9 +175,11 @@ def _decibels(amplitudes: float) -> float:
 
 def _sound_hash(mono: np.ndarray, rate: int) -> str:
     """128 bits of the sha256 of what is heard: `mono` [n] without zeros around it."""
-    heard = np.flatnonzero(mono)
-    sound = mono[heard[0] : heard[-1] + 1] + np.float32(0)  # of the two zeros, one
-    return hashlib.sha256(f"{rate} Hz".encode() + sound.astype("<f4").tobytes()).hexdigest()[:32]
+    heard = mono != 0
+    sound = mono[heard.argmax() : len(mono) - heard[::-1].argmax()] + np.float32(0)  # of the two zeros, one
+    found = hashlib.sha256(f"{rate} Hz".encode())
+    found.update(sound.astype("<f4", copy=False))
+    return found.hexdigest()[:32]
 
 
 def _resample(samples: np.ndarray, source_rate: int, sample_rate: int) -> np.ndarray:
