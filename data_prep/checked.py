@@ -116,7 +116,7 @@ def first_problem(error: ValidationError) -> str:
 
 
 TEXTS, NUMBERS = ("id", "speaker", "text", "emotion"), ("label", "frames")
-OTHER_NUMBERS = ("segments", "samples", "source_rate", "channels")
+OTHER_NUMBERS = ("segments", "samples", "source_rate", "channels", "shard")
 
 
 def read_utterances(content: bytes, manifest: dict[str, Any]) -> pd.DataFrame:

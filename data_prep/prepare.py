@@ -5,9 +5,10 @@ ser-sweep prepare emodb --source DIR --out DATA
 
 import io
 import json
+import os
 import platform
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from data_prep.audio import read_audio
+from data_prep.audio import Remark, read_audio
 from data_prep.checked import parse_json
 from data_prep.corpora import Utterance
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
@@ -26,7 +27,16 @@ from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import frame_count, segment_count, true_labels
-from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, data_folder, sha256, shard_problem, write_shard
+from data_prep.shards import (
+    SCHEMA_VERSION,
+    PreparedCorpus,
+    audio_hash,
+    data_folder,
+    sha256,
+    shard_file,
+    shard_problem,
+    write_shard,
+)
 
 SEGMENTS_PER_SHARD = 16_384
 UTTERANCES_PER_INSPECTION = 64
@@ -38,12 +48,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the first look at an audio file found; `problem` where it cannot be used."""
+    """What the first look at an audio file found, and on which `machine`; `problem` where it cannot be used."""
 
     sha256: str = ""
+    sound: str = ""
     source_rate: int = 0
     channels: int = 0
     samples: int = 0
+    remarks: tuple[Remark, ...] = ()
+    machine: str = ""
     problem: str | None = None
 
 
@@ -71,9 +84,10 @@ def prepare(
 ) -> Prepared:
     """Write `utterances` as a prepared corpus below `out`; shards that are already there and whole are kept.
 
-    Every audio file is looked at before anything is written. `truth` (columns id, start, end, emotion; seconds)
-    tells the true emotion of every stretch where it is known. `inline` works in this process, without Ray.
-    Raises AudioError naming every file that cannot be used, and CorpusError for utterances that are no corpus.
+    Every audio file is looked at before anything is written, and shards are made of no other bytes than were looked at.
+    `truth` (columns id, start, end, emotion; seconds) tells the true emotion of every stretch where it is known.
+    `inline` works in this process, without Ray. Raises AudioError naming every file that cannot be used or changes
+    meanwhile, and CorpusError for utterances that are no corpus.
     """
     if not re.fullmatch(r"\w[\w.-]*", corpus):
         raise CorpusError(f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only")
@@ -81,6 +95,7 @@ def prepare(
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
     with _runner(inline, address) as run:
         inspected = _inspect(utterances, settings, run, progress)
+        _check_copies(utterances, inspected)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
         folder = data_folder(out) / f"{corpus}-{fingerprint}"
@@ -89,20 +104,27 @@ def prepare(
                 Folder(folder) / "shards",
                 number,
                 settings,
-                rows["id"].tolist(),
-                [utterances[i].path.absolute() for i in rows.index],
+                audio_hash(rows),
+                [(utterances[i].id, utterances[i].path.absolute(), inspected[i]) for i in rows.index],
             )
             for number, rows in table.groupby("shard")
         ]
         missing = [job for job in jobs if job.whole() is None]
         progress("shards", len(jobs) - len(missing), len(jobs))
-        for done, _ in enumerate(run(_make_shard, missing), start=len(jobs) - len(missing) + 1):
+        changed: list[str] = []
+        for done, problems in enumerate(run(_make_shard, missing), start=len(jobs) - len(missing) + 1):
+            changed += problems
             progress("shards", done, len(jobs))
+    if changed:
+        raise AudioError(
+            f"{len(changed)} of {len(utterances)} audio files changed while they were prepared; repeat the command "
+            "when nothing is written to them any more:\n" + bulleted(sorted(changed))
+        )
     shards = _describe(jobs)
     buffer = io.BytesIO()
     table.to_parquet(buffer, compression="zstd", index=False)
     Folder(folder).write("utterances.parquet", buffer.getvalue())
-    notices = _notices(table, settings)
+    notices = _notices(utterances, inspected, settings)
     manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
     Folder(folder).write("manifest.json", _json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), len(missing), len(jobs) - len(missing), notices)
@@ -171,7 +193,15 @@ def _inspect_one(path: Path, settings: FeatureSettings) -> Inspected:
         audio = read_recording(path, settings)
     except AudioError as error:
         return Inspected(problem=str(error))
-    return Inspected(audio.sha256, audio.source_rate, audio.channels, len(audio.samples))
+    return Inspected(
+        audio.sha256,
+        audio.sound,
+        audio.source_rate,
+        audio.channels,
+        len(audio.samples),
+        audio.remarks,
+        platform.node(),
+    )
 
 
 def _utterance_table(
@@ -190,7 +220,7 @@ def _utterance_table(
     table = pd.DataFrame([{**asdict(u), "path": u.path.name} for u in utterances])
     table = table.rename(columns={"path": "file"})
     table["label"] = table["emotion"].map(labels).astype(np.int64)
-    for name in ("sha256", "source_rate", "channels", "samples"):
+    for name in ("sha256", "sound", "source_rate", "channels", "samples"):
         table[name] = [getattr(one, name) for one in inspected]
     table["frames"] = [frame_count(samples, settings) for samples in table["samples"]]
     table["segments"] = [segment_count(frames, settings) for frames in table["frames"]]
@@ -215,37 +245,53 @@ class _ShardJob:
     folder: Folder
     number: int
     settings: FeatureSettings
-    ids: list[str]
-    paths: list[Path]
+    audio: str  # its hash
+    recordings: list[tuple[str, Path, Inspected]]  # ids, where they lie and what was seen there
 
     @property
     def file(self) -> str:
-        return f"shard-{self.number:05d}.parquet"
+        return shard_file(self.number)
 
     @property
     def description(self) -> str:
         return f"_shard-{self.number:05d}.json"
 
-    @property
-    def ids_hash(self) -> str:
-        return canonical_hash(self.ids, 16)
-
     def whole(self) -> dict[str, Any] | None:
-        """The shard's description, where it is of these utterances and its file has the checksum noted of it."""
+        """The shard's description, where it was made of this audio and its file has the checksum noted of it."""
         try:
             described = parse_json(self.folder.read(self.description) or b"null")
-            same = described["ids_hash"] == self.ids_hash and described["file"] == self.file
+            same = described["audio"] == self.audio and described["file"] == self.file
             whole = same and shard_problem(described, self.folder.read(self.file)) is None
             return described if whole else None
         except (ValueError, KeyError, TypeError):
             return None
 
 
-def _make_shard(job: _ShardJob) -> None:
-    waveforms = (read_audio(path, job.settings.sample_rate).samples for path in job.paths)
-    frames = zip(job.ids, recording_frames(waveforms, job.settings), strict=True)
-    described = write_shard(job.folder, job.file, list(frames), job.settings)
-    job.folder.write(job.description, _json({**described, "ids_hash": job.ids_hash}))
+def _make_shard(job: _ShardJob) -> list[str]:
+    """Write a shard, or nothing where audio files are no more what they were; returns what is wrong with them."""
+    problems: list[str] = []
+    frames = recording_frames(_waveforms(job, problems), job.settings)
+    if not problems:
+        ids = [utterance_id for utterance_id, _, _ in job.recordings]
+        described = write_shard(job.folder, job.file, list(zip(ids, frames, strict=True)), job.settings)
+        job.folder.write(job.description, _json({**described, "audio": job.audio}))
+    return problems
+
+
+def _waveforms(job: _ShardJob, problems: list[str]) -> Iterator[np.ndarray]:
+    """The samples [n] of a shard's recordings that are still as they were, and `problems` of the others."""
+    for _, path, seen in job.recordings:
+        try:
+            audio = read_audio(path, job.settings.sample_rate)
+        except AudioError as error:
+            problems.append(str(error))
+            continue
+        if audio.sha256 == seen.sha256:
+            yield audio.samples
+        else:
+            here = platform.node()
+            where = "" if seen.machine == here else f" on {here} than on {seen.machine}: machines hold different copies"
+            problems.append(f"{path}: has other bytes{where or ' than before'}")
 
 
 def _json(content: dict[str, Any]) -> bytes:
@@ -264,19 +310,64 @@ def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
     return [shard for shard in described.values() if shard is not None]
 
 
-def _notices(table: pd.DataFrame, settings: FeatureSettings) -> tuple[str, ...]:
+def _notices(
+    utterances: Sequence[Utterance], inspected: Sequence[Inspected], settings: FeatureSettings
+) -> tuple[str, ...]:
     notices = []
-    mixed = int((table["channels"] > 1).sum())
+    mixed = sum(one.channels > 1 for one in inspected)
     if mixed:
-        notices.append(f"{mixed} of {len(table)} files have more than one channel and were mixed down to mono")
-    rates = Counter(int(rate) for rate in table["source_rate"] if rate != settings.sample_rate)
+        notices.append(f"{mixed} of {len(inspected)} files have more than one channel and were mixed down to mono")
+    rates = Counter(one.source_rate for one in inspected if one.source_rate != settings.sample_rate)
     notices += [
         f"{n} files at {rate} Hz were resampled to {settings.sample_rate} Hz" for rate, n in sorted(rates.items())
     ]
-    repeated = int(table["sha256"].duplicated(keep=False).sum())
-    if repeated:
-        notices.append(f"{repeated} files have the same bytes as another; copies in training and test leak labels")
+    names = _short_names(utterances)
+    told: defaultdict[str, list[str]] = defaultdict(list)
+    for name, one in zip(names, inspected, strict=True):
+        for remark in one.remarks:
+            told[remark.kind].append(f"{name}: {remark.detail}")
+    notices += [f"{len(files)} of {len(inspected)} files {kind}\n{bulleted(files)}" for kind, files in told.items()]
+    copies = _copies(inspected)
+    if copies:
+        notices.append(
+            f"{sum(map(len, copies))} files have the same sound as another; copies in training and test leak labels\n"
+            + bulleted([_said_of_copies(copy, utterances, names, "speaker") for copy in copies])
+        )
     return tuple(notices)
+
+
+def _check_copies(utterances: Sequence[Utterance], inspected: Sequence[Inspected]) -> None:
+    """Raise CorpusError where one sound stands under more than one emotion."""
+    torn = [copy for copy in _copies(inspected) if len({utterances[i].emotion for i in copy}) > 1]
+    if torn:
+        names = _short_names(utterances)
+        raise CorpusError(
+            f"under more than one emotion stand {len(torn)} sounds, nothing was prepared; take out what is wrong:\n"
+            + bulleted([_said_of_copies(copy, utterances, names, "emotion") for copy in torn])
+        )
+
+
+def _copies(inspected: Sequence[Inspected]) -> list[list[int]]:
+    """The recordings that have a sound which another has, too, by sound."""
+    by_sound: defaultdict[str, list[int]] = defaultdict(list)
+    for number, one in enumerate(inspected):
+        by_sound[one.sound].append(number)
+    return [numbers for numbers in by_sound.values() if len(numbers) > 1]
+
+
+def _said_of_copies(copies: Sequence[int], utterances: Sequence[Utterance], names: Sequence[str], of: str) -> str:
+    """`a.wav = b.flac`, each with its speaker or emotion where they differ."""
+    values = [getattr(utterances[number], of) for number in copies]
+    differ = len(set(values)) > 1
+    told = zip(copies, values, strict=True)
+    return " = ".join(names[number] + (f" ({of} {value})" if differ else "") for number, value in told)
+
+
+def _short_names(utterances: Sequence[Utterance]) -> list[str]:
+    """The files of `utterances`, from the folder on that all of them lie in."""
+    paths = [utterance.path.absolute() for utterance in utterances]
+    folder = os.path.commonpath([path.parent for path in paths])
+    return [str(path.relative_to(folder)) for path in paths]
 
 
 def _manifest(

@@ -3,7 +3,7 @@
 A prepared corpus is a folder `<corpus>-<fingerprint>` with
 
     shards/shard-00000.parquet   one row a segment: utterance_id, segment, start_frame, spectrogram (time-major)
-    shards/_shard-00000.json     what the shard must be: checksum, bytes, segments
+    shards/_shard-00000.json     what the shard must be: checksum, bytes, segments, of which audio
     utterances.parquet           one row an utterance, in the order of the shards
     manifest.json                settings, classes, counts, checksums, versions; written last
 
@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from data_prep.checked import checked_manifest, parse_json, read_utterances
 from data_prep.errors import ShardError, bulleted
 from data_prep.features import FeatureSettings
+from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.segments import cut_segments, segment_count
 
@@ -250,9 +251,16 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     settings = prepared.settings
     shards = _whole_shards(prepared)
     utterances = prepared.utterances()
+    other = shards_of_other_sound(prepared, utterances)
+    if other:
+        raise ShardError(
+            f"{prepared.folder}: {len(other)} of {len(shards)} shards are of other audio than utterances.parquet says; "
+            "repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(other)
+        )
     try:
         with ThreadPoolExecutor(os.cpu_count()) as cores:
-            frames = np.concatenate(list(cores.map(partial(_shard_frames, settings=settings), shards)))
+            read = list(cores.map(partial(_shard_frames, settings=settings), shards))
+        frames, held = (np.concatenate(parts) for parts in zip(*read, strict=True))
     except ValueError as error:
         raise ShardError(f"{prepared.folder}: a shard is damaged ({error}); prepare the corpus again") from error
     counts = segment_count_of(utterances, settings)
@@ -272,7 +280,7 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
         segment_frames=settings.segment_frames,
         true_label=np.concatenate(utterances["true_labels"].to_list()) if "true_labels" in utterances else None,
     )
-    if len(corpus.frames) != kept_frames.sum() or len(corpus) != prepared.manifest["segments"]:
+    if len(corpus.frames) != kept_frames.sum() or not np.array_equal(counts, held):
         raise ShardError(f"{prepared.folder}: shards and utterances.parquet disagree; prepare the corpus again")
     return corpus
 
@@ -291,6 +299,33 @@ def shard_problem(shard: dict[str, Any], content: bytes | None) -> str | None:
     return None
 
 
+def shard_file(number: int) -> str:
+    """The name of a corpus's shard."""
+    return f"shard-{number:05d}.parquet"
+
+
+def audio_hash(rows: pd.DataFrame) -> str:
+    """What tells of which audio a shard is: 16 hexadecimal digits for the id and sha256 of each of its utterances."""
+    return canonical_hash([[str(row.id), str(row.sha256)] for row in rows.itertuples()], 16)
+
+
+def shards_of_other_sound(prepared: PreparedCorpus, utterances: pd.DataFrame) -> list[str]:
+    """The shards that were not made of the audio files of their `utterances`.
+
+    Nothing is known of those that an older ser-sweep made, see `is_compared`.
+    """
+    if not {"shard", "sha256"} <= set(utterances):
+        return []
+    expected = {shard_file(number): audio_hash(rows) for number, rows in utterances.groupby("shard")}
+    shards = prepared.manifest["shards"]
+    return [one["file"] for one in shards if "audio" in one and one["audio"] != expected.get(one["file"])]
+
+
+def is_compared(prepared: PreparedCorpus) -> bool:
+    """Whether all shards say of which audio files they were made."""
+    return all("audio" in shard for shard in prepared.manifest["shards"])
+
+
 def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
     """The files of all shards. Raises ShardError for those that are missing or damaged."""
     shards = prepared.manifest["shards"]
@@ -305,19 +340,22 @@ def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
     return [content for content in contents if content is not None]
 
 
-def _shard_frames(content: bytes, settings: FeatureSettings) -> np.ndarray:
-    """Each frame of a shard once, float32 [F, mels]: all of a first segment, the new ones of those after it.
+def _shard_frames(content: bytes, settings: FeatureSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Each frame of a shard once, float32 [F, mels]: all of a first segment, the new ones of those after it; and the
+    segments of each of its utterances.
 
     Raises ValueError where it holds something else.
     """
     length, step = settings.segment_frames, min(settings.segment_hop, settings.segment_frames)
-    parts = []
+    parts, numbers = [], []
     for content_of_group in _row_groups(content, shard_schema(settings)):
         segment = content_of_group["segment"].to_numpy()
         values = content_of_group["spectrogram"].combine_chunks().flatten().to_numpy()
         new = np.broadcast_to(np.arange(length) >= length - step, (len(segment), length)) | (segment == 0)[:, None]
         parts.append(values.reshape(len(segment), length, settings.mels)[new])
-    return np.concatenate(parts)
+        numbers.append(segment)
+    begins = np.flatnonzero(np.concatenate(numbers) == 0)
+    return np.concatenate(parts), np.diff(begins, append=sum(map(len, numbers)))
 
 
 def _row_groups(content: bytes, schema: pa.Schema) -> Iterator[pa.Table]:

@@ -25,7 +25,7 @@ from packaging.version import Version
 from data_prep.cluster import try_runtime
 from data_prep.errors import UserError
 from data_prep.folders import Folder
-from data_prep.shards import list_prepared
+from data_prep.shards import PreparedCorpus, is_compared, list_prepared, shards_of_other_sound
 from sweep.store import Store
 
 PACKAGE = "ser-dsl-sweep"
@@ -306,11 +306,27 @@ def check_data(uri: str) -> Iterator[Finding]:
         return
     if not found:
         yield Finding("data", State.WARNING, "no prepared corpus", "ser-sweep prepare CORPUS --out DATA")
-    for one in found:
+    yield from map(_examine_corpus, found)
+
+
+def _examine_corpus(one: PreparedCorpus) -> Finding:
+    """Whether shards are there, and of the audio that they should be of."""
+    shards = one.manifest["shards"]
+    remedy = "repeat the ser-sweep prepare command that made it"
+    try:
         sizes = {entry.path.name: entry.size for entry in (Folder(one.folder) / "shards").entries()}
-        wrong = [shard["file"] for shard in one.manifest["shards"] if sizes.get(shard["file"]) != shard["bytes"]]
-        if wrong:
-            said = f"{one.name}: {len(wrong)} of {len(one.manifest['shards'])} shards are missing or damaged"
-            yield Finding("data", State.PROBLEM, said, "repeat the ser-sweep prepare command that made it")
-        else:
-            yield Finding("data", State.OK, f"{one.name}: {one.manifest['segments']:,} segments")
+        other = shards_of_other_sound(one, one.utterances())
+    except (UserError, OSError) as error:
+        return Finding("data", State.PROBLEM, str(error), remedy)
+    wrong = [shard["file"] for shard in shards if sizes.get(shard["file"]) != shard["bytes"]]
+    if wrong:
+        said = f"{one.name}: {len(wrong)} of {len(shards)} shards are missing or damaged"
+        return Finding("data", State.PROBLEM, said, remedy)
+    if other:
+        said = f"{one.name}: {len(other)} of {len(shards)} shards are of other audio than utterances.parquet says"
+        return Finding("data", State.PROBLEM, said, remedy)
+    said = f"{one.name}: {one.manifest['segments']:,} segments"
+    if not is_compared(one):
+        said += ", of which an older ser-sweep did not note the audio files that it made them of"
+        return Finding("data", State.WARNING, said, f"{remedy}, to be sure that they are those of the table")
+    return Finding("data", State.OK, said)

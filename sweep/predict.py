@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from data_prep.audio import Audio, Remark
 from data_prep.errors import UserError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.recordings import read_recording, recording_frames
@@ -67,6 +68,7 @@ class Spoken:
     length: float  # seconds
     source_rate: int
     channels: int
+    remarks: tuple[Remark, ...]  # what is odd about its sound
     seconds: np.ndarray
     q: np.ndarray
     known: KnownUtterance | None
@@ -205,23 +207,25 @@ def predict_recording(network: TrainedNetwork, path: Path) -> Spoken:
         len(audio.samples) / settings.sample_rate,
         audio.source_rate,
         audio.channels,
+        audio.remarks,
         segment_centres(numbers, settings),
         q,
-        _known(network, audio.sha256, q),
+        _known(network, audio, q),
     )
 
 
-def _known(network: TrainedNetwork, sha256: str, q: np.ndarray) -> KnownUtterance | None:
-    """The utterance of the network's corpus that the recording is, by its bytes; None where it is none of them."""
-    if "sha256" not in network.utterances:
-        return None
-    rows = np.flatnonzero(network.utterances["sha256"].to_numpy() == sha256)
+def _known(network: TrainedNetwork, audio: Audio, q: np.ndarray) -> KnownUtterance | None:
+    """The utterance of the network's corpus that the recording is, by its bytes or else by its sound in another format;
+    None where it is none of them."""
+    held = network.utterances
+    same = [held[name].to_numpy() == getattr(audio, name) for name in ("sha256", "sound") if name in held]
+    rows = next((found for found in map(np.flatnonzero, same) if len(found)), np.empty(0, np.int64))
     if not len(rows):
         return None
-    held = network.predictions
-    own = np.isin(held.utterance, rows[:1]) & (held.segment < len(q))
-    about = network.utterances.iloc[rows[0]]
-    difference = float(np.abs(held.q[own] - q[held.segment[own]]).max()) if own.any() else float("nan")
+    about = held.iloc[rows[0]]
+    told = network.predictions
+    own = np.isin(told.utterance, rows[:1]) & (told.segment < len(q))
+    difference = float(np.abs(told.q[own] - q[told.segment[own]]).max()) if own.any() else float("nan")
     return KnownUtterance(
-        str(about["id"]), str(about["emotion"]), bool(held.test[own].any()), difference, int(own.sum())
+        str(about["id"]), str(about["emotion"]), bool(told.test[own].any()), difference, int(own.sum())
     )

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.errors import UserError
+from data_prep.errors import AudioError, UserError, bulleted
 from data_prep.files import atomic_path
 from data_prep.text import plain
 from sweep.commands.arguments import DONE, add_command, of_store, quietly
@@ -90,9 +90,20 @@ def run_predict(options: argparse.Namespace) -> int:
     networks = load_chain(store, options.stage) if options.chain else [load_network(store, options.stage)]
     with ProgressBar(options) as progress:
         spoken: list[list[Spoken]] = []
-        for path in options.files:
-            progress("recordings", len(spoken), len(options.files))
-            spoken.append([predict_recording(network, path) for network in networks])
+        problems: list[str] = []
+        for done, path in enumerate(options.files):
+            progress("recordings", done, len(options.files))
+            try:
+                spoken.append([predict_recording(network, path) for network in networks])
+            except AudioError as error:
+                problems.append(str(error))
+    if len(problems) > 1:
+        raise AudioError(f"{len(problems)} of {len(options.files)} recordings cannot be used\n{bulleted(problems)}")
+    if problems:
+        raise AudioError(problems[0])
+    for one, *_ in spoken:
+        for remark in one.remarks:
+            notice(options, f"{plain(one.path)}: {remark.detail}")
     if options.csv is not None:
         _write_csv(options.csv, networks, spoken)
         notice(options, f"wrote {options.csv}")
@@ -173,6 +184,7 @@ def _as_dict(networks: "Sequence[TrainedNetwork]", spoken: "Sequence[Sequence[Sp
                 "seconds": said[0].length,
                 "source_rate": said[0].source_rate,
                 "channels": said[0].channels,
+                "remarks": [remark.detail for remark in said[0].remarks],
                 "centres": said[0].seconds.round(6).tolist(),
                 "networks": [
                     {

@@ -29,6 +29,10 @@ def test_emodb_has_the_papers_number_of_segments(emodb: Prepared) -> None:
     assert manifest["segments"] == 131_053
 
 
+def test_emodb_keeps_the_name_that_stores_know_it_by(emodb: Prepared) -> None:
+    assert emodb.corpus.name == "emodb-d47d293dc766"
+
+
 def test_emodb_has_the_known_number_of_utterances_of_every_emotion(emodb: Prepared) -> None:
     assert emodb.corpus.classes == {
         "anger": 127,

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -94,6 +95,47 @@ def test_data_with_a_shard_cut_off_is_a_problem(small_data: Path, tmp_path: Path
     (finding,) = check_data(str(tmp_path / "data"))
     assert finding.state is State.PROBLEM
     assert "1 of 1 shards" in finding.said
+
+
+def change_shards(data: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """What a corpus's manifest says of its shards."""
+    path = next(data.glob("synthetic-*/manifest.json"))
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    for shard in manifest["shards"]:
+        change(shard)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_shards_of_other_audio_are_a_problem_and_are_not_trained_on(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(small_data, tmp_path / "data")
+    change_shards(tmp_path / "data", lambda shard: shard.update(audio="0123456789abcdef"))
+    (finding,) = check_data(str(tmp_path / "data"))
+    assert finding.state is State.PROBLEM
+    assert "1 of 1 shards are of other audio than utterances.parquet says" in finding.said
+    assert "prepare" in finding.remedy
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("{corpora: [synthetic], backbones: [tiny], rules: [bdsl], folds: 2}", encoding="utf-8")
+    place = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store")]
+    assert main(["run", str(grid), *place, "--inline"]) == 2
+    assert "1 of 1 shards are of other audio than utterances.parquet says" in capsys.readouterr().err
+
+
+def test_shards_that_an_older_version_made_are_a_warning(small_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_data, tmp_path / "data")
+    change_shards(tmp_path / "data", lambda shard: shard.pop("audio"))
+    (finding,) = check_data(str(tmp_path / "data"))
+    assert finding.state is State.WARNING
+    assert "an older ser-sweep did not note the audio files that it made them of" in finding.said
+
+
+def test_a_damaged_table_of_utterances_is_a_problem(small_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_data, tmp_path / "data")
+    next((tmp_path / "data").glob("*/utterances.parquet")).write_bytes(b"")
+    (finding,) = check_data(str(tmp_path / "data"))
+    assert finding.state is State.PROBLEM
+    assert "utterances.parquet is missing or damaged" in finding.said
 
 
 def test_versions_that_do_not_fit_are_named() -> None:

@@ -240,9 +240,47 @@ def test_a_file_that_is_no_recording_is_named(
 def test_a_recording_shorter_than_a_segment_is_refused(
     stages: dict[tuple[int, int], str], refused: Callable[..., str], tmp_path: Path
 ) -> None:
-    soundfile.write(tmp_path / "short.wav", np.full(1600, 0.1), 16_000)
+    soundfile.write(tmp_path / "short.wav", np.linspace(0, 0.5, 1600), 16_000)
     said = refused(stages[0, 0], tmp_path / "short.wav")
     assert "0.100 s of sound is shorter than one segment (0.335 s)" in said
+
+
+def test_every_recording_that_cannot_be_used_is_named(
+    stages: dict[tuple[int, int], str], refused: Callable[..., str], tmp_path: Path, recording: Path
+) -> None:
+    samples, rate = soundfile.read(recording)
+    soundfile.write(tmp_path / "cut.aiff", samples, rate)
+    (tmp_path / "cut.aiff").write_bytes((tmp_path / "cut.aiff").read_bytes()[:9000])
+    soundfile.write(tmp_path / "loud.wav", samples * 2**15, rate, subtype="FLOAT")
+    soundfile.write(tmp_path / "inverted.wav", np.stack([samples, -samples], axis=1), rate)
+    bad = [tmp_path / name for name in ("cut.aiff", "loud.wav", "inverted.wav")]
+    first, *lines = refused(stages[0, 0], bad[0], recording, *bad[1:]).splitlines()
+    assert first == "ser-sweep: 3 of 4 recordings cannot be used"
+    assert [line.split(": ")[0] for line in lines] == [f"  - {path}" for path in bad]
+
+
+def test_a_recording_of_the_corpus_is_known_in_another_container(
+    stages: dict[tuple[int, int], str], ask: Callable[..., str], tmp_path: Path, recording: Path
+) -> None:
+    samples, rate = soundfile.read(recording)
+    soundfile.write(tmp_path / "copy.flac", samples, rate)
+    (told,) = json.loads(ask(stages[0, 0], tmp_path / "copy.flac", "--json"))["recordings"]
+    assert told["networks"][0]["known"]["id"] in recording.with_suffix("").as_posix()
+    assert told["networks"][0]["known"]["difference"] < 1e-5
+
+
+def test_what_is_odd_about_a_recording_is_told(
+    store: Store, stages: dict[tuple[int, int], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 8000)
+    soundfile.write(tmp_path / "dead.wav", np.stack([sound, 0 * sound], axis=1), 16_000)
+    soundfile.write(tmp_path / "phone.wav", sound, 8_000, subtype="GSM610")
+    files = [str(tmp_path / name) for name in ("dead.wav", "phone.wav")]
+    assert main(["predict", "--store", store.uri, "--stage", stages[0, 0], *files, "--json"]) == 0
+    said = capsys.readouterr()
+    remark = "channel 2 of 2 is silent; mixed down, it loses 6.0 dB"
+    assert said.err == f"{files[0]}: {remark}\n"
+    assert [one["remarks"] for one in json.loads(said.out)["recordings"]] == [[remark], []]
 
 
 @pytest.mark.parametrize(
