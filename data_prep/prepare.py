@@ -6,7 +6,6 @@ ser-sweep prepare emodb --source DIR --out DATA
 import io
 import json
 import platform
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,12 +17,13 @@ import numpy as np
 import pandas as pd
 
 from data_prep.audio import read_audio
-from data_prep.checked import parse_json
+from data_prep.checked import LONGEST_NAME, checked_manifest, is_new_name, parse_json
 from data_prep.corpora import Utterance
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
+from data_prep.names import check_names
 from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import frame_count, segment_count, true_labels
 from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, data_folder, sha256, shard_problem, write_shard
@@ -75,14 +75,18 @@ def prepare(
     tells the true emotion of every stretch where it is known. `inline` works in this process, without Ray.
     Raises AudioError naming every file that cannot be used, and CorpusError for utterances that are no corpus.
     """
-    if not re.fullmatch(r"\w[\w.-]*", corpus):
-        raise CorpusError(f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only")
+    if not is_new_name(corpus):
+        raise CorpusError(
+            f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only, at most {LONGEST_NAME} bytes"
+        )
     settings = settings or FeatureSettings()
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
+    notices = check_names(utterances)
     with _runner(inline, address) as run:
         inspected = _inspect(utterances, settings, run, progress)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
+        _check_readable(_manifest(corpus, fingerprint, table, "", settings, partial, []))
         folder = data_folder(out) / f"{corpus}-{fingerprint}"
         jobs = [
             _ShardJob(
@@ -102,7 +106,7 @@ def prepare(
     buffer = io.BytesIO()
     table.to_parquet(buffer, compression="zstd", index=False)
     Folder(folder).write("utterances.parquet", buffer.getvalue())
-    notices = _notices(table, settings)
+    notices += _notices(table, settings)
     manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
     Folder(folder).write("manifest.json", _json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), len(missing), len(jobs) - len(missing), notices)
@@ -246,6 +250,14 @@ def _make_shard(job: _ShardJob) -> None:
     frames = zip(job.ids, recording_frames(waveforms, job.settings), strict=True)
     described = write_shard(job.folder, job.file, list(frames), job.settings)
     job.folder.write(job.description, _json({**described, "ids_hash": job.ids_hash}))
+
+
+def _check_readable(manifest: dict[str, Any]) -> None:
+    """Raise CorpusError for a corpus that no command would read, before any of it is written."""
+    try:
+        checked_manifest(manifest)
+    except ValueError as error:
+        raise CorpusError(f"{manifest['corpus']} would be a corpus that no command reads ({error}); change that") from error
 
 
 def _json(content: dict[str, Any]) -> bytes:

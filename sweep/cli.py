@@ -30,9 +30,7 @@ from sweep.commands import (
     store,
     tables,
 )
-from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED
-
-LINES = "\n\t"  # what messages may hold that is not printed
+from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED, LINES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, of_utterances, quietly
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, of_utterances, path, quietly
 from sweep.commands.sweeps import open_decided
 from sweep.commands.terminal import Progress, ProgressBar
 
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         of_utterances(),
         quietly(),
     )
-    figures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write figures to")
+    figures.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to write figures to")
     figures.add_argument(
         "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
     )

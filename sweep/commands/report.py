@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, of_utterances, price, quietly
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, of_utterances, path, price, quietly
 from sweep.commands.sweeps import Sweep, open_sweep
 from sweep.commands.terminal import ProgressBar
 
@@ -28,7 +28,7 @@ def add(commands: Any) -> None:
         of_utterances(),
         quietly(),
     )
-    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for index.html and its files")
+    report.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for index.html and its files")
     report.add_argument("--no-forests", action="store_true", help="mean pooling only, for a quick look")
     report.add_argument("--price-per-hour", type=price, help="of a device: a GPU, or without any the CPUs of a trial")
     report.add_argument("--watch", action="store_true", help="write it again whenever a stage is done, until all are")

@@ -7,6 +7,7 @@ import argparse
 import sys
 from typing import Any
 
+from data_prep.text import command
 from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, INTERRUPTED, add_command, of_grid, of_place, quietly
 from sweep.commands.sweeps import estimate_missing, open_sweep
 from sweep.commands.terminal import notice, print_failures
@@ -49,7 +50,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     )
     if outcome.interrupted:
         print("interrupted; finished stages are kept. Go on with the same command:", file=sys.stderr)
-        print(f"  ser-sweep {' '.join(sys.argv[1:])}", file=sys.stderr)
+        print(f"  {command(*sys.argv[1:])}", file=sys.stderr)
         return INTERRUPTED
     stages = open_sweep(options).plan.counts()
     reused = len(sweep.plan.done)
