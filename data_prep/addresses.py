@@ -6,7 +6,9 @@ from pathlib import Path
 from data_prep.errors import FolderError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_MISTYPED = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/|(?P<known>s3|gs|gcs|abfss?|hdfs|file|https?)(?::|//)", re.I)
+_MISTYPED = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+):/|(?P<known>s3|gs|gcs|abfss?|hdfs|file|https?)(?::|//)", re.I
+)
 
 
 def is_address(text: str) -> bool:

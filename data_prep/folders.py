@@ -41,8 +41,9 @@ class Entry:
 class Folder:
     """The folder at `location`: a path, or any address that `pyarrow.fs` knows. It need not be there yet.
 
-    A path may hold any character, and in text a leading ~ is a home. An s3 address may end with `?endpoint_override=HOST:PORT&scheme=http&region=...`; otherwise they come from
-    AWS_ENDPOINT_URL and AWS_REGION, and keys from where AWS tools look for them. Raises FolderError.
+    A path may hold any character, and in text a leading ~ is a home. An s3 address may end with
+    `?endpoint_override=HOST:PORT&scheme=http&region=...`; otherwise they come from AWS_ENDPOINT_URL and AWS_REGION, and
+    keys from where AWS tools look for them. Raises FolderError.
     """
 
     def __init__(self, location: "str | Path | Folder") -> None:
@@ -107,16 +108,15 @@ class Folder:
     def _all_entries(self, folder: str, recursive: bool) -> list[Entry]:
         selector = fs.FileSelector(self._path(folder), recursive=recursive, allow_not_found=True)
         try:
-            found = self._files.get_file_info(selector)
+            return [
+                Entry(PurePosixPath(info.path).relative_to(self._root), info.size, info.mtime_ns / 1e9)
+                for info in self._files.get_file_info(selector)
+                if info.type == fs.FileType.File
+            ]
         except NotADirectoryError as error:
             raise FolderError(f"{self.uri} is a file; give a folder") from error
         except UnicodeDecodeError as error:
             raise FolderError(f"{self.uri} holds a name that is not UTF-8: {error.object!r}; rename it") from error
-        return [
-            Entry(PurePosixPath(info.path).relative_to(self._root), info.size, info.mtime_ns / 1e9)
-            for info in found
-            if info.type == fs.FileType.File
-        ]
 
     def folders(self) -> list[str]:
         """The names of the folders in it."""
@@ -219,18 +219,18 @@ def _absolute(location: "str | Path | Folder") -> str:
     """A location as it is the same in any working folder: trials run in others than the command does."""
     given = str(location)
     if given.startswith("file://"):
-        path = unquote(given.removeprefix("file://").removeprefix("localhost"))
-        if not path.startswith("/") or {"?", "#"} & set(given):
+        named = unquote(given.removeprefix("file://").removeprefix("localhost"))
+        if not named.startswith("/") or {"?", "#"} & set(given):
             raise FolderError(f"{given} is not understood; give the path alone, without file://")
-        return path
+        return named
     if is_address(given):
         return given
-    path = location if isinstance(location, Path) else local_path(given)
+    path = (location if isinstance(location, Path) else local_path(given)).absolute()
     try:
-        str(path.absolute()).encode()
+        str(path).encode()
     except UnicodeEncodeError as error:
         raise FolderError(f"the name {os.fsencode(given)!r} is not UTF-8; give a folder whose name is") from error
-    return str(path.absolute())
+    return str(path)
 
 
 def _open(uri: str) -> tuple[Any, str]:

@@ -1,4 +1,4 @@
-"""What utterances are called: told before anything is made of it, where two names look the same or one stands for none."""
+"""What utterances are called: it is told where two names look the same, and where one stands for none."""
 
 import re
 from collections import Counter
@@ -24,7 +24,7 @@ def check_names(utterances: Sequence[Utterance]) -> tuple[str, ...]:
     problems = [said for field in NAMES for said in _said(utterances, field)]
     counts = Counter(utterance.id for utterance in utterances)
     problems += [f"id {quoted(name)} is there {count} times" for name, count in counts.items() if count > 1]
-    problems += [f"file name {ascii(u.path.name)} is not UTF-8" for u in utterances if not _is_utf8(u.path.name)]
+    problems += [f"file name {u.path.name!a} is not UTF-8" for u in utterances if not _is_utf8(u.path.name)]
     if problems:
         raise CorpusError(
             f"{len(problems)} names of utterances cannot be used, nothing was prepared; correct them:", problems
@@ -46,7 +46,7 @@ def _said(utterances: Sequence[Utterance], field: str) -> Iterator[str]:
     for values in alike.values():
         told = [f"{quoted(value)} ({len(ids)} utterances, such as {ids[0]})" for value, ids in sorted(values.items())]
         if len(values) > 1:
-            yield f"{field}s {' and '.join(told)} look the same: write what is the same in one way, and what is not with more difference"
+            yield f"{field}s {' and '.join(told)} look the same: write what is the same in one way, and nothing else so"
             continue
         (value,) = values
         if MISSING.fullmatch(value) or not (value or field == "text"):

@@ -77,17 +77,20 @@ def prepare(
     """
     if not is_new_name(corpus):
         raise CorpusError(
-            f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only, at most {LONGEST_NAME} bytes"
+            f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only, "
+            f"{LONGEST_NAME} bytes at most"
         )
     settings = settings or FeatureSettings()
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
     notices = check_names(utterances)
+    data = data_folder(out)
+    Folder(data)  # refused before anything takes time
     with _runner(inline, address) as run:
         inspected = _inspect(utterances, settings, run, progress)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
         _check_readable(_manifest(corpus, fingerprint, table, "", settings, partial, []))
-        folder = data_folder(out) / f"{corpus}-{fingerprint}"
+        folder = data / f"{corpus}-{fingerprint}"
         jobs = [
             _ShardJob(
                 Folder(folder) / "shards",
@@ -257,7 +260,7 @@ def _check_readable(manifest: dict[str, Any]) -> None:
     try:
         checked_manifest(manifest)
     except ValueError as error:
-        raise CorpusError(f"{manifest['corpus']} would be a corpus that no command reads ({error}); change that") from error
+        raise CorpusError(f"{manifest['corpus']} would be a corpus that no command reads: {error}") from error
 
 
 def _json(content: dict[str, Any]) -> bytes:

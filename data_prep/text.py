@@ -54,7 +54,7 @@ def skeleton(text: str) -> str:
 
 def quoted(text: str) -> str:
     """A text in quotes and, where it is not all ASCII, once more with the numbers of its characters."""
-    return repr(text) if text.isascii() else f"{text!r} ({ascii(text)})"
+    return repr(text) if text.isascii() else f"{text!r} ({text!a})"
 
 
 def command(*words: object) -> str:

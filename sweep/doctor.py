@@ -304,8 +304,8 @@ def check_data(uri: str) -> Iterator[Finding]:
     except (UserError, OSError) as error:
         yield Finding("data", State.PROBLEM, str(error), "prepare the corpus: ser-sweep prepare --help")
         return
-    for error in unreadable.values():
-        yield Finding("data", State.PROBLEM, str(error), "prepare it again, or move it away; other corpora are read")
+    for why in unreadable.values():
+        yield Finding("data", State.PROBLEM, str(why), "prepare it again, or move it away; other corpora are read")
     if not found:
         yield Finding("data", State.WARNING, "no prepared corpus", "ser-sweep prepare CORPUS --out DATA")
     for one in found:

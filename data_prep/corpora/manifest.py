@@ -139,7 +139,7 @@ def _no_file(folder: Path, given: str, listed: Listing) -> str:
 def _listed(folder: Path, spelt: Callable[[str], str]) -> dict[str, list[str]]:
     """The names in a folder, by how they are spelt; nothing where it is none."""
     try:
-        names = sorted(os.listdir(folder))
+        names = sorted(path.name for path in folder.iterdir())
     except OSError:
         return {}
     found: dict[str, list[str]] = {}

@@ -17,7 +17,8 @@ SAVEE_EMOTIONS = {
 }
 # The codes stand in an order in which "sa" and "su" come before the letters they could be taken for.
 SAVEE_FILE_NAME = re.compile(
-    rf"(?:(?P<speaker>{'|'.join(SAVEE_SPEAKERS)})_)?(?P<emotion>{'|'.join(SAVEE_EMOTIONS)})(?P<number>\d{{2}})", re.ASCII
+    rf"(?:(?P<speaker>{'|'.join(SAVEE_SPEAKERS)})_)?(?P<emotion>{'|'.join(SAVEE_EMOTIONS)})(?P<number>\d{{2}})",
+    re.ASCII,
 )
 SAVEE_EACH = {emotion: 30 if emotion == "neutral" else 15 for emotion in sorted(SAVEE_EMOTIONS.values())}
 SAVEE = Known({emotion: 4 * count for emotion, count in SAVEE_EACH.items()}, speakers=4, each_speaker=SAVEE_EACH)

@@ -7,6 +7,7 @@ from typing import Any
 
 from data_prep.addresses import is_address, local_path, without_secrets
 from data_prep.errors import FolderError
+from data_prep.text import clean
 
 LINES = "\n\t"  # what messages may hold that is not printed
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -55,6 +56,7 @@ def of_utterances() -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument(
         "--utterance",
+        type=clean,
         nargs="+",
         default=[],
         metavar="ID",

@@ -6,7 +6,6 @@ ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from sweep.commands.arguments import DONE, add_command, path, quietly

@@ -54,8 +54,8 @@ def run_corpora(options: argparse.Namespace) -> int:
         except ShardError as error:
             unreadable[one.name] = error
     print(corpora_table(), table_1(whole), sep="\n\n")
-    for error in unreadable.values():
-        print(f"notice: {plain(error)}", file=sys.stderr)
+    for why in unreadable.values():
+        print(f"notice: {plain(why)}", file=sys.stderr)
     return FAILED if unreadable else DONE
 
 
@@ -64,6 +64,6 @@ def run_fetch(options: argparse.Namespace) -> int:
 
     with ProgressBar(options) as progress:
         folder, made = fetch(options.corpus, options.out, options.url, progress)
-    print(f"{folder}{'' if made else ' (was there before)'}")
-    print(f"prepare it with: {command('prepare', options.corpus, '--source', folder, '--out', 'DATA')}")
+    print(f"{plain(folder)}{'' if made else ' (was there before)'}")
+    print(f"prepare it with: {plain(command('prepare', options.corpus, '--source', folder, '--out', 'DATA'))}")
     return DONE

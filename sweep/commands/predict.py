@@ -210,7 +210,7 @@ def _write_csv(path: Path, networks: "Sequence[TrainedNetwork]", spoken: "Sequen
         for one in (one for said in spoken for one in said):
             stage = one.network.stage
             for number, (centre, q) in enumerate(zip(one.seconds, one.q, strict=True)):
-                writer.writerow([one.path, stage.key, stage.iteration, number, f"{centre:.4f}", *q])
+                writer.writerow([plain(one.path), stage.key, stage.iteration, number, f"{centre:.4f}", *q])
 
 
 def _draw(path: Path, said: "Sequence[Spoken]") -> None:

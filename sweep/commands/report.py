@@ -6,10 +6,20 @@ ser-sweep report GRID.yaml --data DATA --store STORE --out REPORT --watch
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, of_utterances, path, price, quietly
+from data_prep.text import plain
+from sweep.commands.arguments import (
+    DONE,
+    GRID_DATA_STORE,
+    add_command,
+    count,
+    of_grid,
+    of_utterances,
+    path,
+    price,
+    quietly,
+)
 from sweep.commands.sweeps import Sweep, open_sweep
 from sweep.commands.terminal import ProgressBar
 
@@ -85,4 +95,4 @@ def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
 
 
 def _say(report: "Report", options: argparse.Namespace) -> None:
-    print(f"{report.done} of {report.total} stages: {options.out / 'index.html'}", flush=True)
+    print(f"{report.done} of {report.total} stages: {plain(options.out / 'index.html')}", flush=True)

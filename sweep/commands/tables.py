@@ -5,7 +5,6 @@ ser-sweep tables GRID.yaml --data DATA --store STORE --format latex --out tables
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, path, quietly
