@@ -23,7 +23,7 @@ from data_prep.features import FeatureSettings
 from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import segment_centres, segment_count
 from data_prep.shards import SegmentCorpus
-from data_prep.text import command
+from data_prep.text import command, plain
 from dsl.backbones import BACKBONES, version_of
 from dsl.segments import Segments
 from dsl.steps import predict
@@ -191,7 +191,7 @@ def predict_recording(network: TrainedNetwork, path: Path) -> Spoken:
     corpus = SegmentCorpus(
         name=path.name,
         classes=network.classes,
-        utterances=pd.DataFrame({"id": [path.name]}),
+        utterances=pd.DataFrame({"id": [plain(path.name)]}),
         frames=frames,
         utterance=np.zeros(len(numbers), np.int32),
         segment=numbers,

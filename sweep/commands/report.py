@@ -85,7 +85,7 @@ def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
         name=sweep.grid.name,
         settings=sweep.grid.model_dump(mode="json"),
         text=options.grid.read_text(encoding="utf-8"),
-        place=Place(str(options.grid), options.data, options.store, str(options.out)),
+        place=Place(*map(plain, (options.grid, options.data, options.store, options.out))),
         plan=sweep.plan,
         corpora=tuple(sweep.prepared.values()),
         store=sweep.store,

@@ -85,7 +85,7 @@ def test_the_address_of_a_file_is_its_path(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("uri", ["file:///x#1", "file:///x?y", "file://host/x", "gs://bucket/exp#1"])
 def test_an_address_of_which_a_part_would_be_cut_off_is_refused(uri: str) -> None:
-    with pytest.raises(FolderError, match="without file://|write %23 for it"):
+    with pytest.raises(FolderError, match=r"without file://|write %23 for it"):
         Folder(uri)
 
 
