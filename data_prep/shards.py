@@ -230,7 +230,7 @@ def _read_manifest(place: Path | Folder, name: str) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise ShardError(f"{path} is damaged ({error}); prepare the corpus again") from error
     except (FolderError, OSError) as error:
-        raise ShardError(f"{path} cannot be read: {error}") from error
+        raise ShardError(f"{place}/{name}/manifest.json cannot be read: {error}") from error
     raise ShardError(f"{path} was written by a newer ser-sweep (schema {schema}); upgrade to read it")
 
 
