@@ -9,6 +9,7 @@ from corpus_trees import TREES, plant
 
 from data_prep.corpora import read_corpus, read_emodb, read_manifest
 from data_prep.errors import CorpusError
+from data_prep.features import FeatureSettings
 from data_prep.prepare import prepare
 from sweep.cli import main
 
@@ -274,3 +275,13 @@ def test_a_name_that_is_accepted_is_read_again(sounds: Path, name: str, capsys: 
     assert main(["prepare", "manifest", "--source", str(manifest), "--name", name, *out]) == 0
     assert main(["corpora", "--data", str(sounds / "data")]) == 0
     assert "notice" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [FeatureSettings(segment_hop=10_001), FeatureSettings(mels=2_000, fft=2**13)])
+def test_settings_that_no_command_reads_are_refused_before_anything_is_written(
+    sounds: Path, settings: FeatureSettings
+) -> None:
+    manifest = write_manifest(sounds, "wav/u0.wav,anger,anna", "wav/u1.wav,joy,anna")
+    with pytest.raises(CorpusError, match=r"mine would be a corpus that no command reads: settings\.(seg|mels)"):
+        prepare("mine", read_manifest(manifest), sounds / "data", settings, inline=True)
+    assert not (sounds / "data").exists()
