@@ -5,21 +5,36 @@ Nothing that is read can run: it is JSON, and Parquet whose notes for pandas are
 
 import json
 import re
+import unicodedata
 from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from data_prep.features import FeatureSettings
+from data_prep.features import MOST_HOP_FRAMES, FeatureSettings
 from data_prep.segments import segment_count
 
-NAME = r"^\w[\w.-]*$"  # of what becomes a file or a folder
+NAME = re.compile(r"\w[\w.-]*")  # of what becomes a file or a folder
+LONGEST_NAME = 200
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
-FileName = Annotated[str, Field(pattern=NAME, max_length=200)]
+
+def _file_name(name: str) -> str:
+    if not NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+        raise ValueError(f"{name!r} is no name of a file")
+    return name
+
+
+def is_new_name(name: str) -> bool:
+    """Whether what is new may have this name: it is read everywhere, and does not look like another one."""
+    short = len(name.encode(errors="replace")) <= LONGEST_NAME
+    return bool(NAME.fullmatch(name)) and short and unicodedata.normalize("NFKC", name) == name
+
+
+FileName = Annotated[str, AfterValidator(_file_name)]
 Size = Annotated[int, Field(ge=0, lt=2**53)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -62,7 +77,7 @@ class _Settings(Checked):
     high_hz: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     floor: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     segment_frames: Annotated[int, Field(ge=1, le=10_000)]
-    segment_hop: Annotated[int, Field(ge=1, le=10_000)]
+    segment_hop: Annotated[int, Field(ge=1, le=MOST_HOP_FRAMES)]
 
     @model_validator(mode="after")
     def fits(self) -> "_Settings":

@@ -7,8 +7,16 @@ class UserError(Exception):
     """Base of every error caused by input, data or environment: shown as one message, without a traceback."""
 
 
+class FolderError(UserError):
+    """An address that cannot be used as a folder."""
+
+
 class CorpusError(UserError):
-    """A corpus on disk, or its manifest, is not what its reader documents."""
+    """A corpus on disk, or its manifest, is not what its reader documents; `problems` are listed below the message."""
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__("\n".join(filter(None, (message, bulleted(problems)))))
+        self.problems = tuple(problems)
 
 
 class SettingError(UserError):

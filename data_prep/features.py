@@ -8,6 +8,7 @@ import numpy as np
 from data_prep.errors import SettingError, bulleted
 
 SEGMENT_MS = (215, 415)  # the shortest and the longest segment of the paper (§VI)
+MOST_HOP_FRAMES = 10_000
 FRAMINGS = ("described", "counted")
 
 
@@ -49,8 +50,10 @@ def feature_settings(segment_ms: int = 335, hop_ms: int = 10, framing: str = "de
             f"--segment-ms {segment_ms}: a segment is a whole number of frames, 10 ms each and 15 ms more; "
             f"give one of {shortest}, {shortest + 10}, ... {longest}"
         )
-    if hop_ms < 10 or hop_ms % 10:
-        problems.append(f"--hop-ms {hop_ms}: segments begin at frames, one every 10 ms; give 10, 20, 30 or more")
+    if not 10 <= hop_ms <= 10 * MOST_HOP_FRAMES or hop_ms % 10:
+        problems.append(
+            f"--hop-ms {hop_ms}: segments begin at frames, one every 10 ms; give 10, 20, 30, ... {10 * MOST_HOP_FRAMES}"
+        )
     if framing not in FRAMINGS:
         problems.append(f"--framing {framing}: give one of {', '.join(FRAMINGS)}")
     if problems:

@@ -13,12 +13,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import pyarrow as pa
 from pyarrow import fs
 
-from data_prep.errors import UserError
+from data_prep.addresses import is_address, local_path, without_options, without_secrets
+from data_prep.errors import FolderError
 
 S3_OPTIONS = ("endpoint_override", "scheme", "region")
 CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS = 5.0, 20.0, 6
@@ -26,10 +27,6 @@ READERS = 32  # threads that wait for an object store's answers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class FolderError(UserError):
-    """An address that cannot be used as a folder."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +41,13 @@ class Entry:
 class Folder:
     """The folder at `location`: a path, or any address that `pyarrow.fs` knows. It need not be there yet.
 
-    An s3 address may end with `?endpoint_override=HOST:PORT&scheme=http&region=...`; otherwise they come from
-    AWS_ENDPOINT_URL and AWS_REGION, and keys from where AWS tools look for them. Raises FolderError.
+    A path may hold any character, and in text a leading ~ is a home. An s3 address may end with
+    `?endpoint_override=HOST:PORT&scheme=http&region=...`; otherwise they come from AWS_ENDPOINT_URL and AWS_REGION, and
+    keys from where AWS tools look for them. Raises FolderError.
     """
 
     def __init__(self, location: "str | Path | Folder") -> None:
-        given = str(location)
-        # Trials run in other folders than the command does.
-        self.uri: str = given if "://" in given else str(Path(given).absolute())
+        self.uri: str = _absolute(location)
         try:
             self._files, root = _open(self.uri)
         except (pa.ArrowException, OSError) as error:
@@ -71,8 +67,8 @@ class Folder:
         return hash(self.uri)
 
     def __truediv__(self, name: str) -> "Folder":
-        address, mark, options = self.uri.partition("?")
-        return Folder(f"{address.rstrip('/')}/{name}{mark}{options}")
+        address, options = without_options(self.uri)
+        return Folder(f"{address.rstrip('/')}/{name}{options}")
 
     @property
     def name(self) -> str:
@@ -80,8 +76,8 @@ class Folder:
 
     @property
     def parent(self) -> "Folder":
-        address, mark, options = self.uri.partition("?")
-        return Folder(f"{address.rstrip('/').rpartition('/')[0]}{mark}{options}")
+        address, options = without_options(self.uri)
+        return Folder(f"{address.rstrip('/').rpartition('/')[0]}{options}")
 
     @property
     def is_local(self) -> bool:
@@ -112,17 +108,22 @@ class Folder:
     def _all_entries(self, folder: str, recursive: bool) -> list[Entry]:
         selector = fs.FileSelector(self._path(folder), recursive=recursive, allow_not_found=True)
         try:
-            found = self._files.get_file_info(selector)
+            return [
+                Entry(PurePosixPath(info.path).relative_to(self._root), info.size, info.mtime_ns / 1e9)
+                for info in self._files.get_file_info(selector)
+                if info.type == fs.FileType.File
+            ]
         except NotADirectoryError as error:
             raise FolderError(f"{self.uri} is a file; give a folder") from error
-        return [
-            Entry(PurePosixPath(info.path).relative_to(self._root), info.size, info.mtime_ns / 1e9)
-            for info in found
-            if info.type == fs.FileType.File
-        ]
+        except UnicodeDecodeError as error:
+            raise FolderError(f"{self.uri} holds a name that is not UTF-8: {error.object!r}; rename it") from error
 
     def folders(self) -> list[str]:
         """The names of the folders in it."""
+        if self.is_local:
+            with contextlib.suppress(FileNotFoundError):
+                return sorted(path.name for path in Path(self._root).iterdir() if path.is_dir())
+            return []
         found = self._files.get_file_info(fs.FileSelector(self._path(""), allow_not_found=True))
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 
@@ -214,40 +215,61 @@ class Folder:
         return str(self._root / name)
 
 
-def without_secrets(uri: str) -> str:
-    """An address as it may be shown: without keys before a host, and without the values of options."""
-    if "://" not in uri:
-        return uri
-    scheme, _, rest = uri.partition("://")
-    place, mark, _ = rest.partition("?")
-    host, slash, path = place.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{mark and '?...'}"
+def _absolute(location: "str | Path | Folder") -> str:
+    """A location as it is the same in any working folder: trials run in others than the command does."""
+    given = str(location)
+    if given.startswith("file://"):
+        named = unquote(given.removeprefix("file://").removeprefix("localhost"))
+        if not named.startswith("/") or {"?", "#"} & set(given):
+            raise FolderError(f"{given} is not understood; give the path alone, without file://")
+        return named
+    if is_address(given):
+        return given
+    path = (location if isinstance(location, Path) else local_path(given)).absolute()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise FolderError(f"the name {os.fsencode(given)!r} is not UTF-8; give a folder whose name is") from error
+    return str(path)
 
 
 def _open(uri: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
-    return _open_s3(uri) if uri.startswith("s3://") else fs.FileSystem.from_uri(uri)
+    if not is_address(uri):
+        return fs.LocalFileSystem(), uri
+    if uri.startswith("s3://"):
+        return _open_s3(uri)
+    if "#" in uri:
+        raise FolderError(f"{without_secrets(uri)} holds a '#', which ends such an address; write %23 for it")
+    return fs.FileSystem.from_uri(uri)
 
 
 def _open_s3(uri: str) -> tuple[Any, str]:
-    """S3 with time limits and tries of our own: the library's wait for minutes on a server that does not answer."""
-    address = urlsplit(uri)
-    if "@" in address.netloc:
+    """S3 with time limits and tries of our own: the library's wait for minutes on a server that does not answer.
+
+    Nothing but ? ends the name of a folder there: # and % are letters like others.
+    """
+    address, query = without_options(uri)
+    bucket, _, path = address.removeprefix("s3://").partition("/")
+    if "@" in bucket:
         raise FolderError(
-            f"s3://...@{address.hostname}{address.path} holds keys, which would show in logs; give them in the "
+            f"s3://...@{bucket.rpartition('@')[2]}/{path} holds keys, which would show in logs; give them in the "
             "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a profile or the machine's role"
         )
-    options = dict(parse_qsl(address.query))
+    if not bucket:
+        raise FolderError(f"{without_secrets(uri)} names no bucket; write s3://BUCKET/FOLDER")
+    options = dict(parse_qsl(query[1:], keep_blank_values=True)) if query != "?" else {"": ""}
     unknown = options.keys() - set(S3_OPTIONS)
     if unknown:
         raise FolderError(
-            f"{without_secrets(uri)}: unknown option {', '.join(sorted(unknown))}; allowed: {', '.join(S3_OPTIONS)}"
+            f"{without_secrets(uri)}: unknown option {', '.join(sorted(unknown)) or 'without a name'}; "
+            f"allowed: {', '.join(S3_OPTIONS)}"
         )
     endpoint = options.get("endpoint_override") or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     scheme, _, host = (endpoint or "").rpartition("://")
     region = options.get("region") or _environment("AWS_REGION", "AWS_DEFAULT_REGION")
     if region is None and endpoint is None:
-        region = fs.resolve_s3_region(address.netloc)
+        region = fs.resolve_s3_region(bucket)
     files = fs.S3FileSystem(
         endpoint_override=host or None,
         scheme=options.get("scheme") or scheme or "https",
@@ -257,7 +279,7 @@ def _open_s3(uri: str) -> tuple[Any, str]:
         allow_delayed_open=True,  # one request for a small file
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
     )
-    return files, address.netloc + address.path
+    return files, f"{bucket}/{path}"
 
 
 def _environment(*names: str) -> str | None:

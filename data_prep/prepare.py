@@ -7,7 +7,6 @@ import io
 import json
 import os
 import platform
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,12 +18,13 @@ import numpy as np
 import pandas as pd
 
 from data_prep.audio import Remark, read_audio
-from data_prep.checked import parse_json
+from data_prep.checked import LONGEST_NAME, checked_manifest, is_new_name, parse_json
 from data_prep.corpora import Utterance
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
+from data_prep.names import check_names
 from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import frame_count, segment_count, true_labels
 from data_prep.shards import (
@@ -89,16 +89,23 @@ def prepare(
     `inline` works in this process, without Ray. Raises AudioError naming every file that cannot be used or changes
     meanwhile, and CorpusError for utterances that are no corpus.
     """
-    if not re.fullmatch(r"\w[\w.-]*", corpus):
-        raise CorpusError(f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only")
+    if not is_new_name(corpus):
+        raise CorpusError(
+            f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only, "
+            f"{LONGEST_NAME} bytes at most"
+        )
     settings = settings or FeatureSettings()
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
+    notices = check_names(utterances)
+    data = data_folder(out)
+    Folder(data)  # refused before anything takes time
     with _runner(inline, address) as run:
         inspected = _inspect(utterances, settings, run, progress)
         _check_copies(utterances, inspected)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
-        folder = data_folder(out) / f"{corpus}-{fingerprint}"
+        _check_readable(_manifest(corpus, fingerprint, table, "", settings, partial, []))
+        folder = data / f"{corpus}-{fingerprint}"
         jobs = [
             _ShardJob(
                 Folder(folder) / "shards",
@@ -124,7 +131,7 @@ def prepare(
     buffer = io.BytesIO()
     table.to_parquet(buffer, compression="zstd", index=False)
     Folder(folder).write("utterances.parquet", buffer.getvalue())
-    notices = _notices(utterances, inspected, settings)
+    notices += _notices(utterances, inspected, settings)
     manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
     Folder(folder).write("manifest.json", _json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), len(missing), len(jobs) - len(missing), notices)
@@ -292,6 +299,14 @@ def _waveforms(job: _ShardJob, problems: list[str]) -> Iterator[np.ndarray]:
             here = platform.node()
             where = "" if seen.machine == here else f" on {here} than on {seen.machine}: machines hold different copies"
             problems.append(f"{path}: has other bytes{where or ' than before'}")
+
+
+def _check_readable(manifest: dict[str, Any]) -> None:
+    """Raise CorpusError for a corpus that no command would read, before any of it is written."""
+    try:
+        checked_manifest(manifest)
+    except ValueError as error:
+        raise CorpusError(f"{manifest['corpus']} would be a corpus that no command reads: {error}") from error
 
 
 def _json(content: dict[str, Any]) -> bytes:

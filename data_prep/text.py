@@ -1,4 +1,26 @@
-"""Names from files, where they are shown."""
+"""Text from files and commands: which texts are the same, which look the same, and how they are shown."""
+
+import re
+import shlex
+import unicodedata
+
+# What nobody sees: control characters that are no white space, and what Unicode calls default ignorable.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+# Joiners shape the letters of scripts from Arabic on, and signs that are made of several; elsewhere nobody sees them.
+_JOINED = "[\u0600-\u1fff\u2100-\U0010ffff]"
+_LONE_JOINER = re.compile(f"(?<!{_JOINED})[\u200c\u200d]|[\u200c\u200d](?!{_JOINED})")
+# Letters of other scripts, dashes and quotes, and the ASCII that some fonts draw alike in one case or the other.
+_DRAWN_ALIKE = str.maketrans(
+    "авекмнорстухіјѕԁһԛԝαβεζηικμνορτυχı‐‑‒–—―−‘’‛′ʼ`“”„″",
+    "abekmhopctyxijsdhqwabezhikmnoptyxi-------''''''\"\"\"\"",
+    "\u200c\u200d\u2800",
+)
+_FORMULA = re.compile(r'="?([^"]*)"?')
+_NUMBER = re.compile(r"'?0*([0-9]+)(?:[.,]0+)?")
 
 
 def plain(text: object, keep: str = "") -> str:
@@ -7,3 +29,34 @@ def plain(text: object, keep: str = "") -> str:
     `keep` are characters that stay although they cannot be printed.
     """
     return "".join(char if char.isprintable() or char in keep else "\ufffd" for char in str(text))
+
+
+def clean(text: str) -> str:
+    """The one way in which a text is kept: in Unicode's form NFC, without what nobody sees, and with one plain space
+    for any white space between words."""
+    seen = _LONE_JOINER.sub("", _INVISIBLE.sub("", text))
+    return unicodedata.normalize("NFC", " ".join(seen.split()))
+
+
+def skeleton(text: str) -> str:
+    """What two texts have in common that look the same, or differ as spreadsheets and tables make them differ.
+
+    Case, width, white space, letters of other scripts, dashes and quotes do not tell here; nor do leading zeros, a
+    fraction of zero and the formula `="03"` of a whole number.
+    """
+    spelt = unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).lower().translate(_DRAWN_ALIKE)
+    spelt = "".join(str(unicodedata.decimal(char, char)) for char in spelt if not char.isspace())
+    formula = _FORMULA.fullmatch(spelt)
+    spelt = formula[1] if formula else spelt
+    number = _NUMBER.fullmatch(spelt)
+    return number[1] if number else spelt
+
+
+def quoted(text: str) -> str:
+    """A text in quotes and, where it is not all ASCII, once more with the numbers of its characters."""
+    return repr(text) if text.isascii() else f"{text!r} ({text!a})"
+
+
+def command(*words: object) -> str:
+    """The command line `ser-sweep WORDS...` as it can be pasted into a shell."""
+    return shlex.join(["ser-sweep", *map(str, words)])

@@ -7,7 +7,6 @@ problems, 2 for bad usage or input, 130 when interrupted.
 import argparse
 import errno
 import os
-import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,10 +15,8 @@ from typing import NoReturn
 from data_prep.errors import UserError
 from data_prep.signals import ends_as_ctrl_c
 from data_prep.surroundings import settle_in
-from data_prep.text import plain
-from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED
-
-LINES = "\n\t"  # what messages may hold that is not printed
+from data_prep.text import command, plain
+from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED, LINES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _run(build_parser().parse_args(arguments))
     except KeyboardInterrupt:
         print("interrupted; what is finished is kept. Go on with the same command:", file=sys.stderr)
-        print(f"  ser-sweep {shlex.join(sys.argv[1:])}", file=sys.stderr)
+        print(f"  {command(*sys.argv[1:])}", file=sys.stderr)
         return INTERRUPTED
 
 
@@ -106,7 +103,7 @@ def _version() -> str:
     return version("ser-dsl-sweep")
 
 
-def command() -> NoReturn:
+def console_script() -> NoReturn:
     """`main` as a process."""
     status = main()
     if status == INTERRUPTED:
@@ -118,4 +115,4 @@ def command() -> NoReturn:
 
 
 if __name__ == "__main__":
-    command()
+    console_script()

@@ -300,10 +300,12 @@ def clock_finding(skew: float) -> Finding:
 
 def check_data(uri: str) -> Iterator[Finding]:
     try:
-        found = list_prepared(uri)
+        found, unreadable = list_prepared(uri)
     except (UserError, OSError) as error:
         yield Finding("data", State.PROBLEM, str(error), "prepare the corpus: ser-sweep prepare --help")
         return
+    for why in unreadable.values():
+        yield Finding("data", State.PROBLEM, str(why), "prepare it again, or move it away; other corpora are read")
     if not found:
         yield Finding("data", State.WARNING, "no prepared corpus", "ser-sweep prepare CORPUS --out DATA")
     yield from map(_examine_corpus, found)

@@ -197,15 +197,14 @@ def copied(small_data: Path, tmp_path: Path) -> Path:
 def test_a_manifest_with_a_field_that_cannot_be_is_damaged(copied: Path, field: str, value: Any) -> None:
     manifest = json.loads((copied / "manifest.json").read_text())
     (copied / "manifest.json").write_text(json.dumps({**manifest, field: value}))
-    with pytest.raises(ShardError, match=rf"manifest.json is damaged \({field}"):
-        list_prepared(copied.parent)
+    assert f"manifest.json is damaged ({field}" in str(list_prepared(copied.parent)[1][copied.name])
 
 
 def test_a_manifest_that_says_nothing_of_what_came_later_is_read(copied: Path) -> None:
     manifest = json.loads((copied / "manifest.json").read_text())
     del manifest["partial"]
     (copied / "manifest.json").write_text(json.dumps(manifest))
-    assert list_prepared(copied.parent)[0].manifest["partial"] is False
+    assert list_prepared(copied.parent)[0][0].manifest["partial"] is False
 
 
 @pytest.mark.parametrize(

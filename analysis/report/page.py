@@ -17,6 +17,7 @@ from analysis.claims import EXPLANATION
 from analysis.formats import MISSING
 from analysis.render import Block
 from analysis.report.content import Report
+from data_prep.text import command
 
 GENERATOR = "ser-sweep report"
 MANY_ROWS = 8  # from which on a table has a field to filter it
@@ -34,6 +35,7 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         lstrip_blocks=True,
     )
     environment.filters |= {"is_numeric": is_numeric, "parts": parts, "data_uri": data_uri, "size": size_of}
+    environment.globals["command"] = command
     return environment.get_template("page.html.jinja").render(
         report=report,
         refresh=refresh,

@@ -1,6 +1,5 @@
 """How to make a cell of a sweep again: a grid file of its own, the commands, and the keys of its stages."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import yaml
 
 from analysis.figures.save import slug
+from data_prep.text import command as command_line
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES, RULES, LabelUpdate
 from sweep.stages import ChainSpec, Plan, StageSpec
 
@@ -95,7 +95,7 @@ def _recipe(
 
 
 def _command(command: str, grid: str, data: str, store: str) -> str:
-    return shlex.join(["ser-sweep", command, grid, "--data", data, "--store", store])
+    return command_line(command, grid, "--data", data, "--store", store)
 
 
 def _step(stage: StageSpec) -> str:

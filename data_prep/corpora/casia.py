@@ -16,13 +16,14 @@ CASIA_EMOTIONS = {
     "sad": "sadness",
     "surprise": "surprise",
 }
+_PLAIN = re.ASCII | re.IGNORECASE
 _SPEAKER, _EMOTION = "|".join(CASIA_SPEAKERS), "|".join(CASIA_EMOTIONS)
 CASIA_NAMES = tuple(
-    re.compile(pattern.format(speaker=rf"(?P<speaker>{_SPEAKER})", emotion=rf"(?P<emotion>{_EMOTION})"), re.IGNORECASE)
+    re.compile(pattern.format(speaker=rf"(?P<speaker>{_SPEAKER})", emotion=rf"(?P<emotion>{_EMOTION})"), _PLAIN)
     for pattern in (
-        r"(?:^|/){speaker}/{emotion}/(?P<number>\d+)$",
-        r"(?:^|/)(?P<number>\d+)-{emotion}-{speaker}$",
-        r"(?:^|/){emotion}_{speaker}_(?P<number>\d+)$",
+        r"(?:^|/){speaker}/{emotion}/0*(?P<number>\d+)\Z",
+        r"(?:^|/)0*(?P<number>\d+)-{emotion}-{speaker}\Z",
+        r"(?:^|/){emotion}_{speaker}_0*(?P<number>\d+)\Z",
     )
 )
 # The 100 texts that differ from emotion to emotion lie in a folder of their own, 不同文本100 ("different texts"), and

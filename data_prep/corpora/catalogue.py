@@ -19,6 +19,7 @@ from data_prep.corpora.tess import TESS, read_tess
 from data_prep.corpora.utterances import Known, Utterance
 from data_prep.errors import CorpusError, SettingError
 from data_prep.features import FeatureSettings, feature_settings
+from data_prep.text import skeleton
 
 Reader = Callable[[Path, bool], list[Utterance]]
 OWN = "manifest"  # anybody's own corpus
@@ -127,23 +128,24 @@ CORPORA: dict[str, Corpus] = {
 }
 
 
-def read_corpus(name: str, source: Path, allow_partial: bool = False) -> tuple[list[Utterance], bool]:
-    """The utterances of corpus `name` in `source`, and whether they are only a part of it.
+def read_corpus(name: str, source: Path, allow_partial: bool = False) -> tuple[list[Utterance], tuple[str, ...]]:
+    """The utterances of corpus `name` in `source`, and what they lack where they are only a part of it.
 
     They are a part where the reader refuses them as a whole. Raises CorpusError as the reader does.
     """
     read = CORPORA[name].read
     try:
-        return read(source, False), False
-    except CorpusError:
+        return read(source, False), ()
+    except CorpusError as error:
         if not allow_partial:
             raise
-    return read(source, True), True
+        lacking = error.problems or (str(error),)
+    return read(source, True), lacking
 
 
 def check_name(name: str, reader: str) -> None:
     """Raise CorpusError where `name`, however written, is that of a corpus here which is not the one that is read."""
-    plain = re.sub(r"[\W_]", "", name).lower()
+    plain = re.sub(r"[\W_]", "", skeleton(name))
     if plain in CORPORA and plain not in (reader, OWN):
         raise CorpusError(
             f"corpus name {name!r} is kept for the {CORPORA[plain].title}, and results would pass for results on it; "

@@ -14,9 +14,10 @@ CREMAD_EMOTIONS = {
     "SAD": "sadness",
 }
 CREMAD_SENTENCES = ("DFA", "IEO", "IOM", "ITH", "ITS", "IWL", "IWW", "MTI", "TAI", "TIE", "TSI", "WSI")
-# One file of the corpus has the level X, for XX.
+# One file of the corpus, 1040_ITH_SAD_X.wav, has the level X for XX; in some copies it is called as the others are.
 CREMAD_FILE_NAME = re.compile(
-    rf"^(?P<actor>10\d\d)_(?P<text>{'|'.join(CREMAD_SENTENCES)})_(?P<emotion>{'|'.join(CREMAD_EMOTIONS)})_(?:LO|MD|HI|XX?)$"
+    rf"(?P<actor>10\d\d)_(?P<text>{'|'.join(CREMAD_SENTENCES)})_(?P<emotion>{'|'.join(CREMAD_EMOTIONS)})_(?:LO|MD|HI|XX?)",
+    re.ASCII,
 )
 CREMAD_WITHOUT_SOUND = "1076_MTI_SAD_XX"
 CREMAD = Known({e: 1_087 if e == "neutral" else 1_271 for e in CREMAD_EMOTIONS.values()}, speakers=91)
@@ -36,7 +37,8 @@ def read_cremad(source: Path, allow_partial: bool = False) -> list[Utterance]:
 
 
 def _utterance(path: Path) -> Utterance | None:
-    match = CREMAD_FILE_NAME.match(path.stem)
+    match = CREMAD_FILE_NAME.fullmatch(path.stem)
     if match is None or not 1001 <= int(match["actor"]) <= 1091:
         return None
-    return Utterance(path.stem, path, match["actor"], match["text"], CREMAD_EMOTIONS[match["emotion"]])
+    name = f"{path.stem}X" if path.stem.endswith("_X") else path.stem
+    return Utterance(name, path, match["actor"], match["text"], CREMAD_EMOTIONS[match["emotion"]])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
 
-EMODB_FILE_NAME = re.compile(r"^(?P<speaker>\d{2})(?P<text>[ab]\d{2})(?P<emotion>[WLEAFTN])(?P<version>[a-z])$")
+EMODB_FILE_NAME = re.compile(r"(?P<speaker>\d{2})(?P<text>[ab]\d{2})(?P<emotion>[WLEAFTN])(?P<version>[a-z])", re.ASCII)
 EMODB_EMOTIONS = {
     "W": "anger",
     "L": "boredom",
@@ -41,7 +41,7 @@ def read_emodb(source: Path, allow_partial: bool = False) -> list[Utterance]:
 
 
 def _utterance(path: Path) -> Utterance | None:
-    match = EMODB_FILE_NAME.match(path.stem)
+    match = EMODB_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None
     return Utterance(path.stem, path, match["speaker"], match["text"], EMODB_EMOTIONS[match["emotion"]])

@@ -1,83 +1,148 @@
 """Anybody's own corpus, through a CSV file."""
 
 import csv
+import os
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from data_prep.corpora.utterances import Utterance
-from data_prep.errors import CorpusError, bulleted
+from data_prep.errors import CorpusError
+from data_prep.text import clean, skeleton
 
+COLUMNS, MORE_COLUMNS = ("path", "emotion", "speaker"), ("text", "id")
+Listing = Callable[[Path, Callable[[str], str]], Mapping[str, list[str]]]
 SURPLUS = "values beyond the header"  # key of what a manifest's line holds too many
 
 
 def read_manifest(source: Path, allow_partial: bool = False) -> list[Utterance]:
     """Any corpus, through a CSV file with the columns path, emotion, speaker and optionally text and id.
 
-    Paths are relative to the CSV file's folder and may not leave it. An id left out is the path without its
-    ending. Raises CorpusError with every problem of the file at once. With `allow_partial`, lines whose audio
-    file is not there are left out.
+    Paths are relative to the CSV file's folder and may not leave it, or absolute. Backslashes are slashes where no file
+    has them in its name, and a name may be in another Unicode form than the file's. An id left out is the path without
+    its ending: of an absolute one, what comes after the folder that all of those share. Raises CorpusError with every
+    problem of the file at once. With `allow_partial`, lines whose audio file is not there are left out.
     """
-    rows = _read_csv(source)
+    rows, listed = _read_csv(source), cache(_listed)
     problems: list[str] = []
-    utterances: list[Utterance] = []
+    found: list[tuple[dict[str, str], PurePosixPath]] = []
     for number, row in rows:
-        problem = _manifest_problem(row, source.parent, allow_partial)
-        if problem:
-            problems.append(f"line {number}: {problem}")
-            continue
-        path = source.parent / row["path"]
-        if not path.is_file():
-            continue
-        utterance_id = row.get("id") or str(PurePosixPath(row["path"]).with_suffix(""))
-        utterances.append(Utterance(utterance_id, path, row["speaker"], row.get("text", ""), row["emotion"]))
+        problem = _manifest_problem(row, source.parent)
+        path = None if problem else _find(source.parent, row["path"], listed)
+        if path is not None:
+            found.append((row, path))
+        elif problem or not allow_partial:
+            problems.append(f"line {number}: {problem or _no_file(source.parent, row['path'], listed)}")
+    shared = _shared_folder(_slashed(row["path"]) for _, row in rows)
+    utterances = [
+        Utterance(
+            row.get("id") or str((path.relative_to(shared) if path.is_absolute() else path).with_suffix("")),
+            source.parent / path,
+            row["speaker"],
+            row.get("text", ""),
+            row["emotion"],
+        )
+        for row, path in found
+    ]
     repeated = [name for name, count in Counter(u.id for u in utterances).items() if count > 1]
     problems += [f"id {name!r} stands on more than one line; ids must be unique" for name in repeated]
     if problems:
-        raise CorpusError(f"manifest {source}: {len(problems)} problems, nothing was prepared\n" + bulleted(problems))
+        raise CorpusError(f"manifest {source}: {len(problems)} problems, nothing was prepared", problems)
     if not utterances:
         raise CorpusError(f"manifest {source}: no utterances; it needs one line per audio file below the header")
     return utterances
 
 
 def _read_csv(source: Path) -> list[tuple[int, dict[str, str]]]:
-    """The rows of a manifest with their line numbers, values stripped. Raises CorpusError."""
+    """The rows of a manifest with their line numbers: paths stripped, other values clean. Raises CorpusError."""
     if not source.is_file():
         raise CorpusError(f"manifest {source} is not a file; give a CSV file with --source")
     try:
         with source.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restkey=SURPLUS, strict=True)
-            columns = [column.strip() for column in reader.fieldnames or []]
-            repeated = [column for column, count in Counter(columns).items() if column and count > 1]
+            columns = {given: _column(given) for given in reader.fieldnames or []}
+            counts = Counter(map(_column, reader.fieldnames or []))
+            repeated = [column for column, count in counts.items() if column and count > 1]
             if repeated:
                 raise CorpusError(f"manifest {source}: the header has {', '.join(repeated)} more than once")
-            missing = [column for column in ("path", "emotion", "speaker") if column not in columns]
+            missing = [column for column in COLUMNS if column not in counts]
             if missing:
                 raise CorpusError(
                     f"manifest {source}: missing columns {', '.join(missing)}; "
-                    f"the header has {', '.join(columns) or 'nothing'}, it needs path, emotion, speaker "
+                    f"the header has {', '.join(counts) or 'nothing'}, it needs path, emotion, speaker "
                     "and may have text, id"
                 )
             rows = []
             for row in reader:
-                values = {k.strip(): (",".join(v) if isinstance(v, list) else v or "").strip() for k, v in row.items()}
-                rows.append((reader.line_num, values))
+                values = {columns.get(k, k): ",".join(v) if isinstance(v, list) else v or "" for k, v in row.items()}
+                rows.append((reader.line_num, {k: v.strip() if k == "path" else clean(v) for k, v in values.items()}))
             return rows
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"manifest {source} is not a UTF-8 CSV file: {error}") from error
 
 
-def _manifest_problem(row: dict[str, str], folder: Path, allow_missing_file: bool) -> str | None:
+def _column(given: str) -> str:
+    """A column's name; one that is ours may be written in any case and width."""
+    return skeleton(given) if skeleton(given) in (*COLUMNS, *MORE_COLUMNS) else clean(given)
+
+
+def _manifest_problem(row: dict[str, str], folder: Path) -> str | None:
     surplus = row.get(SURPLUS, "").strip(",")
     if surplus:
         return f"{surplus!r} is more than the header has columns for; put a value that holds a comma in quotes"
-    empty = [column for column in ("path", "emotion", "speaker") if not row[column]]
+    empty = [column for column in COLUMNS if not row[column]]
     if empty:
         return f"empty {', '.join(empty)}"
-    path = Path(row["path"])
-    if path.is_absolute() or ".." in path.parts:
-        return f"path {row['path']!r} leads out of {folder}; use paths relative to the manifest, without '..'"
+    if ".." in _slashed(row["path"]).parts:
+        return f"path {row['path']!r} leads out of {folder}; use absolute paths, or relative ones without '..'"
     if "\0" in row["path"]:
         return f"path {row['path']!r} holds a NUL character"
-    if not (folder / path).is_file() and not allow_missing_file:
-        return f"no file {folder / path}"
     return None
+
+
+def _slashed(path: str) -> PurePosixPath:
+    return PurePosixPath(path.replace("\\", "/"))
+
+
+def _shared_folder(paths: Iterable[PurePosixPath]) -> str:
+    """The innermost folder that all absolute ones among `paths` are in."""
+    folders = [path.parent for path in paths if path.is_absolute()]
+    return os.path.commonpath(folders) if folders else "/"
+
+
+def _find(folder: Path, given: str, listed: Listing) -> PurePosixPath | None:
+    """The path by which a manifest's file is found from `folder`; None where there is no such file.
+
+    It is as written or, if there is none, with slashes for backslashes, or has another Unicode form on the disk.
+    """
+    path = _slashed(given)
+    for exact in (PurePosixPath(given), path):
+        if (folder / exact).is_file():
+            return exact
+    found = PurePosixPath("/" if path.is_absolute() else "")
+    for part in path.relative_to(found).parts:
+        same = listed(folder / found, clean).get(clean(part), [])
+        if part not in same and len(same) != 1:
+            return None
+        found /= part if part in same else same[0]
+    return found if (folder / found).is_file() else None
+
+
+def _no_file(folder: Path, given: str, listed: Listing) -> str:
+    """That a file is not there, and which one has nearly its name."""
+    path = folder / _slashed(given)
+    near = [name for name in listed(path.parent, skeleton).get(skeleton(path.name), []) if name != path.name]
+    return f"no file {folder / given}" + (f"; there is {path.parent / near[0]}" if near else "")
+
+
+def _listed(folder: Path, spelt: Callable[[str], str]) -> dict[str, list[str]]:
+    """The names in a folder, by how they are spelt; nothing where it is none."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(spelt(name), []).append(name)
+    return found

@@ -17,7 +17,7 @@ RAVDESS_EMOTIONS = {
 }
 # Audio only (03), speech (01). Neutral has no strong intensity (02).
 RAVDESS_FILE_NAME = re.compile(
-    r"^03-01-(?:01-01|(?!01)0[1-8]-0[12])-(?P<text>0[12])-0[12]-(?P<actor>0[1-9]|1\d|2[0-4])$"
+    r"03-01-(?:01-01|(?!01)0[1-8]-0[12])-(?P<text>0[12])-0[12]-(?P<actor>0[1-9]|1\d|2[0-4])", re.ASCII
 )
 RAVDESS_EACH = {emotion: 4 if emotion == "neutral" else 8 for emotion in RAVDESS_EMOTIONS.values()}
 RAVDESS = Known({emotion: 24 * n for emotion, n in RAVDESS_EACH.items()}, speakers=24, each_speaker=RAVDESS_EACH)
@@ -38,7 +38,7 @@ def read_ravdess(source: Path, allow_partial: bool = False) -> list[Utterance]:
 
 
 def _utterance(path: Path) -> Utterance | None:
-    match = RAVDESS_FILE_NAME.match(path.stem)
+    match = RAVDESS_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None
     emotion = RAVDESS_EMOTIONS[path.stem.split("-")[2]]

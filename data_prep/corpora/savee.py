@@ -17,7 +17,8 @@ SAVEE_EMOTIONS = {
 }
 # The codes stand in an order in which "sa" and "su" come before the letters they could be taken for.
 SAVEE_FILE_NAME = re.compile(
-    rf"^(?:(?P<speaker>{'|'.join(SAVEE_SPEAKERS)})_)?(?P<emotion>{'|'.join(SAVEE_EMOTIONS)})(?P<number>\d{{2}})$"
+    rf"(?:(?P<speaker>{'|'.join(SAVEE_SPEAKERS)})_)?(?P<emotion>{'|'.join(SAVEE_EMOTIONS)})(?P<number>\d{{2}})",
+    re.ASCII,
 )
 SAVEE_EACH = {emotion: 30 if emotion == "neutral" else 15 for emotion in sorted(SAVEE_EMOTIONS.values())}
 SAVEE = Known({emotion: 4 * count for emotion, count in SAVEE_EACH.items()}, speakers=4, each_speaker=SAVEE_EACH)
@@ -42,7 +43,7 @@ def read_savee(source: Path, allow_partial: bool = False) -> list[Utterance]:
 
 
 def _utterance(path: Path) -> Utterance | None:
-    match = SAVEE_FILE_NAME.match(path.stem)
+    match = SAVEE_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None
     speaker = match["speaker"] or path.absolute().parent.name

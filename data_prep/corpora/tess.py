@@ -16,7 +16,7 @@ TESS_EMOTIONS = {
 }
 # One file of the corpus is called OA_bite_neutral.wav, for OAF.
 TESS_FILE_NAME = re.compile(
-    rf"^(?P<speaker>OAF?|YAF)_(?P<text>[a-z]+)_(?P<emotion>{'|'.join(TESS_EMOTIONS)})$", re.IGNORECASE
+    rf"(?P<speaker>OAF?|YAF)_(?P<text>[a-z]+)_(?P<emotion>{'|'.join(TESS_EMOTIONS)})", re.ASCII | re.IGNORECASE
 )
 TESS_EACH = dict.fromkeys(TESS_EMOTIONS.values(), 200)
 TESS = Known({emotion: 2 * count for emotion, count in TESS_EACH.items()}, speakers=2, each_speaker=TESS_EACH)
@@ -36,7 +36,7 @@ def read_tess(source: Path, allow_partial: bool = False) -> list[Utterance]:
 
 
 def _utterance(path: Path) -> Utterance | None:
-    match = TESS_FILE_NAME.match(path.stem)
+    match = TESS_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None
     speaker = "YAF" if match["speaker"].upper() == "YAF" else "OAF"

@@ -1,18 +1,19 @@
 """What a reader gives, and what all readers share: finding files, reading their names, counting."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import CorpusError, bulleted
+from data_prep.text import clean
 
 
 @dataclass(frozen=True)
 class Utterance:
     """One recording of a corpus: `path` of its audio file, and who said what with which emotion.
 
-    `text` is the identity of the spoken sentence, empty where it is not known.
+    `text` is the identity of the spoken sentence, empty where it is not known. All but `path` is kept as `clean` text.
     """
 
     id: str
@@ -20,6 +21,10 @@ class Utterance:
     speaker: str
     text: str
     emotion: str
+
+    def __post_init__(self) -> None:
+        for name in ("id", "speaker", "text", "emotion"):
+            object.__setattr__(self, name, clean(getattr(self, name)))
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,34 @@ def existing_folder(source: Path, corpus: str) -> Path:
 
 
 def wav_files(folder: Path) -> list[Path]:
-    """Every wav file in `folder` and the folders below it, sorted, without the hidden ones that archivers add."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() == ".wav")
-    return sorted(
-        path for path in found if not any(part.startswith((".", "__MACOSX")) for part in path.relative_to(folder).parts)
-    )
+    """Every wav file in `folder` and the folders below it, sorted, without the hidden ones that archivers add.
+
+    Links to folders are followed, each folder is read once: as itself where it is below `folder`. Raises CorpusError
+    where links lead nowhere, and OSError where a folder cannot be read.
+    """
+    return sorted(path for path in _files_below(folder) if path.suffix.lower() == ".wav")
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    waiting, links, read, broken = deque([folder]), deque[Path](), set(), []
+    while waiting or links:
+        here = waiting.popleft() if waiting else links.popleft()
+        if (whereabouts := here.resolve()) in read:
+            continue
+        read.add(whereabouts)
+        for path in sorted(here.iterdir()):
+            if path.name.startswith((".", "__MACOSX")):
+                continue
+            if path.is_dir():
+                (links if path.is_symlink() else waiting).append(path)
+            elif path.is_symlink() and not path.exists():
+                broken.append(str(path.relative_to(folder)))
+            else:
+                yield path
+    if broken:
+        raise CorpusError(
+            f"{len(broken)} links in {folder} lead nowhere; mount what they lead to, or take them away:", broken
+        )
 
 
 def read_names(
@@ -111,8 +139,7 @@ def check_known(
             else "complete the corpus, or accept a part of it with --allow-partial"
         )
         raise CorpusError(
-            f"{corpus}: {len(utterances)} utterances in {folder}, expected {known.utterances}; {remedy}\n"
-            + bulleted(off)
+            f"{corpus}: {len(utterances)} utterances in {folder}, expected {known.utterances}; {remedy}", off
         )
 
 

@@ -5,6 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data_prep.addresses import is_address, local_path, without_secrets
+from data_prep.errors import FolderError
+from data_prep.text import clean
+
+LINES = "\n\t"  # what messages may hold that is not printed
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 GRID_DATA_STORE = "GRID.yaml --data DATA --store STORE"  # in examples
 
@@ -42,7 +47,7 @@ def quietly() -> argparse.ArgumentParser:
 def of_grid() -> argparse.ArgumentParser:
     """A grid, its data and its store."""
     parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("grid", type=Path, metavar="GRID.yaml", help="the grid file; see configs/")
+    parent.add_argument("grid", type=path, metavar="GRID.yaml", help="the grid file; see configs/")
     parent.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     return _with_store(parent)
 
@@ -51,6 +56,7 @@ def of_utterances() -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument(
         "--utterance",
+        type=clean,
         nargs="+",
         default=[],
         metavar="ID",
@@ -74,6 +80,16 @@ def of_place() -> argparse.ArgumentParser:
     parent.add_argument("--inline", action="store_true", help="work in this process, without Ray")
     parent.add_argument("--address", help="a Ray cluster's address, or auto; a local runtime is started otherwise")
     return parent
+
+
+def path(text: str) -> Path:
+    """A path on this machine, with ~ for a home."""
+    if is_address(text):
+        raise argparse.ArgumentTypeError(f"{without_secrets(text)} is an address; give a path on this machine")
+    try:
+        return local_path(text)
+    except FolderError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def count(text: str) -> int:

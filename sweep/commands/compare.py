@@ -6,10 +6,9 @@ ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, add_command, quietly
+from sweep.commands.arguments import DONE, add_command, path, quietly
 from sweep.commands.sweeps import open_decided
 
 
@@ -23,7 +22,7 @@ def add(commands: Any) -> None:
         "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json",
         quietly(),
     )
-    compare.add_argument("grids", type=Path, nargs=2, metavar="GRID.yaml", help="the grid files of A and of B")
+    compare.add_argument("grids", type=path, nargs=2, metavar="GRID.yaml", help="the grid files of A and of B")
     compare.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     compare.add_argument(
         "--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder"

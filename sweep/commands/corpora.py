@@ -5,10 +5,12 @@ ser-sweep fetch emodb --out ~/corpora
 """
 
 import argparse
-from pathlib import Path
+import sys
 from typing import Any
 
-from sweep.commands.arguments import DONE, add_command, quietly
+from data_prep.errors import ShardError
+from data_prep.text import command, plain
+from sweep.commands.arguments import DONE, FAILED, add_command, path, quietly
 from sweep.commands.terminal import ProgressBar
 
 
@@ -32,7 +34,7 @@ def add(commands: Any) -> None:
         quietly(),
     )
     fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
-    fetch.add_argument("--out", type=Path, required=True, help="folder in which the corpus gets a folder of its name")
+    fetch.add_argument("--out", type=path, required=True, help="folder in which the corpus gets a folder of its name")
     fetch.add_argument("--url", help="a mirror of the archive; its checksum must be the same")
 
 
@@ -40,9 +42,21 @@ def run_corpora(options: argparse.Namespace) -> int:
     from data_prep.corpora.overview import corpora_table, table_1
     from data_prep.shards import list_prepared
 
-    table = table_1(None if options.data is None else list_prepared(options.data))
-    print(corpora_table(), table, sep="\n\n")
-    return DONE
+    if options.data is None:
+        print(corpora_table(), table_1(None), sep="\n\n")
+        return DONE
+    prepared, unreadable = list_prepared(options.data)
+    whole = []
+    for one in prepared:
+        try:
+            one.utterances()
+            whole.append(one)
+        except ShardError as error:
+            unreadable[one.name] = error
+    print(corpora_table(), table_1(whole), sep="\n\n")
+    for why in unreadable.values():
+        print(f"notice: {plain(why)}", file=sys.stderr)
+    return FAILED if unreadable else DONE
 
 
 def run_fetch(options: argparse.Namespace) -> int:
@@ -50,6 +64,6 @@ def run_fetch(options: argparse.Namespace) -> int:
 
     with ProgressBar(options) as progress:
         folder, made = fetch(options.corpus, options.out, options.url, progress)
-    print(f"{folder}{'' if made else ' (was there before)'}")
-    print(f"prepare it with: ser-sweep prepare {options.corpus} --source {folder} --out DATA")
+    print(f"{plain(folder)}{'' if made else ' (was there before)'}")
+    print(f"prepare it with: {plain(command('prepare', options.corpus, '--source', folder, '--out', 'DATA'))}")
     return DONE

@@ -8,7 +8,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, add_command, quietly
+from data_prep.text import command
+from sweep.commands.arguments import DONE, add_command, path, quietly
 from sweep.commands.terminal import notice
 
 
@@ -21,7 +22,7 @@ def add(commands: Any) -> None:
         "ser-sweep demo",
         quietly(),
     )
-    demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: demo-output)")
+    demo.add_argument("--out", type=path, default=Path("demo-output"), help="folder (default: demo-output)")
 
 
 def run_demo(options: argparse.Namespace) -> int:
@@ -36,7 +37,7 @@ def run_demo(options: argparse.Namespace) -> int:
             ["tables", str(grid), "--data", data, "--store", store],
         ]
         for step in steps:
-            notice(options, f"\n$ ser-sweep {' '.join(step)}")
+            notice(options, f"\n$ {command(*step)}")
             flags = [f"--{name}" for name in ("debug", "quiet") if getattr(options, name)]
             status = main([*step, *flags])
             if status != DONE:

@@ -5,10 +5,10 @@ ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES
 
 import argparse
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, of_utterances, quietly
+from data_prep.text import plain
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, of_utterances, path, quietly
 from sweep.commands.sweeps import open_decided
 from sweep.commands.terminal import Progress, ProgressBar
 
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         of_utterances(),
         quietly(),
     )
-    figures.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write figures to")
+    figures.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to write figures to")
     figures.add_argument(
         "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
     )
@@ -40,7 +40,7 @@ def run_figures(options: argparse.Namespace) -> int:
     drawings = figures_of(sweep.store, sweep.plan.chains, decisions, options.utterance)
     with ProgressBar(options) as progress:
         saved = save_figures(_counted(drawings, progress), options.out, options.format)
-    print(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}")
+    print(plain(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}"))
     return DONE
 
 

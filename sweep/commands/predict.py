@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import AudioError, UserError, bulleted
 from data_prep.files import atomic_path
 from data_prep.text import plain
-from sweep.commands.arguments import DONE, add_command, of_store, quietly
+from sweep.commands.arguments import DONE, add_command, of_store, path, quietly
 from sweep.commands.sweeps import existing_store
 from sweep.commands.terminal import ProgressBar, notice
 
@@ -50,16 +50,16 @@ def add(commands: Any) -> None:
         "--stage", required=True, metavar="KEY", help="the network's stage: its key, or as much of it as is unique"
     )
     predict.add_argument(
-        "files", type=Path, nargs="+", metavar="FILE", help="recordings, in any format and rate that prepare reads"
+        "files", type=path, nargs="+", metavar="FILE", help="recordings, in any format and rate that prepare reads"
     )
     predict.add_argument(
         "--chain", action="store_true", help="ask the networks of its chain's earlier iterations, too, as far as kept"
     )
     predict.add_argument("--all", action="store_true", help=f"show every segment (default: {ROWS} of them)")
     predict.add_argument("--json", action="store_true", help="one JSON object, with every segment")
-    predict.add_argument("--csv", type=Path, metavar="FILE", help="write every segment to this file, too")
+    predict.add_argument("--csv", type=path, metavar="FILE", help="write every segment to this file, too")
     predict.add_argument(
-        "--figure", type=Path, metavar="FILE", help="draw the paper's contours of one recording: a .png or .svg file"
+        "--figure", type=path, metavar="FILE", help="draw the paper's contours of one recording: a .png or .svg file"
     )
 
 
@@ -222,7 +222,7 @@ def _write_csv(path: Path, networks: "Sequence[TrainedNetwork]", spoken: "Sequen
         for one in (one for said in spoken for one in said):
             stage = one.network.stage
             for number, (centre, q) in enumerate(zip(one.seconds, one.q, strict=True)):
-                writer.writerow([one.path, stage.key, stage.iteration, number, f"{centre:.4f}", *q])
+                writer.writerow([plain(one.path), stage.key, stage.iteration, number, f"{centre:.4f}", *q])
 
 
 def _draw(path: Path, said: "Sequence[Spoken]") -> None:

@@ -4,11 +4,12 @@ ser-sweep prepare emodb --source ~/corpora/emodb --out DATA
 """
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from data_prep.errors import UserError
-from sweep.commands.arguments import DONE, add_command, of_place, quietly
+from data_prep.addresses import is_address, local_path
+from data_prep.errors import UserError, bulleted
+from data_prep.text import clean, plain
+from sweep.commands.arguments import DONE, LINES, add_command, of_place, path, quietly
 from sweep.commands.terminal import ProgressBar
 
 
@@ -27,7 +28,7 @@ def add(commands: Any) -> None:
         quietly(),
     )
     prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
-    prepare.add_argument("--source", type=Path, help="the corpus's folder; for manifest, the CSV file")
+    prepare.add_argument("--source", type=path, help="the corpus's folder; for manifest, the CSV file")
     prepare.add_argument("--out", required=True, help="folder of prepared corpora: a path or an address (s3://...)")
     prepare.add_argument("--name", help="another name for the corpus, for manifests (default: manifest)")
     prepare.add_argument("--allow-partial", action="store_true", help="accept a corpus of which files are missing")
@@ -53,19 +54,19 @@ def run_prepare(options: argparse.Namespace) -> int:
     from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 
     truth: pd.DataFrame | None = None
-    name = options.name or options.corpus
+    name = clean(options.name or options.corpus)
     check_name(name, options.corpus)
     settings = settings_for(options.corpus, options.segment_ms, options.hop_ms, options.framing)
     if options.corpus == "synthetic":
-        if options.source is None and "://" in options.out:
+        if options.source is None and is_address(options.out):
             raise UserError(f"prepare synthetic --out {options.out} needs --source: a folder here for its audio files")
-        source = options.source or Path(options.out) / "audio" / f"synthetic-seed{options.seed}"
-        utterances, partial = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
+        source = options.source or local_path(options.out) / "audio" / f"synthetic-seed{options.seed}"
+        utterances, lacking = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
         truth = read_truth(source / "truth.csv")
     elif options.source is None:
         raise UserError(f"prepare {options.corpus} needs --source: the corpus's folder, or the manifest's CSV file")
     else:
-        utterances, partial = read_corpus(options.corpus, options.source, options.allow_partial)
+        utterances, lacking = read_corpus(options.corpus, options.source, options.allow_partial)
     with ProgressBar(options) as progress:
         done = prepare(
             name,
@@ -73,20 +74,23 @@ def run_prepare(options: argparse.Namespace) -> int:
             options.out,
             settings,
             truth=truth,
-            partial=partial,
+            partial=bool(lacking),
             inline=options.inline,
             address=options.address,
             progress=progress,
         )
     manifest = done.corpus.manifest
     notices = list(done.notices)
-    if partial:
-        notices.append(f"{options.corpus} is a part of the corpus here, not to be compared with figures for all of it")
+    if lacking:
+        notices.append(
+            f"{options.corpus} is a part of the corpus here, not to be compared with figures for all of it; "
+            f"left out or missing, {len(lacking)} in all:\n{bulleted(lacking)}"
+        )
     for notice in [] if options.quiet else notices:
-        print(f"notice: {notice}")
+        print(f"notice: {plain(notice, keep=LINES)}")
     print(f"{done.corpus.folder}")
     print(f"  utterances  {manifest['utterances']:,} by {manifest['speakers']} speakers, {manifest['seconds']:,.0f} s")
-    print("  classes     " + ", ".join(f"{emotion} {count}" for emotion, count in manifest["classes"].items()))
+    print("  classes     " + ", ".join(f"{plain(emotion)} {count}" for emotion, count in manifest["classes"].items()))
     print(f"  segments    {manifest['segments']:,}")
     size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
     print(f"  shards      {len(manifest['shards'])} ({size:.1f} MB): {done.made} made, {done.kept} kept")

@@ -6,10 +6,20 @@ ser-sweep report GRID.yaml --data DATA --store STORE --out REPORT --watch
 
 import argparse
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, of_utterances, price, quietly
+from data_prep.text import plain
+from sweep.commands.arguments import (
+    DONE,
+    GRID_DATA_STORE,
+    add_command,
+    count,
+    of_grid,
+    of_utterances,
+    path,
+    price,
+    quietly,
+)
 from sweep.commands.sweeps import Sweep, open_sweep
 from sweep.commands.terminal import ProgressBar
 
@@ -28,7 +38,7 @@ def add(commands: Any) -> None:
         of_utterances(),
         quietly(),
     )
-    report.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for index.html and its files")
+    report.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for index.html and its files")
     report.add_argument("--no-forests", action="store_true", help="mean pooling only, for a quick look")
     report.add_argument("--price-per-hour", type=price, help="of a device: a GPU, or without any the CPUs of a trial")
     report.add_argument("--watch", action="store_true", help="write it again whenever a stage is done, until all are")
@@ -75,7 +85,7 @@ def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
         name=sweep.grid.name,
         settings=sweep.grid.model_dump(mode="json"),
         text=options.grid.read_text(encoding="utf-8"),
-        place=Place(str(options.grid), options.data, options.store, str(options.out)),
+        place=Place(*map(plain, (options.grid, options.data, options.store, options.out))),
         plan=sweep.plan,
         corpora=tuple(sweep.prepared.values()),
         store=sweep.store,
@@ -85,4 +95,4 @@ def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
 
 
 def _say(report: "Report", options: argparse.Namespace) -> None:
-    print(f"{report.done} of {report.total} stages: {options.out / 'index.html'}", flush=True)
+    print(f"{report.done} of {report.total} stages: {plain(options.out / 'index.html')}", flush=True)

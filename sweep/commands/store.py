@@ -9,11 +9,10 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from sweep.commands.arguments import DONE, FAILED, add_command, of_store, quietly
+from sweep.commands.arguments import DONE, FAILED, add_command, of_store, path, quietly
 from sweep.commands.sweeps import existing_store, expand, open_sweep
 from sweep.commands.terminal import ProgressBar
 
@@ -42,7 +41,7 @@ def add(commands: Any) -> None:
         of_store(),
         quietly(),
     )
-    gc.add_argument("grids", type=Path, nargs="+", metavar="GRID.yaml", help="the grids whose stages are kept")
+    gc.add_argument("grids", type=path, nargs="+", metavar="GRID.yaml", help="the grids whose stages are kept")
     gc.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     gc.add_argument("--delete", action="store_true", help="really delete it")
     export = add_command(
@@ -54,7 +53,7 @@ def add(commands: Any) -> None:
         of_store(),
         quietly(),
     )
-    export.add_argument("grid", type=Path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
+    export.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
     export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder, or an address (s3://...)")
 

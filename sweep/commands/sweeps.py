@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
+from data_prep.text import command
 from sweep.commands.terminal import ProgressBar
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def open_decided(options: argparse.Namespace, forests: bool = True) -> "tuple[Sw
     sweep = open_sweep(options)
     if not sweep.plan.done:
         raise UserError(
-            f"store {options.store} holds no stage of {options.grid}; train them with: ser-sweep run {options.grid} "
-            f"--data {options.data} --store {options.store}"
+            f"store {options.store} holds no stage of {options.grid}; train them with: "
+            + command("run", options.grid, "--data", options.data, "--store", options.store)
         )
     with ProgressBar(options) as progress:
         seeds = {} if forests else {"forest_seeds": 0}

@@ -5,10 +5,9 @@ ser-sweep tables GRID.yaml --data DATA --store STORE --format latex --out tables
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, quietly
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, path, quietly
 from sweep.commands.sweeps import open_decided
 from sweep.commands.terminal import notice
 
@@ -24,7 +23,7 @@ def add(commands: Any) -> None:
         quietly(),
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
-    tables.add_argument("--out", type=Path, help="write to this file instead of the terminal")
+    tables.add_argument("--out", type=path, help="write to this file instead of the terminal")
     tables.add_argument(
         "--test-chosen", action="store_true", help="show the iterations that the test folds would choose, too"
     )

@@ -6,6 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from data_prep.text import plain
+from sweep.commands.arguments import LINES
+
 if TYPE_CHECKING:
     from sweep.stages import Plan
 
@@ -47,7 +50,7 @@ def painted(text: str, color: str) -> str:
 def notice(options: argparse.Namespace, text: str) -> None:
     """What a user may want to know beside the result."""
     if not options.quiet:
-        print(text, file=sys.stderr, flush=True)
+        print(plain(text, keep=LINES), file=sys.stderr, flush=True)
 
 
 Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known

@@ -241,7 +241,7 @@ def test_a_path_to_a_folder_is_refused(sounds: Path) -> None:
     assert problems(write_manifest(sounds, "wav,anger,anna")) == [f"  - line 2: no file {sounds}/wav"]
 
 
-@pytest.mark.parametrize("path", ["../wav/1.wav", "wav/../../wav/1.wav", "{folder}/wav/1.wav"])
+@pytest.mark.parametrize("path", ["../wav/1.wav", "wav/../../wav/1.wav", "..\\wav\\1.wav", "{folder}/../wav/1.wav"])
 def test_a_path_that_leads_out_of_the_manifests_folder_is_refused(sounds: Path, path: str) -> None:
     inner = sounds / "inner"
     inner.mkdir()

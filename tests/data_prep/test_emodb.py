@@ -22,6 +22,10 @@ def emodb(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare("emodb", utterances, tmp_path_factory.mktemp("emodb"), inline=True)
 
 
+def test_emodb_keeps_the_name_that_stages_in_stores_refer_to(emodb: Prepared) -> None:
+    assert emodb.corpus.name == "emodb-d47d293dc766"
+
+
 def test_emodb_has_the_papers_number_of_segments(emodb: Prepared) -> None:
     manifest = emodb.corpus.manifest
     assert manifest["utterances"] == 535

@@ -76,7 +76,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "manifest-not-utf8": (prepare_content(b"path,emotion,speaker\n\xe4.wav,a,b\n"), "is not a UTF-8 CSV file"),
     "manifest-unknown-path": (prepare_manifest("c.wav,anger,anna"), "line 2: no file"),
     "manifest-climbs-out": (prepare_manifest("../a.wav,anger,anna"), "leads out of"),
-    "manifest-absolute": (prepare_manifest("/a.wav,anger,anna"), "leads out of"),
+    "manifest-absolute": (prepare_manifest("/a/../a.wav,anger,anna"), "leads out of"),
     "manifest-long-path": (prepare_manifest(f"{'a' * 300}.wav,anger,anna"), "File name too long"),
     "manifest-empty-emotion": (prepare_manifest("a.wav,,anna"), "line 2: empty emotion"),
     "manifest-too-many-values": (prepare_manifest("a.wav,anger,anna,t1"), "more than the header has columns for"),

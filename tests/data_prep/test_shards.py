@@ -1,7 +1,10 @@
 """Shards on disk and read back: the schema others rely on, and every number of every segment."""
 
 import json
+import os
+import re
 import shutil
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +20,7 @@ from data_prep.errors import ShardError
 from data_prep.features import FeatureSettings
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import PreparedCorpus, SegmentCorpus, find_prepared, list_prepared, load_corpus
+from sweep.cli import main
 
 
 @pytest.fixture
@@ -188,8 +192,9 @@ def test_a_damaged_utterance_table_is_refused_with_the_remedy(done: PreparedCorp
 def test_a_damaged_manifest_is_refused_with_the_remedy(done: PreparedCorpus, content: bytes) -> None:
     path = done.folder / "manifest.json"
     path.write_bytes(content)
-    with pytest.raises(ShardError, match=f"{path} is damaged .*; prepare the corpus again"):
-        list_prepared(done.folder.parent)
+    prepared, unreadable = list_prepared(done.folder.parent)
+    assert not prepared
+    assert re.match(f"{path} is damaged .*; prepare the corpus again", str(unreadable[done.name]))
 
 
 def test_a_manifest_of_a_newer_version_is_refused(done: PreparedCorpus) -> None:
@@ -220,7 +225,7 @@ def test_a_name_with_two_preparations_is_refused_with_what_tells_them_apart(
         find_prepared(two[0].folder.parent, "spoken")
     first, *lines = str(raised.value).splitlines()
     assert "corpus 'spoken' is ambiguous" in first
-    expected = [f"  - {one.name} (4 utterances, {one.manifest['segments']} segments, segment_hop " for one in two]
+    expected = [f"  - {one.name} (4 utterances, {one.manifest['segments']} segments; segment_hop " for one in two]
     assert sorted(line[: line.rindex("hop ") + 4] for line in lines) == sorted(expected)
 
 
@@ -237,3 +242,92 @@ def test_a_name_that_is_not_there_is_refused_with_those_that_are(done: PreparedC
 def test_a_data_folder_that_does_not_exist_is_refused_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(ShardError, match="nowhere does not exist; make it with: ser-sweep prepare"):
         list_prepared(tmp_path / "nowhere")
+
+
+# One that cannot be read keeps no other from being used
+
+
+@pytest.fixture
+def beside(done: PreparedCorpus) -> PreparedCorpus:
+    """A whole corpus beside folders that no command can read."""
+    data = done.folder.parent
+    for name, manifest in {
+        "damaged-0": {**done.manifest, "settings": {}},
+        "hop-0": {**done.manifest, "settings": {**done.manifest["settings"], "segment_hop": 10_001}},
+        "newer-0": {**done.manifest, "schema": 9},
+        "spoken-0": {**done.manifest, "classes": {}},
+    }.items():
+        (data / name).mkdir()
+        (data / name / "manifest.json").write_text(json.dumps(manifest))
+    (data / "folder-0" / "manifest.json").mkdir(parents=True)
+    (data / "caf\udce9-0").mkdir()
+    return done
+
+
+def test_an_unreadable_corpus_keeps_no_other_from_being_found(beside: PreparedCorpus) -> None:
+    assert find_prepared(beside.folder.parent, beside.name) == beside
+    prepared, unreadable = list_prepared(beside.folder.parent)
+    assert prepared == [beside]
+    assert sorted(unreadable) == ["caf\udce9-0", "damaged-0", "folder-0", "hop-0", "newer-0", "spoken-0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("damaged-0", "damaged-0/manifest.json is damaged"),
+        ("damaged", "damaged-0/manifest.json is damaged"),
+        ("hop", "hop-0/manifest.json is damaged .settings.segment_hop"),
+        ("newer", "was written by a newer ser-sweep"),
+        ("folder", "folder-0/manifest.json cannot be read"),
+        ("other", "cannot be read: caf\ufffd-0, damaged-0, folder-0, hop-0, newer-0, spoken-0"),
+    ],
+)
+def test_the_one_that_is_asked_for_is_told(beside: PreparedCorpus, name: str, message: str) -> None:
+    with pytest.raises(ShardError, match=message):
+        find_prepared(beside.folder.parent, name)
+
+
+def test_another_preparation_that_is_unreadable_is_not_passed_over(beside: PreparedCorpus) -> None:
+    with pytest.raises(ShardError, match=f"(?s)spoken-0/manifest.json is damaged.*or write in the grid: {beside.name}"):
+        find_prepared(beside.folder.parent, "spoken")
+
+
+def test_corpora_lists_what_can_be_read_and_tells_the_rest(
+    beside: PreparedCorpus, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(beside.folder, beside.folder.parent / "cut-0")
+    (beside.folder.parent / "cut-0" / "utterances.parquet").write_bytes(b"")
+    assert main(["corpora", "--data", str(beside.folder.parent)]) == 1
+    told = capsys.readouterr()
+    assert beside.name in told.out
+    assert told.err.count("notice: ") == 7
+
+
+def test_a_name_in_another_unicode_form_finds_the_corpus(tmp_path: Path, spoken: Path) -> None:
+    done = prepare("\u00c4rger", read_manifest(spoken), tmp_path / "data", inline=True).corpus
+    assert find_prepared(tmp_path / "data", "A\u0308rger") == done
+
+
+# What differs
+
+
+def test_preparations_of_one_name_are_told_apart_by_date_files_sound_and_labels(tmp_path: Path) -> None:
+    for n in range(6):
+        write_sound(tmp_path / "wav" / f"u{n}.wav", noise(1, n))
+    lines = [f"wav/u{n}.wav,{['anger', 'joy'][n % 2]},anna" for n in range(6)]
+    first = prepare("mine", read_manifest(write_manifest(tmp_path, *lines[:5])), tmp_path / "data", inline=True).corpus
+    write_sound(tmp_path / "wav" / "u1.wav", noise(1, 99))
+    lines[2] = "wav/u2.wav,anger,otto"
+    second = prepare("mine", read_manifest(write_manifest(tmp_path, *lines)), tmp_path / "data", inline=True).corpus
+    os.utime(first.folder / "manifest.json", (0, datetime(2026, 5, 4, 10, 11).timestamp()))
+    with pytest.raises(ShardError) as raised:
+        find_prepared(tmp_path / "data", "mine")
+    lines = str(raised.value).splitlines()
+    of_first = next(line for line in lines if line.startswith(f"  - {first.name}"))
+    of_second = next(line for line in lines if line.startswith(f"  - {second.name}"))
+    assert "made 2026-05-04 10:11" in of_first
+    assert "not in" not in of_first
+    assert f"1 utterances (wav/u5) not in {first.name}" in of_second
+    for line, other in ((of_first, second), (of_second, first)):
+        assert f"1 utterances (wav/u1) of other sound than in {other.name}" in line
+        assert f"1 utterances (wav/u2) of other labels than in {other.name}" in line

@@ -1,0 +1,59 @@
+"""What utterances are called: it is told where two names look the same, and where one stands for none."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from data_prep.corpora.utterances import Utterance
+from data_prep.errors import CorpusError, bulleted
+from data_prep.text import quoted, skeleton
+
+NAMES = ("emotion", "speaker")  # of which two make other classes, or other people
+NOTES = ("text", "id")
+# What pandas, numpy, Python, SQL, R and spreadsheets write where there is nothing, and their errors and formulas.
+MISSING = re.compile(
+    r"[+-]?(?:nan|NaN|NAN)|None|NONE|NULL|null|NA|N/A|n/a|<NA>|NaT|undefined|#N/A|#(?:REF|NAME|VALUE|NULL|NUM|DIV/0)[!?]|=\".*\""
+)
+
+
+def check_names(utterances: Sequence[Utterance]) -> tuple[str, ...]:
+    """Notices of texts and ids that look the same as others, or as a missing value.
+
+    Raises CorpusError for emotions and speakers of which that is so, and for ids that are there twice.
+    """
+    problems = [said for field in NAMES for said in _said(utterances, field)]
+    counts = Counter(utterance.id for utterance in utterances)
+    problems += [f"id {quoted(name)} is there {count} times" for name, count in counts.items() if count > 1]
+    problems += [f"file name {u.path.name!a} is not UTF-8" for u in utterances if not _is_utf8(u.path.name)]
+    if problems:
+        raise CorpusError(
+            f"{len(problems)} names of utterances cannot be used, nothing was prepared; correct them:", problems
+        )
+    told = {field: list(_said(utterances, field)) for field in NOTES}
+    return tuple(
+        f"{len(said)} {field}s are kept as they are, but should be looked at:\n" + bulleted(said)
+        for field, said in told.items()
+        if said
+    )
+
+
+def _said(utterances: Sequence[Utterance], field: str) -> Iterator[str]:
+    """What is to be told of the values of a field, each with how many utterances have it and one of these."""
+    alike: dict[str, dict[str, list[str]]] = {}
+    for utterance in utterances:
+        value = getattr(utterance, field)
+        alike.setdefault(skeleton(value), {}).setdefault(value, []).append(utterance.id)
+    for values in alike.values():
+        told = [f"{quoted(value)} ({len(ids)} utterances, such as {ids[0]})" for value, ids in sorted(values.items())]
+        if len(values) > 1:
+            yield f"{field}s {' and '.join(told)} look the same: write what is the same in one way, and nothing else so"
+            continue
+        (value,) = values
+        if MISSING.fullmatch(value) or not (value or field == "text"):
+            yield f"{field} {told[0]} stands for a missing value: fill it in, or write a name in another way"
+        elif not _is_utf8(value):
+            yield f"{field} {told[0]} is not UTF-8: write it as UTF-8"
+
+
+def _is_utf8(text: str) -> bool:
+    return text == text.encode(errors="replace").decode()
