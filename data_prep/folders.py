@@ -6,6 +6,7 @@ upload that is atomic by itself. What is written is on the disk, not only on its
 
 import contextlib
 import os
+import stat
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -173,13 +174,11 @@ class Folder:
             with self._files.open_output_stream(self._path(name)) as stream:
                 stream.write(content)
             return
-        target = self.local_path(name)
-        if self._leads_out(target.parent):
-            raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; take the link away")
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target = self.place(name)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
             with temporary.open("wb") as file:
+                self._share(temporary)
                 file.write(content)
                 file.flush()
                 if durable:
@@ -189,6 +188,31 @@ class Folder:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+
+    def place(self, name: str) -> Path:
+        """Where a file is to be on this machine, in a folder that is there; only of a folder that `is_local`.
+
+        Raises FolderError where a link leads out of the folder.
+        """
+        target = self.local_path(name)
+        if self._leads_out(target.parent):
+            raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; take the link away")
+        missing = [one for one in (target.parent, *target.parent.parents) if not one.exists()]
+        for one in reversed(missing):
+            one.mkdir(exist_ok=True)
+            self._share(one)
+        return target
+
+    def _share(self, path: Path) -> None:
+        """Where the folder's group may write to it, let it write to `path`, too, which is new: whatever the umask of
+        the user says, others of the group go on with it."""
+        root = Path(self._root)
+        if path == root or not root.is_dir():
+            return
+        mode = root.stat().st_mode
+        if mode & stat.S_IWGRP:
+            with contextlib.suppress(OSError):  # of another user's: one was faster
+                path.chmod(path.stat().st_mode | mode & (0o2070 if path.is_dir() else 0o060))
 
     def delete(self, name: str) -> None:
         """Take a file away, where it is there; what a link in the folder leads to is not."""

@@ -244,6 +244,8 @@ def check_store(uri: str) -> Iterator[Finding]:
         held = f"{len(store.keys_like(''))} stages" if store.exists else "not there yet: ser-sweep run makes it"
         yield Finding("store", State.OK, held)
         yield from _try_folder(store.folder)
+        if store.exists:
+            store.check_writable()
     except (UserError, OSError) as error:
         remedy = "check --store, the rights on it and, of an object store, keys, region and endpoint in the environment"
         yield Finding("store", State.PROBLEM, str(error), remedy)

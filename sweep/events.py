@@ -89,9 +89,7 @@ class EventLog:
         content = _joined(lines)
         try:
             if self._appending is None:
-                path = self._folder.local_path(self._file)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._appending = FileIO(path, "ab")
+                self._appending = FileIO(self._folder.place(self._file), "ab")
             before = self._appending.tell()
             if self._appending.write(content) != len(content):
                 self._appending.truncate(before)

@@ -72,6 +72,7 @@ def launch(
     bundles = bundled(plan.unfinished, grid.fuse)
     if not bundles:
         return Outcome("", 0, {}, False)
+    store.check_writable()
     needed = {chain.last.corpus for chain in plan.unfinished}
 
     def load() -> dict[str, SegmentCorpus]:

@@ -22,6 +22,7 @@ import contextlib
 import hashlib
 import io
 import json
+import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,21 @@ class Store:
         if (files or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
         self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
+
+    def check_writable(self) -> None:
+        """Raise StoreError where a folder of it on a disk cannot be written to, such as one that another user made."""
+        if not self.folder.is_local:
+            return
+        name = f"try-{uuid.uuid4().hex}"
+        for folder in (".", *self.folder.folders()):
+            try:
+                self.folder.write(f"{folder}/{name}", b"", durable=False)
+                self.folder.delete(f"{folder}/{name}")
+            except OSError as error:
+                raise StoreError(
+                    f"store {self.uri}: {folder} cannot be written to ({error.strerror or error}); where several use "
+                    "it, let their group write to all of it: chmod -R g+rwX, and chmod g+s its folders"
+                ) from error
 
     # Stages
 
@@ -199,8 +215,13 @@ class Store:
             **facts,
         }
         self._write_json(f"stages/{stage.key}/stage.json", record)
-        self.folder.delete(f"checkpoints/{stage.key}")
-        self.folder.delete(f"failures/{stage.key}.json")
+        self._tidy_up(f"checkpoints/{stage.key}", f"failures/{stage.key}.json")
+
+    def _tidy_up(self, *names: str) -> None:
+        """Take files away that nobody needs, or leave them where they are another user's."""
+        for name in names:
+            with contextlib.suppress(OSError):
+                self.folder.delete(name)
 
     def _write_described(self, key: str, kind: str, suffix: str, content: bytes) -> dict[str, Any]:
         digest = hashlib.sha256(content).hexdigest()
@@ -236,10 +257,12 @@ class Store:
         for folder in ("checkpoints", "failures"):
             for entry in self.folder.entries(folder):
                 if entry.path.stem in there:
-                    self.folder.delete(str(entry.path))
+                    self._tidy_up(str(entry.path))
 
     def record_failure(self, key: str, cause: str) -> None:
-        self._write_json(f"failures/{key}.json", {"cause": cause})
+        """Note why a stage could not be trained; a store that cannot be written goes without."""
+        with contextlib.suppress(OSError):
+            self._write_json(f"failures/{key}.json", {"cause": cause})
 
     def read_failure(self, key: str) -> str | None:
         """Why a stage could not be trained; None where nothing is noted, or the note is damaged."""

@@ -1,9 +1,12 @@
 """The stage store: whole stages or none, and nothing that is not ours."""
 
 import json
+import os
 import resource
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +202,81 @@ def test_a_store_of_a_newer_version_is_refused(store: Store) -> None:
     (Path(store.uri) / "store.json").write_text(json.dumps({"kind": "ser-sweep store", "schema": 99}))
     with pytest.raises(StoreError, match=r"newer ser-sweep .schema 99"):
         Store(store.uri)
+
+
+GROUP, ANNE, BERT = 50_000, 50_001, 50_002
+
+
+def as_user(user: int, do: Callable[[], object]) -> None:
+    """Do something in a process of another user, whose umask keeps the group from writing."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.umask(0o022)
+            os.setgroups([])
+            os.setgid(GROUP)
+            os.setuid(user)
+            do()
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.fixture
+def shared_folder() -> Iterator[Path]:
+    """A folder that a group may write to, and others may reach."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        shared = Path(folder) / "store"
+        shared.mkdir()
+        os.chown(shared, ANNE, GROUP)
+        shared.chmod(0o2775)
+        yield shared
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be several users")
+def test_users_of_one_group_share_a_store(shared_folder: Path) -> None:
+    def begin() -> None:
+        store = Store(shared_folder)
+        store.create()
+        store.check_writable()
+        store.commit(replace(STAGE, fold=1), PREDICTIONS, {})
+        store.write_checkpoint(STAGE.key, b"epoch 1")
+        store.record_failure(STAGE.key, "killed")
+
+    def go_on() -> None:
+        store = Store(shared_folder)
+        store.check_writable()
+        assert store.read_checkpoint(STAGE.key) == b"epoch 1"
+        store.write_checkpoint(STAGE.key, b"epoch 2")
+        store.commit(STAGE, PREDICTIONS, {})
+
+    as_user(ANNE, begin)
+    as_user(BERT, go_on)
+    store = Store(shared_folder)
+    assert len(store.done_keys()) == 2 and not store.failures() and store.read_checkpoint(STAGE.key) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may be several users")
+def test_what_another_user_keeps_to_herself_is_told_before_training_and_fails_no_commit(shared_folder: Path) -> None:
+    def begin() -> None:
+        store = Store(shared_folder)
+        store.create()
+        store.record_failure(STAGE.key, "killed")
+        (shared_folder / "failures").chmod(0o755)
+
+    def go_on() -> None:
+        store = Store(shared_folder)
+        with pytest.raises(StoreError, match=r"failures cannot be written to .*chmod -R g\+rwX"):
+            store.check_writable()
+        store.commit(STAGE, PREDICTIONS, {})
+        store.record_failure("another", "killed")
+
+    as_user(ANNE, begin)
+    as_user(BERT, go_on)
+    assert Store(shared_folder).done_keys() == {STAGE.key}
 
 
 def test_looking_at_a_store_that_is_not_there_makes_nothing(tmp_path: Path) -> None:
