@@ -178,7 +178,7 @@ def _sound_hash(mono: np.ndarray, rate: int) -> str:
     heard = mono != 0
     sound = mono[heard.argmax() : len(mono) - heard[::-1].argmax()] + np.float32(0)  # of the two zeros, one
     found = hashlib.sha256(f"{rate} Hz".encode())
-    found.update(sound.astype("<f4").tobytes())
+    found.update(sound.astype("<f4", copy=False).tobytes())
     return found.hexdigest()[:32]
 
 
