@@ -14,11 +14,12 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_session
 from data_prep.errors import describe_error
+from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import handlers_kept
 from data_prep.surroundings import settle_in
@@ -73,10 +74,12 @@ def launch(
     if not bundles:
         return Outcome("", 0, {}, False)
     store.check_writable()
-    needed = {chain.last.corpus for chain in plan.unfinished}
+    names = {chain.last.corpus for chain in plan.unfinished}
+    # By whole addresses: Ray is started in another folder.
+    needed = [replace(one, folder=Folder(one.folder)) for one in prepared.values() if one.name in names]
 
     def load() -> dict[str, SegmentCorpus]:
-        return {one.name: load_corpus(one) for one in prepared.values() if one.name in needed}
+        return {one.name: load_corpus(one) for one in needed}
 
     if inline:
         corpora = load()

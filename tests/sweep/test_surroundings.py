@@ -84,7 +84,8 @@ def test_a_sweep_runs_goes_on_and_is_reported(small_data: Path, write_grid: Writ
     (folder / "matplotlibrc").write_text("text.usetex: True\nfigure.dpi: 20\n")
     shutil.copy(write_grid(rules=["none"]), folder / "grid.yaml")
     command = [*NAMELESS, str(Path(sys.executable).with_name("ser-sweep"))]
-    place = ["grid.yaml", "--data", str(small_data), "--store", "store"]
+    (folder / "data").symlink_to(small_data)
+    place = ["grid.yaml", "--data", "data", "--store", "store"]
 
     def ser_sweep(*arguments: str) -> str:
         done = subprocess.run(
