@@ -26,7 +26,7 @@ import pandas as pd
 from analysis import columns
 from analysis.comparisons import Network, Pair, compare
 from analysis.differences import Difference, difference_text, speaker_text
-from analysis.formats import p_text
+from analysis.formats import LEVEL, p_text
 from analysis.layouts import BACKBONE_NAMES, BEST_ALPHA, PAPER_ALPHAS, Treatment, backbone_name, paper_treatment
 from analysis.listings import chain_name
 from analysis.setup import Setup
@@ -37,7 +37,7 @@ from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED)
 FOUND, INCOMPLETE, MISSING = "found", "incomplete", "missing"
-LEVEL = 0.05
+
 UNKNOWN = Difference(np.nan, (np.nan, np.nan), (np.nan, np.nan), np.nan, np.nan, np.nan, complete=False)
 
 Better = tuple[Treatment, Treatment]  # the first is said to be better than the second

@@ -91,4 +91,4 @@ COMPARISON_COLUMNS = (
 # the true class, in percent, mean and standard deviation (NaN for one) over folds and training seeds. Iteration 0 has
 # the inherited labels for targets.
 TARGETS_RIGHT, TARGETS_RIGHT_SD = "targets_right", "targets_right_sd"
-CORRECTION_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, TARGETS_RIGHT, TARGETS_RIGHT_SD)
+CORRECTION_COLUMNS = (*NETWORK_IDENTITY, SETUP, SEEDS, FOLDS_DONE, FOLDS, TARGETS_RIGHT, TARGETS_RIGHT_SD)

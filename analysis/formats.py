@@ -6,6 +6,7 @@ from analysis.tables import Score
 
 MISSING = "—"
 MINUS = "−"
+LEVEL = 0.05  # of tests
 
 
 def score_text(score: Score | None, spread: bool = False, interval: bool = True) -> str:
@@ -48,4 +49,8 @@ def p_text(p: float) -> str:
     """` p 0.04`, or nothing where there is no test."""
     if math.isnan(p):
         return ""
-    return " p < 0.001" if p < 0.001 else f" p {p:.2g}" if p < 0.1 else f" p {p:.2f}"
+    if p < 0.001:
+        return " p < 0.001"
+    # With as many digits as it takes to tell which side of the level it is on.
+    digits = next((d for d in range(2, 7) if (float(f"{p:.{d}g}") < LEVEL) == (p < LEVEL)), 7)
+    return f" p {p:.{digits}g}" if p < 0.1 else f" p {p:.2f}"

@@ -13,7 +13,16 @@ import pandas as pd
 from analysis import columns
 from analysis.formats import MISSING, deviation_text
 from analysis.layouts import BACKBONE_NAMES, RowLabel, Treatment, backbone_name
-from analysis.tables import Footnote, conditions, corpus_name, paper_order, source_name, source_order
+from analysis.tables import (
+    Footnote,
+    conditions,
+    corpus_name,
+    paper_order,
+    setup_record,
+    setup_texts,
+    source_name,
+    source_order,
+)
 from data_prep.corpora import known_name
 from data_prep.corpora.overview import TABLE_1_HEADINGS, held_name, held_row, paper_rows
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
@@ -145,7 +154,9 @@ def _correction_listing(corpus: str, split: str, labels: str, lines: pd.DataFram
     )
     headings = ("inherited", *(f"t = {iteration}" for iteration in iterations))
     groups = tuple(Group(source, headings) for source in sources)
-    return Listing(CORRECTION, caption, "Chain", groups, tuple(rows))
+    trained = zip(lines[columns.SETUP], lines[columns.SEEDS], strict=True)
+    notes = tuple(Footnote("", text) for text in setup_texts(corpus, trained))
+    return Listing(CORRECTION, caption, "Chain", groups, tuple(rows), notes)
 
 
 def _share_text(line: Mapping[Any, Any] | None) -> str:
@@ -174,6 +185,7 @@ def _share_record(chain: Treatment, source: str, line: Mapping[Any, Any]) -> Rec
         "folds_done": line[columns.FOLDS_DONE],
         "folds": line[columns.FOLDS],
         "partial": line[columns.PARTIAL],
+        **setup_record(line[columns.SETUP], line[columns.SEEDS]),
     }
 
 

@@ -120,6 +120,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
         rows.append(
             {
                 **_about_network(corpora(stages[0].corpus)[0], stages[0], short),
+                columns.SETUP: setup_of(stages[0], corpora(stages[0].corpus)[0]),
                 columns.SEEDS: len({stage.seed for stage in stages}),
                 columns.FOLDS_DONE: len(right),
                 columns.FOLDS: len(stages),
@@ -367,7 +368,7 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
         columns.WA_SD_TRAINING_SEEDS: over_trainings[columns.WA],
         columns.UA_SD_TRAINING_SEEDS: over_trainings[columns.UA],
         **_intervals_of(group),
-        columns.RECALL: np.mean(recalls, axis=0).tolist(),
+        columns.RECALL: pd.DataFrame(recalls).mean().tolist(),  # of the seeds that have the class
     }
 
 

@@ -92,7 +92,10 @@ def _paper_features(corpus: str) -> list[FeatureSettings]:
 def _beside(ours: Any, papers: Any) -> dict[str, Setting]:
     """Each field of a dataclass of settings in words, beside the paper's."""
     names = [one.name for one in fields(ours) if one.name not in _ROUNDING]
-    return {name: _setting(name, getattr(ours, name), getattr(papers, name)) for name in names}
+    found = {name: _setting(name, getattr(ours, name), getattr(papers, name)) for name in names}
+    if not getattr(ours, "early_stopping", True):
+        found["epochs"] = _setting("all_epochs", ours.epochs, papers.epochs)
+    return found
 
 
 def _setting(name: str, ours: Any, papers: Any) -> Setting:
@@ -115,6 +118,7 @@ def _seeds_text(seeds: Collection[int]) -> str:
 _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "every": ("{} segment", _every),
     "epochs": ("at most {} epochs", str),
+    "all_epochs": ("{} epochs", str),
     "folds": ("{} folds", str),
     "split": ("{} split", str),
     "labels": ("labels {}", lambda labels: labels.replace("_", " ")),

@@ -7,11 +7,21 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.comparisons import Network, Pair, compare, networks
+from analysis.comparisons import Network, Pair, compare, networks, of_networks
 from analysis.differences import Difference, difference_record, difference_text, speaker_text
 from analysis.layouts import RowLabel, Treatment
 from analysis.listings import Group, Listing, ListingRow, Record, chain_name, treatment_order
-from analysis.tables import METRICS, Footnote, conditions, corpus_name, source_name, source_order
+from analysis.setup import Setup
+from analysis.tables import (
+    METRICS,
+    Footnote,
+    conditions,
+    corpus_name,
+    setup_record,
+    setup_texts,
+    source_name,
+    source_order,
+)
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 SOURCES_COMPARED = "Label sources compared"
@@ -49,7 +59,12 @@ def _listing(decisions: pd.DataFrame, known: list[Network]) -> Listing:
     lines: dict[Treatment, list[Line]] = {}
     for line in compare(decisions, pairs).to_dict("records"):
         lines.setdefault(Treatment.of(line), []).append(line)
-    rows = [_row(treatment, lines[treatment]) for treatment in sorted(lines, key=treatment_order)]
+    trained = {network: _trained(own) for network, own in of_networks(decisions).items() if network in known}
+    of_treatment = {network.treatment: one for network, one in trained.items()}
+    rows = [
+        _row(treatment, lines[treatment], setup_record(*of_treatment[treatment]))
+        for treatment in sorted(lines, key=treatment_order)
+    ]
     corpus, split, labels = known[0][:3]
     incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
     return Listing(
@@ -58,20 +73,25 @@ def _listing(decisions: pd.DataFrame, known: list[Network]) -> Listing:
         "Network",
         tuple(Group(_name(first, second), (*METRICS, "WA by speaker")) for second, first in combinations(sources, 2)),
         tuple(rows),
-        (Footnote("", _INCOMPLETE),) if incomplete else (),
+        tuple(Footnote("", text) for text in [*[_INCOMPLETE] * incomplete, *setup_texts(corpus, trained.values())]),
     )
+
+
+def _trained(decisions: pd.DataFrame) -> tuple[Setup, int]:
+    """How a network was trained, and with how many seeds."""
+    return decisions[columns.SETUP].iloc[0], int(decisions[columns.SEEDS].max())
 
 
 def _name(first: str, second: str) -> str:
     return f"{source_name(first)} − {second}"
 
 
-def _row(treatment: Treatment, lines: list[Line]) -> ListingRow:
+def _row(treatment: Treatment, lines: list[Line], setup: Record) -> ListingRow:
     name = f"{chain_name(treatment)}, t = {treatment.iteration}"
     texts = {
         _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): _texts(line) for line in lines
     }
-    records = tuple(record for line in lines for record in _records(name, treatment, line))
+    records = tuple(record for line in lines for record in _records(name, treatment, line, setup))
     return ListingRow(RowLabel(name), texts, records, treatment.backbone)
 
 
@@ -80,7 +100,7 @@ def _texts(line: Line) -> list[str]:
     return [*map(difference_text, differences), speaker_text(differences[0])]
 
 
-def _records(name: str, treatment: Treatment, line: Line) -> Iterator[Record]:
+def _records(name: str, treatment: Treatment, line: Line, setup: Record) -> Iterator[Record]:
     for metric in METRICS:
         yield {
             "table": SOURCES_COMPARED,
@@ -98,4 +118,5 @@ def _records(name: str, treatment: Treatment, line: Line) -> Iterator[Record]:
             "partial": line[columns.PARTIAL],
             "other_source": line[columns.SECOND + columns.LABEL_SOURCE],
             **difference_record("source_difference", Difference.of(line, metric)),
+            **setup,
         }

@@ -6,7 +6,7 @@ sweep of another, that is what differs, and networks are paired across it. What 
 either is paired as well.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -25,6 +25,7 @@ from analysis.tables import METRICS, corpus_name, source_name
 from data_prep.errors import UserError
 
 AXES = (columns.BACKBONE, columns.SPLIT, columns.LABEL_SOURCE)
+SEEDS_BESIDE = "training seeds, in order"
 CHOSEN = "chosen"  # whether a line is of what validation chooses in each fold of either
 SECOND_SPLIT, SECOND_WA = columns.SECOND + columns.SPLIT, columns.SECOND + columns.WA
 LISTED = 4  # networks that a message names
@@ -51,7 +52,10 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
         if decisions.empty:
             raise UserError(f"the {which} sweep has no finished stage to compare; train it with: ser-sweep run")
     differ = _differences(first, second)
-    second = _same_seeds(first, second)
+    beside = _seeds_beside(first, second)
+    if beside:
+        differ[SEEDS_BESIDE] = " and ".join(map(str, beside.values())), " and ".join(map(str, beside))
+        second = _renumbered(second, beside)
     known, others = by_network(first), by_network(second)
     chosen = {pair: frames for pair, *frames in _chosen_pairs(first, second)}
     for one, other in chosen.values():
@@ -109,15 +113,19 @@ def _across(network: Network, differ: dict[str, tuple[str, str]]) -> Network:
 def _chosen_pairs(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[Pair, pd.DataFrame, pd.DataFrame]]:
     """What validation chooses in each fold of either sweep, for each corpus and kind of labels that both have.
 
-    On the split that both have or, where there is none, on the only one of either.
+    On the splits that both have or, where there is none, on the only one of either.
     """
     chosen, others = _chosen(first), _chosen(second)
-    for (corpus, split, labels), one in chosen.items():
-        same = [about for about in others if about[0] == corpus and about[2] == labels]
-        about = (corpus, split, labels) if (corpus, split, labels) in others else same[0] if len(same) == 1 else None
-        if about is not None:
-            pair = Pair(one.network, others[about].network)
-            yield pair, one.under(pair.first), others[about].under(pair.second)
+    for about, one in chosen.items():
+        own, theirs = ([other for other in of if other[::2] == about[::2]] for of in (chosen, others))
+        if about in others:
+            beside = about
+        elif len(own) == len(theirs) == 1:
+            (beside,) = theirs
+        else:
+            continue
+        pair = Pair(one.network, others[beside].network)
+        yield pair, one.under(pair.first), others[beside].under(pair.second)
 
 
 def _chosen(decisions: pd.DataFrame) -> dict[tuple[str, str, str], Chosen]:
@@ -127,13 +135,16 @@ def _chosen(decisions: pd.DataFrame) -> dict[tuple[str, str, str], Chosen]:
     return {about: one for about, networks in known.items() if (one := choose_by_fold(eligible(networks))) is not None}
 
 
-def _same_seeds(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """The second's decisions; where the sweeps share no training seed, its seeds are taken in order for the first's."""
+def _seeds_beside(first: pd.DataFrame, second: pd.DataFrame) -> dict[int, int]:
+    """Training seed of the second -> the one of the first that it is set beside: in order, where they share none."""
     seeds, others = (sorted(set(decisions[columns.SEED])) for decisions in (first, second))
-    if set(seeds) & set(others):
-        return second
-    names = dict(zip(others, seeds, strict=False))
-    return second.assign(**{columns.SEED: second[columns.SEED].map(names)}).dropna(subset=[columns.SEED])
+    return {} if set(seeds) & set(others) else dict(zip(others, seeds, strict=False))
+
+
+def _renumbered(decisions: pd.DataFrame, beside: Mapping[int, int]) -> pd.DataFrame:
+    """The decisions of seeds that are set beside others, under the numbers of those."""
+    renamed = {columns.SEED: decisions[columns.SEED].map(beside), columns.SEEDS: len(beside)}
+    return decisions.assign(**renamed).dropna(subset=[columns.SEED]).astype({columns.SEED: int})
 
 
 def _check_labels(first: pd.DataFrame, second: pd.DataFrame) -> None:
@@ -159,15 +170,15 @@ def compared_text(compared: Compared) -> str:
         head = ["A", "B", "WA of A", "WA of B", "WA A − B", "UA A − B", "WA by speaker", "utterances", "seeds"]
         rows = [_row(line) for line in lines.to_dict("records")]
         parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
-    return "\n\n".join([*parts, EXPLANATION])
+    return "\n\n".join([*parts, EXPLANATION + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
 
 
 EXPLANATION = (
     "Rates in percent and differences in points, A minus B, are of the utterances and training seeds that both have,\n"
     "[95% paired bootstrap interval], with p of McNemar's exact test of WA, adjusted by Holm's method for each kind\n"
-    "of decision. By speaker: the WA difference's interval over whole speakers, and p of a sign-flip test over them.\n"
-    "Marked *: what validation chooses in each fold of A against what it chooses in each fold of B."
+    "of decision. By speaker: the WA difference's interval over whole speakers, and p of a sign-flip test over them."
 )
+CHOSEN_EXPLAINED = "\nMarked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 
 
 def _row(line: dict[Any, Any]) -> list[str]:

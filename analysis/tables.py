@@ -285,8 +285,7 @@ def _about_score(score: Score) -> dict[str, Any]:
         "folds": score.folds,
         "utterances": score.utterances,
         "partial": score.partial,
-        "setup": score.setup.text([score.seeds]),
-        "departures": list(score.setup.departures),
+        **setup_record(score.setup, score.seeds),
     }
 
 
@@ -469,17 +468,27 @@ def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[s
 
     Beside `published` values each setting that is not the paper's is told with the paper's.
     """
-    name = corpus_name(corpus)
-    seeds: dict[Setup, list[int]] = {}
-    for score in scores:
-        seeds.setdefault(score.setup, []).append(score.seeds)
-    notes = [
-        f"{name}: {setup.text(own, published)}{_not_the_papers(setup, published)}." for setup, own in seeds.items()
-    ]
+    notes = setup_texts(corpus, ((score.setup, score.seeds) for score in scores), published)
     if any(score.partial for score in scores):
         utterances = max(score.utterances for score in scores)
-        notes.append(f"{name}: only part of the corpus, {utterances:,} utterances: not comparable.")
+        notes.append(f"{corpus_name(corpus)}: only part of the corpus, {utterances:,} utterances: not comparable.")
     return notes
+
+
+def setup_texts(corpus: str, trained: Iterable[tuple[Setup, int]], published: bool = False) -> list[str]:
+    """A sentence for each set-up of networks on a corpus, with the numbers of training seeds it was used with."""
+    seeds: dict[Setup, list[int]] = {}
+    for setup, number in trained:
+        seeds.setdefault(setup, []).append(number)
+    return [
+        f"{corpus_name(corpus)}: {setup.text(own, published)}{_not_the_papers(setup, published)}."
+        for setup, own in seeds.items()
+    ]
+
+
+def setup_record(setup: Setup, seeds: int) -> dict[str, Any]:
+    """A set-up for machines."""
+    return {"setup": setup.text([seeds]), "departures": list(setup.departures)}
 
 
 def _not_the_papers(setup: Setup, published: bool) -> str:

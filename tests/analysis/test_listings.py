@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_by_hand import setup_with
 
 from analysis import to_csv, to_json, to_latex, to_markdown
 from analysis.listings import corpora_listing, correction_listings
@@ -102,6 +103,7 @@ def share(right: float, rule: str = "none", alpha: str = "", iteration: int = 0,
         "label_source": "in_fold" if iteration else "",
         "split": "stratified",
         "labels": "given",
+        "setup": setup_with("synthetic", epochs=5, folds=4),
         "seeds": 1,
         "folds_done": 4,
         "folds": 4,
@@ -137,6 +139,8 @@ def test_shares_are_records_for_machines() -> None:
         ("DenseNet22 bdsl", 0, 65.0),
         ("DenseNet22 bdsl", 1, 70.0),
     ]
+    assert all("4 folds, stratified split" in record["setup"] for record in records)
+    assert [note.text for note in one.footnotes] == [f"synthetic: {records[0]['setup']}."]
 
 
 def test_a_share_of_one_fold_has_no_spread() -> None:

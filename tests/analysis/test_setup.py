@@ -46,6 +46,13 @@ def test_thinning_epochs_folds_split_and_seeds_are_always_told() -> None:
     assert found.text([2], beside_paper=True) == f"{', '.join(found.departures)}, 2 training seeds"
 
 
+def test_without_early_stopping_the_epochs_are_not_at_most_so_many() -> None:
+    assert setup_with(epochs=8, early_stopping=False).departures[:2] == (
+        "8 epochs (paper: 12)",
+        "no early stopping (paper: early stopping)",
+    )
+
+
 @pytest.mark.parametrize("setting", [one.name for one in fields(TrainingSettings)])
 def test_each_training_setting_that_is_not_the_papers_is_a_departure_and_told(setting: str) -> None:
     """One that is added later and forgotten here has no other value, and fails."""
@@ -117,6 +124,6 @@ def test_published_values_stand_beside_the_papers_split_and_labels_alone() -> No
 
 def test_all_training_settings_in_words() -> None:
     assert training_text(TrainingSettings(every=3, early_stopping=False)) == (
-        "at most 12 epochs, every 3rd segment, batches of 128, learning rate 0.001, rate × 0.8 at each step, a rate "
+        "12 epochs, every 3rd segment, batches of 128, learning rate 0.001, rate × 0.8 at each step, a rate "
         "step every 2 epochs, patience 3, 10% for validation, no early stopping, float32, validation by split"
     )

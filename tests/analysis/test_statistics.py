@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from analysis.formats import p_text
 from analysis.metrics import unweighted_accuracy, weighted_accuracy
 from analysis.statistics import (
     UNDECIDED,
@@ -329,3 +330,11 @@ def test_holm_is_computed_by_hand() -> None:
     np.testing.assert_allclose(adjusted, [0.03, 0.06, np.nan, 0.06])
     assert np.isnan(holm([np.nan])).all()
     assert len(holm([])) == 0
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [(0.0496, " p 0.0496"), (0.0504, " p 0.05"), (0.04996, " p 0.04996"), (0.05, " p 0.05"), (0.4, " p 0.40")],
+)
+def test_p_tells_which_side_of_the_level_it_is_on(p: float, text: str) -> None:
+    assert p_text(p) == text

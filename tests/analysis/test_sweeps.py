@@ -12,7 +12,7 @@ import pytest
 from made_by_hand import decisions_of, first_right
 
 from analysis import columns
-from analysis.sweeps import CHOSEN, SECOND_WA, compare_sweeps, compared_records, compared_text
+from analysis.sweeps import CHOSEN, SECOND_SPLIT, SECOND_WA, compare_sweeps, compared_records, compared_text
 from data_prep.errors import UserError
 from sweep.cli import main
 
@@ -142,3 +142,25 @@ def test_the_command_compares_two_stores(
     assert {one["wa_difference"] for one in said["comparisons"]} == {0}
     assert main(command) == 0
     assert "by mean pooling" in capsys.readouterr().out
+
+
+def test_what_validation_chooses_is_paired_on_the_splits_that_both_have_whichever_comes_first() -> None:
+    """Another split of one of them is set beside nothing."""
+    splits = [
+        sweep(**{rule: (right, {"split": split, columns.VALIDATION_WA: right}) for rule, right in networks.items()})
+        for split, networks in (("stratified", {"none": 30, "bdsl": 25}), ("speaker", {"none": 20, "bdsl": 28}))
+    ]
+    both, one = pd.concat(splits, ignore_index=True), splits[0]
+    for first, second in ((both, one), (one, both)):
+        lines = compare_sweeps(first, second).lines
+        assert set(lines[columns.SPLIT]) == {"stratified"}
+        (chosen,) = lines[lines[CHOSEN]].to_dict("records")
+        assert chosen[SECOND_SPLIT] == "stratified"
+
+
+def test_training_seeds_that_stand_beside_others_are_told_and_leave_nothing_incomplete() -> None:
+    second = pd.concat([sweep(bdsl=(20, {"seed": seed, "seeds": 2})) for seed in (1, 2)], ignore_index=True)
+    compared = compare_sweeps(sweep(bdsl=30), second)
+    text = compared_text(compared)
+    assert "training seeds, in order: A 0, B 1" in text
+    assert "incomplete" not in text
