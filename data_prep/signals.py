@@ -43,20 +43,24 @@ def _in_main_thread() -> bool:
 
 def _end(number: int, frame: FrameType | None) -> Any:
     if number == signal.SIGHUP:
-        _leave_closed_terminal()
+        leave_closed_terminal()
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
         return handler(signal.SIGINT, frame)
     raise KeyboardInterrupt
 
 
-def _leave_closed_terminal() -> None:
-    """Whatever is printed to a terminal that is gone would end in an error."""
+def leave_closed_terminal() -> bool:
+    """Whatever is printed to a terminal that is gone would end in an error: from now on it is lost. Says whether there
+    was one."""
+    closed = False
     for stream in (sys.stdout, sys.stderr):
         try:
             termios.tcgetattr(stream.fileno())
         except termios.error as error:  # also of what never was a terminal
             if error.args[0] == errno.EIO:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+                closed = True
         except (OSError, ValueError):  # no file
             continue
+    return closed

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from data_prep.errors import UserError
-from data_prep.signals import ends_as_ctrl_c
+from data_prep.signals import ends_as_ctrl_c, leave_closed_terminal
 from data_prep.surroundings import settle_in
 from data_prep.text import command, plain
 from sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED, LINES
@@ -40,6 +40,8 @@ def _run(options: argparse.Namespace) -> int:
         if error.errno == errno.EPIPE:  # the reader of a pipe, such as head, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
+        if error.errno == errno.EIO and leave_closed_terminal():  # before its SIGHUP was heard
+            raise KeyboardInterrupt from error
         where = f" ({error.filename})" if error.filename else ""
         return _fail(options, f"{error.strerror or error}{where}")
     except Exception as error:

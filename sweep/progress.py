@@ -1,5 +1,6 @@
 """What a running sweep tells its user: a live table in a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
 from dataclasses import dataclass, field
@@ -107,7 +108,8 @@ class PlainDisplay:
                 self._say(f"  {trial.chains.label}: {progress_words(trial)}")
 
     def _say(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        with contextlib.suppress(OSError):  # a terminal that closes stops the sweep, and fails no trial
+            print(line, file=self._stream, flush=True)
 
 
 class LiveDisplay:
@@ -130,7 +132,8 @@ class LiveDisplay:
 
     def update(self, line: str | None = None) -> None:
         if line is not None:
-            self._console.print(line, markup=False, highlight=False)
+            with contextlib.suppress(OSError):  # as in a terminal that closes
+                self._console.print(line, markup=False, highlight=False)
 
     def _render(self) -> Any:
         from rich.console import Group

@@ -42,8 +42,8 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(
     command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store), *flags]
     process = start(*command)
     wait_for(in_the_middle(store), process)
-    below = descendants(process.pid)
     (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
+    below = descendants(process.pid)  # ending them takes longer than looking
     assert_it_was_interrupted(process, store, command)
     assert not [line for pid, line in below.items() if is_alive(pid)]
     again = start(*command)
