@@ -93,7 +93,7 @@ class ChainQueue:
             stages, missing_input = self._within_reach(number)
             computing = set(self._keys[number][:stages]) - self._done
             if not computing:
-                if missing_input in self._failed:
+                if missing_input in self._failed and missing_input in self._keys[number]:
                     self.blocked[number] = missing_input
                 elif missing_input is not None:
                     self._waiting_for[missing_input].append(number)

@@ -133,7 +133,7 @@ def test_folds_that_wait_for_one_that_failed_say_so_and_go_on_later(
     assert run(finished, small_data, store, "--inline") == 1
     said = capsys.readouterr().out
     assert ": iteration 1 needs iteration 0 of every fold, and one failed" in said
-    assert "fold 1 seed 0 and 8 more: RuntimeError: no room on the device" in said
+    assert " more: RuntimeError: no room on the device" in said
     assert len(checksums(store)) == (FOLDS - 1) * (1 + 2 + 2 * (2 * 2 + 2))
     failing_fold()
     assert run(finished, small_data, store, "--inline") == 0
