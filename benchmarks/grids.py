@@ -4,10 +4,10 @@
     python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # an hour
     python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # a quarter of an hour
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
-    python benchmarks/grids.py emodb_efficientnet --emodb EMODB --work DIR   # minutes on a GPU, days without
+    python benchmarks/grids.py emodb_networks --emodb EMODB --work DIR   # minutes on a GPU, days without
     python docs/figures.py
 
-The stages of emodb_efficientnet can come from a GPU elsewhere (docs/rented_gpu.md): unpack them into DIR/store, and
+The stages of emodb_networks can come from a GPU elsewhere (docs/rented_gpu.md): unpack them into DIR/store, and
 say --as-is.
 
 Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again; grids find in
@@ -33,7 +33,7 @@ GRIDS = {
     "label_sources": "emodb",
     "leakage_audit": "emodb",
     "label_correction": "synthetic",
-    "emodb_efficientnet": "emodb",
+    "emodb_networks": "emodb",
 }
 
 SHOWN_FIGURES = ("label-sources", "label-correction")  # of all that there are, those that pages show
