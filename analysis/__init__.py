@@ -12,7 +12,7 @@ from analysis.collection import collect_tables
 from analysis.comparisons import compare, comparisons
 from analysis.latex import to_latex
 from analysis.render import to_csv, to_json, to_markdown
-from analysis.results import decide, label_correction, score, score_networks, usable_decisions
+from analysis.results import decide, keep_results, label_correction, score, score_networks, usable_decisions
 from analysis.tables import build_tables
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "compare",
     "comparisons",
     "decide",
+    "keep_results",
     "label_correction",
     "score",
     "score_networks",

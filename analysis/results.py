@@ -21,8 +21,8 @@ from data_prep.files import canonical_hash
 from dsl.labels import labels_of
 from dsl.splits import GROUPED_BY, may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
-from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec
-from sweep.store import Predictions, Store
+from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec, cell_of
+from sweep.store import Predictions, Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 10
@@ -218,6 +218,8 @@ def _decide_cell(
 
     Decisions that the store holds are of predictions that were whole when they were made.
     """
+    if store.results_only:
+        return _kept_results(store, forest_seeds, records), list(records)
     key = _decision_key(records, forest_seeds)
     kept = _read_decisions(store, key)
     if kept is not None:
@@ -234,15 +236,66 @@ def _decide_cell(
     return decided, list(found)
 
 
+def keep_results(
+    store: Store, chains: Sequence[ChainSpec], kept: Store, progress: Progress = lambda what, done, total: None
+) -> set[str]:
+    """Make `kept` a store of the results of `chains` without their predictions; the keys of their stages.
+
+    `kept` is a new store, of which `decide` comes to the same decisions as of `store`. Raises StoreError for a stage
+    whose predictions are damaged.
+    """
+    records = {record["key"]: record for record in store.records()}
+    done = [{one: records[one.key] for one in stages if one.key in records} for stages in _cells(chains)]
+    cells = [stages for stages in done if stages]
+    kept.create_results_only({"scikit-learn": sklearn.__version__})
+    utterances = {name: store.read_corpus(name)[1] for name in {next(iter(stages)).corpus for stages in cells}}
+    of_cells = [utterances[next(iter(stages)).corpus] for stages in cells]
+    decided_cells = zip(cells, on_all_cores(partial(_decide_cell, store, FOREST_SEEDS), cells, of_cells), strict=True)
+    for number, (stages, (decided, whole)) in enumerate(decided_cells, start=1):
+        if decided is None or len(whole) < len(stages):
+            cell = cell_of(next(iter(stages)))
+            raise StoreError(
+                f"a stage of {cell} is damaged; find and remove such with: ser-sweep store verify --repair"
+            )
+        kept.write_decisions(_results_key(stages), decided.to_parquet(index=False))
+        progress("decisions", number, len(cells))
+    keys = {stage.key for chain in chains for stage in chain.stages} & records.keys()
+    store.copy_results(sorted(keys), utterances, kept)
+    return keys
+
+
+def _kept_results(store: Store, forest_seeds: int, records: dict[StageSpec, dict[str, Any]]) -> pd.DataFrame:
+    """The decisions of a cell in a store of results. Raises StoreError where they are not there."""
+    decided = _read_decisions(store, _results_key(records))
+    if decided is None:
+        raise StoreError(
+            f"store {store.uri}: the decisions on {cell_of(next(iter(records)))} are missing, damaged, or made by "
+            "another version of the method; export them again with: ser-sweep store export --decisions"
+        )
+    pooled = decided[columns.DECISION] == columns.MEAN_POOLING
+    return decided[pooled | (decided[columns.FOREST_SEED] < forest_seeds)].reset_index(drop=True)
+
+
+def _results_key(stages: Iterable[StageSpec]) -> str:
+    """What decisions go by where nothing can be decided anew: whatever scikit-learn is there, they are those that were
+    made."""
+    listed = list(stages)
+    return canonical_hash({"method": _method(listed[0]), "stages": [stage.key for stage in listed]}, KEY_LENGTH)
+
+
 def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -> str:
     """The hash of everything that decisions follow from."""
     identity = {
-        "method": DECISION_VERSION.get(next(iter(records)).split, DECISION_VERSION_ELSE),
+        "method": _method(next(iter(records))),
         "scikit-learn": sklearn.__version__,
         "forest_seeds": forest_seeds,
         "stages": [[stage.key, record["predictions"].get("sha256")] for stage, record in records.items()],
     }
     return canonical_hash(identity, KEY_LENGTH)
+
+
+def _method(stage: StageSpec) -> int:
+    return DECISION_VERSION.get(stage.split, DECISION_VERSION_ELSE)
 
 
 def usable_decisions(records: Iterable[dict[str, Any]], chains: Iterable[ChainSpec]) -> set[str]:

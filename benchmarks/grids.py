@@ -4,14 +4,15 @@
     python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # an hour
     python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # a quarter of an hour
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
-    python benchmarks/grids.py emodb_networks --emodb EMODB --work DIR   # minutes on a GPU, days without
+    python benchmarks/grids.py emodb_networks --emodb EMODB --work DIR   # a quarter of an hour on a GPU, days without
+    python benchmarks/grids.py emodb_densenet --emodb EMODB --work DIR   # ten hours
     python docs/figures.py
 
 The stages of emodb_networks can come from a GPU elsewhere (docs/rented_gpu.md): unpack them into DIR/store, and
 say --as-is.
 
-Writes benchmarks/results/GRID/. Repeated with the same DIR it goes on, or only writes the files again; grids find in
-DIR what they share.
+Writes benchmarks/results/GRID/; the results of all stages are in its folder sweep, which ser-sweep tables --from takes.
+Repeated with the same DIR it goes on, or only writes the files again; grids find in DIR what they share.
 """
 
 import argparse
@@ -34,6 +35,7 @@ GRIDS = {
     "leakage_audit": "emodb",
     "label_correction": "synthetic",
     "emodb_networks": "emodb",
+    "emodb_densenet": "emodb",
 }
 
 SHOWN_FIGURES = ("label-sources", "label-correction")  # of all that there are, those that pages show
@@ -73,6 +75,8 @@ def main() -> None:
         ser_sweep("figures", *place, "--out", str(drawn), "--format", "svg")
         for path in (path for kind in SHOWN_FIGURES for path in drawn.glob(f"{kind}-*.svg")):
             shutil.copy(path, results / path.name)
+    shutil.rmtree(results / "sweep", ignore_errors=True)
+    ser_sweep("store", "export", *place, "--decisions", "--out", str(results / "sweep"))
     facts = json.dumps(run_facts(ROOT / grid, data, store), indent=2) + "\n"
     (results / "run.json").write_text(facts, encoding="utf-8")
 

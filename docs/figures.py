@@ -60,7 +60,10 @@ def claims_of(grid: str) -> str:
         known = [one for one in claim["findings"] if not (one["reason"] or "").startswith("missing")]
         if known:
             found.append(f"{claim['statement']} ({claim['source']})")
-            found += [f"  {one['label_source']}{' (leaky)' if one['leaky'] else ''}: {said_of(one)}" for one in known]
+            several = len({one["backbone"] for one in known}) > 1
+            for one in known:
+                whose = f"{NAMES[one['backbone']]}, " if several else ""
+                found.append(f"  {whose}{one['label_source']}{' (leaky)' if one['leaky'] else ''}: {said_of(one)}")
     return "\n".join(found)
 
 
@@ -407,8 +410,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "speaker_forests": speaker_forests,
     "vgg19_begins": beginning_of_vgg19,
     "emodb_run": lambda: run_of("emodb_lite"),
-    "efficientnet_table": lambda: table_of("emodb_efficientnet", "All networks"),
-    "efficientnet_run": lambda: run_of("emodb_efficientnet"),
+    "networks_table": lambda: table_of("emodb_networks", "All networks"),
+    "networks_run": lambda: run_of("emodb_networks"),
+    "networks_compared": lambda: table_of("emodb_networks", "Label sources compared"),
+    "networks_claims": lambda: fenced(claims_of("emodb_networks")),
     "label_sources_run": lambda: run_of("label_sources"),
     "label_sources_networks": lambda: table_of("label_sources", "All networks"),
     "label_sources_compared": lambda: table_of("label_sources", "Label sources compared"),

@@ -1,12 +1,17 @@
-"""The predictions of a store as one data set that DuckDB, polars and pandas read.
+"""What a store gives away: predictions as one data set that DuckDB, polars and pandas read, or results alone.
 
     EXPORT/stages.parquet                                           one row a stage
     EXPORT/predictions/corpus=.../backbone=.../part-00000.parquet   one row a stage and segment
+
+    RESULTS/grid.yaml                                               the grid
+    RESULTS/data/<corpus>/                                          its corpora, prepared, without their shards
+    RESULTS/store/                                                  its stages and decisions, without predictions
 
 docs/store.md tells the columns, and shows how to ask for something.
 """
 
 import io
+import json
 import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -24,11 +29,13 @@ import pyarrow.parquet as pq
 
 from data_prep.errors import UserError
 from data_prep.folders import Folder
+from data_prep.shards import PreparedCorpus
 from dsl.labels import labels_of
 from sweep.stages import StageSpec
 from sweep.store import Predictions, Store, StoreError
 from sweep.upkeep import AT_ONCE, Progress, no_progress
 
+GRID_FILE, DATA_FOLDER, STORE_FOLDER = "grid.yaml", "data", "store"  # of a folder of results
 PART_BYTES = 64 * 1024 * 1024  # a file is closed when it is larger: what is in memory at a time
 
 # What tells a stage from another, beside the corpus and the backbone that the files are partitioned by.
@@ -69,6 +76,7 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
     file's worth of rows is in memory at a time. Raises UserError where `out` holds something, StoreError for a stage
     that is damaged.
     """
+    store.require_predictions()
     records = [record for record in store.records() if keys is None or record["key"] in keys]
     if not records:
         raise UserError(f"store {store.uri} holds no stage to export")
@@ -89,7 +97,7 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
             done += 1
             progress("stages", done, len(rows))
 
-    with _whole(Folder(out)) as folder:
+    with whole(Folder(out)) as folder:
         for (corpus, backbone), group in groupby(rows, key=lambda row: (row["corpus"], row["backbone"])):
             tables = store.folder.each(read, group, AT_ONCE)
             for number, part in enumerate(_parts(counted(tables))):
@@ -99,7 +107,22 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
 
 
 @contextmanager
-def _whole(out: Folder) -> Iterator[Folder]:
+def results_folder(out: str | Path, grid: str, corpora: Iterable[PreparedCorpus]) -> Iterator[Store]:
+    """A block with the new, empty store of a folder of results, in which `grid` (its text) and `corpora` are already.
+
+    `out` appears when the block ends. Raises UserError where it holds something.
+    """
+    with whole(Folder(out)) as folder:
+        folder.write(GRID_FILE, grid.encode())
+        for one in corpora:
+            manifest = {name: value for name, value in one.manifest.items() if name != "shards"}
+            folder.write(f"{DATA_FOLDER}/{one.name}/utterances.parquet", one.utterances_file())
+            folder.write(f"{DATA_FOLDER}/{one.name}/manifest.json", json.dumps(manifest, indent=1).encode())
+        yield Store((folder / STORE_FOLDER).uri)
+
+
+@contextmanager
+def whole(out: Folder) -> Iterator[Folder]:
     """A folder to write to, which is `out` when the block ends; nothing of it stays where the block fails."""
     path = out.local_path("") if out.is_local else None
     if any(path.iterdir()) if path is not None and path.is_dir() else (out.entries() or out.folders()):

@@ -8,7 +8,8 @@
     stages/<key>/stage.json                     identity, metrics, history, timing, versions; written last
     checkpoints/<key>                           the state of an unfinished training
     failures/<key>.json                         why a stage could not be trained
-    decisions/<key>                             decisions on utterances that analysis made; may be deleted
+    decisions/<key>                             decisions on utterances that analysis made; may be deleted, except
+                                                where store.json says `results_only`: then no predictions are there
     leases/<launch>.json                        what a running launch is computing (sweep.lease)
     events/<launch>.jsonl                       what happened in a launch (sweep.events)
     shares/<kind>.json                          the share of a GPU that trainings of a kind turned out to need
@@ -76,7 +77,9 @@ class Store:
             raise StoreError(f"store {error}") from error
         self.uri = self.folder.uri
         self._shapes: dict[str, tuple[int, int]] = {}  # of its corpora, which never change
-        self._check_schema()
+        about = self._read_json("store.json")
+        self._refuse_newer(f"store {self.uri}", about)
+        self.results_only: dict[str, Any] | None = (about or {}).get("results_only")  # what decided, if it has no more
 
     @property
     def exists(self) -> bool:
@@ -88,7 +91,8 @@ class Store:
         return self._read_json("store.json") is not None
 
     def create(self) -> None:
-        """Make this a store, unless it is one. Raises StoreError where other files lie there."""
+        """Make this a store, unless it is one. Raises StoreError where other files lie there, or only results."""
+        self.require_predictions()
         if self.is_named:
             return
         try:
@@ -98,6 +102,19 @@ class Store:
         if (files or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
         self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
+
+    def create_results_only(self, decided_by: dict[str, Any]) -> None:
+        """Make this a store of stages without predictions, beside decisions that `decided_by` made."""
+        about = {"kind": "ser-sweep store", "schema": SCHEMA_VERSION, "results_only": decided_by}
+        self._write_json("store.json", about)
+
+    def require_predictions(self) -> None:
+        """Raise StoreError where it holds results only."""
+        if self.results_only:
+            raise StoreError(
+                f"store {self.uri} holds results only, as ser-sweep store export --decisions writes them: tables, "
+                "claims, figures and reports are made of it, and nothing else; give the store itself"
+            )
 
     def check_writable(self) -> None:
         """Raise StoreError where a folder of it on a disk cannot be written to, such as one that another user made."""
@@ -127,9 +144,16 @@ class Store:
         contents = self.folder.read_all(f"stages/{key}/stage.json" for key in keys)
         for key, content in zip(keys, contents, strict=True):
             record = self._record(key, _parsed(content))
-            described = [] if record is None else described_files(record).values()
+            described = [] if record is None or self.results_only else described_files(record).values()
             if record is not None and all(one and sizes.get((key, one["file"])) == one["bytes"] for one in described):
                 yield {**record, "key": key}
+
+    def copy_results(self, keys: Iterable[str], corpora: Iterable[str], into: "Store") -> None:
+        """Copy stage.json of the stages `keys`, and `corpora`, to another store."""
+        names = [f"corpora/{name}/{file}" for name in corpora for file in ("utterances.parquet", "corpus.json")]
+        names += [f"stages/{key}/stage.json" for key in keys]
+        for name, content in zip(names, self.folder.read_all(names), strict=True):
+            into.folder.write(name, content or b"")
 
     def keys_like(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`, of stages that are there."""
@@ -231,6 +255,7 @@ class Store:
 
     def discard_damaged(self, keys: Iterable[str]) -> list[str]:
         """Take the stages among `keys` out whose predictions are not what was committed; returns their keys."""
+        self.require_predictions()
         damaged = [key for key in keys if self.read_predictions(key) is None]
         for key in damaged:
             self.delete_stage(key)
@@ -368,9 +393,6 @@ class Store:
                 owner = rest[0] if has_folders else entry.path.stem
                 found.setdefault(kind, {}).setdefault(owner, []).append(entry)
         return found
-
-    def _check_schema(self) -> None:
-        self._refuse_newer(f"store {self.uri}", self._read_json("store.json"))
 
     def _refuse_newer(self, what: str, about: dict[str, Any] | None, known: int = SCHEMA_VERSION) -> None:
         schema = (about or {}).get("schema")

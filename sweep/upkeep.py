@@ -67,6 +67,7 @@ def verify(store: Store, progress: Progress = no_progress) -> list[Problem]:
 
     While a launch runs, files less than a day old that no stage.json names are its own, and no problem.
     """
+    store.require_predictions()
     busy = bool(running_launches(store))
     inventory = store.inventory()
     corpora, problems = _check_corpora(store, inventory.get("corpora", {}), busy)
@@ -300,6 +301,7 @@ def find_garbage(
 
     Of the stages that are needed, those that are done need neither checkpoint nor failure any more.
     """
+    store.require_predictions()
     inventory = store.inventory()
     unfinished = needed.keys() - store.done_keys()
     kept: dict[str, Collection[str]] = {  # in the order in which they are deleted: a stage is never without its corpus

@@ -113,8 +113,10 @@ def contours(store: Store, cells: Iterable[ChainCell], corpora: Corpora, ids: Se
                 yield _contours(cell, row, predicted, *corpora[name])
 
 
-def check_ids(store: Store, cells: Sequence[ChainCell], corpora: Corpora, ids: Iterable[str]) -> None:
+def check_ids(store: Store, cells: Sequence[ChainCell], corpora: Corpora, ids: Sequence[str]) -> None:
     """Raises UserError for an id that no corpus has, naming near ones, or that no network has been tested on."""
+    if ids:
+        store.require_predictions()
     known = sorted(str(one) for _, utterances in corpora.values() for one in utterances["id"])
     for one in ids:
         if one not in known:

@@ -52,6 +52,22 @@ def of_grid() -> argparse.ArgumentParser:
     return _with_store(parent)
 
 
+def of_results() -> argparse.ArgumentParser:
+    """A grid, its data and its store; or a folder of ser-sweep store export --decisions, which holds all three."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="the grid file; see configs/")
+    parent.add_argument("--data", help="folder of prepared corpora: a path or an address")
+    _with_store(parent, required=False)
+    parent.add_argument(
+        "--from",
+        dest="results",
+        type=path,
+        metavar="RESULTS",
+        help="what ser-sweep store export --decisions wrote, in place of GRID.yaml, --data and --store",
+    )
+    return parent
+
+
 def of_utterances() -> argparse.ArgumentParser:
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument(
@@ -69,8 +85,9 @@ def of_store() -> argparse.ArgumentParser:
     return _with_store(argparse.ArgumentParser(add_help=False))
 
 
-def _with_store(parent: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    parent.add_argument("--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder")
+def _with_store(parent: argparse.ArgumentParser, required: bool = True) -> argparse.ArgumentParser:
+    help = "stage store: a folder or an address such as s3://bucket/folder"
+    parent.add_argument("--store", required=required, help=help)
     return parent
 
 

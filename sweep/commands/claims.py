@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from data_prep.errors import UserError
-from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid, quietly
+from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_results, quietly
 from sweep.commands.sweeps import open_decided
 
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         run_audit,
         "the null-label test: whether anything is recognised above chance where labels are permuted",
         "ser-sweep audit configs/leakage_audit.yaml --data DATA --store STORE",
-        of_grid(),
+        of_results(),
         quietly(),
     )
     audit.add_argument("--json", action="store_true", help="a JSON list")
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
         run_claims,
         "what the paper says, tested on a grid's results: supported, contradicted, undecided or not tested",
         f"ser-sweep claims {GRID_DATA_STORE} --json",
-        of_grid(),
+        of_results(),
         quietly(),
     )
     claims.add_argument("--json", action="store_true", help="one JSON object")

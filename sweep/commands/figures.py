@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from data_prep.text import plain
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, of_utterances, path, quietly
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, of_utterances, path, quietly
 from sweep.commands.sweeps import open_decided
 from sweep.commands.terminal import Progress, ProgressBar
 
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
         run_figures,
         "recall by class, contours, learning curves and what else there is to see, as PNG and SVG",
         f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
-        of_grid(),
+        of_results(),
         of_utterances(),
         quietly(),
     )

@@ -14,7 +14,7 @@ from sweep.commands.arguments import (
     GRID_DATA_STORE,
     add_command,
     count,
-    of_grid,
+    of_results,
     of_utterances,
     path,
     price,
@@ -34,7 +34,7 @@ def add(commands: Any) -> None:
         run_report,
         "one page of all that a sweep came to so far: tables, figures, claims, costs, and how to make it again",
         f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
-        of_grid(),
+        of_results(),
         of_utterances(),
         quietly(),
     )

@@ -3,6 +3,7 @@
 ser-sweep store verify --store STORE --repair
 ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
 ser-sweep store export --store STORE --out EXPORT
+ser-sweep store export GRID.yaml --data DATA --store STORE --decisions --out RESULTS
 """
 
 import argparse
@@ -12,6 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from data_prep.errors import UserError
+from data_prep.text import command
 from sweep.commands.arguments import DONE, FAILED, add_command, of_store, path, quietly
 from sweep.commands.sweeps import existing_store, expand, open_sweep
 from sweep.commands.terminal import ProgressBar
@@ -55,6 +57,12 @@ def add(commands: Any) -> None:
     )
     export.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
     export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
+    export.add_argument(
+        "--decisions",
+        action="store_true",
+        help="of a grid, its decisions on utterances, metrics and histories instead: small, and all that ser-sweep "
+        "tables --from DIR needs",
+    )
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder, or an address (s3://...)")
 
 
@@ -113,9 +121,26 @@ def run_store_export(options: argparse.Namespace) -> int:
     if (options.grid is None) != (options.data is None):
         raise UserError("store export of one grid needs both the grid file and --data")
     store = existing_store(options)
+    if options.decisions:
+        return _export_results(options)
     plan = None if options.grid is None else open_sweep(options).plan
     with ProgressBar(options) as progress:
         count = export(store, options.out, None if plan is None else plan.done, progress)
     of_grid = "" if plan is None else f" of the grid's {len(plan.stages)}"
     print(f"{count} stages{of_grid} in {options.out}: stages.parquet and predictions/")
+    return DONE
+
+
+def _export_results(options: argparse.Namespace) -> int:
+    from analysis import keep_results
+    from sweep.export import results_folder
+
+    if options.grid is None:
+        raise UserError("store export --decisions is of one grid: give the grid file and --data")
+    sweep = open_sweep(options)
+    text = options.grid.read_text(encoding="utf-8")
+    with ProgressBar(options) as progress, results_folder(options.out, text, sweep.prepared.values()) as kept:
+        keys = keep_results(sweep.store, sweep.plan.chains, kept, progress)
+    print(f"results of {len(keys)} of {len(sweep.plan.stages)} stages in {options.out}; see them with:")
+    print(f"  {command('tables', '--from', options.out)}")
     return DONE

@@ -34,11 +34,35 @@ def open_sweep(options: argparse.Namespace) -> Sweep:
     from sweep.stages import Plan
     from sweep.store import Store
 
+    if hasattr(options, "results"):
+        _take_results(options)
     store = Store(options.store)
     grid, prepared, chains = expand(options.grid, options.data, store)
     records = list(store.records())
     plan = Plan.of(chains, (record["key"] for record in records), store.failures())
     return Sweep(grid, prepared, store, plan, records)
+
+
+def _take_results(options: argparse.Namespace) -> None:
+    """Of a command `of_results`, fill in grid, data and store. Raises UserError where they are not given, or twice."""
+    from sweep.export import DATA_FOLDER, GRID_FILE, STORE_FOLDER
+
+    given = {"GRID.yaml": options.grid, "--data": options.data, "--store": options.store}
+    if options.results is None:
+        missing = [name for name, value in given.items() if value is None]
+        if missing:
+            raise UserError(f"{', '.join(missing)}: missing; give all of {', '.join(given)}, or --from RESULTS")
+        return
+    beside = [name for name, value in given.items() if value is not None]
+    if beside:
+        raise UserError(f"--from RESULTS stands for {', '.join(beside)}; give one or the other")
+    if not (options.results / GRID_FILE).is_file():
+        raise UserError(
+            f"{options.results} holds no {GRID_FILE}: ser-sweep store export --decisions writes such folders"
+        )
+    options.grid = options.results / GRID_FILE
+    options.data, options.store = str(options.results / DATA_FOLDER), str(options.results / STORE_FOLDER)
+    options.results = None
 
 
 def expand(path: Path, data: str, store: "Store") -> "tuple[GridSpec, dict[str, PreparedCorpus], list[ChainSpec]]":

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_grid, path, quietly
+from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, path, quietly
 from sweep.commands.sweeps import open_decided
 from sweep.commands.terminal import notice
 
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         run_tables,
         "the paper's Tables I to V, ours beside the published values, and every network beside its baseline",
         f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
-        of_grid(),
+        of_results(),
         quietly(),
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")

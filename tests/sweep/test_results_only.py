@@ -1,0 +1,139 @@
+"""Results without predictions: small enough to be committed, and every table can be made of them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from sweep.cli import main
+from sweep.store import Store
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
+    """A folder with a grid, its finished store, and its RESULTS."""
+    folder = tmp_path_factory.mktemp("results")
+    axes = {"rules": ["none", "bdsl"], "label_sources": ["in_fold", "global_oof"], "folds": 3}
+    training = {"epochs": 1, "every": 64}
+    grid = {"corpora": ["synthetic"], "backbones": ["tiny"], **axes, "weights": "last", "training": training}
+    (folder / "grid.yaml").write_text(json.dumps(grid), encoding="utf-8")
+    place = [str(folder / "grid.yaml"), "--data", str(small_data), "--store", str(folder / "store")]
+    assert main(["run", *place, "--inline"]) == 0
+    assert main(["store", "export", *place, "--decisions", "--out", str(folder / "RESULTS")]) == 0
+    return folder
+
+
+@pytest.fixture
+def place(folder: Path, small_data: Path) -> list[str]:
+    return [str(folder / "grid.yaml"), "--data", str(small_data), "--store", str(folder / "store")]
+
+
+@pytest.fixture
+def results(folder: Path) -> list[str]:
+    return ["--from", str(folder / "RESULTS")]
+
+
+@pytest.fixture
+def exported_place(folder: Path) -> list[str]:
+    """Its three parts, where a command takes no --from."""
+    parts = folder / "RESULTS"
+    return [str(parts / "grid.yaml"), "--data", str(parts / "data"), "--store", str(parts / "store")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["tables"], ["tables", "--format", "csv"], ["tables", "--no-forests"], ["claims", "--json"]],
+    ids=" ".join,
+)
+def test_they_say_what_the_store_says(
+    command: list[str], place: list[str], results: list[str], capsys: Capture
+) -> None:
+    said = []
+    for where in (place, results):
+        assert main([*command, *where, "--quiet"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert "tiny" in said[0].lower()
+
+
+def test_no_prediction_and_no_sound_is_among_them(folder: Path) -> None:
+    files = {path.relative_to(folder / "RESULTS").parts for path in (folder / "RESULTS").rglob("*") if path.is_file()}
+    stages = {parts[2] for parts in files if parts[:2] == ("store", "stages")}
+    assert stages == Store(folder / "store").done_keys()
+    assert {parts[3] for parts in files if parts[:2] == ("store", "stages")} == {"stage.json"}
+    assert {parts[-1] for parts in files if parts[0] == "data"} == {"manifest.json", "utterances.parquet"}
+
+
+def test_they_do_not_need_the_scikit_learn_that_decided(
+    results: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    assert main(["tables", *results, "--quiet"]) == 0
+    before = capsys.readouterr().out
+    monkeypatch.setattr("sklearn.__version__", "99.0")
+    assert main(["tables", *results, "--quiet"]) == 0
+    assert capsys.readouterr().out == before
+
+
+def test_another_version_of_the_method_is_told(
+    results: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr("analysis.results.DECISION_VERSION", {"stratified": 99})
+    assert main(["tables", *results, "--quiet"]) == 2
+    assert "another version of the method; export them again" in capsys.readouterr().err
+
+
+def test_a_part_of_a_sweep_has_results(folder: Path, place: list[str], tmp_path: Path, capsys: Capture) -> None:
+    store = Store(shutil.copytree(folder / "store", tmp_path / "store"))
+    late = next(record["key"] for record in store.records() if record["iteration"] == 1)
+    store.delete_stage(late)
+    partly = [*place[:-1], str(tmp_path / "store")]
+    assert main(["store", "export", *partly, "--decisions", "--out", str(tmp_path / "RESULTS")]) == 0
+    assert "results of 8 of 9 stages" in capsys.readouterr().out
+    assert main(["tables", *partly, "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "2/3 folds" in said
+    assert main(["tables", "--from", str(tmp_path / "RESULTS"), "--quiet"]) == 0
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.parametrize("command", [["run"], ["store", "verify"], ["store", "gc"], ["store", "export"]], ids=" ".join)
+def test_nothing_else_is_done_with_them(
+    command: list[str], folder: Path, exported_place: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    places = {"run": exported_place, "verify": exported_place[-2:], "gc": exported_place}
+    before = {path: path.read_bytes() for path in (folder / "RESULTS").rglob("*") if path.is_file()}
+    more = ["--inline"] if command == ["run"] else ["--out", str(tmp_path / "out")] if command[-1] == "export" else []
+    assert main([*command, *places.get(command[-1], exported_place[-2:]), *more]) == 2
+    assert "holds results only" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in (folder / "RESULTS").rglob("*") if path.is_file()} == before
+
+
+def test_figures_and_a_report_are_made_of_them(results: list[str], tmp_path: Path, capsys: Capture) -> None:
+    assert main(["figures", *results, "--out", str(tmp_path / "figures"), "--format", "svg", "--quiet"]) == 0
+    drawn = {path.name.partition("-synthetic")[0] for path in (tmp_path / "figures").glob("*.svg")}
+    assert {"class-recall", "learning-curves"} <= drawn
+    assert main(["report", *results, "--out", str(tmp_path / "report"), "--quiet"]) == 0
+    assert "9 of 9 stages" in capsys.readouterr().out
+    again = ["figures", *results, "--out", str(tmp_path / "contour"), "--utterance", "s01_t01_anger_1"]
+    assert main(again) == 2
+    assert "holds results only" in capsys.readouterr().err
+
+
+def test_a_command_is_told_where_its_results_are_once(
+    place: list[str], results: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    assert main(["tables", place[0], "--data", place[2]]) == 2
+    assert "--store: missing; give all of GRID.yaml, --data, --store, or --from RESULTS" in capsys.readouterr().err
+    assert main(["tables", place[0], *results]) == 2
+    assert "--from RESULTS stands for GRID.yaml; give one or the other" in capsys.readouterr().err
+    assert main(["tables", "--from", str(tmp_path)]) == 2
+    assert f"{tmp_path} holds no grid.yaml" in capsys.readouterr().err
+
+
+def test_results_are_of_a_grid(place: list[str], tmp_path: Path, capsys: Capture) -> None:
+    assert main(["store", "export", *place[-2:], "--decisions", "--out", str(tmp_path / "out")]) == 2
+    assert "store export --decisions is of one grid" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
