@@ -3,6 +3,7 @@
 python benchmarks/rented_gpu.py 1 --data DATA --out OUT
 python benchmarks/rented_gpu.py 2 --data DATA --out OUT --take-up PACKS
 python benchmarks/rented_gpu.py unpack PACKS/*.tar --store STORE
+python benchmarks/rented_gpu.py fetch STORE --out OUT --seconds 200 --stages 10
 
 The first call asks whether what is trained is right, the second how fast, and both train stages of the grid. A call is
 a list of jobs, the most valuable first. Each is a process of its own (`gpu_jobs.py`) with its own limit: one that
@@ -302,17 +303,29 @@ def call(options: argparse.Namespace) -> None:
 
 
 def unpack_here(options: argparse.Namespace) -> None:
-    from stage_packs import unpack
+    from stage_packs import note_fetched, unpack
 
     keys, problems = unpack(options.packs, options.store)
     print(f"{len(keys)} stages unpacked into {options.store}")
+    if options.fetched:
+        note_fetched(options.store, keys)
     if problems:
         sys.exit("\n".join(problems))
 
 
+def fetch_here(options: argparse.Namespace) -> None:
+    from stage_packs import fetch
+
+    told = fetch(options.stores, options.out, options.seconds, options.stages)
+    with (options.out / "packs.jsonl").open("a", encoding="utf-8") as log:
+        log.writelines(json.dumps(facts) + "\n" for facts in told)
+    packed = sum(facts["pack"] is not None for facts in told)
+    print(f"{packed} stages in {options.out}, {len(told) - packed} for which it has no room left")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="what", metavar="1 | 2 | unpack", required=True)
+    commands = parser.add_subparsers(dest="what", metavar="1 | 2 | fetch | unpack", required=True)
     for what, help in (("1", "whether it is right"), ("2", "how fast it is")):
         one = commands.add_parser(what, help=help)
         one.set_defaults(run=call)
@@ -336,6 +349,13 @@ def main() -> None:
     one.set_defaults(run=unpack_here)
     one.add_argument("packs", type=Path, nargs="+")
     one.add_argument("--store", type=Path, required=True)
+    one.add_argument("--fetched", action="store_true", help="on the rented machine: fetch is not to bring them home")
+    one = commands.add_parser("fetch", help="wait for finished stages of stores that are trained into, and pack them")
+    one.set_defaults(run=fetch_here)
+    one.add_argument("stores", type=Path, nargs="+")
+    one.add_argument("--out", type=Path, required=True, help="the folder that comes home: a new one for each call")
+    one.add_argument("--seconds", type=float, default=200.0, help="after which what there is is packed")
+    one.add_argument("--stages", type=int, default=16, help="at which it is packed at once")
     options = parser.parse_args()
     options.run(options)
 

@@ -1,15 +1,17 @@
 """Finished stages on their way home: from a store into a few files of limited size, and from those into another store.
 
-A pack is a tar file with stage.json and predictions of some stages, and the corpora they are of, as they are named in
-a store; nothing is compressed, as predictions are already.
+A pack is a tar file with stage.json and predictions of some stages, the corpora they are of and the event logs of
+launches, as they are named in a store; nothing is compressed, as predictions are already.
 """
 
 import io
+import json
 import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ ALL = 56_000_000  # bytes of all packs
 NAME = re.compile(
     r"stages/[0-9a-f]+/(stage\.json|predictions-[0-9a-f]+\.parquet)"
     r"|corpora/\w[\w.-]*/(corpus\.json|utterances\.parquet)"
+    r"|events/[\w-]+\.jsonl"
 )
 
 Members = dict[str, bytes]  # name in the store -> content
@@ -46,9 +49,9 @@ class Packer:
         self._packs: list[Members] = []
         self._unwritten: set[int] = set()
 
-    def leave_out(self) -> None:
-        """Never pack what is in the store now."""
-        self._seen |= self._store.done_keys()
+    def leave_out(self, keys: Iterable[str] | None = None) -> None:
+        """Never pack the stages `keys`, or those that are in the store now."""
+        self._seen |= self._store.done_keys() if keys is None else set(keys)
 
     def pack(self) -> list[dict[str, Any]]:
         """Add what is new to the last pack, or to another one; a fact for each stage, also of one that does not fit.
@@ -87,7 +90,42 @@ class Packer:
         key, corpus = record["key"], record["identity"]["corpus"]
         names = [f"corpora/{corpus}/{file}" for file in ("utterances.parquet", "corpus.json")]
         names += [f"stages/{key}/{file}" for file in (record["predictions"]["file"], "stage.json")]
+        names += [entry.path.as_posix() for entry in self._store.folder.entries("events")]
         return {name: self._store.folder.read(name) or b"" for name in names}
+
+
+def fetch(stores: Sequence[Path], out: Path, seconds: float, stages: int) -> list[dict[str, Any]]:
+    """Pack what `stores`, which may grow meanwhile, have finished and no earlier call has fetched: when that are
+    `stages` or more, or after `seconds`. A fact for each, also of one for which `out` has no room left."""
+    until = time.monotonic() + seconds
+    out.mkdir(parents=True, exist_ok=True)
+    while _waiting(stores) < stages and time.monotonic() < until:
+        time.sleep(0.5)
+    found = []
+    for uri in stores:
+        packer = Packer(uri, out)
+        packer.leave_out(fetched(uri))
+        found += (told := packer.pack())
+        packer.write()
+        note_fetched(uri, [facts["stage"] for facts in told if facts["pack"]])
+    return found
+
+
+def _waiting(stores: Iterable[Path]) -> int:
+    return sum(len(Store(uri).done_keys() - fetched(uri)) for uri in stores)
+
+
+def fetched(store: Path) -> set[str]:
+    """The stages of a store that have come home, or came from there."""
+    return set(json.loads(_notes(store).read_text(encoding="utf-8"))) if _notes(store).exists() else set()
+
+
+def note_fetched(store: Path, keys: Iterable[str]) -> None:
+    _notes(store).write_text(json.dumps(sorted(fetched(store) | set(keys))), encoding="utf-8")
+
+
+def _notes(store: Path) -> Path:
+    return store.with_name(f"{store.name}.fetched.json")
 
 
 def _size(members: Members) -> int:
@@ -147,11 +185,11 @@ def unpack(packs: Iterable[Path], uri: Path) -> tuple[list[str], list[str]]:
     there = store.done_keys()
     written = []
     for name in sorted(members, key=_comes_last):
-        kind, owner, file = name.split("/")
+        kind, owner = name.split("/")[:2]
         if owner in there or (kind == "corpora" and store.folder.read(name) is not None):
             continue
         store.folder.write(name, members[name])
-        written += [owner] if file == "stage.json" else []
+        written += [owner] if name.endswith("stage.json") else []
     damaged = store.discard_damaged(written)
     problems += [f"stage {key} is damaged, and was left out" for key in damaged]
     return [key for key in written if key not in damaged], problems

@@ -1,5 +1,6 @@
 """Stages on their way home: none is lost to a disk that is full for a while, to a file that is there, or to damage."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,3 +70,27 @@ def test_what_is_damaged_costs_nothing_else(packs: object, tmp_path: Path) -> No
     assert len(problems) == 2
     assert "stages-2.tar is no pack of stages" in problems[0]
     assert problems[1] == f"stage {damaged} is damaged, and was left out"
+
+
+def test_stages_are_fetched_once_while_a_sweep_goes_on(packs: object, tmp_path: Path) -> None:
+    """Of a store that grows: what came from home stays there, and each call brings what is new."""
+    fetch, note_fetched = packs.fetch, packs.note_fetched  # type: ignore[attr-defined]
+    store = Store(shutil.copytree(STORE, tmp_path / "store"))
+    keys = sorted(store.done_keys())
+    note_fetched(Path(store.uri), keys[:2])
+    late = shutil.move(tmp_path / "store" / "stages" / keys[2], tmp_path / "late")
+    first = fetch([tmp_path / "store"], tmp_path / "first", seconds=0.0, stages=100)
+    assert {facts["stage"] for facts in first} == packed(packs, tmp_path / "first") == set(keys[3:])
+    shutil.move(late, tmp_path / "store" / "stages" / keys[2])
+    again = fetch([tmp_path / "store"], tmp_path / "second", seconds=60.0, stages=1)
+    assert {facts["stage"] for facts in again} == packed(packs, tmp_path / "second") == {keys[2]}
+
+
+def test_what_launches_did_comes_home(packs: object, tmp_path: Path) -> None:
+    shutil.copytree(STORE, tmp_path / "store")
+    (tmp_path / "store" / "events").mkdir()
+    (tmp_path / "store" / "events" / "20261126T1-ab.jsonl").write_text('{"event": "launched"}\n')
+    packs.fetch([tmp_path / "store"], tmp_path / "out", seconds=0.0, stages=1)  # type: ignore[attr-defined]
+    packs.unpack(sorted((tmp_path / "out").glob("*.tar")), tmp_path / "home")  # type: ignore[attr-defined]
+    log = tmp_path / "home" / "events" / "20261126T1-ab.jsonl"
+    assert log.read_text() == '{"event": "launched"}\n'
