@@ -19,6 +19,7 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
+from dsl.alterations import altered
 from dsl.backbones import BACKBONES
 from dsl.labels import labels_of, one_hot, updated_targets
 from dsl.process import free_device_memory, is_out_of_memory
@@ -196,21 +197,33 @@ class _Places:
     def __init__(self, corpus: SegmentCorpus, device: torch.device) -> None:
         self._corpus = corpus
         self._device = device
-        self._labelled: dict[tuple[str, int], SegmentCorpus] = {}
-        self._on_device: Segments | None = None
+        self._labelled: dict[Hashable, SegmentCorpus] = {}
+        self._on_device: list[tuple[np.ndarray, Segments]] = []
 
     def labelled(self, chain: ChainSettings) -> SegmentCorpus:
+        """The corpus by which parts are made: with the chain's labels, and nothing altered."""
         which = chain.labels, chain.seed
         if which not in self._labelled:
             label = labels_of(self._corpus.utterances, *which)
             self._labelled[which] = replace(self._corpus, utterances=self._corpus.utterances.assign(label=label))
         return self._labelled[which]
 
-    def segments(self, mean: np.ndarray, deviation: np.ndarray) -> Segments:
-        """The segments on the device, standardised by these; all that ask share the frames."""
-        if self._on_device is None:
-            self._on_device = Segments(self._corpus, mean, deviation, self._device)
-        return self._on_device.standardised_by(mean, deviation)
+    def learnt(self, chain: ChainSettings) -> SegmentCorpus:
+        """The corpus that the chain learns from."""
+        if chain.altered is None:
+            return self.labelled(chain)
+        which = chain.labels, chain.seed, chain.split, chain.folds, chain.altered
+        if which not in self._labelled:
+            self._labelled[which] = altered(self.labelled(chain), chain)
+        return self._labelled[which]
+
+    def segments(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray) -> Segments:
+        """The segments of `corpus` on the device, standardised by these; all that ask for it share the frames."""
+        found = next((there for frames, there in self._on_device if frames is corpus.frames), None)
+        if found is None:
+            found = Segments(corpus, mean, deviation, self._device)
+            self._on_device.append((corpus.frames, found))
+        return found.standardised_by(mean, deviation)
 
 
 class _Chain:
@@ -229,7 +242,7 @@ class _Chain:
         self._settings = settings
         self._number = number
         self._places = places
-        self._corpus = places.labelled(settings)
+        self._corpus = places.learnt(settings)
         self._memory = memory
         self._company = company
         self._left = list(settings.steps[:steps])
@@ -275,7 +288,7 @@ class _Chain:
             return
         lesson = Lesson(
             lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
-            self._places.segments(*band_statistics(self._corpus, part.training)),
+            self._places.segments(self._corpus, *band_statistics(self._corpus, part.training)),
             kept.training,
             kept.validation,
             targets,
@@ -348,7 +361,8 @@ class _Chain:
 
     def _part(self, inner_fold: int | None) -> "FoldPart":
         if inner_fold not in self._parts:
-            self._parts[inner_fold] = FoldPart.of(self._corpus, self._settings, inner_fold)
+            unaltered = self._places.labelled(self._settings)
+            self._parts[inner_fold] = FoldPart.of(unaltered, self._settings, inner_fold)
         return self._parts[inner_fold]
 
     def _targets(self, iteration: int) -> np.ndarray:

@@ -11,6 +11,7 @@ OTHER_EPOCHS = 12
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 ValidationBy = Literal["split", "utterance", "speaker", "text"]
+Altered = Literal["labels", "sound"]
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Alteration:
+    """What is not as in the corpus: `what` the utterances that fold `fold` tests have, their labels or their sound.
+
+    Everything else, folds and validation parts among it, stays as it is. What a training then comes to tells whether it
+    knew anything of these utterances (`dsl.alterations`).
+    """
+
+    fold: int
+    what: Altered
+
+
+@dataclass(frozen=True)
 class ChainSettings:
     """A chain (Algorithm 1): one fold's network of iteration 0, and those that follow from it by `updates`.
 
     `corpus` is a prepared corpus's full name. `updates` has one entry for each iteration after 0. `label_source` is
     one of LABEL_SOURCES, or None where there is no update; `inner_folds` is the number of networks that relabel one
-    another's segments under `cross_fit`, and None elsewhere. `labels` is one of LABELS.
+    another's segments under `cross_fit`, and None elsewhere. `labels` is one of LABELS. With `altered`, the corpus is
+    not the one that was prepared, but one that an audit compares it with.
     """
 
     corpus: str
@@ -68,6 +82,7 @@ class ChainSettings:
     training: TrainingSettings
     inner_folds: int | None = field(default=None, kw_only=True, metadata={"later": True})
     labels: str = field(default="given", kw_only=True, metadata={"later": True})
+    altered: Alteration | None = field(default=None, kw_only=True, metadata={"later": True})
 
     @property
     def iteration(self) -> int:

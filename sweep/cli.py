@@ -58,6 +58,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 def build_parser() -> argparse.ArgumentParser:
     # Imported here, so that signals are heeded from the start.
     from sweep.commands import (
+        audit,
         claims,
         compare,
         completion,
@@ -88,6 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add(commands)
     tables.add(commands)
     figures.add(commands)
+    audit.add(commands)
     claims.add(commands)
     report.add(commands)
     compare.add(commands)

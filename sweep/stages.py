@@ -14,7 +14,7 @@ from typing import Any
 from data_prep.files import canonical_hash
 from dsl.backbones import version_of
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
-from dsl.settings import ChainSettings, TrainingSettings, identity_of
+from dsl.settings import Alteration, ChainSettings, TrainingSettings, identity_of
 
 METHOD_VERSION = 2  # raise when the code changes what a stage with the same settings learns
 KEY_LENGTH = 20
@@ -41,6 +41,8 @@ class StageSpec(ChainSettings):
         fields = {name: value for name, value in identity.items() if name not in ("method", "backbone_version")}
         fields["updates"] = tuple(LabelUpdate(**update) for update in identity["updates"])
         fields["training"] = TrainingSettings(**identity["training"])
+        if "altered" in identity:
+            fields["altered"] = Alteration(**identity["altered"])
         return cls(**fields)
 
     @classmethod
@@ -102,7 +104,8 @@ class ChainSpec:
         """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`."""
         last = self.last
         source = "" if last.label_source in (None, "in_fold") else f" {last.label_source}"
-        return f"{last.corpus.rpartition('-')[0]} {_network(last)}{source} fold {last.fold} seed {last.seed}"
+        other = "" if last.altered is None else f", {last.altered.what} of fold {last.altered.fold} altered"
+        return f"{last.corpus.rpartition('-')[0]} {_network(last)}{source} fold {last.fold} seed {last.seed}{other}"
 
 
 @dataclass(frozen=True)
