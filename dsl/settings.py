@@ -60,6 +60,11 @@ class Alteration:
     fold: int
     what: Altered
 
+    @property
+    def text(self) -> str:
+        """`labels of fold 3`."""
+        return f"{self.what} of fold {self.fold}"
+
 
 @dataclass(frozen=True)
 class ChainSettings:

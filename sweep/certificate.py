@@ -72,6 +72,16 @@ def _with_inputs(chain: ChainSpec) -> Iterator[ChainSpec]:
     yield chain
 
 
+def check_networks_kept(store: Store, chains: Iterable[ChainSpec], done: Collection[str]) -> None:
+    """Raise StoreError where a stage of `chains` that is `done` was kept without its network: there would be nothing to
+    compare."""
+    for key in sorted({stage.key for chain in chains for stage in chain.stages}.intersection(done)):
+        if "weights" not in (store.read_stage(key) or {}):
+            raise StoreError(
+                f"store {store.uri} holds stages without their networks; give the audit a store of its own"
+            )
+
+
 def parting(store: Store, check: Check) -> Parting | None:
     """Where the twins of a check part first; None where they are the same. Raises StoreError where one is missing."""
     for stage, other in zip(check.chain.stages, check.altered.stages, strict=True):
@@ -112,9 +122,9 @@ def _read(store: Store, stage: StageSpec) -> tuple[dict[str, Any], Any]:
 
 
 def _same_weights(first: bytes | None, second: bytes | None) -> bool:
-    """Whether two networks, and what standardises their input, are the same to the last bit; so are two not kept."""
+    """Whether two networks, and what standardises their input, are the same to the last bit. A damaged one is not."""
     if first is None or second is None:
-        return first is second
+        return False
     from safetensors.numpy import load
 
     networks = load(first), load(second)

@@ -51,6 +51,7 @@ IDENTITY = {
     "iteration": pa.int32(),
     "inner_fold": pa.int32(),
     "labels": pa.string(),
+    "altered": pa.string(),
 }
 NUMBERS = ("segment", "probability", "q")  # of the predictions; a dictionary of them would only take room and time
 # Of stage.json: what gets a prefix in stages.parquet, what has columns of its own, and what is left out.
@@ -158,6 +159,7 @@ def _stage_row(record: dict[str, Any]) -> dict[str, Any]:
         "backbone": stage.backbone,
         **{name: getattr(stage, name) for name in IDENTITY if name != "stage"},
         "label_source": stage.label_source or "",
+        "altered": stage.altered.text if stage.altered else "",
         "inner_folds": stage.inner_folds,
         **_flat(asdict(stage.training), "setting"),
         "weights": "weights" in record,

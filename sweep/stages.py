@@ -104,7 +104,7 @@ class ChainSpec:
         """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`."""
         last = self.last
         source = "" if last.label_source in (None, "in_fold") else f" {last.label_source}"
-        other = "" if last.altered is None else f", {last.altered.what} of fold {last.altered.fold} altered"
+        other = "" if last.altered is None else f", {last.altered.text} altered"
         return f"{last.corpus.rpartition('-')[0]} {_network(last)}{source} fold {last.fold} seed {last.seed}{other}"
 
 

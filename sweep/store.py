@@ -153,7 +153,9 @@ class Store:
         names = [f"corpora/{name}/{file}" for name in corpora for file in ("utterances.parquet", "corpus.json")]
         names += [f"stages/{key}/stage.json" for key in keys]
         for name, content in zip(names, self.folder.read_all(names), strict=True):
-            into.folder.write(name, content or b"")
+            if content is None:
+                raise StoreError(f"store {self.uri} has lost {name} meanwhile; repeat the export")
+            into.folder.write(name, content)
 
     def keys_like(self, prefix: str) -> list[str]:
         """The keys that begin with `prefix`, of stages that are there."""

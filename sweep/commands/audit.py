@@ -71,7 +71,7 @@ def _run_null_label_test(options: argparse.Namespace) -> int:
 
 def _run_exact(options: argparse.Namespace) -> int:
     from dsl.labels import LEAKY_LABEL_SOURCES
-    from sweep.certificate import checks_of, needed_chains, parting
+    from sweep.certificate import check_networks_kept, checks_of, needed_chains, parting
     from sweep.label_flow import labels_reaching
     from sweep.launch import launch
     from sweep.stages import Plan, cell_of
@@ -84,7 +84,9 @@ def _run_exact(options: argparse.Namespace) -> int:
         raise UserError(f"--folds {beyond[0]}: the grid has folds 0 to {sweep.grid.folds - 1}")
     checks = checks_of(sweep.plan.chains, set(options.folds))
     keeping = sweep.grid.model_copy(update={"weights": "all"})
-    plan = Plan.of(needed_chains(checks), sweep.store.done_keys(), sweep.store.failures())
+    chains, done = needed_chains(checks), sweep.store.done_keys()
+    check_networks_kept(sweep.store, chains, done)
+    plan = Plan.of(chains, done, sweep.store.failures())
     place = {"inline": options.inline, "address": options.address, "quiet": options.quiet}
     outcome = launch(plan, sweep.prepared, sweep.store, keeping, **place)
     if outcome.interrupted:
@@ -98,9 +100,13 @@ def _run_exact(options: argparse.Namespace) -> int:
         last, parted = check.chain.last, parting(sweep.store, check)
         reaching, tested = flow[last.key]
         about = {
-            **{"network": cell_of(last), "split": last.split, "fold": last.fold, "seed": last.seed},
-            **{"leaky_source": last.label_source in LEAKY_LABEL_SOURCES},
-            **{"labels_reaching": reaching, "test_utterances": tested},
+            "network": cell_of(last),
+            "split": last.split,
+            "fold": last.fold,
+            "seed": last.seed,
+            "leaky_source": last.label_source in LEAKY_LABEL_SOURCES,
+            "labels_reaching": reaching,
+            "test_utterances": tested,
         }
         found.setdefault(check.chain, about)[check.alteration.what] = parted.text if parted else IDENTICAL
     lines = list(found.values())

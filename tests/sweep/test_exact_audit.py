@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -263,30 +264,24 @@ def with_all_targets(monkeypatch: Monkey) -> None:
     with_targets(monkeypatch, filled)
 
 
-def inner_networks_learn_from_the_test_part(monkeypatch: Monkey) -> None:
+def with_inner_parts(monkeypatch: Monkey, change: Callable[[splits.Parts, np.ndarray], splits.Parts]) -> None:
+    """The parts of inner networks, given the test part of their fold."""
     with_all_targets(monkeypatch)
     parts_of = splits.parts_of
 
-    def more(settings: ChainSettings, utterances: Any, inner_fold: int | None = None) -> splits.Parts:
+    def changed(settings: ChainSettings, utterances: Any, inner_fold: int | None = None) -> splits.Parts:
         parts = parts_of(settings, utterances, inner_fold)
-        if inner_fold is None:
-            return parts
-        return replace(parts, training=parts.training | parts_of(settings, utterances).tested)
+        return parts if inner_fold is None else change(parts, parts_of(settings, utterances).tested)
 
-    monkeypatch.setattr(chain, "parts_of", more)
+    monkeypatch.setattr(chain, "parts_of", changed)
+
+
+def inner_networks_learn_from_the_test_part(monkeypatch: Monkey) -> None:
+    with_inner_parts(monkeypatch, lambda parts, tested: replace(parts, training=parts.training | tested))
 
 
 def inner_networks_validate_on_the_test_part(monkeypatch: Monkey) -> None:
-    with_all_targets(monkeypatch)
-    parts_of = splits.parts_of
-
-    def more(settings: ChainSettings, utterances: Any, inner_fold: int | None = None) -> splits.Parts:
-        parts = parts_of(settings, utterances, inner_fold)
-        if inner_fold is None:
-            return parts
-        return replace(parts, validation=parts.validation | parts_of(settings, utterances).tested)
-
-    monkeypatch.setattr(chain, "parts_of", more)
+    with_inner_parts(monkeypatch, lambda parts, tested: replace(parts, validation=parts.validation | tested))
 
 
 LEAKS: Sequence[Callable[[Monkey], None]] = (
@@ -373,6 +368,26 @@ def test_altered_stages_have_keys_of_their_own_and_come_back_from_a_store(audit:
         record["identity"].get("altered", {}).get("what", "nothing") for record in Store(tmp_path / "store").records()
     }
     assert labels == {"nothing", "labels", "sound"}
+
+
+def test_stages_without_their_networks_are_not_taken_for_leaks(
+    small_data: Path, write_grid: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = write_grid(rules=["none"], folds=2, training=TRAINING)
+    place = [str(grid), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    assert main(["run", *place, "--inline", "--quiet"]) == 0
+    trained = Store(tmp_path / "store").done_keys()
+    assert main(["audit", *place, "--exact", "--inline", "--quiet"]) == 2
+    assert "holds stages without their networks; give the audit a store of its own" in capsys.readouterr().err
+    assert Store(tmp_path / "store").done_keys() == trained
+
+
+def test_an_export_tells_altered_stages_from_the_others(audit: Audit, tmp_path: Path) -> None:
+    audit(rules=["none"])
+    place = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "EXPORT")]
+    assert main(["store", "export", *place, "--quiet"]) == 0
+    stages = pd.read_parquet(tmp_path / "EXPORT" / "stages.parquet")
+    assert sorted(stages["altered"]) == ["", "labels of fold 0", "sound of fold 0"]
 
 
 def test_people_read_a_line_for_each_chain(
