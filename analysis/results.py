@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
 
 from analysis import columns
 from analysis.cores import on_all_cores
@@ -238,7 +238,7 @@ def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -
     """The hash of everything that decisions follow from."""
     identity = {
         "method": DECISION_VERSION.get(next(iter(records)).split, DECISION_VERSION_ELSE),
-        "scikit-learn": sklearn.__version__,
+        "scikit-learn": version("scikit-learn"),
         "forest_seeds": forest_seeds,
         "stages": [[stage.key, record["predictions"].get("sha256")] for stage, record in records.items()],
     }

@@ -185,7 +185,7 @@ def check_ray(start: bool) -> Iterator[Finding]:
     try:
         cpus = try_runtime()
     except (UserError, OSError, RuntimeError) as error:
-        yield Finding("ray", State.PROBLEM, f"a runtime does not start: {error}", "see /tmp/ray/session_latest/logs")
+        yield Finding("ray", State.PROBLEM, str(error), "see its logs, or run with --inline")
     else:
         said = f"{version}; a runtime with {cpus:g} CPUs came and went in {time.monotonic() - begun:.0f} s"
         yield Finding("ray", State.OK, said)

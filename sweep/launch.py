@@ -5,11 +5,11 @@ kill: finished stages are in the store, and unfinished ones go on from their las
 """
 
 import gc
+import importlib
 import logging
 import os
 import pickle
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_session
 from data_prep.errors import describe_error
 from data_prep.folders import Folder
+from data_prep.scratch import scratch_folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import handlers_kept
 from data_prep.surroundings import settle_in
@@ -37,6 +38,7 @@ from sweep.tracking import Trackers
 if TYPE_CHECKING:
     from sweep.trial import Report
 
+TRAINING = "sweep.trial"  # the module that imports torch
 MAY_PASS_BY = (OSError, MemoryError, RuntimeError)  # torch raises RuntimeError for the device's errors
 LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
 PENDING_ON_A_CLUSTER = 32  # trials issued ahead of the machines that an autoscaler is to start for them
@@ -81,15 +83,20 @@ def launch(
     def load() -> dict[str, SegmentCorpus]:
         return {one.name: load_corpus(one) for one in needed}
 
-    if inline:
-        corpora = load()
-        whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
-        with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
-            _run_inline(running, corpora)
-        return running.outcome
-    with ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(load)  # while Ray starts
-        with ray_session(address):
+    with ThreadPoolExecutor(2) as beside:
+        loading = beside.submit(load)  # while torch is imported, or Ray starts
+        if inline:
+            importlib.import_module(TRAINING)
+            whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
+            corpora = loading.result()
+            with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
+                _run_inline(running, corpora)
+            return running.outcome
+        importing = beside.submit(_import_tune, address)
+        at_once = min(len(bundles), grid.resources.max_concurrent or len(bundles))
+        all_train = at_once * grid.resources.cpu >= (os.cpu_count() or 1)
+        with ray_session(address, preload=TRAINING if all_train else ""):
+            importing.result()
             cluster = cluster_resources(address)
             share = trial_share(grid.resources, cluster)
             fit = slots(share, cluster, grid.resources.max_concurrent)
@@ -462,11 +469,21 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
 # On Ray
 
 
-def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
+def _import_tune(address: str | None) -> None:
     # Tune reads these when it is imported: the store keeps the results, so its own logs and snapshots are not needed.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    from ray.tune.execution import class_cache
+
+    if address is None:
+        # A local runtime's processes have this one's environment. Tune would ask for those of a few variables of its
+        # own, which none of them is when it starts: all that were started ahead would end for others to be started.
+        class_cache.DEFAULT_ENV_VARS = {}
+        class_cache.ENV_VARS_TO_PROPAGATE = frozenset()
+
+
+def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)  # with a searcher, Tune's own number is one
     from ray import tune
 
@@ -510,7 +527,7 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
     from ray import tune
     from ray.exceptions import RayError
 
-    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
+    with scratch_folder() as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -522,7 +539,7 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
             ),
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=scratch,
+                storage_path=str(scratch.folder),
                 callbacks=[_tune_watcher(launch)],
                 failure_config=tune.FailureConfig(max_failures=launch.resources.max_failures, fail_fast=False),
                 verbose=0,
