@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
 }
+DIED = 2  # of Ray's reasons why a node is not alive: UNEXPECTED_TERMINATION
 LOOK_SECONDS, LOOKS = 2.0, 3  # at Ray's own processes: one that does not answer so many times in a row is gone
 CONNECT_SECONDS = 10.0
 NOT_STARTED = ("start_api_server", "start_monitor", "start_log_monitor")  # of a local runtime, by Ray's names
@@ -75,11 +77,13 @@ def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]
             raise KeyboardInterrupt from error
         except Exception as error:  # a runtime that does not start raises no kind of its own
             ray.shutdown()
+            if address is None:
+                raise UserError(
+                    f"a Ray runtime does not start here ({error}); its logs are in {folder}/session_latest/logs until "
+                    "the next one is started, and --inline does without"
+                ) from error
             raise UserError(
-                f"a Ray runtime does not start here ({error}); its logs are in {folder}/session_latest/logs "
-                "until the next one is started, and --inline does without"
-                if address is None
-                else f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head"
+                f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head"
             ) from error
         try:
             yield
@@ -234,3 +238,44 @@ def try_runtime() -> float:
         import ray
 
         return float(ray.cluster_resources().get("CPU", 0))
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the connected cluster: its name, or address where it was given none, what Ray says it has, and what
+    became of what it was asked: an `answer`, or the `cause` of there being none."""
+
+    name: str
+    resources: dict[str, float]
+    answer: Any = None
+    cause: str = ""
+
+
+def ask_each_node(question: Callable[[], Any], seconds: float) -> list[Node]:
+    """Call `question` on every machine of the cluster, all at a time. One that does not answer within `seconds` is not
+    waited for; one that left the cluster in an orderly way is none of it."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked, gone = {}, []
+    for one in ray.nodes():
+        node = Node(one["NodeName"] or one["NodeManagerAddress"], one["Resources"])
+        if one["Alive"]:
+            there = NodeAffinitySchedulingStrategy(one["NodeID"], soft=False)
+            task = ray.remote(question).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+            asked[task.remote()] = node
+        elif one["DeathReason"] == DIED:
+            gone.append(replace(node, cause=f"it died: {one['DeathReasonMessage']}"))
+    ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=seconds)
+    told = [_answered(asked[one], one) for one in ready]
+    return [*told, *(replace(asked[one], cause=f"no answer within {seconds:g} s") for one in silent), *gone]
+
+
+def _answered(node: Node, reply: Any) -> Node:
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        return replace(node, answer=ray.get(reply))
+    except RayError as error:
+        return replace(node, cause=str(getattr(error, "cause", None) or error).strip().splitlines()[-1])

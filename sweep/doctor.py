@@ -13,8 +13,6 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +24,8 @@ from data_prep.cluster import try_runtime
 from data_prep.errors import UserError
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, is_compared, list_prepared, shards_of_other_sound
+from sweep.findings import Finding, State
+from sweep.nodes import examine_nodes
 from sweep.store import Store
 
 PACKAGE = "ser-dsl-sweep"
@@ -38,30 +38,19 @@ FEW_FILES = 8192  # that may be open at once
 SKEW, TOO_MUCH_SKEW = 5.0, 30.0  # seconds; a lease is over after 60
 
 
-class State(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is known of one thing, and what to do about it unless it is as it should be."""
-
-    what: str
-    state: State
-    said: str
-    remedy: str = ""
-
-
-def examine(store: str | None = None, data: str | None = None, ray: bool = False) -> Iterator[Finding]:
-    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started."""
+def examine(
+    store: str | None = None, data: str | None = None, ray: bool = False, address: str | None = None
+) -> Iterator[Finding]:
+    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started;
+    with `address`, every node of the cluster there is looked at."""
     checks: list[Callable[[], Iterator[Finding]]] = [check_python, check_packages, check_torch, check_devices]
     checks += [lambda: check_ray(ray), check_threads, check_open_files, check_shared_memory, check_temporary]
     if store is not None:
         checks.append(lambda: check_store(store))
     if data is not None:
         checks.append(lambda: check_data(data))
+    if address is not None:
+        checks.append(lambda: examine_nodes(address, store, data))
     for check in checks:
         yield from check()
 

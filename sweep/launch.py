@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_session
 from data_prep.errors import describe_error
@@ -27,11 +27,12 @@ from data_prep.surroundings import settle_in
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
 from sweep.lease import Lease, LeaseCheck, SupersededError
-from sweep.progress import Display, Tally, make_display
+from sweep.progress import Display, Tally, duration, make_display
 from sweep.provenance import code_revision, versions
 from sweep.searcher import ChainQueue, Issue
 from sweep.shares import GpuShares, kind_of, slots, trial_share
 from sweep.stages import Bundle, ChainSpec, Plan, bundled
+from sweep.stalls import Stalls
 from sweep.store import Store
 from sweep.tracking import Trackers
 
@@ -146,7 +147,8 @@ def _launch(
                 make_display(tally, quiet) as display,
             ):
                 running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
-                yield running
+                with running.stalls:
+                    yield running
                 running.close()
                 interrupted = running.interrupted
         finally:
@@ -166,6 +168,24 @@ class Task:
     at_once: int
     keep_weights: list[str]
     checkpoint_seconds: float
+
+
+class Process(Protocol):
+    """The process of a trial."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        ...
+
+    @property
+    def after(self) -> str:
+        """What becomes of its work once it has ended, in words."""
+        ...
+
+    def end(self) -> bool:
+        """End it, whatever it does; False where that would end this process."""
+        ...
 
 
 class Launch:
@@ -190,6 +210,8 @@ class Launch:
         self.cpus = int(share["cpu"])
         self.interrupted = False
         self.given_up: list[int] = []  # bundles whose trial ended with tries left
+        self.stalls = Stalls(60 * grid.resources.stalled_after_minutes, self._stalled)
+        self._processes: dict[str, Process] = {}
         self._keep_weights = _keep_weights(grid.weights, tally.plan.chains)
         self._trackers = Trackers.of(tally.plan, grid)
         self._shares = GpuShares(share["gpu"], store)
@@ -262,10 +284,35 @@ class Launch:
         self.queue.look_elsewhere()
         self._looked = time.monotonic()
 
+    def began(self, trial: str, process: Process) -> None:
+        """A trial is at work, as it may be again after its process ended."""
+        self._processes[trial] = process
+        self.stalls.heard_of(trial)
+
+    def _stalled(self, trial: str, seconds: float) -> None:
+        """Tell that a trial makes no progress and, where the user wants that, end its process."""
+        number, process = self.queue.running.get(trial), self._processes.get(trial)
+        if number is None or process is None:  # it has ended meanwhile
+            return
+        bundle = self.bundles[number]
+        place = process.place
+        restarted = self.resources.restart_stalled and process.end()
+        facts = {"trial": trial, "chain": bundle.label, "seconds": round(seconds), "place": place}
+        self._events.write("stalled", **facts, restarted=restarted)
+        remedy = (
+            f"its process was ended; {process.after}"
+            if restarted
+            else f"look whether it waits for a disk, a GPU or memory; if it is ended, {process.after}. "
+            "resources.restart_stalled: true in the grid ends it on Ray; resources.stalled_after_minutes says how long "
+            "to wait"
+        )
+        self._display.update(f"STALLED {bundle.label}: no progress for {duration(seconds)}, {place}: {remedy}")
+
     # Trials report
 
     def reported(self, trial: str, number: int, event: dict[str, Any]) -> None:
         """Take in an event of a trial (`sweep.trial.run_trial`)."""
+        self.stalls.heard_of(trial)
         bundle, kind, line = self.bundles[number], event["event"], None
         if kind in ("epoch", "trained", "reused"):
             self._tally.reported(number, bundle, event)
@@ -320,8 +367,17 @@ class Launch:
 
     def ended(self, trial: str) -> None:
         """A trial is over: what it had is free for others."""
+        self._forget(trial)
         self.queue.ended(trial, again=trial in self._again)
         self._again.discard(trial)
+
+    def _forget(self, trial: str) -> None:
+        self.stalls.ended(trial)
+        self._processes.pop(trial, None)
+
+    def died(self, trial: str) -> None:
+        """The process of a trial ended; it may begin again."""
+        self._forget(trial)
 
     def completed(self, number: int) -> None:
         """A trial came to its end; its chain failed if it said so."""
@@ -440,6 +496,16 @@ def train(
 # In this process
 
 
+class ThisProcess:
+    """Of trials one after the other: it cannot be ended without the launch."""
+
+    place = f"in this process ({os.getpid()})"
+    after = "the same command goes on from the last checkpoint"
+
+    def end(self) -> bool:
+        return False
+
+
 def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
     trial = "inline"
     while True:
@@ -450,6 +516,7 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
             time.sleep(LOOK_ELSEWHERE_SECONDS)
             continue
         number = task.number
+        launch.began(trial, ThisProcess())
 
         def report(said: dict[str, Any], number: int = number) -> None:
             for event in said["events"]:
@@ -556,6 +623,30 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
     return None
 
 
+class ActorProcess:
+    """Of a trial that Tune runs, in an actor of Ray's."""
+
+    after = "the trial is tried again from its last checkpoint"
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    @property
+    def place(self) -> str:
+        from ray._private import state
+
+        about = state.actors(self._actor._actor_id.hex())
+        if not about:
+            return "in a process that Ray knows nothing of any more"
+        return f"on node {about['Address']['IPAddress']} (process {about['Pid']})"
+
+    def end(self) -> bool:
+        import ray
+
+        ray.kill(self._actor)
+        return True
+
+
 def _tune_trial(
     config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, launch: str, cpus: int
 ) -> None:
@@ -593,6 +684,9 @@ def _tune_watcher(launch: Launch) -> Any:
     from ray import tune
 
     class Watcher(tune.Callback):
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            launch.began(trial.trial_id, ActorProcess(trial.temporary_state.ray_actor))
+
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
@@ -601,6 +695,9 @@ def _tune_watcher(launch: Launch) -> Any:
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             launch.completed(trial.config["number"])
+
+        def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            launch.died(trial.trial_id)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             if trial.should_recover():
