@@ -181,14 +181,14 @@ def main() -> None:
     found: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory(prefix="start-up-") as folder:
         place = Place.prepare(Path(folder))
-        for number in range(options.rounds):
+        for number in range(1, options.rounds + 1):
             for way in WAYS:
                 for name, code in codes.items():
                     if way == "plain_tune" and name != "ours":
                         continue
                     found[way][name].append(timed(way, place, code))
                     print(number, way, name, found[way][name][-1], file=sys.stderr, flush=True)
-    report({"rounds": options.rounds, "ways": summary(found), "load": os.getloadavg()[2]}, options.json)
+            report({"rounds": number, "ways": summary(found), "load": os.getloadavg()[2]}, options.json)
 
 
 def summary(found: dict[str, dict[str, list[dict[str, float]]]]) -> dict[str, Any]:

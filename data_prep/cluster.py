@@ -7,7 +7,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -251,9 +251,10 @@ class Node:
     cause: str = ""
 
 
-def ask_each_node(question: Callable[[], Any], seconds: float) -> list[Node]:
-    """Call `question` on every machine of the cluster, all at a time. One that does not answer within `seconds` is not
-    waited for; one that left the cluster in an orderly way is none of it."""
+def ask_each_node(question: Callable[..., Any], arguments: Sequence[Any], seconds: float) -> list[Node]:
+    """Call the function `question` on every machine of the cluster, all at a time. One that does not answer within
+    `seconds` is not waited for; one that left the cluster in an orderly way is none of it.
+    """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -263,7 +264,7 @@ def ask_each_node(question: Callable[[], Any], seconds: float) -> list[Node]:
         if one["Alive"]:
             there = NodeAffinitySchedulingStrategy(one["NodeID"], soft=False)
             task = ray.remote(question).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-            asked[task.remote()] = node
+            asked[task.remote(*arguments)] = node
         elif one["DeathReason"] == DIED:
             gone.append(replace(node, cause=f"it died: {one['DeathReasonMessage']}"))
     ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=seconds)

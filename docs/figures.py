@@ -295,8 +295,8 @@ def start_up() -> str:
         rows.append(f"| {' | '.join([*cells, ratio_text(one.get('before_ratio'))])} |")
     head = "| | s | of CPUs | before, s | of CPUs | times as long |"
     said = (
-        f"Medians of {found['rounds']} rounds in turn, on {found['cores']} cores that were shared with other work (load "
-        f"{found['load']:.0f}), so that the ratios count and the seconds do not. Plain Ray Tune takes "
+        f"Medians of {found['rounds']} rounds in turn, on {found['cores']} cores that were shared with other work (a "
+        f"load of {found['load']:.0f}), so that the ratios count and the seconds do not. Plain Ray Tune takes "
         f"{found['ways']['ray']['plain_tune_ratio']:.2f} times as long as `run` on Ray."
     )
     return "\n".join([head, "| :--- |" + " ---: |" * 5, *rows, "", said])

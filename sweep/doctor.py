@@ -22,6 +22,7 @@ from packaging.version import Version
 
 from data_prep.cluster import try_runtime
 from data_prep.errors import UserError
+from data_prep.files import missing_folders
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, is_compared, list_prepared, shards_of_other_sound
 from sweep.findings import Finding, State
@@ -246,7 +247,7 @@ def check_store(uri: str) -> Iterator[Finding]:
 def _try_folder(folder: Folder) -> Iterator[Finding]:
     """Write, read, list and delete a file, and look at its age."""
     name, content = f"doctor-{uuid.uuid4().hex}", os.urandom(64)
-    made = _missing_folders(folder.local_path("")) if folder.is_local else []
+    made = missing_folders(folder.local_path("")) if folder.is_local else []
     failed = ""
     skew = 0.0
     try:
@@ -273,11 +274,6 @@ def _try_folder(folder: Folder) -> Iterator[Finding]:
     else:
         yield Finding("store access", State.OK, "a file was written, renamed, read, listed and deleted")
     yield clock_finding(skew)
-
-
-def _missing_folders(path: Path) -> list[Path]:
-    """Folders that are made with `path`, the innermost first."""
-    return [one for one in (path, *path.parents) if not one.exists()]
 
 
 def clock_finding(skew: float) -> Finding:

@@ -684,6 +684,18 @@ def _tune_watcher(launch: Launch) -> Any:
     from ray import tune
 
     class Watcher(tune.Callback):
+        def __init__(self) -> None:
+            self._seen = 0
+            self._without_process: list[Any] = []
+
+        def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+            # A trial has its process before Tune takes it to have started, which may hang, too.
+            self._without_process += trials[self._seen :]
+            self._seen = len(trials)
+            for trial in [one for one in self._without_process if one.temporary_state.ray_actor is not None]:
+                self._without_process.remove(trial)
+                self.on_trial_start(iteration, trials, trial)
+
         def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             launch.began(trial.trial_id, ActorProcess(trial.temporary_state.ray_actor))
 
@@ -698,6 +710,7 @@ def _tune_watcher(launch: Launch) -> Any:
 
         def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             launch.died(trial.trial_id)
+            self._without_process.append(trial)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             if trial.should_recover():

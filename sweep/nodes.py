@@ -7,13 +7,13 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from data_prep.cluster import Node, ask_each_node, ray_session
 from data_prep.errors import UserError
-from data_prep.files import canonical_hash
+from data_prep.files import canonical_hash, missing_folders
 from data_prep.folders import Folder
 from data_prep.shards import list_prepared, shard_problem
 from sweep.findings import Finding, State
@@ -45,17 +45,11 @@ def examine_nodes(
     `seconds`."""
     token = f"doctor-{uuid.uuid4().hex}"
     try:
-        if store is not None:
-            Folder(store).write(token, token.encode())
-        here = look(store, data, token)
-        with ray_session(address):
-            nodes = ask_each_node(partial(look, store, data, token), seconds)
+        with _lying_in(store, token), ray_session(address):
+            here, nodes = look(store, data, token), ask_each_node(look, (store, data, token), seconds)
     except (UserError, OSError) as error:
         yield Finding("cluster", State.PROBLEM, str(error), "check --address, and that its head runs")
         return
-    finally:
-        if store is not None:
-            Folder(store).delete(token)
     yield Finding("cluster", State.OK, f"{len(nodes)} nodes")
     for node in nodes:
         problems = list(_problems(node, here, store, data))
@@ -63,6 +57,23 @@ def examine_nodes(
         if not problems:
             has = f"{node.answer.cpus} CPUs, {node.answer.gpus} GPUs"
             yield Finding(f"node {node.name}", State.OK, f"{has}, this code, this store and this data")
+
+
+@contextmanager
+def _lying_in(store: str | None, token: str) -> Iterator[None]:
+    """A block in which a file `token` lies in the store, where there is one to look at; nothing of it stays."""
+    if store is None:
+        yield
+        return
+    folder = Folder(store)
+    made = missing_folders(folder.local_path("")) if folder.is_local else []
+    try:
+        folder.write(token, token.encode())
+        yield
+    finally:
+        folder.delete(token)
+        for one in made:
+            one.rmdir()
 
 
 def look(store: str | None, data: str | None, token: str) -> Surroundings:
