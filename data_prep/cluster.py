@@ -66,7 +66,7 @@ def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]
         # Ray's workers import from the folder it is started in before any other: the user's may hold a `sweep.py`.
         empty = folder / "empty"
         empty.mkdir()
-        local = {"include_dashboard": False, "_temp_dir": str(folder)} if address is None else {}
+        local: dict[str, Any] = {"include_dashboard": False, "_temp_dir": str(folder)} if address is None else {}
         try:
             if address is not None:
                 _check_listening(address)
