@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
 
 from analysis import columns
 from analysis.cores import on_all_cores
@@ -247,7 +247,7 @@ def keep_results(
     records = {record["key"]: record for record in store.records()}
     done = [{one: records[one.key] for one in stages if one.key in records} for stages in _cells(chains)]
     cells = [stages for stages in done if stages]
-    kept.create_results_only({"scikit-learn": sklearn.__version__})
+    kept.create_results_only({"scikit-learn": version("scikit-learn")})
     utterances = {name: store.read_corpus(name)[1] for name in {next(iter(stages)).corpus for stages in cells}}
     of_cells = [utterances[next(iter(stages)).corpus] for stages in cells]
     decided_cells = zip(cells, on_all_cores(partial(_decide_cell, store, FOREST_SEEDS), cells, of_cells), strict=True)
@@ -287,7 +287,7 @@ def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -
     """The hash of everything that decisions follow from."""
     identity = {
         "method": _method(next(iter(records))),
-        "scikit-learn": sklearn.__version__,
+        "scikit-learn": version("scikit-learn"),
         "forest_seeds": forest_seeds,
         "stages": [[stage.key, record["predictions"].get("sha256")] for stage, record in records.items()],
     }

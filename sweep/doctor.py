@@ -13,8 +13,6 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
@@ -24,8 +22,11 @@ from packaging.version import Version
 
 from data_prep.cluster import try_runtime
 from data_prep.errors import UserError
+from data_prep.files import missing_folders
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, is_compared, list_prepared, shards_of_other_sound
+from sweep.findings import Finding, State
+from sweep.nodes import examine_nodes
 from sweep.store import Store
 
 PACKAGE = "ser-dsl-sweep"
@@ -38,30 +39,19 @@ FEW_FILES = 8192  # that may be open at once
 SKEW, TOO_MUCH_SKEW = 5.0, 30.0  # seconds; a lease is over after 60
 
 
-class State(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is known of one thing, and what to do about it unless it is as it should be."""
-
-    what: str
-    state: State
-    said: str
-    remedy: str = ""
-
-
-def examine(store: str | None = None, data: str | None = None, ray: bool = False) -> Iterator[Finding]:
-    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started."""
+def examine(
+    store: str | None = None, data: str | None = None, ray: bool = False, address: str | None = None
+) -> Iterator[Finding]:
+    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started;
+    with `address`, every node of the cluster there is looked at."""
     checks: list[Callable[[], Iterator[Finding]]] = [check_python, check_packages, check_torch, check_devices]
     checks += [lambda: check_ray(ray), check_threads, check_open_files, check_shared_memory, check_temporary]
     if store is not None:
         checks.append(lambda: check_store(store))
     if data is not None:
         checks.append(lambda: check_data(data))
+    if address is not None:
+        checks.append(lambda: examine_nodes(address, store, data))
     for check in checks:
         yield from check()
 
@@ -185,7 +175,7 @@ def check_ray(start: bool) -> Iterator[Finding]:
     try:
         cpus = try_runtime()
     except (UserError, OSError, RuntimeError) as error:
-        yield Finding("ray", State.PROBLEM, f"a runtime does not start: {error}", "see /tmp/ray/session_latest/logs")
+        yield Finding("ray", State.PROBLEM, str(error), "see its logs, or run with --inline")
     else:
         said = f"{version}; a runtime with {cpus:g} CPUs came and went in {time.monotonic() - begun:.0f} s"
         yield Finding("ray", State.OK, said)
@@ -257,7 +247,7 @@ def check_store(uri: str) -> Iterator[Finding]:
 def _try_folder(folder: Folder) -> Iterator[Finding]:
     """Write, read, list and delete a file, and look at its age."""
     name, content = f"doctor-{uuid.uuid4().hex}", os.urandom(64)
-    made = _missing_folders(folder.local_path("")) if folder.is_local else []
+    made = missing_folders(folder.local_path("")) if folder.is_local else []
     failed = ""
     skew = 0.0
     try:
@@ -284,11 +274,6 @@ def _try_folder(folder: Folder) -> Iterator[Finding]:
     else:
         yield Finding("store access", State.OK, "a file was written, renamed, read, listed and deleted")
     yield clock_finding(skew)
-
-
-def _missing_folders(path: Path) -> list[Path]:
-    """Folders that are made with `path`, the innermost first."""
-    return [one for one in (path, *path.parents) if not one.exists()]
 
 
 def clock_finding(skew: float) -> Finding:

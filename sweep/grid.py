@@ -246,6 +246,10 @@ class Resources(Strict):
     """Times that a trial whose process or machine died is tried again."""
     checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     """A training's state is written after an epoch that ends so long or longer after the last time; 0: after each."""
+    stalled_after_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """A trial that finishes no epoch for so long is told, with where its process is; give more than an epoch takes."""
+    restart_stalled: bool = False
+    """Whether its process is then ended, to be tried again from its last checkpoint, as one that died; on Ray alone."""
 
 
 class Tracking(Strict):

@@ -5,38 +5,41 @@ kill: finished stages are in the store, and unfinished ones go on from their las
 """
 
 import gc
+import importlib
 import logging
 import os
 import pickle
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_session
 from data_prep.errors import describe_error
 from data_prep.folders import Folder
+from data_prep.scratch import scratch_folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import handlers_kept
 from data_prep.surroundings import settle_in
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
 from sweep.lease import Lease, LeaseCheck, SupersededError
-from sweep.progress import Display, Tally, make_display
+from sweep.progress import Display, Tally, duration, make_display
 from sweep.provenance import code_revision, versions
 from sweep.searcher import ChainQueue, Issue
 from sweep.shares import GpuShares, kind_of, slots, trial_share
 from sweep.stages import Bundle, ChainSpec, Plan, bundled
+from sweep.stalls import Stalls
 from sweep.store import Store
 from sweep.tracking import Trackers
 
 if TYPE_CHECKING:
     from sweep.trial import Report
 
+TRAINING = "sweep.trial"  # the module that imports torch
 MAY_PASS_BY = (OSError, MemoryError, RuntimeError)  # torch raises RuntimeError for the device's errors
 LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
 PENDING_ON_A_CLUSTER = 32  # trials issued ahead of the machines that an autoscaler is to start for them
@@ -81,15 +84,20 @@ def launch(
     def load() -> dict[str, SegmentCorpus]:
         return {one.name: load_corpus(one) for one in needed}
 
-    if inline:
-        corpora = load()
-        whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
-        with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
-            _run_inline(running, corpora)
-        return running.outcome
-    with ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(load)  # while Ray starts
-        with ray_session(address):
+    with ThreadPoolExecutor(2) as beside:
+        loading = beside.submit(load)  # while torch is imported, or Ray starts
+        if inline:
+            importlib.import_module(TRAINING)
+            whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
+            corpora = loading.result()
+            with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
+                _run_inline(running, corpora)
+            return running.outcome
+        importing = beside.submit(_import_tune, address)
+        at_once = min(len(bundles), grid.resources.max_concurrent or len(bundles))
+        all_train = at_once * grid.resources.cpu >= (os.cpu_count() or 1)
+        with ray_session(address, preload=TRAINING if all_train else ""):
+            importing.result()
             cluster = cluster_resources(address)
             share = trial_share(grid.resources, cluster)
             fit = slots(share, cluster, grid.resources.max_concurrent)
@@ -139,7 +147,8 @@ def _launch(
                 make_display(tally, quiet) as display,
             ):
                 running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
-                yield running
+                with running.stalls:
+                    yield running
                 running.close()
                 interrupted = running.interrupted
         finally:
@@ -159,6 +168,24 @@ class Task:
     at_once: int
     keep_weights: list[str]
     checkpoint_seconds: float
+
+
+class Process(Protocol):
+    """The process of a trial."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        ...
+
+    @property
+    def after(self) -> str:
+        """What becomes of its work once it has ended, in words."""
+        ...
+
+    def end(self) -> bool:
+        """End it, whatever it does; False where that would end this process."""
+        ...
 
 
 class Launch:
@@ -183,6 +210,8 @@ class Launch:
         self.cpus = int(share["cpu"])
         self.interrupted = False
         self.given_up: list[int] = []  # bundles whose trial ended with tries left
+        self.stalls = Stalls(60 * grid.resources.stalled_after_minutes, self._stalled)
+        self._processes: dict[str, Process] = {}
         self._keep_weights = _keep_weights(grid.weights, tally.plan.chains)
         self._trackers = Trackers.of(tally.plan, grid)
         self._shares = GpuShares(share["gpu"], store)
@@ -255,10 +284,35 @@ class Launch:
         self.queue.look_elsewhere()
         self._looked = time.monotonic()
 
+    def began(self, trial: str, process: Process) -> None:
+        """A trial is at work, as it may be again after its process ended."""
+        self._processes[trial] = process
+        self.stalls.heard_of(trial)
+
+    def _stalled(self, trial: str, seconds: float) -> None:
+        """Tell that a trial makes no progress and, where the user wants that, end its process."""
+        number, process = self.queue.running.get(trial), self._processes.get(trial)
+        if number is None or process is None:  # it has ended meanwhile
+            return
+        bundle = self.bundles[number]
+        place = process.place
+        restarted = self.resources.restart_stalled and process.end()
+        facts = {"trial": trial, "chain": bundle.label, "seconds": round(seconds), "place": place}
+        self._events.write("stalled", **facts, restarted=restarted)
+        remedy = (
+            f"its process was ended; {process.after}"
+            if restarted
+            else f"look whether it waits for a disk, a GPU or memory; if it is ended, {process.after}. "
+            "resources.restart_stalled: true in the grid ends it on Ray; resources.stalled_after_minutes says how long "
+            "to wait"
+        )
+        self._display.update(f"STALLED {bundle.label}: no progress for {duration(seconds)}, {place}: {remedy}")
+
     # Trials report
 
     def reported(self, trial: str, number: int, event: dict[str, Any]) -> None:
         """Take in an event of a trial (`sweep.trial.run_trial`)."""
+        self.stalls.heard_of(trial)
         bundle, kind, line = self.bundles[number], event["event"], None
         if kind in ("epoch", "trained", "reused"):
             self._tally.reported(number, bundle, event)
@@ -313,8 +367,17 @@ class Launch:
 
     def ended(self, trial: str) -> None:
         """A trial is over: what it had is free for others."""
+        self._forget(trial)
         self.queue.ended(trial, again=trial in self._again)
         self._again.discard(trial)
+
+    def _forget(self, trial: str) -> None:
+        self.stalls.ended(trial)
+        self._processes.pop(trial, None)
+
+    def died(self, trial: str) -> None:
+        """The process of a trial ended; it may begin again."""
+        self._forget(trial)
 
     def completed(self, number: int) -> None:
         """A trial came to its end; its chain failed if it said so."""
@@ -433,6 +496,16 @@ def train(
 # In this process
 
 
+class ThisProcess:
+    """Of trials one after the other: it cannot be ended without the launch."""
+
+    place = f"in this process ({os.getpid()})"
+    after = "the same command goes on from the last checkpoint"
+
+    def end(self) -> bool:
+        return False
+
+
 def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
     trial = "inline"
     while True:
@@ -443,6 +516,7 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
             time.sleep(LOOK_ELSEWHERE_SECONDS)
             continue
         number = task.number
+        launch.began(trial, ThisProcess())
 
         def report(said: dict[str, Any], number: int = number) -> None:
             for event in said["events"]:
@@ -462,11 +536,21 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
 # On Ray
 
 
-def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
+def _import_tune(address: str | None) -> None:
     # Tune reads these when it is imported: the store keeps the results, so its own logs and snapshots are not needed.
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
     os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    from ray.tune.execution import class_cache
+
+    if address is None:
+        # A local runtime's processes have this one's environment. Tune would ask for those of a few variables of its
+        # own, which none of them is when it starts: all that were started ahead would end for others to be started.
+        class_cache.DEFAULT_ENV_VARS = {}
+        class_cache.ENV_VARS_TO_PROPAGATE = frozenset()
+
+
+def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)  # with a searcher, Tune's own number is one
     from ray import tune
 
@@ -510,7 +594,7 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
     from ray import tune
     from ray.exceptions import RayError
 
-    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
+    with scratch_folder() as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -522,7 +606,7 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
             ),
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=scratch,
+                storage_path=str(scratch.folder),
                 callbacks=[_tune_watcher(launch)],
                 failure_config=tune.FailureConfig(max_failures=launch.resources.max_failures, fail_fast=False),
                 verbose=0,
@@ -537,6 +621,30 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
                 raise
             return str(error.__cause__).partition(". ")[0]
     return None
+
+
+class ActorProcess:
+    """Of a trial that Tune runs, in an actor of Ray's."""
+
+    after = "the trial is tried again from its last checkpoint"
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    @property
+    def place(self) -> str:
+        from ray._private import state
+
+        about = state.actors(self._actor._actor_id.hex())
+        if not about:
+            return "in a process that Ray knows nothing of any more"
+        return f"on node {about['Address']['IPAddress']} (process {about['Pid']})"
+
+    def end(self) -> bool:
+        import ray
+
+        ray.kill(self._actor)
+        return True
 
 
 def _tune_trial(
@@ -576,6 +684,21 @@ def _tune_watcher(launch: Launch) -> Any:
     from ray import tune
 
     class Watcher(tune.Callback):
+        def __init__(self) -> None:
+            self._seen = 0
+            self._without_process: list[Any] = []
+
+        def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+            # A trial has its process before Tune takes it to have started, which may hang, too.
+            self._without_process += trials[self._seen :]
+            self._seen = len(trials)
+            for trial in [one for one in self._without_process if one.temporary_state.ray_actor is not None]:
+                self._without_process.remove(trial)
+                self.on_trial_start(iteration, trials, trial)
+
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            launch.began(trial.trial_id, ActorProcess(trial.temporary_state.ray_actor))
+
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
@@ -584,6 +707,10 @@ def _tune_watcher(launch: Launch) -> Any:
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             launch.completed(trial.config["number"])
+
+        def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            launch.died(trial.trial_id)
+            self._without_process.append(trial)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             if trial.should_recover():

@@ -1,6 +1,7 @@
 """Whether this machine, a store and prepared data are as a sweep needs them.
 
 ser-sweep doctor --store STORE --data DATA
+ser-sweep doctor --store STORE --data DATA --address auto
 """
 
 import argparse
@@ -23,15 +24,17 @@ def add(commands: Any) -> None:
     doctor.add_argument("--store", help="stage store to try: a folder or an address such as s3://bucket/folder")
     doctor.add_argument("--data", help="folder of prepared corpora to look at: a path or an address")
     doctor.add_argument("--ray", action="store_true", help="start a Ray runtime here, and stop it")
+    doctor.add_argument("--address", help="a Ray cluster's address, or auto: look at each of its nodes, too")
     doctor.add_argument("--json", action="store_true", help="a JSON list")
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from sweep.doctor import State, examine
+    from sweep.doctor import examine
+    from sweep.findings import State
 
     colors = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
     found = []
-    for one in examine(options.store, options.data, options.ray):
+    for one in examine(options.store, options.data, options.ray, options.address):
         found.append(one)
         if not options.json:
             print(f"{painted(f'{one.state:8}', colors[one.state])} {one.what:18} {one.said}", flush=True)

@@ -137,11 +137,9 @@ def _probe_unknown(sweep: Sweep) -> "dict[str, Probe]":
 
 def _slots_here(grid: "GridSpec") -> int:
     """Trials that run at once if the grid is run on this machine."""
-    import torch
+    from sweep.shares import gpus_here, slots, trial_share
 
-    from sweep.shares import slots, trial_share
-
-    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(gpus_here())}
     try:
         return slots(trial_share(grid.resources, here), here, grid.resources.max_concurrent)
     except UserError:  # the grid is for a larger machine
