@@ -14,17 +14,13 @@ the storage's own clock. A lease saves work and guards nothing: two launches tha
 
 import contextlib
 import json
-import os
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from data_prep.checked import parse_json
 from data_prep.errors import UserError
 from data_prep.folders import Entry, Folder
+from sweep.machine import THIS_MACHINE, Machine
 
 LEASES = "leases"
 EXPIRES_SECONDS = 60.0
@@ -49,16 +45,17 @@ class Lease:
         launch: str,
         on_takeover: Callable[[str], None] = lambda launch: None,
         ahead: Iterable[str] = (),
+        machine: Machine = THIS_MACHINE,
     ) -> None:
         self._folder = folder
         self._launch = launch
         self._on_takeover = on_takeover
-        self._process = this_process()
+        self._machine = machine
         self._keys: set[str] = set()  # what it computes
         self._ahead = frozenset(ahead)  # what it took besides; empty as soon as it is not alone
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._lock = machine.lock()
+        self._written = machine.monotonic()
+        self._stop_renewing: Callable[[], None] = lambda: None
 
     def __enter__(self) -> "Lease":
         try:
@@ -66,7 +63,7 @@ class Lease:
             self._look()
         except OSError:
             self._ahead = frozenset()
-        self._renewing.start()
+        self._stop_renewing = self._machine.repeat(min(LOOK_SECONDS, RENEW_SECONDS), self._renew)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,8 +71,7 @@ class Lease:
 
     def give_back(self) -> None:
         """Let go of everything, for good."""
-        self._over.set()
-        self._renewing.join()
+        self._stop_renewing()
         with contextlib.suppress(OSError):
             self._folder.delete(_file_of(self._launch))
 
@@ -117,7 +113,7 @@ class Lease:
         found = []
         for launch, entry in entries.items():
             lease = _parsed(self._folder.read(str(entry.path)))
-            if _is_over(entry, lease, own):
+            if self._is_over(entry, lease, own):
                 self._folder.delete(str(entry.path))
                 self._on_takeover(launch)
             else:
@@ -132,33 +128,37 @@ class Lease:
 
     def _write(self) -> None:
         keys = sorted(self._keys | self._ahead)
-        content = {"launch": self._launch, "process": self._process, "keys": keys}
+        content = {"launch": self._launch, "process": self._machine.process(), "keys": keys}
         self._folder.write(_file_of(self._launch), json.dumps(content).encode(), durable=False)
 
     def _renew(self) -> None:
-        written = time.monotonic()
-        while not self._over.wait(min(LOOK_SECONDS, RENEW_SECONDS)):
-            with self._lock, contextlib.suppress(OSError):
-                self._look()
-                if time.monotonic() - written >= RENEW_SECONDS:
-                    self._write()
-                    written = time.monotonic()
+        with self._lock, contextlib.suppress(OSError):
+            self._look()
+            if self._machine.monotonic() - self._written >= RENEW_SECONDS:
+                self._write()
+                self._written = self._machine.monotonic()
+
+    def _is_over(self, entry: Entry, lease: dict[str, Any] | None, own: Entry | None) -> bool:
+        if own is not None and own.modified - entry.modified > EXPIRES_SECONDS:
+            return True
+        return lease is not None and self._machine.has_ended(lease["process"])
 
 
 class LeaseCheck:
     """Lets a trial ask, now and then, whether its launch goes on: its lease was there, and is no more."""
 
-    def __init__(self, folder: Folder, launch: str) -> None:
+    def __init__(self, folder: Folder, launch: str, machine: Machine = THIS_MACHINE) -> None:
         self._folder = folder
         self._launch = launch
-        self._asked = time.monotonic()
+        self._machine = machine
+        self._asked = machine.monotonic()
         self._was_there = self._is_there()
 
     def __call__(self, now: bool = False) -> None:
         """Raise SupersededError where the lease is gone. Asks the store `now`, or if it was not asked for a while."""
-        if not now and time.monotonic() - self._asked < CHECK_SECONDS:
+        if not now and self._machine.monotonic() - self._asked < CHECK_SECONDS:
             return
-        self._asked = time.monotonic()
+        self._asked = self._machine.monotonic()
         there = self._is_there()
         if self._was_there and there is False:
             raise SupersededError(f"launch {self._launch} is over")
@@ -172,11 +172,6 @@ class LeaseCheck:
             return None
 
 
-def this_process() -> dict[str, Any]:
-    """Enough to tell from this machine, and from no other, whether this process is still there."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "machine": _machine()}
-
-
 def _file_of(launch: str) -> str:
     return f"{LEASES}/{launch}.json"
 
@@ -187,29 +182,3 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
         return {"keys": list(found["keys"]), "process": dict(found["process"])}
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _is_over(entry: Entry, lease: dict[str, Any] | None, own: Entry | None) -> bool:
-    if own is not None and own.modified - entry.modified > EXPIRES_SECONDS:
-        return True
-    process = lease["process"] if lease is not None else {}
-    if not process.get("started") or process.get("machine") != _machine():
-        return False
-    return _started(process["pid"]) != process["started"]
-
-
-def _machine() -> list[str] | None:
-    """This boot of this machine, and the space that its process numbers are of; None where that cannot be told."""
-    try:
-        return [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
-    except OSError:
-        return None
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in the kernel's ticks; None where there is none, or it has ended."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else fields[18]

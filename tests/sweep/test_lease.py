@@ -12,7 +12,8 @@ import pytest
 
 from data_prep.folders import Folder
 from sweep import lease
-from sweep.lease import Lease, LeaseCheck, SupersededError, this_process
+from sweep.lease import Lease, LeaseCheck, SupersededError
+from sweep.machine import THIS_MACHINE
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_launch_gives_its_lease_back_at_its_end(folder: Folder) -> None:
 
 def test_a_lease_that_is_not_renewed_is_over_after_a_minute(folder: Folder) -> None:
     taken_over: list[str] = []
-    elsewhere = {**this_process(), "machine": ["another", "machine"]}
+    elsewhere = {**THIS_MACHINE.process(), "machine": ["another", "machine"]}
     path = write_lease(folder, "one", {"launch": "one", "process": elsewhere, "keys": ["a"]})
     with Lease(folder, "two", taken_over.append) as two:
         assert two.claim({"a"}) == {"a"}
@@ -177,7 +178,7 @@ def check_of(folder: Folder, launch: str) -> Callable[[], None]:
 
 
 def test_a_trial_whose_launch_was_taken_over_stops(folder: Folder) -> None:
-    gone = {**this_process(), "started": "1"}
+    gone = {**THIS_MACHINE.process(), "started": "1"}
     write_lease(folder, "lost", {"launch": "lost", "process": gone, "keys": ["a"]})
     check = check_of(folder, "lost")
     check()
