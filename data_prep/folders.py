@@ -39,6 +39,39 @@ class Entry:
     modified: float
 
 
+class Disk:
+    """The steps of a write on a disk. A simulation has its own, on which the power may fail between them."""
+
+    def create(self, path: Path, content: bytes, durable: bool) -> None:
+        """Write a new file; a `durable` one is on the disk when this returns, though under a name that may be lost."""
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+
+    def rename(self, path: Path, target: Path) -> None:
+        path.replace(target)
+
+    def remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(exist_ok=True)
+
+    def sync_folder(self, path: Path) -> None:
+        """Have the names in a folder on the disk, where its file system can: some network's cannot."""
+        with contextlib.suppress(OSError):
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
 class Folder:
     """The folder at `location`: a path, or any address that `pyarrow.fs` knows. It need not be there yet.
 
@@ -54,6 +87,7 @@ class Folder:
         except (pa.ArrowException, OSError) as error:
             raise FolderError(f"{without_secrets(self.uri)} cannot be reached: {error}") from error
         self._root = PurePosixPath(root)
+        self._disk = Disk()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Folder, (self.uri,)
@@ -177,17 +211,15 @@ class Folder:
         target = self.place(name)
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
-            with temporary.open("wb") as file:
-                self._share(temporary)
-                file.write(content)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            temporary.replace(target)
+            self._disk.create(temporary, content, durable)
+            self._share(temporary)
+            self._disk.rename(temporary, target)
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                self._disk.remove(temporary)
             raise
+        if durable:
+            self._disk.sync_folder(target.parent)
 
     def place(self, name: str) -> Path:
         """Where a file is to be on this machine, in a folder that is there; only of a folder that `is_local`.
@@ -197,10 +229,11 @@ class Folder:
         target = self.local_path(name)
         if self._leads_out(target.parent):
             raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; take the link away")
-        missing = [one for one in (target.parent, *target.parent.parents) if not one.exists()]
+        missing = [one for one in (target.parent, *target.parent.parents) if not self._disk.exists(one)]
         for one in reversed(missing):
-            one.mkdir(exist_ok=True)
+            self._disk.make_folder(one)
             self._share(one)
+            self._disk.sync_folder(one.parent)
         return target
 
     def _share(self, path: Path) -> None:

@@ -11,7 +11,7 @@ import pickle
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ from data_prep.surroundings import settle_in
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
 from sweep.lease import Lease, LeaseCheck, SupersededError
+from sweep.machine import THIS_MACHINE, Machine
 from sweep.progress import Display, Tally, make_display
 from sweep.provenance import code_revision, versions
 from sweep.searcher import ChainQueue, Issue
@@ -175,6 +176,7 @@ class Launch:
         lease: Lease,
         tally: Tally,
         display: Display,
+        machine: Machine = THIS_MACHINE,
     ) -> None:
         self.name = name
         self.bundles = bundles
@@ -195,7 +197,8 @@ class Launch:
         self._errors: dict[int, str] = {}  # of trials that Tune may try again
         self._failed: dict[str, str] = {}  # key of a stage that cannot be trained -> cause
         self._not_recorded: set[tuple[str, str]] = set()  # kinds of trainings and causes that were said
-        self._looked = time.monotonic()
+        self._machine = machine
+        self._looked = machine.monotonic()
         self.queue = self._queue_of(range(len(bundles)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -228,7 +231,7 @@ class Launch:
     def issue(self, trial: str) -> "Task | None":
         """What `trial` is to do; None while there is nothing that can be done."""
         issue = self.queue.issue(trial)
-        if issue is None and self.queue.elsewhere and time.monotonic() - self._looked >= LOOK_ELSEWHERE_SECONDS:
+        if issue is None and self.queue.elsewhere and self._since_a_look >= LOOK_ELSEWHERE_SECONDS:
             self._look_elsewhere()
             issue = self.queue.issue(trial)
         return None if issue is None else self._task(trial, issue)
@@ -246,14 +249,18 @@ class Launch:
         self._events.write("issued", trial=trial, chain=bundle.label, stages=issue.stages, gpu=gpu)
         return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, keep, self.resources.checkpoint_seconds)
 
+    @property
+    def _since_a_look(self) -> float:
+        return self._machine.monotonic() - self._looked
+
     def _look_elsewhere(self) -> None:
         """Note what other launches have done of what this one waits for."""
-        for key in self.queue.elsewhere:
+        for key in sorted(self.queue.elsewhere):
             if self.store.has(key):
                 self._tally.done.add(key)
                 self.queue.stage_done(key)
         self.queue.look_elsewhere()
-        self._looked = time.monotonic()
+        self._looked = self._machine.monotonic()
 
     # Trials report
 
@@ -402,9 +409,9 @@ def train(
 ) -> None:
     """Do a task that `Launch.issue` gave. An error that may pass by, such as that of a device or a file server that
     does not answer, is raised; any other is reported."""
-    from sweep.trial import OutOfMemory, run_trial  # a launch that leaves training to others needs no torch
+    from sweep.trial import run_trial  # a launch that leaves training to others needs no torch
 
-    try:
+    with errors_reported(task, report):
         run_trial(
             task.bundle,
             corpora,
@@ -418,6 +425,15 @@ def train(
             checkpoint_seconds=task.checkpoint_seconds,
             check=LeaseCheck(store.folder, launch),
         )
+
+
+@contextmanager
+def errors_reported(task: Task, report: "Report") -> Iterator[None]:
+    """Report what ends a trial before its time, and raise what may pass by."""
+    from sweep.trial import OutOfMemory
+
+    try:
+        yield
     except SupersededError:
         report({"events": [{"event": "superseded"}]})
     except OutOfMemory as error:
@@ -428,6 +444,29 @@ def train(
         raise
     except Exception as error:
         report({"events": [{"event": "failed", "cause": describe_error(error)}]})
+
+
+def until_nothing_is_left(launch: Launch, experiment: Callable[[], str | None]) -> None:
+    """Run experiments over a launch's queue until every chain was done or has failed. An experiment returns what broke
+    it off, with trials that have tries left; None where each came to its end."""
+    tries, trained = 0, 0
+    while True:
+        broken = experiment()
+        # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
+        # from the trial before it.
+        if broken is not None:
+            launch.broken(broken)
+        else:
+            launch.interrupted = bool(launch.queue.running) or launch.queue.ready
+        if launch.interrupted or not launch.given_up:
+            return
+        tries, trained = (tries + 1 if launch.trained == trained else 0), launch.trained
+        left = [*launch.given_up, *launch.queue.waiting]
+        if tries > launch.resources.max_failures:
+            break
+        launch.start_over(left)
+    for number in launch.given_up if broken is None else left:
+        launch.fail(number, broken or "its process ended again and again")
 
 
 # In this process
@@ -477,24 +516,7 @@ def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: i
         lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
     )
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
-    tries, trained = 0, 0
-    while True:
-        broken = _run_experiment(trainable, launch, at_once)
-        # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
-        # from the trial before it.
-        if broken is not None:
-            launch.broken(broken)
-        else:
-            launch.interrupted = bool(launch.queue.running) or launch.queue.ready
-        if launch.interrupted or not launch.given_up:
-            return
-        tries, trained = (tries + 1 if launch.trained == trained else 0), launch.trained
-        left = [*launch.given_up, *launch.queue.waiting]
-        if tries > launch.resources.max_failures:
-            break
-        launch.start_over(left)
-    for number in launch.given_up if broken is None else left:
-        launch.fail(number, broken or "its process ended again and again")
+    until_nothing_is_left(launch, lambda: _run_experiment(trainable, launch, at_once))
 
 
 def _bundle(cpus: int, gpu: float) -> dict[str, float]:

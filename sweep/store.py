@@ -67,11 +67,11 @@ class Predictions:
 
 
 class Store:
-    """A stage store at `uri`. Nothing is written before something is saved."""
+    """A stage store at a place, or in a folder. Nothing is written before something is saved."""
 
-    def __init__(self, uri: str | Path) -> None:
+    def __init__(self, place: str | Path | Folder) -> None:
         try:
-            self.folder = Folder(uri)
+            self.folder = place if isinstance(place, Folder) else Folder(place)
         except FolderError as error:
             raise StoreError(f"store {error}") from error
         self.uri = self.folder.uri
