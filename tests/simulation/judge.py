@@ -1,0 +1,161 @@
+"""What must hold at every step: the judge sees each change of the storage, each claim and each training."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from sweep.lease import EXPIRES_SECONDS
+from sweep.stages import StageSpec
+from tests.simulation.stages import predictions_of
+from tests.simulation.storage import Blob, Storage
+from tests.simulation.world import Process, World
+
+
+@dataclass
+class Training:
+    """A stage in training: by which launch, and in which process."""
+
+    launch: "Running"
+    process: Process
+
+
+@dataclass
+class Running:
+    """A launch as the judge knows it: what its grid needs, and the stages it holds without its lease saying so,
+    because the storage failed it while it claimed them."""
+
+    process: Process
+    name: str
+    needs: frozenset[str]
+    unguarded: set[str] = field(default_factory=set)
+    lease: str = ""
+
+    @property
+    def goes_on(self) -> bool:
+        return self.process.alive
+
+
+class Judge:
+    """Holds the promises of docs/reliability.md against what happens."""
+
+    def __init__(self, world: World, storage: Storage, stages: Mapping[str, StageSpec]) -> None:
+        self._world = world
+        self._storage = storage
+        self._stages = stages
+        self.committed: dict[str, bytes] = {}  # key -> stage.json
+        self.excused: set[str] = set()  # stages that a fault destroyed
+        self.launches: list[Running] = []
+        self.trainings: dict[str, list[Training]] = {}
+        self.trained_twice = 0
+        self.upkeep: set[str] = set()  # processes that may delete stages
+        storage.watch = self.changed
+
+    # The storage
+
+    def changed(self, name: str, before: Blob | None, after: Blob | None, by: str) -> None:
+        kind, _, rest = name.partition("/")
+        owner, _, file = rest.partition("/")
+        if kind == "stages" and not file.startswith("."):
+            self._stage_changed(owner, by)
+        if kind == "leases" and before is not None and not file.startswith("."):
+            self._lease_changed(owner.removesuffix(".json"), before, after, by)
+
+    def _stage_changed(self, key: str, by: str) -> None:
+        described = self._storage.files.get(f"stages/{key}/stage.json")
+        whole = described is not None and self._is_whole(key, described.content)
+        before = self.committed.get(key)
+        if whole and described is not None:
+            if before is not None and before != described.content and key not in self.excused and self._storage.swaps:
+                self._world.violated("changed", f"stage {key} was committed before, and is another now, by {by}")
+            self.committed[key] = described.content
+            self.excused.discard(key)
+            return
+        if key in self.excused:
+            return
+        if before is not None:
+            if by not in self.upkeep:
+                self._world.violated("lost", f"stage {key} was committed and is not there any more, by {by}")
+            needing = [one.name for one in self.launches if one.goes_on and key in one.needs]
+            if needing:
+                self._world.violated("garbage", f"stage {key} was removed by {by}, and {needing[0]} needs it")
+            del self.committed[key]
+        if described is not None:
+            self._world.violated("half-written", f"stage {key} is there, and is not whole, by {by}")
+
+    def _is_whole(self, key: str, content: bytes) -> bool:
+        record = _parsed(content)
+        if record is None or key not in self._stages:
+            return False
+        named = record["predictions"]
+        file = self._storage.files.get(f"stages/{key}/{named['file']}")
+        if file is None or hashlib.sha256(file.content).hexdigest() != named["sha256"]:
+            return False
+        if file.content != predictions_of(self._stages[key]):
+            self._world.violated("predictions", f"stage {key} has those of another")
+        return True
+
+    def destroyed(self, key: str) -> None:
+        """A fault that no storage should have is about to take a stage away."""
+        self.excused.add(key)
+
+    def _lease_changed(self, lease: str, before: Blob, after: Blob | None, by: str) -> None:
+        owner = next((one for one in self.launches if one.lease == lease.partition("~")[0]), None)
+        if owner is None or not owner.goes_on or not self._storage.swaps or self._storage.is_on("stale"):
+            return
+        taken = by != owner.process.name and by in {one.process.name for one in self.launches}
+        if taken and self._storage.now - before.modified <= EXPIRES_SECONDS:
+            self._world.violated("lease", f"{by} took the lease of {lease} away, which was still good")
+
+    # Launches
+
+    def claimed(self, launch: Running, keys: set[str], guarded: bool) -> None:
+        """A launch was given `keys`; where it could not look, or write, they are not `guarded`."""
+        if guarded:
+            launch.unguarded -= keys
+        else:
+            launch.unguarded |= keys
+
+    def training(self, key: str, launch: Running, process: Process, begins: bool) -> None:
+        others = self.trainings.setdefault(key, [])
+        if not begins:
+            self.trainings[key] = [one for one in others if one.process is not process]
+            return
+        for other in others:
+            if other.process.alive and other.launch.name != launch.name:
+                self.trained_twice += 1
+                if self._sees(key, launch) and self._sees(key, other.launch):
+                    self._world.violated("twice", f"{launch.name} and {other.launch.name} train stage {key}")
+        others.append(Training(launch, process))
+
+    def _sees(self, key: str, launch: Running) -> bool:
+        """Whether others could see that a launch has a stage: its lease says so, and is not over."""
+        if key in launch.unguarded or not launch.goes_on:
+            return False
+        leases = [b for name, b in self._storage.files.items() if name.startswith(f"leases/{launch.lease}")]
+        good = [blob for blob in leases if self._storage.now - blob.modified <= EXPIRES_SECONDS]
+        return any(key in (_parsed_lease(blob.content) or []) for blob in good)
+
+    def ended(self, launch: Running, succeeded: bool) -> None:
+        """A launch came to its end, and says whether everything is trained."""
+        missing = launch.needs - self.committed.keys() - self.excused
+        if succeeded and missing:
+            self._world.violated("missing", f"{launch.name} says that all is trained, and {min(missing)} is not there")
+
+
+@lru_cache(4096)
+def _parsed(content: bytes) -> dict[str, Any] | None:
+    try:
+        return json.loads(content)  # type: ignore[no-any-return]
+    except ValueError:
+        return None
+
+
+@lru_cache(4096)
+def _parsed_lease(content: bytes) -> list[str] | None:
+    try:
+        return json.loads(content)["keys"]  # type: ignore[no-any-return]
+    except ValueError:
+        return None
