@@ -38,9 +38,9 @@ def main() -> int:
 
 
 def prepare(bug: str | None) -> None:
-    from tests.simulation.stages import remember_what_files_hold
+    from tests.simulation.stages import remember
 
-    remember_what_files_hold()
+    remember()
     if bug is not None:
         from tests.simulation.planted import BUGS
 

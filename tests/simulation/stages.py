@@ -1,7 +1,9 @@
 """Small grids, the corpus they are of, and trainings that take a few steps and come to what their key says."""
 
-from collections.abc import Callable, Iterable
-from functools import cache
+import json
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from dsl.chain import MissingInputsError, StageResult
 from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from dsl.steps import Epoch
-from sweep import store
+from sweep import store, trial
 from sweep.launch import Task
 from sweep.stages import ChainSpec, StageSpec
 from sweep.store import Predictions, Store
@@ -31,6 +33,7 @@ CORPUS = SegmentCorpus(
     start=np.arange(UTTERANCES),
     segment_frames=1,
 )
+REMEMBERED = 1000
 CPU = torch.device("cpu")
 
 
@@ -107,7 +110,7 @@ def train(
                     process.sleep(0.5 + 10 * process.world.random.random() ** 2)
                     checkpoint.write(b"%d" % (number + 1))
                     memory.report_epoch(step, result_of(stage).history[number])
-                memory.save(step, result_of(stage))
+                memory.save(step, replace(result_of(stage), seconds=process.world.now))
             except Exception as error:
                 memory.note_failure(error)
                 raise
@@ -116,19 +119,32 @@ def train(
     say({"event": "ended", "began": 0.0, "seconds": 1.0})
 
 
-def remember_what_files_hold() -> None:
-    """Read and write each content of a Parquet file once: what it comes to depends on nothing else."""
-    store.decode_predictions = cache(store.decode_predictions)  # type: ignore[assignment]
-    store._parquet = _once(store._parquet)
+# A world is to take milliseconds. What the following come to depends on their arguments alone, so each is computed once.
 
 
-def _once(write: Callable[[Predictions], bytes]) -> Callable[[Predictions], bytes]:
-    written: dict[bytes, bytes] = {}
+def remember() -> None:
+    """Have pure functions of the product remember what they came to, in this process, for good."""
+    store.decode_predictions = cache(store.decode_predictions)
+    store._parquet = _remembered(store._parquet, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes())
+    store._parsed = lru_cache(REMEMBERED)(store._parsed)
+    store.is_record = _remembered(store.is_record, lambda record: json.dumps(record.get("identity")))
+    keys = cache(StageSpec.key.func)
+    StageSpec.key = property(keys)
+    facts = _remembered(trial.stage_facts, lambda stage, *_: stage.key)
 
-    def encode(predictions: Predictions) -> bytes:
-        known = predictions.q.tobytes() + predictions.test.tobytes()
-        if known not in written:
-            written[known] = write(predictions)
-        return written[known]
+    def facts_of(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, *device: Any) -> dict[str, Any]:
+        return {**facts(stage, corpus, result, *device), "timing": {"seconds": result.seconds}}
 
-    return encode
+    trial.stage_facts = facts_of
+
+
+def _remembered(function: Callable[..., Any], what: Callable[..., Hashable]) -> Callable[..., Any]:
+    known: dict[Hashable, Any] = {}
+
+    def remembering(*arguments: Any) -> Any:
+        asked = what(*arguments)
+        if asked not in known:
+            known[asked] = function(*arguments)
+        return known[asked]
+
+    return remembering

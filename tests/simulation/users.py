@@ -100,7 +100,7 @@ class User:
         if bundles:
             store.check_writable()
             self._train(process, running, store, plan, bundles)
-        return self._plan(store).counts()["missing"] == 0
+        return self._plan(store).done == running.needs
 
     def _plan(self, store: Store) -> Plan:
         return Plan.of(self.grid, store.done_keys(), store.failures())
