@@ -25,14 +25,14 @@ from data_prep.signals import handlers_kept
 from data_prep.surroundings import settle_in
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
-from sweep.lease import Lease, LeaseCheck, SupersededError
+from sweep.lease import UPKEEP, Lease, LeaseCheck, SupersededError
 from sweep.machine import THIS_MACHINE, Machine
 from sweep.progress import Display, Tally, make_display
 from sweep.provenance import code_revision, versions
 from sweep.searcher import ChainQueue, Issue
 from sweep.shares import GpuShares, kind_of, slots, trial_share
 from sweep.stages import Bundle, ChainSpec, Plan, bundled
-from sweep.store import Store
+from sweep.store import Store, StoreError
 from sweep.tracking import Trackers
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def _launch(
                 Lease(store.folder, name, took_over, ahead=plan.to_train) as lease,
                 make_display(tally, quiet) as display,
             ):
+                check_plan_holds(plan, store, lease)
                 running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
                 yield running
                 running.close()
@@ -148,16 +149,34 @@ def _launch(
             events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
 
 
+def check_plan_holds(plan: Plan, store: Store, lease: Lease) -> None:
+    """Raise StoreError where the store is not to be used now, or holds less than the plan says.
+
+    Upkeep may have removed stages since the plan was made. It writes its lease before it looks for those of launches,
+    and a launch writes its own before this.
+    """
+    try:
+        upkeep = [name for name in lease.others() if name.startswith(UPKEEP)]
+    except OSError:  # a store that says nothing keeps nothing either
+        return
+    if upkeep:
+        raise StoreError(f"store {store.uri} is being tidied up ({upkeep[0]}); launch again when that has ended")
+    gone = plan.done.difference(store.keys_like(""))
+    if gone:
+        raise StoreError(f"{len(gone)} stages were removed from store {store.uri} as the launch began; launch again")
+
+
 @dataclass(frozen=True)
 class Task:
     """What a trial is to do: the first `stages` of a bundle, `at_once` networks side by side on a share of a GPU, and
-    which networks to keep."""
+    which networks to keep, for as long as the launch has its `lease`."""
 
     number: int
     bundle: Bundle
     stages: int
     gpu: float
     at_once: int
+    lease: str
     keep_weights: list[str]
     checkpoint_seconds: float
 
@@ -247,7 +266,8 @@ class Launch:
         gpu, at_once = self._shares.of(kind), self._shares.at_once(kind, len(bundle.chains))
         keep = [stage.key for stage in bundle.stages if stage.key in self._keep_weights]
         self._events.write("issued", trial=trial, chain=bundle.label, stages=issue.stages, gpu=gpu)
-        return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, keep, self.resources.checkpoint_seconds)
+        seconds = self.resources.checkpoint_seconds
+        return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, self._lease.name, keep, seconds)
 
     @property
     def _since_a_look(self) -> float:
@@ -404,9 +424,7 @@ def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:
     return frozenset(stage.key for stages in listed for stage in stages)
 
 
-def train(
-    task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: "Report"
-) -> None:
+def train(task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, cpus: int, report: "Report") -> None:
     """Do a task that `Launch.issue` gave. An error that may pass by, such as that of a device or a file server that
     does not answer, is raised; any other is reported."""
     from sweep.trial import run_trial  # a launch that leaves training to others needs no torch
@@ -423,7 +441,7 @@ def train(
             at_once=task.at_once,
             keep_weights=task.keep_weights,
             checkpoint_seconds=task.checkpoint_seconds,
-            check=LeaseCheck(store.folder, launch),
+            check=LeaseCheck(store.folder, task.lease),
         )
 
 
@@ -488,7 +506,7 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
                 launch.reported(trial, number, event)
 
         try:
-            train(task, corpora, launch.store, launch.name, launch.cpus, report)
+            train(task, corpora, launch.store, launch.cpus, report)
         except KeyboardInterrupt:
             launch.interrupted = True
             return
@@ -512,7 +530,7 @@ def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: i
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
     cpus = launch.cpus
     trainable = tune.with_resources(
-        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, launch=launch.name, cpus=cpus),
+        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, cpus=cpus),
         lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
     )
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
@@ -561,15 +579,13 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
     return None
 
 
-def _tune_trial(
-    config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, launch: str, cpus: int
-) -> None:
+def _tune_trial(config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, cpus: int) -> None:
     """The Tune trainable. Raising an error makes Tune try the trial again."""
     from ray import tune
 
     settle_in()
     task = pickle.loads(bytes.fromhex(config["task"]))
-    train(task, corpora, Store(store_uri), launch, cpus, tune.report)
+    train(task, corpora, Store(store_uri), cpus, tune.report)
 
 
 def _tune_searcher(launch: Launch) -> Any:

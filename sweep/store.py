@@ -201,8 +201,11 @@ class Store:
 
     def commit(
         self, stage: StageSpec, predictions: Predictions, facts: dict[str, Any], weights: bytes | None = None
-    ) -> None:
-        """Save a finished stage: its predictions and weights, then stage.json with its identity and `facts`."""
+    ) -> bool:
+        """Save a finished stage: its predictions and weights, then stage.json with its identity and `facts`.
+
+        Returns whether this is the commit that stands: of several the first does, as far as the storage can swap files.
+        """
         files = {"predictions": self._write_described(stage.key, "predictions", "parquet", _parquet(predictions))}
         if weights is not None:
             files["weights"] = self._write_described(stage.key, "weights", "safetensors", weights)
@@ -214,8 +217,19 @@ class Store:
             **files,
             **facts,
         }
-        self._write_json(f"stages/{stage.key}/stage.json", record)
+        stands = self._commit_first(stage.key, _json(record))
         self._tidy_up(f"checkpoints/{stage.key}", f"failures/{stage.key}.json")
+        return stands
+
+    def _commit_first(self, key: str, record: bytes) -> bool:
+        """Write a stage.json unless there is one, of a stage that is whole."""
+        file = f"stages/{key}/stage.json"
+        seen = None
+        while not self.folder.swap(file, record, seen):
+            seen = self.folder.read(file)
+            if self.has(key):
+                return False
+        return True
 
     def _tidy_up(self, *names: str) -> None:
         """Take files away that nobody needs, or leave them where they are another user's."""
@@ -229,16 +243,14 @@ class Store:
         self.folder.write(f"stages/{key}/{file}", content)
         return {"file": file, "sha256": digest, "bytes": len(content)}
 
-    def discard_damaged(self, keys: Iterable[str]) -> list[str]:
-        """Take the stages among `keys` out whose predictions are not what was committed; returns their keys."""
-        damaged = [key for key in keys if self.read_predictions(key) is None]
-        for key in damaged:
-            self.delete_stage(key)
-        return damaged
+    def damaged(self, keys: Iterable[str]) -> list[str]:
+        """The stages among `keys` whose predictions are not what was committed. They stay until they are committed
+        anew: another launch may be about to do so."""
+        return [key for key in keys if not self.has(key)]
 
     def delete_stage(self, key: str) -> None:
         """Take a stage out: stage.json first, so that what is left if this is interrupted is no stage."""
-        self.folder.delete(f"stages/{key}/stage.json")
+        self.folder.delete(f"stages/{key}/stage.json", durable=True)
         self.folder.delete_folder(f"stages/{key}")
 
     # Unfinished and failed stages
@@ -353,7 +365,7 @@ class Store:
 
     def delete_corpus(self, name: str) -> None:
         """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""
-        self.folder.delete(f"corpora/{name}/corpus.json")
+        self.folder.delete(f"corpora/{name}/corpus.json", durable=True)
         self.folder.delete_folder(f"corpora/{name}")
 
     # Files

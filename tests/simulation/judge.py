@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sweep.lease import EXPIRES_SECONDS
+from sweep.lease import EXPIRES_SECONDS, OVER
 from sweep.stages import StageSpec
 from tests.simulation.stages import predictions_of
 from tests.simulation.storage import Blob, Storage
@@ -46,6 +46,7 @@ class Judge:
         self._storage = storage
         self._stages = stages
         self.committed: dict[str, bytes] = {}  # key -> stage.json
+        self.ever: set[str] = set()  # keys that were committed at some time
         self.excused: set[str] = set()  # stages that a fault destroyed
         self.launches: list[Running] = []
         self.trainings: dict[str, list[Training]] = {}
@@ -60,7 +61,7 @@ class Judge:
         owner, _, file = rest.partition("/")
         if kind == "stages" and not file.startswith("."):
             self._stage_changed(owner, by)
-        if kind == "leases" and before is not None and not file.startswith("."):
+        if kind == "leases" and before is not None and before.content != OVER and owner.endswith(".json"):
             self._lease_changed(owner.removesuffix(".json"), before, after, by)
 
     def _stage_changed(self, key: str, by: str) -> None:
@@ -68,6 +69,9 @@ class Judge:
         whole = described is not None and self._is_whole(key, described.content)
         before = self.committed.get(key)
         if whole and described is not None:
+            self.ever.add(key)
+            if key in self.excused and before == described.content:  # mended, and to be committed anew
+                return
             if before is not None and before != described.content and key not in self.excused and self._storage.swaps:
                 self._world.violated("changed", f"stage {key} was committed before, and is another now, by {by}")
             self.committed[key] = described.content
@@ -134,13 +138,14 @@ class Judge:
         """Whether others could see that a launch has a stage: its lease says so, and is not over."""
         if key in launch.unguarded or not launch.goes_on:
             return False
-        leases = [b for name, b in self._storage.files.items() if name.startswith(f"leases/{launch.lease}")]
+        names = f"leases/{launch.lease}.", f"leases/{launch.lease}~"
+        leases = [blob for name, blob in self._storage.files.items() if name.startswith(names)]
         good = [blob for blob in leases if self._storage.now - blob.modified <= EXPIRES_SECONDS]
         return any(key in (_parsed_lease(blob.content) or []) for blob in good)
 
     def ended(self, launch: Running, succeeded: bool) -> None:
         """A launch came to its end, and says whether everything is trained."""
-        missing = launch.needs - self.committed.keys() - self.excused
+        missing = launch.needs - self.ever - self.excused
         if succeeded and missing:
             self._world.violated("missing", f"{launch.name} says that all is trained, and {min(missing)} is not there")
 

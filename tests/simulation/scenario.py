@@ -1,5 +1,5 @@
-"""What happens in a seed's world: who launches what, and the faults. All of it is said beforehand, so that parts of it can
-be left out while the rest stays the same."""
+"""What happens in a seed's world: who launches what, and the faults. All of it is said beforehand, so that parts of it
+can be left out while the rest stays the same."""
 
 from dataclasses import dataclass
 from random import Random

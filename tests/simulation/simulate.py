@@ -32,7 +32,7 @@ class Simulation:
                 self.world,
                 self.storage,
                 self.judge,
-                self._hosts[0 if scenario.local and False else one.host],
+                self._hosts[one.host],
                 f"user{number}",
                 GRIDS[one.grid],
                 one.slots,
@@ -55,11 +55,9 @@ class Simulation:
     def _use(self, at: float, user: User) -> None:
         self._fate.sleep(at)
         while True:
-            if not user.busy and user.done and self.world.now > BEGINNING + CALM_AFTER:
-                return
             if not user.busy and not user.done:
                 user.launch()
-            if user.done and self._nothing_to_come:
+            if user.done and (self._nothing_to_come or self.world.now > BEGINNING + CALM_AFTER):
                 return
             self._fate.sleep(BETWEEN_LAUNCHES)
 
@@ -125,10 +123,11 @@ class Simulation:
                 for user in self.users:
                     user.done = False
             return
-        stages = sorted(name for name in files if name.startswith("stages/"))
-        if stages:
-            name = stages[fault.which % len(stages)]
-            self.judge.destroyed(name.split("/")[1])
+        names = sorted(files)
+        if names:
+            name = names[fault.which % len(names)]
+            if name.startswith("stages/"):
+                self.judge.destroyed(name.split("/")[1])
             content = files[name].content
             torn = content[: int(fault.amount * len(content))]
             self.storage.put(name, torn, "fate")

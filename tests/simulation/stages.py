@@ -101,7 +101,9 @@ def train(
                 continue
             leaks = stage.label_source == "global_oof" and step.iteration
             if leaks and memory.out_of_fold(step.iteration - 1) is None:
-                raise MissingInputsError(f"iteration {step.iteration} needs iteration {step.iteration - 1} of all folds")
+                raise MissingInputsError(
+                    f"iteration {step.iteration} needs iteration {step.iteration - 1} of all folds"
+                )
             training(stage.key, True)
             try:
                 checkpoint = memory.checkpoint(step)
@@ -119,13 +121,15 @@ def train(
     say({"event": "ended", "began": 0.0, "seconds": 1.0})
 
 
-# A world is to take milliseconds. What the following come to depends on their arguments alone, so each is computed once.
+# A world is to take milliseconds. What these come to depends on their arguments alone, so it is computed once.
 
 
 def remember() -> None:
     """Have pure functions of the product remember what they came to, in this process, for good."""
     store.decode_predictions = cache(store.decode_predictions)
-    store._parquet = _remembered(store._parquet, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes())
+    store._parquet = _remembered(
+        store._parquet, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes()
+    )
     store._parsed = lru_cache(REMEMBERED)(store._parsed)
     store.is_record = _remembered(store.is_record, lambda record: json.dumps(record.get("identity")))
     keys = cache(StageSpec.key.func)

@@ -3,16 +3,18 @@
 import errno
 import io
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pyarrow import fs
 
-from data_prep.folders import Disk, Folder
-from tests.simulation.world import Killed, Process, World
+from data_prep.folders import LOCK_SECONDS, Disk, Folder
+from tests.simulation.world import Process, World
 
 ROOT = "/store"
+LOCK_TRIES = 5
 LOST_LISTING_SECONDS = 5.0  # how far behind a stale listing may be
 
 
@@ -42,6 +44,7 @@ class Storage:
     files: dict[str, Blob] = field(default_factory=dict)
     folders: set[str] = field(default_factory=lambda: {""})
     faults: dict[str, float] = field(default_factory=dict)
+    locks: dict[str, Process] = field(default_factory=dict)
     _kept: dict[str, Blob] = field(default_factory=dict)  # what a power failure leaves of the names
     _kept_folders: set[str] = field(default_factory=lambda: {""})
     _changes: list[tuple[float, str, Blob | None]] = field(default_factory=list)
@@ -187,6 +190,30 @@ class SimulatedDisk(Disk):
         self._storage.set(_name(path), None, self._by)
         self._storage.set(_name(target), Blob(blob.content, blob.modified, blob.number, blob.synced), self._by)
 
+    def link(self, path: Path, target: Path) -> bool:
+        self._access.step("link to", _name(target))
+        if _name(target) in self._storage.files:
+            return False
+        self._storage.set(_name(target), self._storage.files[_name(path)], self._by)
+        return True
+
+    @contextmanager
+    def locked(self, path: Path) -> Iterator[None]:
+        locks, me = self._storage.locks, self._access.process
+        for _ in range(LOCK_TRIES):
+            self._access.step("lock", _name(path))
+            holder = locks.get(_name(path))
+            if holder is None or not holder.alive:
+                break
+            me.sleep(LOCK_SECONDS / LOCK_TRIES)
+        else:
+            self._access.fail("locked by another", _name(path), errno.EAGAIN)
+        locks[_name(path)] = me
+        try:
+            yield
+        finally:
+            locks.pop(_name(path), None)
+
     def remove(self, path: Path) -> None:
         self._access.step("remove", str(path)[: len(ROOT) + 30])
         self._storage.set(_name(path), None, self._by)
@@ -221,6 +248,32 @@ class Info:
     @property
     def base_name(self) -> str:
         return self.path.rpartition("/")[2]
+
+
+class SimulatedConditions:
+    """Conditional writes, which the server judges when they arrive."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._storage = access.storage
+
+    def swap(self, name: str, content: bytes, seen: bytes | None) -> bool:
+        self._access.step("swap", name)
+        swapped = False
+
+        def swap() -> None:
+            nonlocal swapped
+            blob = self._storage.files.get(name)
+            if (None if blob is None else blob.content) == seen:
+                self._storage.put(name, content, self._access.process.name)
+                swapped = True
+
+        self._access.change(name, swap)
+        if swapped:
+            return True
+        self._access.step("read", name)
+        blob = self._storage.files.get(name)
+        return blob is not None and blob.content == content
 
 
 class SimulatedFiles:
@@ -303,6 +356,7 @@ class SimulatedFolder(Folder):
         self._root = PurePosixPath(ROOT)
         self._files = SimulatedFiles(access)
         self._disk = SimulatedDisk(access)
+        self._conditional = SimulatedConditions(access) if storage.swaps else None
         self._storage = storage
 
     @property
@@ -319,6 +373,3 @@ class SimulatedFolder(Folder):
 
     def _leads_out(self, path: Path) -> bool:
         return False
-
-
-__all__ = ["Blob", "Killed", "SimulatedFolder", "Storage"]

@@ -1,4 +1,4 @@
-"""Who uses the store: launches with their trials, and upkeep. All of it is the product's code but for Ray and training."""
+"""Who uses the store: launches with their trials, and upkeep. All is the product's code but for Ray and training."""
 
 from collections import deque
 from collections.abc import Callable
@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweep.grid import GridSpec, Resources
-from sweep.launch import Launch, Task, errors_reported, until_nothing_is_left
+from sweep.launch import Launch, Task, check_plan_holds, errors_reported, until_nothing_is_left
 from sweep.lease import Lease, LeaseCheck
+from sweep.machine import Machine
 from sweep.progress import NoDisplay, Tally
 from sweep.stages import ChainSpec, Plan, bundled
 from sweep.store import Store, StoreError
@@ -92,8 +93,7 @@ class User:
         """`ser-sweep run`."""
         store = Store(SimulatedFolder(self.storage, process))
         plan = self._plan(store)
-        if store.discard_damaged(plan.done):
-            plan = self._plan(store)
+        plan = plan.without(store.damaged(sorted(plan.done)))
         store.discard_leftovers(plan.done)
         store.create()
         bundles = bundled(plan.unfinished, self.fuse)
@@ -110,6 +110,7 @@ class User:
         grid = GridSpec(resources=Resources(checkpoint_seconds=0))
         lease = Watched(running, self.judge, store.folder, process.name, ahead=plan.to_train, machine=machine)
         with lease:
+            check_plan_holds(plan, store, lease)
             self.judge.launches.append(running)
             tally = Tally(plan, concurrent=self.slots)
             events: Any = log
@@ -161,7 +162,7 @@ class User:
             try:
                 store = Store(SimulatedFolder(self.storage, process))
                 with errors_reported(task, worker.said.append):
-                    check = LeaseCheck(store.folder, running.name, process.machine)
+                    check = LeaseCheck(store.folder, task.lease, process.machine)
                     train(task, store, worker.said.append, check, process, training)
                 worker.ended = True
             except (OSError, MemoryError, RuntimeError, StoreError) as error:
@@ -195,26 +196,29 @@ class Watched(Lease):
         return taken
 
 
-def collect(store: Store, grids: list[tuple[ChainSpec, ...]]) -> None:
+def collect(store: Store, machine: Machine, grids: list[tuple[ChainSpec, ...]]) -> None:
     """`ser-sweep store gc --delete`."""
     needed = {key: stage for grid in grids for key, stage in keys_of(grid).items()}
     garbage = find_garbage(store, needed, (), {CORPUS.name})
-    delete_garbage(store, garbage)
+    delete_garbage(store, garbage, machine=machine)
 
 
-def look_after(store: Store) -> None:
+def look_after(store: Store, machine: Machine) -> None:
     """`ser-sweep store verify --repair`."""
-    repair(store, verify(store))
+    repair(store, verify(store), machine)
 
 
-def upkeep(world: World, storage: Storage, judge: Judge, host: Host, name: str, work: Callable[[Store], None]) -> None:
+Upkeep = Callable[[Store, Machine], None]
+
+
+def upkeep(world: World, storage: Storage, judge: Judge, host: Host, name: str, work: Upkeep) -> None:
     """A process that looks after the store once."""
     process = Process(world, name, host)
     judge.upkeep.add(name)
 
     def run() -> None:
         try:
-            work(Store(SimulatedFolder(storage, process)))
+            work(Store(SimulatedFolder(storage, process)), process.machine)
         except (OSError, StoreError) as error:
             world.note(name, f"  ends: {error}")
 

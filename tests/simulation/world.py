@@ -1,7 +1,7 @@
-"""A world of its own: one thread, a clock that stands still while anything happens, machines, processes and what they do.
+"""A world of its own: one thread, a clock that stands still while anything happens, machines, and processes on them.
 
-What a process does is a greenlet. It runs until it waits, for the storage or for time to pass, and the world goes on with
-whoever is to be woken next. How long the storage takes comes from the seed, and so does every interleaving.
+What a process does is a greenlet. It runs until it waits, for the storage or for time to pass, and the world goes on
+with whoever is to be woken next. How long the storage takes comes from the seed, and so does every interleaving.
 """
 
 import heapq
@@ -38,7 +38,7 @@ class World:
         self.random = random
         self.steps = 0
         self.violation: Violation | None = None
-        self._waiting: list[tuple[float, int, "Task"]] = []
+        self._waiting: list[tuple[float, int, Task]] = []
         self._numbers = 0
         self._notes: list[tuple[float, str, str]] = []
 

@@ -86,15 +86,16 @@ def test_a_stage_with_truncated_or_missing_predictions_is_not_there(store: Store
     assert store.done_keys() == set()
 
 
-def test_flipped_bits_are_found_by_the_checksum_and_discarded(store: Store) -> None:
+def test_flipped_bits_are_found_by_the_checksum_and_committed_anew(store: Store) -> None:
     store.commit(STAGE, PREDICTIONS, {})
     file = predictions_file(store)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     assert store.read_predictions(STAGE.key) is None
-    assert store.discard_damaged([STAGE.key]) == [STAGE.key]
-    assert store.done_keys() == set()
+    assert store.damaged([STAGE.key]) == [STAGE.key]
+    assert store.commit(STAGE, PREDICTIONS, {})
+    assert store.damaged([STAGE.key]) == []
 
 
 def test_a_stage_is_had_only_while_its_files_are_whole(store: Store) -> None:
@@ -115,10 +116,9 @@ def test_what_killed_launches_left_of_finished_stages_is_taken_away(store: Store
     assert set(store.failures()) == {"unfinished"}
 
 
-def test_whole_stages_are_not_discarded(store: Store) -> None:
+def test_whole_stages_are_not_damaged(store: Store) -> None:
     store.commit(STAGE, PREDICTIONS, {})
-    assert store.discard_damaged([STAGE.key]) == []
-    assert store.done_keys() == {STAGE.key}
+    assert store.damaged([STAGE.key]) == []
 
 
 @contextmanager
