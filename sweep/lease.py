@@ -73,6 +73,9 @@ class Lease:
         try:
             self._write()
             self._look()
+        except LostError:
+            with contextlib.suppress(OSError):
+                self._begin_anew()
         except OSError:
             self._ahead = frozenset()
         self._stop_renewing = self._machine.repeat(min(LOOK_SECONDS, RENEW_SECONDS), self._renew)

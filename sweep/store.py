@@ -95,7 +95,8 @@ class Store:
             files, folders = self.folder.entries(), self.folder.folders()
         except FolderError as error:
             raise StoreError(f"store {error}") from error
-        if (files or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
+        others = [entry for entry in files if entry.path.name != "store.json"]  # which may be damaged
+        if (others or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
         self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
 

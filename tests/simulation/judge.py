@@ -14,6 +14,9 @@ from tests.simulation.storage import Blob, Storage
 from tests.simulation.world import Process, World
 
 
+POWER = "power failure"
+
+
 @dataclass
 class Training:
     """A stage in training: by which launch, and in which process."""
@@ -47,6 +50,7 @@ class Judge:
         self._stages = stages
         self.committed: dict[str, bytes] = {}  # key -> stage.json
         self.ever: set[str] = set()  # keys that were committed at some time
+        self.saved: set[str] = set()  # keys that a trial has been told are in the store
         self.excused: set[str] = set()  # stages that a fault destroyed
         self.launches: list[Running] = []
         self.trainings: dict[str, list[Training]] = {}
@@ -80,12 +84,13 @@ class Judge:
         if key in self.excused:
             return
         if before is not None:
-            if by not in self.upkeep:
+            if by not in self.upkeep and (by != POWER or key in self.saved):
                 self._world.violated("lost", f"stage {key} was committed and is not there any more, by {by}")
             needing = [one.name for one in self.launches if one.goes_on and key in one.needs]
             if needing:
                 self._world.violated("garbage", f"stage {key} was removed by {by}, and {needing[0]} needs it")
             del self.committed[key]
+            self.saved.discard(key)
         if described is not None:
             self._world.violated("half-written", f"stage {key} is there, and is not whole, by {by}")
 

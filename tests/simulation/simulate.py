@@ -115,7 +115,7 @@ class Simulation:
         files = self.storage.files
         if fault.kind == "wipe":
             if fault.amount < 0.3:
-                for key in list(self.judge.committed):
+                for key in self._needed:  # also those that are being written
                     self.judge.destroyed(key)
                 for name in sorted(files):
                     self.storage.set(name, None, "fate")

@@ -83,10 +83,11 @@ def train(
     check: Callable[[bool], None],
     process: Process,
     training: Callable[[str, bool], None],
+    saved: Callable[[str], None],
 ) -> None:
     """`sweep.trial.run_trial` without networks: the stages of a task, an epoch being some time that goes by.
 
-    `training` is told when a stage's training begins (True) and ends.
+    `training` is told when a stage's training begins (True) and ends, and `saved` when the stage is in the store.
     """
     within = {stage.key for stage in task.bundle.stages[: task.stages]}
 
@@ -113,6 +114,7 @@ def train(
                     checkpoint.write(b"%d" % (number + 1))
                     memory.report_epoch(step, result_of(stage).history[number])
                 memory.save(step, replace(result_of(stage), seconds=process.world.now))
+                saved(stage.key)
             except Exception as error:
                 memory.note_failure(error)
                 raise

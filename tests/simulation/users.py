@@ -163,7 +163,7 @@ class User:
                 store = Store(SimulatedFolder(self.storage, process))
                 with errors_reported(task, worker.said.append):
                     check = LeaseCheck(store.folder, task.lease, process.machine)
-                    train(task, store, worker.said.append, check, process, training)
+                    train(task, store, worker.said.append, check, process, training, self.judge.saved.add)
                 worker.ended = True
             except (OSError, MemoryError, RuntimeError, StoreError) as error:
                 self.world.note(process.name, f"  dies: {error}")
