@@ -176,7 +176,7 @@ class Task:
     stages: int
     gpu: float
     at_once: int
-    lease: str
+    lease: str | None
     keep_weights: list[str]
     checkpoint_seconds: float
 

@@ -43,8 +43,7 @@ class LostError(Exception):
 class Lease:
     """The lease of `launch` on a store's folder. As a context, it is renewed until the end and then given back.
 
-    `ahead` are the keys to take before they are claimed, as long as the launch is alone on the store. `name` is the
-    lease's, and another one once it was lost.
+    `ahead` are the keys to take before they are claimed, as long as the launch is alone on the store.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Lease:
         ahead: Iterable[str] = (),
         machine: Machine = THIS_MACHINE,
     ) -> None:
-        self.name = launch
+        self._name = launch  # another one once it was lost
         self._folder = folder
         self._launch = launch
         self._on_takeover = on_takeover
@@ -68,6 +67,11 @@ class Lease:
         self._lock = machine.lock()
         self._written = machine.monotonic()
         self._stop_renewing: Callable[[], None] = lambda: None
+
+    @property
+    def name(self) -> str | None:
+        """The name that trials are to look for; None where the storage did not let it be written."""
+        return None if self._told is None else self._name
 
     def __enter__(self) -> "Lease":
         try:
@@ -88,7 +92,7 @@ class Lease:
         """Let go of everything, for good."""
         self._stop_renewing()
         with contextlib.suppress(OSError):
-            self._folder.delete(_file_of(self.name))
+            self._folder.delete(_file_of(self._name))
 
     def claim(self, keys: Iterable[str]) -> set[str]:
         """Take `keys`; returns those that another launch has, and takes none if there are any.
@@ -141,7 +145,7 @@ class Lease:
         """The leases of the other living launches; None for one that says nothing. Those that are over are taken
         away."""
         entries = self._entries()
-        own = entries.pop(self.name, None)
+        own = entries.pop(self._name, None)
         found = {}
         for name, entry in entries.items():
             content = self._folder.read(str(entry.path))
@@ -175,7 +179,7 @@ class Lease:
         self._count += 1
         keys = sorted(self._keys | self._ahead)
         said = {"launch": self._launch, "process": self._machine.process(), "keys": keys, "written": self._count}
-        content, file = json.dumps(said).encode(), _file_of(self.name)
+        content, file = json.dumps(said).encode(), _file_of(self._name)
         if not self._folder.swap(file, content, self._told, durable=False):
             found = self._folder.read(file)  # perhaps what was written before, and was thought to have failed
             if found is None or found == OVER:
@@ -190,7 +194,7 @@ class Lease:
         self._ahead = frozenset()
         self._told = None
         self._times_lost += 1
-        self.name = f"{self._launch}~{self._times_lost}"
+        self._name = f"{self._launch}~{self._times_lost}"
         self._write()
 
     def _renew(self) -> None:
@@ -209,31 +213,26 @@ class Lease:
 
 
 class LeaseCheck:
-    """Lets a trial ask, now and then, whether the lease that it is under is gone: it was there, and is no more."""
+    """Lets a trial ask, now and then, whether the lease that it is under is gone; it may be under none.
 
-    def __init__(self, folder: Folder, lease: str, machine: Machine = THIS_MACHINE) -> None:
+    Raises SupersededError, also at once, where it is.
+    """
+
+    def __init__(self, folder: Folder, lease: str | None, machine: Machine = THIS_MACHINE) -> None:
         self._folder = folder
         self._lease = lease
         self._machine = machine
-        self._asked = machine.monotonic()
-        self._was_there = self._is_there()
+        self._asked = float("-inf")
+        self()
 
     def __call__(self, now: bool = False) -> None:
-        """Raise SupersededError where the lease is gone. Asks the store `now`, or if it was not asked for a while."""
-        if not now and self._machine.monotonic() - self._asked < CHECK_SECONDS:
+        """Ask the store `now`, or if it was not asked for a while. What it does not say is no reason to stop."""
+        if self._lease is None or not (now or self._machine.monotonic() - self._asked >= CHECK_SECONDS):
             return
         self._asked = self._machine.monotonic()
-        there = self._is_there()
-        if self._was_there and there is False:
-            raise SupersededError(f"the lease {self._lease} is over")
-        self._was_there = self._was_there or there
-
-    def _is_there(self) -> bool | None:
-        """None where the store does not say."""
-        try:
-            return self._folder.modified(_file_of(self._lease)) is not None
-        except OSError:
-            return None
+        with contextlib.suppress(OSError):
+            if self._folder.modified(_file_of(self._lease)) is None:
+                raise SupersededError(f"the lease {self._lease} is over")
 
 
 def _file_of(launch: str) -> str:

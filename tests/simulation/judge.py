@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -13,16 +14,17 @@ from tests.simulation.stages import predictions_of
 from tests.simulation.storage import Blob, Storage
 from tests.simulation.world import Process, World
 
-
 POWER = "power failure"
+STALE_SECONDS = 40.0  # how long what a fault has done to requests may be felt
 
 
 @dataclass
 class Training:
-    """A stage in training: by which launch, and in which process."""
+    """A stage in training: by which launch, in which process, and under which lease."""
 
     launch: "Running"
     process: Process
+    lease: str | None
 
 
 @dataclass
@@ -110,6 +112,12 @@ class Judge:
         """A fault that no storage should have is about to take a stage away."""
         self.excused.add(key)
 
+    def unreadable(self, lease: str) -> None:
+        """A fault that no storage should have is about to damage a lease, or to take it away."""
+        for launch in self.launches:
+            if launch.lease == lease.partition("~")[0]:
+                launch.unguarded |= launch.needs
+
     def _lease_changed(self, lease: str, before: Blob, after: Blob | None, by: str) -> None:
         owner = next((one for one in self.launches if one.lease == lease.partition("~")[0]), None)
         if owner is None or not owner.goes_on or not self._storage.swaps or self._storage.is_on("stale"):
@@ -120,33 +128,45 @@ class Judge:
 
     # Launches
 
-    def claimed(self, launch: Running, keys: set[str], guarded: bool) -> None:
-        """A launch was given `keys`; where it could not look, or write, they are not `guarded`."""
-        if guarded:
+    @contextmanager
+    def needing(self, launch: Running) -> Iterator[None]:
+        """A launch that has its lease needs what its grid needs."""
+        self.launches.append(launch)
+        yield
+        self.launches.remove(launch)
+
+    def claimed(self, launch: Running, keys: set[str], answered: bool) -> None:
+        """A launch was given `keys`; perhaps although the storage had not answered, or not with what is there."""
+        faults, now = self._storage.faults, self._world.now
+        stale = faults.get("stale", 0.0) > now - STALE_SECONDS
+        late = faults.get("late", 0.0) > now - STALE_SECONDS or faults.get("twice", 0.0) > now - STALE_SECONDS
+        if answered and not stale and (self._storage.swaps or not late):
             launch.unguarded -= keys
         else:
             launch.unguarded |= keys
 
-    def training(self, key: str, launch: Running, process: Process, begins: bool) -> None:
+    def training(self, key: str, one: Training, begins: bool) -> None:
         others = self.trainings.setdefault(key, [])
         if not begins:
-            self.trainings[key] = [one for one in others if one.process is not process]
+            self.trainings[key] = [other for other in others if other.process is not one.process]
             return
         for other in others:
-            if other.process.alive and other.launch.name != launch.name:
+            if other.process.alive and other.launch.name != one.launch.name:
                 self.trained_twice += 1
-                if self._sees(key, launch) and self._sees(key, other.launch):
-                    self._world.violated("twice", f"{launch.name} and {other.launch.name} train stage {key}")
-        others.append(Training(launch, process))
+                if self._is_guarded(key, one) and self._is_guarded(key, other):
+                    self._world.violated("twice", f"{one.launch.name} and {other.launch.name} train stage {key}")
+        others.append(one)
 
-    def _sees(self, key: str, launch: Running) -> bool:
-        """Whether others could see that a launch has a stage: its lease says so, and is not over."""
-        if key in launch.unguarded or not launch.goes_on:
-            return False
-        names = f"leases/{launch.lease}.", f"leases/{launch.lease}~"
-        leases = [blob for name, blob in self._storage.files.items() if name.startswith(names)]
-        good = [blob for blob in leases if self._storage.now - blob.modified <= EXPIRES_SECONDS]
-        return any(key in (_parsed_lease(blob.content) or []) for blob in good)
+    def _is_guarded(self, key: str, training: Training) -> bool:
+        """Whether no other launch may train a stage: the lease that its trial is under is there, and not over."""
+        blob = self._storage.files.get(f"leases/{training.lease}.json")
+        return (
+            key not in training.launch.unguarded
+            and training.launch.goes_on
+            and blob is not None
+            and blob.content != OVER
+            and self._storage.now - blob.modified <= EXPIRES_SECONDS
+        )
 
     def ended(self, launch: Running, succeeded: bool) -> None:
         """A launch came to its end, and says whether everything is trained."""
@@ -159,13 +179,5 @@ class Judge:
 def _parsed(content: bytes) -> dict[str, Any] | None:
     try:
         return json.loads(content)  # type: ignore[no-any-return]
-    except ValueError:
-        return None
-
-
-@lru_cache(4096)
-def _parsed_lease(content: bytes) -> list[str] | None:
-    try:
-        return json.loads(content)["keys"]  # type: ignore[no-any-return]
     except ValueError:
         return None

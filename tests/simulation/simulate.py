@@ -117,6 +117,8 @@ class Simulation:
             if fault.amount < 0.3:
                 for key in self._needed:  # also those that are being written
                     self.judge.destroyed(key)
+                for launch in self.judge.launches:
+                    self.judge.unreadable(launch.lease)
                 for name in sorted(files):
                     self.storage.set(name, None, "fate")
                 self.storage.folders = {""}
@@ -128,6 +130,8 @@ class Simulation:
             name = names[fault.which % len(names)]
             if name.startswith("stages/"):
                 self.judge.destroyed(name.split("/")[1])
+            if name.startswith("leases/"):
+                self.judge.unreadable(name.removeprefix("leases/").removesuffix(".json"))
             content = files[name].content
             torn = content[: int(fault.amount * len(content))]
             self.storage.put(name, torn, "fate")

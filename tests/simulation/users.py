@@ -13,7 +13,7 @@ from sweep.progress import NoDisplay, Tally
 from sweep.stages import ChainSpec, Plan, bundled
 from sweep.store import Store, StoreError
 from sweep.upkeep import delete_garbage, find_garbage, repair, verify
-from tests.simulation.judge import Judge, Running
+from tests.simulation.judge import Judge, Running, Training
 from tests.simulation.stages import CORPUS, keys_of, train
 from tests.simulation.storage import SimulatedFolder, Storage
 from tests.simulation.world import Host, Process, World
@@ -109,9 +109,8 @@ class User:
         log, machine = Log(process), process.machine
         grid = GridSpec(resources=Resources(checkpoint_seconds=0))
         lease = Watched(running, self.judge, store.folder, process.name, ahead=plan.to_train, machine=machine)
-        with lease:
+        with lease, self.judge.needing(running):
             check_plan_holds(plan, store, lease)
-            self.judge.launches.append(running)
             tally = Tally(plan, concurrent=self.slots)
             events: Any = log
             launch = Launch(process.name, bundles, store, grid, SHARE, events, lease, tally, NoDisplay(), machine)
@@ -171,7 +170,7 @@ class User:
 
         def training(key: str, begins: bool) -> None:
             self.world.note(process.name, f"  {'trains' if begins else 'is done with'} {key}")
-            self.judge.training(key, running, process, begins)
+            self.judge.training(key, Training(running, process, task.lease), begins)
 
         process.start(work)
         return worker
@@ -189,10 +188,8 @@ class Watched(Lease):
         errors = self._running.process.errors
         wanted = set(keys)
         taken = super().claim(wanted)
-        storage = self._judge._storage
-        blind = errors != self._running.process.errors or storage.is_on("stale") or storage.is_on("late")
         if not taken:
-            self._judge.claimed(self._running, wanted, guarded=not blind)
+            self._judge.claimed(self._running, wanted, answered=errors == self._running.process.errors)
         return taken
 
 

@@ -172,7 +172,7 @@ def test_where_no_lease_can_be_written_work_goes_on(folder: Folder, monkeypatch:
 # Trials that outlive their launch
 
 
-def check_of(folder: Folder, launch: str) -> Callable[[], None]:
+def check_of(folder: Folder, launch: str | None) -> Callable[[], None]:
     check = LeaseCheck(folder, launch)
     return lambda: check(now=True)
 
@@ -188,8 +188,13 @@ def test_a_trial_whose_launch_was_taken_over_stops(folder: Folder) -> None:
             check()
 
 
-def test_a_trial_whose_launch_never_had_a_lease_goes_on(folder: Folder) -> None:
-    check_of(folder, "no lease")()
+def test_a_trial_under_no_lease_goes_on(folder: Folder) -> None:
+    check_of(folder, None)()
+
+
+def test_a_trial_whose_lease_is_gone_before_it_begins_stops(folder: Folder) -> None:
+    with pytest.raises(SupersededError, match="lost"):
+        check_of(folder, "lost")
 
 
 def test_the_store_is_asked_only_now_and_then(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
