@@ -408,8 +408,8 @@ def _open_s3(uri: str) -> tuple[Any, str, ConditionalWrites]:
         )
     endpoint = options.get("endpoint_override") or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     scheme, _, host = (endpoint or "").rpartition("://")
-    region = options.get("region") or _environment("AWS_REGION", "AWS_DEFAULT_REGION")
-    region = region or ("us-east-1" if endpoint else fs.resolve_s3_region(bucket))
+    named = options.get("region") or _environment("AWS_REGION", "AWS_DEFAULT_REGION")
+    region: str = named or ("us-east-1" if endpoint else fs.resolve_s3_region(bucket))
     scheme = options.get("scheme") or scheme or "https"
     files = fs.S3FileSystem(
         endpoint_override=host or None,

@@ -88,13 +88,21 @@ class Judge:
         if before is not None:
             if by not in self.upkeep and (by != POWER or key in self.saved):
                 self._world.violated("lost", f"stage {key} was committed and is not there any more, by {by}")
-            needing = [one.name for one in self.launches if one.goes_on and key in one.needs]
+            needing = [one.name for one in self.launches if key in one.needs and self._has_lease(one)]
             if needing:
                 self._world.violated("garbage", f"stage {key} was removed by {by}, and {needing[0]} needs it")
             del self.committed[key]
             self.saved.discard(key)
         if described is not None:
             self._world.violated("half-written", f"stage {key} is there, and is not whole, by {by}")
+
+    def _has_lease(self, launch: Running) -> bool:
+        """Whether a launch goes on, and its lease can be seen by all."""
+        return launch.goes_on and any(self._is_good(n) for n in self._storage.files if _launch_of(n) == launch.lease)
+
+    def _is_good(self, lease: str) -> bool:
+        blob = self._storage.files.get(lease)
+        return blob is not None and blob.content != OVER and self._storage.now - blob.modified <= EXPIRES_SECONDS
 
     def _is_whole(self, key: str, content: bytes) -> bool:
         record = _parsed(content)
@@ -115,7 +123,7 @@ class Judge:
     def unreadable(self, lease: str) -> None:
         """A fault that no storage should have is about to damage a lease, or to take it away."""
         for launch in self.launches:
-            if launch.lease == lease.partition("~")[0]:
+            if launch.lease == _launch_of(lease):
                 launch.unguarded |= launch.needs
 
     def _lease_changed(self, lease: str, before: Blob, after: Blob | None, by: str) -> None:
@@ -151,7 +159,7 @@ class Judge:
             self.trainings[key] = [other for other in others if other.process is not one.process]
             return
         for other in others:
-            if other.process.alive and other.launch.name != one.launch.name:
+            if other.process.alive and other.launch.name != one.launch.name and key not in self.excused:
                 self.trained_twice += 1
                 if self._is_guarded(key, one) and self._is_guarded(key, other):
                     self._world.violated("twice", f"{one.launch.name} and {other.launch.name} train stage {key}")
@@ -159,20 +167,20 @@ class Judge:
 
     def _is_guarded(self, key: str, training: Training) -> bool:
         """Whether no other launch may train a stage: the lease that its trial is under is there, and not over."""
-        blob = self._storage.files.get(f"leases/{training.lease}.json")
-        return (
-            key not in training.launch.unguarded
-            and training.launch.goes_on
-            and blob is not None
-            and blob.content != OVER
-            and self._storage.now - blob.modified <= EXPIRES_SECONDS
-        )
+        guarded = training.launch.goes_on and key not in training.launch.unguarded
+        return guarded and self._is_good(f"leases/{training.lease}.json")
 
     def ended(self, launch: Running, succeeded: bool) -> None:
         """A launch came to its end, and says whether everything is trained."""
         missing = launch.needs - self.ever - self.excused
         if succeeded and missing:
             self._world.violated("missing", f"{launch.name} says that all is trained, and {min(missing)} is not there")
+
+
+def _launch_of(name: str) -> str | None:
+    """The launch that a lease is of; None for any other file."""
+    folder, _, file = name.partition("/")
+    return file.removesuffix(".json").partition("~")[0] if folder == "leases" and file.endswith(".json") else None
 
 
 @lru_cache(4096)

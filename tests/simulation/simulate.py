@@ -118,7 +118,7 @@ class Simulation:
                 for key in self._needed:  # also those that are being written
                     self.judge.destroyed(key)
                 for launch in self.judge.launches:
-                    self.judge.unreadable(launch.lease)
+                    self.judge.unreadable(f"leases/{launch.lease}.json")
                 for name in sorted(files):
                     self.storage.set(name, None, "fate")
                 self.storage.folders = {""}
@@ -131,7 +131,7 @@ class Simulation:
             if name.startswith("stages/"):
                 self.judge.destroyed(name.split("/")[1])
             if name.startswith("leases/"):
-                self.judge.unreadable(name.removeprefix("leases/").removesuffix(".json"))
+                self.judge.unreadable(name)
             content = files[name].content
             torn = content[: int(fault.amount * len(content))]
             self.storage.put(name, torn, "fate")
