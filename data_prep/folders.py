@@ -420,8 +420,8 @@ def _open_s3(uri: str) -> tuple[Any, str, ConditionalWrites]:
         allow_delayed_open=True,  # one request for a small file
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
     )
-    address = f"{scheme}://{host}" if host else None
-    place = S3Place(bucket, path, address, region, CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS)
+    server = f"{scheme}://{host}" if host else None
+    place = S3Place(bucket, path, server, region, CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS)
     return files, f"{bucket}/{path}", ConditionalWrites(place)
 
 

@@ -44,7 +44,7 @@ def prepare(bug: str | None) -> None:
     if bug is not None:
         from tests.simulation.planted import BUGS
 
-        BUGS[bug].plant()
+        BUGS[bug]()
 
 
 def violation_of(seed: int) -> str | None:
