@@ -1,8 +1,8 @@
-"""What claims cost on S3, and whether two launches ever have the same: pairs of processes that take keys at the same time.
+"""What claims cost on S3, and whether two launches ever have the same: pairs of processes that take the same keys.
 
 python -m benchmarks.claims --pairs 20 --out benchmarks/results/claims.json
 
-The server is moto's, on this machine, so milliseconds are those of its Python and not of a network; requests are S3's own.
+The server is moto's, on this machine, so milliseconds are those of its Python; requests are what S3 would count.
 """
 
 import argparse
@@ -31,7 +31,7 @@ KEYS = {
 
 
 def launch(folder: Folder, name: str, keys: list[str]) -> dict[str, Any]:
-    """Take each key that is not done, "train" it and note that it is done; what was trained when, and what claims took."""
+    """Take each key that is not done, "train" it and note that it is done; what was trained, and what claims took."""
     trained, claims = {}, []
     with Lease(folder, name, ahead=keys) as lease:
         waiting = list(keys)

@@ -1,4 +1,4 @@
-"""moto's S3 server with one write at a time: it looks whether a condition holds and then writes, and S3 does both at once."""
+"""moto's S3 server, one request after the other: it judges a condition and then writes, and S3 does both at once."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +17,6 @@ def in_order(make: Callable[..., Application], requests: Counter[str] | None = N
         def answer(environment: dict[str, Any], respond: Any) -> Any:
             if requests is not None:
                 requests[environment["REQUEST_METHOD"]] += 1
-            if environment["REQUEST_METHOD"] != "PUT":
-                return application(environment, respond)
             with lock:
                 return application(environment, respond)
 
