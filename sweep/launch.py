@@ -11,7 +11,7 @@ import os
 import pickle
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,14 +26,15 @@ from data_prep.signals import handlers_kept
 from data_prep.surroundings import settle_in
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
-from sweep.lease import Lease, LeaseCheck, SupersededError
+from sweep.lease import UPKEEP, Lease, LeaseCheck, SupersededError
+from sweep.machine import THIS_MACHINE, Machine
 from sweep.progress import Display, Tally, duration, make_display
 from sweep.provenance import code_revision, versions
 from sweep.searcher import ChainQueue, Issue
 from sweep.shares import GpuShares, kind_of, slots, trial_share
 from sweep.stages import Bundle, ChainSpec, Plan, bundled
 from sweep.stalls import Stalls
-from sweep.store import Store
+from sweep.store import Store, StoreError
 from sweep.tracking import Trackers
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def _launch(
                 Lease(store.folder, name, took_over, ahead=plan.to_train) as lease,
                 make_display(tally, quiet) as display,
             ):
+                check_plan_holds(plan, store, lease)
                 running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
                 with running.stalls:
                     yield running
@@ -156,16 +158,34 @@ def _launch(
             events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
 
 
+def check_plan_holds(plan: Plan, store: Store, lease: Lease) -> None:
+    """Raise StoreError where the store is not to be used now, or holds less than the plan says.
+
+    Upkeep may have removed stages since the plan was made. It writes its lease before it looks for those of launches,
+    and a launch writes its own before this.
+    """
+    try:
+        upkeep = [name for name in lease.others() if name.startswith(UPKEEP)]
+    except OSError:  # a store that says nothing keeps nothing either
+        return
+    if upkeep:
+        raise StoreError(f"store {store.uri} is being tidied up ({upkeep[0]}); launch again when that has ended")
+    gone = plan.done.difference(store.keys_like(""))
+    if gone:
+        raise StoreError(f"{len(gone)} stages were removed from store {store.uri} as the launch began; launch again")
+
+
 @dataclass(frozen=True)
 class Task:
     """What a trial is to do: the first `stages` of a bundle, `at_once` networks side by side on a share of a GPU, and
-    which networks to keep."""
+    which networks to keep, for as long as the launch has its `lease`."""
 
     number: int
     bundle: Bundle
     stages: int
     gpu: float
     at_once: int
+    lease: str | None
     keep_weights: list[str]
     checkpoint_seconds: float
 
@@ -202,6 +222,7 @@ class Launch:
         lease: Lease,
         tally: Tally,
         display: Display,
+        machine: Machine = THIS_MACHINE,
     ) -> None:
         self.name = name
         self.bundles = bundles
@@ -210,7 +231,7 @@ class Launch:
         self.cpus = int(share["cpu"])
         self.interrupted = False
         self.given_up: list[int] = []  # bundles whose trial ended with tries left
-        self.stalls = Stalls(60 * grid.resources.stalled_after_minutes, self._stalled)
+        self.stalls = Stalls(60 * grid.resources.stalled_after_minutes, self._stalled, machine)
         self._processes: dict[str, Process] = {}
         self._keep_weights = _keep_weights(grid.weights, tally.plan.chains)
         self._trackers = Trackers.of(tally.plan, grid)
@@ -224,7 +245,8 @@ class Launch:
         self._errors: dict[int, str] = {}  # of trials that Tune may try again
         self._failed: dict[str, str] = {}  # key of a stage that cannot be trained -> cause
         self._not_recorded: set[tuple[str, str]] = set()  # kinds of trainings and causes that were said
-        self._looked = time.monotonic()
+        self._machine = machine
+        self._looked = machine.monotonic()
         self.queue = self._queue_of(range(len(bundles)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -257,7 +279,7 @@ class Launch:
     def issue(self, trial: str) -> "Task | None":
         """What `trial` is to do; None while there is nothing that can be done."""
         issue = self.queue.issue(trial)
-        if issue is None and self.queue.elsewhere and time.monotonic() - self._looked >= LOOK_ELSEWHERE_SECONDS:
+        if issue is None and self.queue.elsewhere and self._since_a_look >= LOOK_ELSEWHERE_SECONDS:
             self._look_elsewhere()
             issue = self.queue.issue(trial)
         return None if issue is None else self._task(trial, issue)
@@ -273,16 +295,21 @@ class Launch:
         gpu, at_once = self._shares.of(kind), self._shares.at_once(kind, len(bundle.chains))
         keep = [stage.key for stage in bundle.stages if stage.key in self._keep_weights]
         self._events.write("issued", trial=trial, chain=bundle.label, stages=issue.stages, gpu=gpu)
-        return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, keep, self.resources.checkpoint_seconds)
+        seconds = self.resources.checkpoint_seconds
+        return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, self._lease.name, keep, seconds)
+
+    @property
+    def _since_a_look(self) -> float:
+        return self._machine.monotonic() - self._looked
 
     def _look_elsewhere(self) -> None:
         """Note what other launches have done of what this one waits for."""
-        for key in self.queue.elsewhere:
+        for key in sorted(self.queue.elsewhere):
             if self.store.has(key):
                 self._tally.done.add(key)
                 self.queue.stage_done(key)
         self.queue.look_elsewhere()
-        self._looked = time.monotonic()
+        self._looked = self._machine.monotonic()
 
     def began(self, trial: str, process: Process) -> None:
         """A trial is at work, as it may be again after its process ended."""
@@ -460,14 +487,12 @@ def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:
     return frozenset(stage.key for stages in listed for stage in stages)
 
 
-def train(
-    task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: "Report"
-) -> None:
+def train(task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, cpus: int, report: "Report") -> None:
     """Do a task that `Launch.issue` gave. An error that may pass by, such as that of a device or a file server that
     does not answer, is raised; any other is reported."""
-    from sweep.trial import OutOfMemory, run_trial  # a launch that leaves training to others needs no torch
+    from sweep.trial import run_trial  # a launch that leaves training to others needs no torch
 
-    try:
+    with errors_reported(task, report):
         run_trial(
             task.bundle,
             corpora,
@@ -479,8 +504,17 @@ def train(
             at_once=task.at_once,
             keep_weights=task.keep_weights,
             checkpoint_seconds=task.checkpoint_seconds,
-            check=LeaseCheck(store.folder, launch),
+            check=LeaseCheck(store.folder, task.lease),
         )
+
+
+@contextmanager
+def errors_reported(task: Task, report: "Report") -> Iterator[None]:
+    """Report what ends a trial before its time, and raise what may pass by."""
+    from sweep.trial import OutOfMemory
+
+    try:
+        yield
     except SupersededError:
         report({"events": [{"event": "superseded"}]})
     except OutOfMemory as error:
@@ -491,6 +525,29 @@ def train(
         raise
     except Exception as error:
         report({"events": [{"event": "failed", "cause": describe_error(error)}]})
+
+
+def until_nothing_is_left(launch: Launch, experiment: Callable[[], str | None]) -> None:
+    """Run experiments over a launch's queue until every chain was done or has failed. An experiment returns what broke
+    it off, with trials that have tries left; None where each came to its end."""
+    tries, trained = 0, 0
+    while True:
+        broken = experiment()
+        # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
+        # from the trial before it.
+        if broken is not None:
+            launch.broken(broken)
+        else:
+            launch.interrupted = bool(launch.queue.running) or launch.queue.ready
+        if launch.interrupted or not launch.given_up:
+            return
+        tries, trained = (tries + 1 if launch.trained == trained else 0), launch.trained
+        left = [*launch.given_up, *launch.queue.waiting]
+        if tries > launch.resources.max_failures:
+            break
+        launch.start_over(left)
+    for number in launch.given_up if broken is None else left:
+        launch.fail(number, broken or "its process ended again and again")
 
 
 # In this process
@@ -523,7 +580,7 @@ def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
                 launch.reported(trial, number, event)
 
         try:
-            train(task, corpora, launch.store, launch.name, launch.cpus, report)
+            train(task, corpora, launch.store, launch.cpus, report)
         except KeyboardInterrupt:
             launch.interrupted = True
             return
@@ -547,7 +604,7 @@ def _import_tune(address: str | None) -> None:
         # A local runtime's processes have this one's environment. Tune would ask for those of a few variables of its
         # own, which none of them is when it starts: all that were started ahead would end for others to be started.
         class_cache.DEFAULT_ENV_VARS = {}
-        class_cache.ENV_VARS_TO_PROPAGATE = frozenset()
+        class_cache.ENV_VARS_TO_PROPAGATE = set()
 
 
 def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
@@ -557,28 +614,11 @@ def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: i
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
     cpus = launch.cpus
     trainable = tune.with_resources(
-        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, launch=launch.name, cpus=cpus),
+        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, cpus=cpus),
         lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
     )
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
-    tries, trained = 0, 0
-    while True:
-        broken = _run_experiment(trainable, launch, at_once)
-        # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
-        # from the trial before it.
-        if broken is not None:
-            launch.broken(broken)
-        else:
-            launch.interrupted = bool(launch.queue.running) or launch.queue.ready
-        if launch.interrupted or not launch.given_up:
-            return
-        tries, trained = (tries + 1 if launch.trained == trained else 0), launch.trained
-        left = [*launch.given_up, *launch.queue.waiting]
-        if tries > launch.resources.max_failures:
-            break
-        launch.start_over(left)
-    for number in launch.given_up if broken is None else left:
-        launch.fail(number, broken or "its process ended again and again")
+    until_nothing_is_left(launch, lambda: _run_experiment(trainable, launch, at_once))
 
 
 def _bundle(cpus: int, gpu: float) -> dict[str, float]:
@@ -647,15 +687,13 @@ class ActorProcess:
         return True
 
 
-def _tune_trial(
-    config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, launch: str, cpus: int
-) -> None:
+def _tune_trial(config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, cpus: int) -> None:
     """The Tune trainable. Raising an error makes Tune try the trial again."""
     from ray import tune
 
     settle_in()
     task = pickle.loads(bytes.fromhex(config["task"]))
-    train(task, corpora, Store(store_uri), launch, cpus, tune.report)
+    train(task, corpora, Store(store_uri), cpus, tune.report)
 
 
 def _tune_searcher(launch: Launch) -> Any:

@@ -233,6 +233,10 @@ class Plan:
         earlier = sum(not others.isdisjoint(stage.earlier_keys) for stage in missing)
         return cls(tuple(chains), frozenset(finished), failed, earlier)
 
+    def without(self, damaged: Collection[str]) -> "Plan":
+        """The same plan, with these stages to be trained again."""
+        return replace(self, done=self.done - set(damaged))
+
     @cached_property
     def stages(self) -> dict[str, StageSpec]:
         return {stage.key: stage for chain in self.chains for stage in chain.stages}

@@ -197,11 +197,11 @@ class StoreMemory:
             self._store.discard_leftovers([stage.key])
             self._report({"event": "reused", **said})
             return
-        self._store.commit(stage, predictions, facts, weights)
+        stands = self._store.commit(stage, predictions, facts, weights)
         if self._device.type == "cuda" and result.recorded.startswith("no: "):
             self._report({"event": "not_recorded", "cause": result.recorded.removeprefix("no: ")})
         self.is_open = False
-        self._report({"event": "trained", **said, "finished": time.time()})
+        self._report({"event": "trained" if stands else "reused", **said, "finished": time.time()})
 
     def note_failure(self, error: BaseException) -> None:
         """Note in the store why the current stage could not be trained, unless it was."""

@@ -5,6 +5,7 @@ ser-sweep run GRID.yaml --data DATA --store STORE
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
 from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid, of_place, quietly
@@ -30,10 +31,11 @@ def run_sweep(options: argparse.Namespace) -> int:
     from sweep.launch import launch
 
     sweep = open_sweep(options)
-    damaged = sweep.store.discard_damaged(sweep.plan.done)
+    damaged = sweep.store.damaged(sorted(sweep.plan.done))
     if damaged:
         notice(options, f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}")
-        sweep = open_sweep(options)
+        records = [record for record in sweep.records if record["key"] not in damaged]
+        sweep = replace(sweep, plan=sweep.plan.without(damaged), records=records)
     sweep.store.discard_leftovers(sweep.plan.done)
     estimated = estimate_missing(sweep)
     for told in estimated.untaught:
