@@ -9,8 +9,8 @@ LOOK_SECONDS = 5.0
 
 
 class Stalls:
-    """A watch over the trials that are at work. `on_stall` is told, beside everything else, of one that was not heard of
-    for `seconds`: which, and for how many seconds now."""
+    """A watch over the trials that are at work. `on_stall` is told, beside everything else, of one that was not heard
+    of for `seconds`: which, and for how many seconds now."""
 
     def __init__(self, seconds: float, on_stall: Callable[[str, float], None], machine: Machine = THIS_MACHINE) -> None:
         self._seconds = seconds
