@@ -54,6 +54,7 @@ class Judge:
         self.ever: set[str] = set()  # keys that were committed at some time
         self.saved: set[str] = set()  # keys that a trial has been told are in the store
         self.excused: set[str] = set()  # stages that a fault destroyed
+        self.damaged: set[str | None] = set()  # launches whose lease a fault has damaged
         self.launches: list[Running] = []
         self.trainings: dict[str, list[Training]] = {}
         self.trained_twice = 0
@@ -122,9 +123,7 @@ class Judge:
 
     def unreadable(self, lease: str) -> None:
         """A fault that no storage should have is about to damage a lease, or to take it away."""
-        for launch in self.launches:
-            if launch.lease == _launch_of(lease):
-                launch.unguarded |= launch.needs
+        self.damaged.add(_launch_of(lease))
 
     def _lease_changed(self, lease: str, before: Blob, after: Blob | None, by: str) -> None:
         owner = next((one for one in self.launches if one.lease == lease.partition("~")[0]), None)
@@ -167,7 +166,8 @@ class Judge:
 
     def _is_guarded(self, key: str, training: Training) -> bool:
         """Whether no other launch may train a stage: the lease that its trial is under is there, and not over."""
-        guarded = training.launch.goes_on and key not in training.launch.unguarded
+        launch = training.launch
+        guarded = launch.goes_on and key not in launch.unguarded and launch.lease not in self.damaged
         return guarded and self._is_good(f"leases/{training.lease}.json")
 
     def ended(self, launch: Running, succeeded: bool) -> None:

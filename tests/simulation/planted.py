@@ -9,13 +9,13 @@ from typing import Any
 
 from data_prep.folders import Folder
 from sweep import upkeep
-from sweep.lease import EXPIRES_SECONDS, Lease, LeaseCheck
+from sweep.lease import EXPIRES_SECONDS, Lease
 from sweep.machine import THIS_MACHINE, Machine
 from sweep.searcher import ChainQueue
 from sweep.store import Store
-from tests.simulation import storage, users
+from tests.simulation import storage
 
-write_described, write, entries, claim = Store._write_described, Folder.write, Folder.entries, Lease.claim
+write_described, write = Store._write_described, Folder.write
 
 
 def commit_marker_first() -> None:
@@ -96,38 +96,6 @@ def garbage_by_a_stale_listing() -> None:
     upkeep.had_alone = had_alone
 
 
-def a_plan_that_nobody_checks() -> None:
-    """A launch does not look whether upkeep goes on, or has removed what it counts on."""
-    users.check_plan_holds = lambda plan, store, lease: None
-
-
-def a_lost_lease_is_written_again() -> None:
-    """A launch that wakes up writes its lease as if it were still there."""
-
-    def _write(self: Lease) -> None:
-        with contextlib.suppress(OSError):
-            self._told = self._folder.read(f"leases/{self._name}.json")
-        write_lease(self)
-
-    write_lease = Lease._write
-    Lease._write = _write
-
-
-def a_lease_is_taken_away_unseen() -> None:
-    """A lease that was over is taken away whatever became of it since."""
-
-    def _take_away(self: Lease, name: str, entry: Any, content: bytes) -> bool:
-        self._folder.delete(f"leases/{name}.json")
-        return True
-
-    Lease._take_away = _take_away
-
-
-def a_trial_that_never_looks_back() -> None:
-    """A trial goes on although its launch has lost its lease."""
-    LeaseCheck.__call__ = lambda self, now=False: None
-
-
 def the_last_commit_stands() -> None:
     """A commit does not mind that another was first."""
 
@@ -157,34 +125,6 @@ def deletions_that_are_not_synced() -> None:
     Store.delete_stage = delete_stage
 
 
-def damaged_stages_are_deleted() -> None:
-    """A launch takes a damaged stage away, which another may have committed anew."""
-    damaged = Store.damaged
-
-    def discard(self: Store, keys: Any) -> list[str]:
-        found = damaged(self, keys)
-        for key in found:
-            self.delete_stage(key)
-        return found
-
-    Store.damaged = discard
-
-
-def nobody_is_woken() -> None:
-    """Chains that wait for a stage are not told that it is done."""
-    ChainQueue._wake = lambda self, keys: None
-
-
-def repair_by_an_old_list() -> None:
-    """What was found damaged is removed although it was made good since."""
-
-    def repair(store: Store, problems: Any, machine: Machine = THIS_MACHINE) -> Any:
-        with upkeep.had_alone(store, machine):
-            return upkeep._repair(store, problems)
-
-    users.repair = repair
-
-
 BUGS: dict[str, Callable[[], None]] = {
     bug.__name__: bug
     for bug in (
@@ -195,15 +135,8 @@ BUGS: dict[str, Callable[[], None]] = {
         release_before_commit,
         no_second_look,
         garbage_by_a_stale_listing,
-        a_plan_that_nobody_checks,
-        a_lost_lease_is_written_again,
-        a_lease_is_taken_away_unseen,
-        a_trial_that_never_looks_back,
         the_last_commit_stands,
         predictions_are_deleted_first,
         deletions_that_are_not_synced,
-        damaged_stages_are_deleted,
-        nobody_is_woken,
-        repair_by_an_old_list,
     )
 }

@@ -117,9 +117,8 @@ class Simulation:
             if fault.amount < 0.3:
                 for key in self._needed:  # also those that are being written
                     self.judge.destroyed(key)
-                for launch in self.judge.launches:
-                    self.judge.unreadable(f"leases/{launch.lease}.json")
                 for name in sorted(files):
+                    self.judge.unreadable(name)
                     self.storage.set(name, None, "fate")
                 self.storage.folders = {""}
                 for user in self.users:
