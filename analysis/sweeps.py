@@ -166,9 +166,9 @@ def compared_text(compared: Compared) -> str:
     """The comparisons as an aligned Markdown table for each corpus and kind of decision, and what they are."""
     parts = [f"{axis}: A {one}, B {other}" for axis, (one, other) in compared.differ.items()]
     for (corpus, decision), lines in compared.lines.groupby([columns.CORPUS, columns.DECISION], sort=False):
-        by = "random forest" if decision == columns.FOREST else "mean pooling"
         head = ["A", "B", "WA of A", "WA of B", "WA A − B", "UA A − B", "WA by speaker", "utterances", "seeds"]
         rows = [_row(line) for line in lines.to_dict("records")]
+        by = columns.DECISION_NAMES[str(decision)]
         parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
     return "\n\n".join([*parts, EXPLANATION + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
 

@@ -14,7 +14,6 @@ from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
 LISTED = 4  # cells with missing folds that a note names
-DECISION_NAMES = {columns.FOREST: "random forest", columns.MEAN_POOLING: "mean pooling"}
 INTERVALS = (columns.WA_LOW, columns.WA_HIGH, columns.UA_LOW, columns.UA_HIGH)
 
 
@@ -114,12 +113,6 @@ def settings_of(lines: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
                 Setting(corpus, backbone, split, labels, source),
                 group[group[columns.LABEL_SOURCE].isin([source, ""])],
             )
-
-
-def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """Who decided, and the lines of that: the paper's random forest, or mean pooling where there is none."""
-    decision = columns.FOREST if (lines[columns.DECISION] == columns.FOREST).any() else columns.MEAN_POOLING
-    return decision, lines[lines[columns.DECISION] == decision]
 
 
 def notes_on(lines: pd.DataFrame) -> list[str]:

@@ -70,6 +70,14 @@ def test_label_sources_are_compared_in_pairs() -> None:
     assert (record["p"], record["p_speaker"]) == (0.5, 0.5)
 
 
+def test_label_sources_are_compared_without_forests() -> None:
+    frame = grid()
+    (listing,) = sources_listings(frame[frame["decision"] == "mean"])
+    assert "Rate by mean pooling with" in listing.caption
+    (texts,) = listing.rows[0].texts.values()
+    assert texts[0].startswith("+25.00 ")
+
+
 def test_one_label_source_is_compared_with_nothing() -> None:
     assert sources_listings(decisions(14, rule="bdsl", iteration=1)) == []
 

@@ -48,7 +48,7 @@ def test_validation_chooses_and_the_test_folds_do_not() -> None:
         {"rule": "gsl", "right": 40, "validation_wa": 65.0},
     )
     assert found.network == "DenseNet22 bdsl, t = 1, in_fold"
-    assert "70.00 % WA on validation utterances" in found.choice
+    assert "by WA of mean pooling on its validation utterances: 70.00%" in found.choice
     assert found.rates[0].value == "50.00"
 
 
@@ -57,10 +57,38 @@ def test_each_fold_is_judged_by_what_its_own_validation_utterances_choose() -> N
     first, second = ({"validation_wa": np.where(np.arange(40) < 16, *rates)} for rates in ((80.0, 50.0), (40.0, 60.0)))
     found = headline_of({"rule": "none", "right": 10, **first}, {"rule": "bdsl", "right": 24, **second})
     assert found.network == "DenseNet22 bdsl, t = 1, in_fold, in 6 of 10 folds"
-    assert "68.00 % WA on validation utterances" in found.choice and "DenseNet22, t = 0 in 4." in found.choice
+    assert (
+        "validation utterances: 68.00%, mean over folds" in found.choice and "DenseNet22, t = 0 in 4." in found.choice
+    )
     assert found.rates[0].value == "45.00"  # 10 of 16 and 8 of 24
     assert found.rates[0].baseline.startswith("+20.00 ")
     assert found.rates[0].paper == ""
+
+
+def test_the_choice_and_the_rates_each_say_who_decided() -> None:
+    """Validation is by mean pooling, the rates are by random forest: two sentences, not one."""
+    found = headline_of({"rule": "none", "right": 39, "validation_wa": 60.0})
+    assert "mean pooling" in found.choice and "forest" not in found.choice
+    assert found.decided == "The rates below are by random forest, on the test folds, which chose nothing."
+
+
+def test_without_forests_all_is_told_of_mean_pooling() -> None:
+    """The baseline is there, and tested against; the paper's rates, which are forests', stand beside nothing."""
+    found = headline_of(
+        {"rule": "none", "right": 20, "validation_wa": 60.0, "decision": "mean"},
+        {"rule": "bdsl", "right": 40, "validation_wa": 70.0, "decision": "mean"},
+    )
+    assert found.tested and found.verdict.startswith("Better than the baseline beyond chance")
+    assert found.rates[0].baseline.startswith("+50.00 ")
+    assert found.decided.startswith("The rates below are by mean pooling,")
+    assert found.rates[0].paper == "" and [bar.kind for bar in found.axis.bars] == ["chosen", "baseline"]
+
+
+def test_where_only_one_of_two_has_a_forest_both_are_told_by_mean_pooling() -> None:
+    pooled = {"rule": "none", "right": 20, "validation_wa": 60.0, "decision": "mean"}
+    later = {"rule": "bdsl", "validation_wa": 70.0}
+    found = headline_of(pooled, later | {"right": 40}, later | {"right": 30, "decision": "mean"})
+    assert found.rates[0].value == "75.00" and found.rates[0].baseline.startswith("+25.00 ")
 
 
 def test_without_validation_rates_no_network_is_chosen() -> None:
