@@ -143,8 +143,8 @@ class LiveDisplay:
 
         tally = self._tally
         elapsed = duration(time.monotonic() - tally.started)
-        bar = Table.grid()  # a bar by itself does not end its line
-        bar.add_row(ProgressBar(total=len(tally.plan.stages), completed=len(tally.done), width=60))
+        bar = Table.grid(expand=True)  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=len(tally.plan.stages), completed=len(tally.done)))
         trials = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("running", "t", "epoch", "loss", "segments/s"):
             trials.add_column(column, justify="left" if column == "running" else "right")
@@ -152,7 +152,7 @@ class LiveDisplay:
             label = Text(trial.chains.label)
             known = (f"{trial.loss:.3f}", f"{trial.rate:,.0f}") if trial.epoch else ("", "")
             trials.add_row(label, str(trial.iteration), str(trial.epoch), *known)
-        return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, trials)
+        return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, *([trials] if tally.running else []))
 
 
 class NoDisplay:

@@ -91,12 +91,13 @@ def run_predict(options: argparse.Namespace) -> int:
     with ProgressBar(options) as progress:
         spoken: list[list[Spoken]] = []
         problems: list[str] = []
-        for done, path in enumerate(options.files):
-            progress("recordings", done, len(options.files))
+        progress("recordings", 0, len(options.files))
+        for done, path in enumerate(options.files, start=1):
             try:
                 spoken.append([predict_recording(network, path) for network in networks])
             except AudioError as error:
                 problems.append(str(error))
+            progress("recordings", done, len(options.files))
     if len(problems) > 1:
         raise AudioError(f"{len(problems)} of {len(options.files)} recordings cannot be used\n{bulleted(problems)}")
     if problems:
