@@ -24,6 +24,7 @@ from analysis.listings import (
 from analysis.results import score_networks
 from analysis.tables import (
     METRICS,
+    About,
     Footnote,
     Score,
     ScoreKey,
@@ -86,6 +87,10 @@ class Block:
 
     def treatments(self, source: str) -> set[Treatment]:
         return {key.treatment for key in self.scores[source]}
+
+    @property
+    def about(self) -> About:
+        return About.named(corpus=self.corpus, split=self.split, labels=self.labels)
 
     def caption(self, tested: str, *sentences: str) -> str:
         """`tested` ends the sentence on what p is adjusted for."""
@@ -205,7 +210,8 @@ def _networks_listing(block: Block) -> Listing:
         rows.append(ListingRow(RowLabel(name), texts, tuple(records), treatment.backbone))
     names = ("WA forest", "UA forest", "WA mean", "UA mean", "WA − baseline", "UA − baseline", "WA by speaker")
     caption = f"{block.caption(_OF_NETWORKS)} {_BY_SPEAKER}"
-    return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), block.footnotes())
+    notes = block.footnotes()
+    return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), notes, block.about)
 
 
 def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
@@ -237,8 +243,8 @@ def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: boo
     caption = block.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
     names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
     unknown = not by_test and all(value != value for value in block.validation.values())
-    notes = (Footnote("", _NOTHING_CHOOSES),) if unknown else ()
-    return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), (*notes, *block.footnotes()))
+    notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *block.footnotes())
+    return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), notes, block.about)
 
 
 def _iterations_text(chosen: Chosen) -> str:

@@ -14,6 +14,7 @@ from analysis.listings import Group, Listing, ListingRow, Record, chain_name, tr
 from analysis.setup import Setup
 from analysis.tables import (
     METRICS,
+    About,
     Footnote,
     conditions,
     corpus_name,
@@ -74,6 +75,7 @@ def _listing(decision: str, decisions: pd.DataFrame, known: list[Network]) -> Li
         tuple(Group(_name(first, second), (*METRICS, "WA by speaker")) for second, first in combinations(sources, 2)),
         tuple(rows),
         tuple(Footnote("", text) for text in [*[_INCOMPLETE] * incomplete, *setup_texts(corpus, trained.values())]),
+        About.named(corpus=corpus, split=split, labels=labels),
     )
 
 

@@ -123,6 +123,35 @@ class Footnote:
     text: str
 
 
+class About(NamedTuple):
+    """What all of a table is of, as people read it; empty where its rows or columns differ in it."""
+
+    corpus: str = ""
+    backbone: str = ""
+    label_source: str = ""
+    split: str = ""
+    labels: str = ""
+
+    def unlike(self, others: Iterable["About"]) -> tuple[str, ...]:
+        """What tells it from `others`."""
+        seen = zip(*others, strict=True)
+        return tuple(own for own, theirs in zip(self, seen, strict=True) if own and set(theirs) - {own})
+
+    @classmethod
+    def named(cls, *, corpus: str = "", backbone: str = "", label_source: str = "", split: str, labels: str) -> "About":
+        """From the names that scores have."""
+        return cls(
+            corpus_name(corpus),
+            backbone_name(backbone),
+            label_source and f"label source {source_name(label_source)}",
+            f"{split} split",
+            f"labels {labels_name(labels)}",
+        )
+
+
+OF_EVERYTHING = About()
+
+
 @dataclass(frozen=True)
 class Table:
     """One of the paper's tables for one label source, split and kind of labels.
@@ -140,6 +169,12 @@ class Table:
     corpora: tuple[str, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[Footnote, ...]
+
+    @property
+    def about(self) -> About:
+        return About.named(
+            backbone=self.backbone or "", label_source=self.label_source, split=self.split, labels=self.labels
+        )
 
     def has_published(self, corpus: str) -> bool:
         """Whether the paper prints any value of this table for `corpus`."""

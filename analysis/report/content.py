@@ -13,7 +13,7 @@ from analysis.comparisons import comparisons
 from analysis.formats import MISSING, number
 from analysis.listings import CORRECTION, Listing
 from analysis.published import PAPER_UTTERANCES
-from analysis.render import Block, Line, TextTable, as_text
+from analysis.render import Block, Line, TextTable, as_texts
 from analysis.report import runs
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Recipe, recipes
@@ -195,7 +195,7 @@ def gather(
     records = {record["key"]: record for record in source.records if record["key"] in plan.done}
     launches = launches_of(read_events(source.store.folder))
     device_hours = sum(one.device_seconds for one in launches) / 3600
-    tables = [as_text(table) for table in results.tables]
+    tables = as_texts(results.tables)
     return Report(
         name=source.name,
         place=_shown(place),
