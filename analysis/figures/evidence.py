@@ -43,18 +43,23 @@ class Method(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What the lines of a figure have in common. `label_source` is empty where there is only iteration 0."""
+    """What the lines of a figure have in common. `label_source` is empty where there is only iteration 0.
+
+    `beside_others` says whether figures of other splits are made, too.
+    """
 
     corpus: str
     backbone: str
     split: str
     labels: str
     label_source: str
+    beside_others: bool = False
 
     @property
     def title(self) -> str:
-        """`Emo-DB, DenseNet22, label source global_oof (leaky)`, and the split where it is not the paper's."""
-        return self._joined("" if self.split == PAPER_SPLIT else self.split)
+        """`Emo-DB, DenseNet22, label source global_oof (leaky)`, and the split where that is not the paper's, or not
+        the only one."""
+        return self._joined(self.split if self.beside_others or self.split != PAPER_SPLIT else "")
 
     @property
     def sentence(self) -> str:
@@ -106,11 +111,12 @@ def _distance(method: Method) -> tuple[float, str]:
 def settings_of(lines: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
     """Each setting and its lines; those of iteration 0, which no label source has touched, are in every source's."""
     shared = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS]
+    several = lines[columns.SPLIT].nunique() > 1
     for (corpus, backbone, split, labels), group in lines.groupby(shared, sort=True):
         sources = set(group[columns.LABEL_SOURCE]) - {""} or {""}
         for source in sorted(sources, key=leaky_last):
             yield (
-                Setting(corpus, backbone, split, labels, source),
+                Setting(corpus, backbone, split, labels, source, several),
                 group[group[columns.LABEL_SOURCE].isin([source, ""])],
             )
 

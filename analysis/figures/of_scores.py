@@ -75,7 +75,8 @@ def _confusion(setting: Setting, line: Mapping[Any, Any], decisions: pd.DataFram
         "confusion",
         (*setting.parts, *method.parts),
         sentences(
-            f"{what} {line[columns.ITERATION]}, by {decided_by}. Numbers are means over seeds.",
+            f"{what} {line[columns.ITERATION]}, by {decided_by}. Percent of the class, above how many utterances that "
+            "are, means over seeds.",
             setting.sentence,
             *notes,
         ),
