@@ -153,6 +153,20 @@ class Report:
         count = Counter(one.verdict for one in self.claims)
         return {verdict: count[verdict] for verdict in claims.VERDICTS}
 
+    @property
+    def sections(self) -> frozenset[str]:
+        """The sections that have something to show, by their ids."""
+        found = {
+            "tables": self.tables,
+            "figures": [figure for figure in self.figures if figure.kind not in ("label-sources", "label-correction")],
+            "claims": self.claims,
+            "sources": self.sources or self.figures_of("label-sources") or self.audit or self.leaky_sources,
+            "correction": self.correction or self.figures_of("label-correction"),
+            "cost": self.launches.lines or self.stages.lines,
+            "failures": self.failures,
+        }
+        return frozenset({"summary", "run", "reproduce"} | {id for id, there in found.items() if there})
+
     def figures_of(self, kind: str) -> list[Figure]:
         return [figure for figure in self.figures if figure.kind == kind]
 

@@ -1,6 +1,7 @@
 """What a report says: what validation chooses, how a cell is made again, and what does not belong on a page."""
 
 import json
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -244,6 +245,25 @@ def test_nothing_secret_is_written_to_a_report(tmp_path: Path) -> None:
     written = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
     assert {"index.html", "tables.tex", "tables.csv", "claims.json"} <= {path.name for path in written}
     assert not [path for path in written if b"hunter2" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "there", "gone"),
+    [
+        ({}, {"tables", "figures", "claims", "sources", "correction", "cost"}, {"failures"}),
+        ({"label_sources": ["in_fold"]}, {"tables", "figures", "claims", "correction"}, {"sources", "failures"}),
+        ({"rules": ["none"], "seeds": [7]}, {"run", "reproduce"}, {"tables", "figures", "claims", "cost", "correction"}),
+    ],
+)
+def test_a_section_without_content_is_neither_on_the_page_nor_among_its_contents(
+    tmp_path: Path, fields: dict[str, Any], there: set[str], gone: set[str]
+) -> None:
+    write_report(source_of(copy_store(tmp_path / "store"), **fields), tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    sections = re.findall(r'<section id="([a-z]+)"', page)
+    assert re.findall(r'<li><a href="#([a-z]+)"', page) == sections
+    assert there <= set(sections) and gone.isdisjoint(sections)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'id="([^"]+)"', page))
 
 
 def test_a_page_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
