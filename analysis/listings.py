@@ -129,9 +129,10 @@ def correction_listings(corrected: pd.DataFrame) -> list[Listing]:
     One listing for each corpus, split and kind of labels.
     """
     keys = [columns.CORPUS, columns.SPLIT, columns.LABELS]
-    return [
+    found = [
         _correction_listing(corpus, split, labels, lines) for (corpus, split, labels), lines in corrected.groupby(keys)
     ]
+    return [listing for listing in found if listing.rows]
 
 
 def _correction_listing(corpus: str, split: str, labels: str, lines: pd.DataFrame) -> Listing:

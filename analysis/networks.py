@@ -125,7 +125,12 @@ def chosen_listings(decisions: pd.DataFrame, by_test: bool = False) -> list[List
     baselines = decisions[decisions[columns.ITERATION] == 0]
     chosen = {chain: one for chain in _chains(known) if (one := _choose_iterations(known, chain, by_test)) is not None}
     shown = pd.concat([baselines, *(one.under(chain) for chain, one in chosen.items())])
-    return [_chosen_listing(block, chosen, by_test) for block in blocks(score_networks(shown), comparisons(shown))]
+    conditions_of = {chain[:3] for chain in _chains(known)}
+    return [
+        _chosen_listing(block, chosen, by_test)
+        for block in blocks(score_networks(shown), comparisons(shown))
+        if (block.corpus, block.split, block.labels) in conditions_of
+    ]
 
 
 def _chains(known: Collection[Network]) -> Iterator[Network]:

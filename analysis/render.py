@@ -82,10 +82,16 @@ class TextTable:
 
 def as_texts(tables: Sequence[Table | Listing]) -> list[TextTable]:
     """The texts of tables, one block of rows per corpus or label source so that lines are short."""
+    apart = told_apart([(title_of(table), table.about) for table in tables])
+    return [_as_text(table, own) for table, own in zip(tables, apart, strict=True)]
+
+
+def told_apart(tables: Sequence[tuple[str, About]]) -> list[tuple[str, ...]]:
+    """What tells each table from the others of its title."""
     alike: dict[str, list[About]] = {}
-    for table in tables:
-        alike.setdefault(title_of(table), []).append(table.about)
-    return [_as_text(table, table.about.unlike(alike[title_of(table)])) for table in tables]
+    for title, about in tables:
+        alike.setdefault(title, []).append(about)
+    return [about.unlike(alike[title]) for title, about in tables]
 
 
 def title_of(table: Table | Listing) -> str:

@@ -1,7 +1,7 @@
 """Stage store -> decisions on utterances -> scores: tidy data frames, from the store alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -172,7 +172,11 @@ def corpus_names(store: Store, chains: Iterable[ChainSpec]) -> dict[str, str]:
     """Full name -> what to call each corpus of `chains`: as `known_name` does, or in full where two are called so."""
     full, held = {chain.last.corpus for chain in chains}, store.corpora()
     short = {name: known_name(store.read_corpus(name)[0]) for name in full.intersection(held)}
-    short |= {name: name.rpartition("-")[0] for name in full.difference(held)}
+    return told_by_name(short | {name: name.rpartition("-")[0] for name in full.difference(held)})
+
+
+def told_by_name(short: Mapping[str, str]) -> dict[str, str]:
+    """Full name -> short name, or the full one where two are called so."""
     shared = list(short.values())
     return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
 

@@ -3,9 +3,10 @@
 `build_tables` fills the rows of `analysis.layouts` and adds captions and footnotes; `analysis.render` only formats.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from string import ascii_lowercase
 from typing import Any, NamedTuple
 
@@ -359,26 +360,24 @@ class _Evidence:
     def treatments(self) -> set[Treatment]:
         return {key.treatment for key in self.scores}
 
-    @property
-    def backbones(self) -> list[str]:
-        """The paper's backbones in its order, then any other that has a score."""
-        others = {treatment.backbone for treatment in self.treatments} - set(BACKBONE_NAMES)
-        return [*BACKBONE_NAMES, *sorted(others)]
-
 
 # From plans to tables
 
 
 def _tables_of_group(evidence: _Evidence) -> list[Table]:
-    plans = [plan for backbone in evidence.backbones for plan in TABLE_2.plan(backbone, evidence.treatments)]
-    tables = [_build(TABLE_2, None, plans, evidence)]
-    for layout in TABLES_OF_ONE_BACKBONE:
-        for backbone in evidence.backbones:
-            plans = layout.plan(backbone, evidence.treatments)
-            scored = evidence.treatments & {plan.treatment for plan in plans}
-            if any(treatment.rule not in ("none", "bdsl") for treatment in scored):
-                tables.append(_build(layout, backbone, plans, evidence))
-    return tables
+    return [_build(layout, backbone, plans, evidence) for layout, backbone, plans in layouts_of(evidence.treatments)]
+
+
+def layouts_of(treatments: Collection[Treatment]) -> Iterator[tuple[Layout, str | None, list[RowPlan]]]:
+    """The paper's tables that networks of one label source, split and kind of labels come to: the backbone where a
+    table is of one, and its rows. The paper's backbones come first, in its order."""
+    backbones = [*BACKBONE_NAMES, *sorted({one.backbone for one in treatments} - set(BACKBONE_NAMES))]
+    yield TABLE_2, None, [plan for backbone in backbones for plan in TABLE_2.plan(backbone, treatments)]
+    for layout, backbone in product(TABLES_OF_ONE_BACKBONE, backbones):
+        plans = layout.plan(backbone, treatments)
+        shown = {plan.treatment for plan in plans if plan.treatment in treatments}
+        if any(treatment is not None and treatment.rule not in ("none", "bdsl") for treatment in shown):
+            yield layout, backbone, plans
 
 
 def _build(layout: Layout, backbone: str | None, plans: list[RowPlan], evidence: _Evidence) -> Table:

@@ -222,7 +222,7 @@ def test_corpora_splits_and_kinds_of_labels_have_listings_of_their_own() -> None
 
 def test_a_part_of_a_corpus_is_called_not_comparable() -> None:
     for make in (networks_of, chosen_listings):
-        (one,) = make(decisions(10, partial=True))
+        (one,) = make(pd.concat([decisions(10, partial=True), decisions(9, partial=True, rule="bdsl", iteration=1)]))
         assert [note.text for note in one.footnotes] == [
             "Emo-DB: every segment, at most 12 epochs, 10 folds, stratified split, 1 training seed.",
             "Emo-DB: only part of the corpus, 20 utterances: not comparable.",
