@@ -25,6 +25,7 @@ from analysis.layouts import (
 )
 from analysis.published import PublishedValue, index_published, load_published
 from analysis.setup import Setup, stands_beside_paper
+from data_prep.text import counted
 from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.splits import GROUPED_BY
 
@@ -505,7 +506,9 @@ def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[s
     notes = setup_texts(corpus, ((score.setup, score.seeds) for score in scores), published)
     if any(score.partial for score in scores):
         utterances = max(score.utterances for score in scores)
-        notes.append(f"{corpus_name(corpus)}: only part of the corpus, {utterances:,} utterances: not comparable.")
+        notes.append(
+            f"{corpus_name(corpus)}: only part of the corpus, {counted(utterances, 'utterance')}: not comparable."
+        )
     return notes
 
 

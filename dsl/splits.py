@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
+from data_prep.text import counted
 from dsl.settings import ChainSettings, Step, TrainingSettings, ValidationBy
 
 GROUPED_BY = {  # split -> columns of the utterances of which no value is both in training and test
@@ -203,7 +204,7 @@ def grouped_folds(label: np.ndarray, groups: np.ndarray, folds: int, seed: int) 
     """
     count = len(np.unique(groups))
     if count < folds:
-        raise ValueError(f"{count} group{'' if count == 1 else 's'}, fewer than the {folds} folds")
+        raise ValueError(f"{counted(count, 'group')}, fewer than the {folds} folds")
     if count == folds:
         return np.unique(groups, return_inverse=True)[1]
     fold_of = np.empty(len(label), dtype=np.int64)
@@ -221,7 +222,7 @@ def stratified_folds(label: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """
     rarest = np.unique(label, return_counts=True)[1].min()
     if rarest < folds:
-        raise ValueError(f"a class has {rarest} utterances, fewer than the {folds} folds")
+        raise ValueError(f"a class has {counted(rarest, 'utterance')}, fewer than the {folds} folds")
     fold_of = np.empty(len(label), dtype=np.int64)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label)):

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from data_prep.text import counted
 from sweep.stages import Bundle, Plan
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -66,7 +67,7 @@ class Tally:
 
     def summary(self) -> str:
         """`12 of 50 stages, 2 running, 0 failed, about 20 min left`."""
-        words = [f"{len(self.done)} of {len(self.plan.stages)} stages", f"{len(self.running)} running"]
+        words = [f"{len(self.done)} of {counted(len(self.plan.stages), 'stage')}", f"{len(self.running)} running"]
         words.append(f"{len(self.failures)} failed")
         if self.seconds_left is not None and self.missing:
             words.append(f"about {duration(self.seconds_left)} left")
@@ -91,7 +92,8 @@ class PlainDisplay:
 
     def __enter__(self) -> "PlainDisplay":
         tally = self._tally
-        self._say(f"{tally.missing} of {len(tally.plan.stages)} stages are to be trained, {tally.concurrent} at a time")
+        total = counted(len(tally.plan.stages), "stage")
+        self._say(f"{tally.missing} of {total} to be trained, {tally.concurrent} at a time")
         return self
 
     def __exit__(self, *_: object) -> None:

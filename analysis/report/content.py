@@ -26,7 +26,7 @@ from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
 from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.events import launches_of, read_events
-from sweep.stages import Plan, cell_of
+from sweep.stages import Plan
 from sweep.store import Store
 
 
@@ -253,7 +253,7 @@ def _shown(place: Place) -> Place:
 
 
 def _progress(plan: Plan) -> Iterator[Progressed]:
-    leaky = {cell_of(one) for one in plan.stages.values() if one.label_source in LEAKY_LABEL_SOURCES}
+    leaky = {plan.cell_of(one) for one in plan.stages.values() if one.label_source in LEAKY_LABEL_SOURCES}
     for cell, (done, total) in plan.progress_by_cell().items():
         yield Progressed(cell, done, total, cell in leaky)
 

@@ -17,6 +17,7 @@ from analysis.published import PublishedValue, index_published, load_published
 from analysis.results import score_networks
 from analysis.setup import stands_beside_paper
 from analysis.tables import METRICS, Score, ScoreKey, comparable, corpus_name, index_scores, paper_order, setup_notes
+from data_prep.text import counted
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,11 @@ class _Shown:
     @property
     def name(self) -> str:
         name = network_name(self.network)
-        return name if self.only else f"{name}, in {self.chosen.counts[0][1]} of {len(self.chosen.of_fold)} folds"
+        return (
+            name
+            if self.only
+            else f"{name}, in {self.chosen.counts[0][1]} of {counted(len(self.chosen.of_fold), 'fold')}"
+        )
 
     @property
     def validation(self) -> float:
@@ -199,9 +204,8 @@ def _choice(shown: _Shown, candidates: Collection[Network], known: Mapping[Netwo
     if missing == len(known):
         best = f"Provisional, as no network has all its folds: the best so far in each fold, {there}."
     else:
-        count = f"{len(candidates)} {'network' if len(candidates) == 1 else 'networks'}"
         others = f"; {missing} more {'has' if missing == 1 else 'have'} folds missing" if missing else ""
-        best = f"Best of {count} in each fold, {there}{others}."
+        best = f"Best of {counted(len(candidates), 'network')} in each fold, {there}{others}."
     rest = [f"{network_name(network)} in {folds}" for network, folds in shown.chosen.counts[1:]]
     return f"{best} In the other folds: {', '.join(rest)}." if rest else best
 
@@ -276,10 +280,9 @@ def _notes(
     if any(map(is_leaky, candidates)):
         yield "Every network here is of a leaky label source: its networks saw test labels."
     elif leaky:
-        count = f"{leaky} {'network' if leaky == 1 else 'networks'}"
-        yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
+        yield f"{counted(leaky, 'network')} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
-        yield f"{score.folds_done} of {score.folds} folds."
+        yield f"{score.folds_done} of {counted(score.folds, 'fold')}."
     if difference is not None and not difference.complete:
         yield "The difference to the baseline is of the utterances and training seeds that both have."
     yield from setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)

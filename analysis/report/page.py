@@ -11,16 +11,19 @@ from datetime import UTC, datetime
 from importlib.resources import files
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis.claims import EXPLANATION
 from analysis.formats import MISSING
 from analysis.render import Block
 from analysis.report.content import Report
-from data_prep.text import command
+from data_prep.text import command, counted
 
 GENERATOR = "ser-sweep report"
 MANY_ROWS = 8  # from which on a table has a field to filter it
+_RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_WORD = rf"[\w./{_RIGHT_TO_LEFT}-]*[{_RIGHT_TO_LEFT}][\w./{_RIGHT_TO_LEFT}-]*"
+_NAME = re.compile(rf"{_WORD}(?: {_WORD})*(?<!\.)")
 _NUMBER = re.compile(r"[+−-]?[\d,]*\.?\d+(?![0-9A-Za-z.:-])")  # as in script.js: no date, and no key
 
 
@@ -34,8 +37,14 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"is_numeric": is_numeric, "parts": parts, "data_uri": data_uri, "size": size_of}
-    environment.globals["command"] = command
+    environment.filters |= {
+        "is_numeric": is_numeric,
+        "names": isolated,
+        "parts": parts,
+        "data_uri": data_uri,
+        "size": size_of,
+    }
+    environment.globals |= {"command": command, "counted": counted}
     return environment.get_template("page.html.jinja").render(
         report=report,
         refresh=refresh,
@@ -48,6 +57,11 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'",
     )
+
+
+def isolated(text: str) -> Markup:
+    """`text` whose names that are written from right to left leave what stands beside them in its place."""
+    return Markup(_NAME.sub(lambda found: f"<bdi>{found[0]}</bdi>", str(escape(text))))
 
 
 def _asset(name: str) -> str:

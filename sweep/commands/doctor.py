@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from data_prep.text import counted
 from sweep.commands.arguments import DONE, FAILED, add_command
 from sweep.commands.terminal import painted
 
@@ -42,5 +43,5 @@ def run_doctor(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:
         warnings = sum(one.state is State.WARNING for one in found)
-        print(f"{problems} problems, {warnings} warnings")
+        print(f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}")
     return FAILED if problems else DONE

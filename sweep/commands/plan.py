@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
+from data_prep.text import counted
 from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
 from sweep.commands.sweeps import Sweep, estimate_missing, open_sweep
 from sweep.commands.terminal import print_counts
@@ -90,9 +91,9 @@ def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
     from sweep.probe import advice
 
     for one in probe.choices:
-        networks = "1 network " if one.at_once == 1 else f"{one.at_once} networks"
         print(
-            f"        {one.layout:13}  {one.precision:8}  {networks}  {one.segments_per_second:>9,.0f} segments/s"
+            f"        {one.layout:13}  {one.precision:8}  {counted(one.at_once, 'network'):11}  "
+            f"{one.segments_per_second:>9,.0f} segments/s"
             f"  {one.memory / 1e6:>8,.0f} MB  recorded: {one.recorded}"
         )
     said = advice(probe, stage)
@@ -103,7 +104,7 @@ def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
 def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | None) -> None:
     from sweep.progress import duration
 
-    print(f"missing {'at most ' if estimated.at_most else ''}{estimated.updates:,} segment updates")
+    print(f"missing {'at most ' if estimated.at_most else ''}{counted(estimated.updates, 'segment update')}")
     print(f"        {estimated.bytes / 1e6:,.1f} MB of predictions")
     if estimated.unknown:
         kinds = ", ".join(estimated.unknown)
@@ -111,7 +112,7 @@ def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | N
         return
     print(
         f"        {estimated.device_seconds / 3600:,.2f} device-hours, "
-        f"{duration(estimated.wall_seconds(concurrency))} with {concurrency} trials at once"
+        f"{duration(estimated.wall_seconds(concurrency))} with {counted(concurrency, 'trial')} at once"
     )
     if per_hour is not None:
         print(f"        price {estimated.price(per_hour):,.2f}, at {per_hour:g} a device-hour")

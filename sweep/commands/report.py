@@ -8,7 +8,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from data_prep.text import plain
+from data_prep.text import counted, plain
 from sweep.commands.arguments import (
     DONE,
     GRID_DATA_STORE,
@@ -95,4 +95,4 @@ def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
 
 
 def _say(report: "Report", options: argparse.Namespace) -> None:
-    print(f"{report.done} of {report.total} stages: {plain(options.out / 'index.html')}", flush=True)
+    print(f"{report.done} of {counted(report.total, 'stage')}: {plain(options.out / 'index.html')}", flush=True)

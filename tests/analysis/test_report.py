@@ -18,6 +18,7 @@ from recorded_sweep import TRAINING, copy_store, source_of
 from analysis.report import render, write_report
 from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
+from analysis.report.page import isolated
 from analysis.report.reproduce import grid_of, recipes
 from analysis.report.runs import without_secrets
 from data_prep.errors import UserError
@@ -252,7 +253,11 @@ def test_nothing_secret_is_written_to_a_report(tmp_path: Path) -> None:
     [
         ({}, {"tables", "figures", "claims", "sources", "correction", "cost"}, {"failures"}),
         ({"label_sources": ["in_fold"]}, {"tables", "figures", "claims", "correction"}, {"sources", "failures"}),
-        ({"rules": ["none"], "seeds": [7]}, {"run", "reproduce"}, {"tables", "figures", "claims", "cost", "correction"}),
+        (
+            {"rules": ["none"], "seeds": [7]},
+            {"run", "reproduce"},
+            {"tables", "figures", "claims", "cost", "correction"},
+        ),
     ],
 )
 def test_a_section_without_content_is_neither_on_the_page_nor_among_its_contents(
@@ -264,6 +269,35 @@ def test_a_section_without_content_is_neither_on_the_page_nor_among_its_contents
     assert re.findall(r'<li><a href="#([a-z]+)"', page) == sections
     assert there <= set(sections) and gone.isdisjoint(sections)
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'id="([^"]+)"', page))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("غضب 24, فرح 12", "<bdi>غضب</bdi> 24, <bdi>فرح</bdi> 12"),
+        ("שמחה גדולה_1: t = 1", "<bdi>שמחה גדולה_1</bdi>: t = 1"),
+        ("Utterance data/عربي-01, label غضب.", "Utterance <bdi>data/عربي-01</bdi>, label <bdi>غضب</bdi>."),
+        ("anger 24, <b>فرح</b>", "anger 24, &lt;b&gt;<bdi>فرح</bdi>&lt;/b&gt;"),
+        ("Emo-DB, stratified split", "Emo-DB, stratified split"),
+    ],
+)
+def test_names_from_right_to_left_leave_what_stands_beside_them_in_place(text: str, said: str) -> None:
+    assert isolated(text) == said
+
+
+def test_names_on_the_page_are_isolated_wherever_they_stand(tmp_path: Path) -> None:
+    store = copy_store(tmp_path / "store")
+    (corpus,) = (tmp_path / "store" / "corpora").iterdir()
+    about = json.loads((corpus / "corpus.json").read_text())
+    about["classes"] = dict(zip(("غضب", "فرح", "חדל", "עצב"), about["classes"].values(), strict=True))
+    (corpus / "corpus.json").write_text(json.dumps(about))
+    source = replace(source_of(store, label_sources=["in_fold"]), name="شبكة", forest_seeds=0)
+    write_report(source, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    shown = re.sub(r'="[^"]*"', "", page)  # attributes hold text alone
+    for name in ("غضب", "فرح", "חדל", "עצב"):
+        assert 1 <= shown.count(name) == len(re.findall(rf"<bdi>[^<]*{name}[^<]*</bdi>", shown))
+    assert "<h1><bdi>شبكة</bdi></h1>" in page
 
 
 def test_a_page_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
