@@ -55,15 +55,27 @@ class Finding:
     remedy: str = ""
 
 
-def examine(store: str | None = None, data: str | None = None, ray: bool = False) -> Iterator[Finding]:
-    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started."""
-    checks: list[Callable[[], Iterator[Finding]]] = [check_python, check_packages, check_torch, check_devices]
-    checks += [lambda: check_ray(ray), check_threads, check_open_files, check_shared_memory, check_temporary]
+def examine(
+    store: str | None = None,
+    data: str | None = None,
+    ray: bool = False,
+    look: Callable[[str], None] = lambda what: None,
+) -> Iterator[Finding]:
+    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started.
+
+    `look` is told what is looked at next.
+    """
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        *(("Python", check_python), ("packages", check_packages), ("torch", check_torch), ("devices", check_devices)),
+        *(("Ray", lambda: check_ray(ray)), ("threads", check_threads), ("open files", check_open_files)),
+        *(("shared memory", check_shared_memory), ("temporary files", check_temporary)),
+    ]
     if store is not None:
-        checks.append(lambda: check_store(store))
+        checks.append(("store", lambda: check_store(store)))
     if data is not None:
-        checks.append(lambda: check_data(data))
-    for check in checks:
+        checks.append(("data", lambda: check_data(data)))
+    for what, check in checks:
+        look(what)
         yield from check()
 
 

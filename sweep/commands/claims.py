@@ -11,6 +11,7 @@ from typing import Any
 from data_prep.errors import UserError
 from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid, quietly
 from sweep.commands.sweeps import open_decided
+from sweep.commands.terminal import ProgressBar
 
 
 def add(commands: Any) -> None:
@@ -37,24 +38,28 @@ def add(commands: Any) -> None:
 
 
 def run_audit(options: argparse.Namespace) -> int:
+    sweep, decisions = open_decided(options)
     from analysis.audit import audit, to_text
 
-    sweep, decisions = open_decided(options)
     if sweep.grid.labels == "given":
         raise UserError(
             f"grid {options.grid} has the corpus's own labels, and an audit needs labels: permuted or, where "
             "speakers are left out, permuted_by_speaker; see "
             "configs/leakage_audit.yaml"
         )
-    findings = audit(decisions)
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        findings = audit(decisions)
     print(json.dumps([one.as_dict() for one in findings], indent=2) if options.json else to_text(findings), end="")
     return FAILED if any(one.unexpected for one in findings) else DONE
 
 
 def run_claims(options: argparse.Namespace) -> int:
+    _, decisions = open_decided(options)
     from analysis.claims import claims_json, claims_text, evaluate_claims
 
-    _, decisions = open_decided(options)
-    findings = evaluate_claims(decisions)
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        findings = evaluate_claims(decisions)
     print((claims_json if options.json else claims_text)(findings).rstrip())
     return DONE

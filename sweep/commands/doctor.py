@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from data_prep.text import counted
-from sweep.commands.arguments import DONE, FAILED, add_command
-from sweep.commands.terminal import painted
+from sweep.commands.arguments import DONE, FAILED, add_command, quietly
+from sweep.commands.terminal import ProgressBar, painted
 
 
 def add(commands: Any) -> None:
@@ -20,6 +20,7 @@ def add(commands: Any) -> None:
         run_doctor,
         "check versions, devices, Ray, a store and data, and tell what to mend (exit status 1 if anything must be)",
         "ser-sweep doctor --store STORE --data DATA --ray",
+        quietly(),
     )
     doctor.add_argument("--store", help="stage store to try: a folder or an address such as s3://bucket/folder")
     doctor.add_argument("--data", help="folder of prepared corpora to look at: a path or an address")
@@ -28,11 +29,18 @@ def add(commands: Any) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from sweep.doctor import State, examine
+    with ProgressBar(options) as progress:
+        progress("looking at this machine", 0, None)
+        from sweep.doctor import Finding, State, examine
 
     colors = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
-    found = []
-    for one in examine(options.store, options.data, options.ray):
+    findings = examine(options.store, options.data, options.ray, lambda what: progress(what, 0, None))
+    found: list[Finding] = []
+    while True:
+        with ProgressBar(options) as progress:  # gone before anything is printed
+            one = next(findings, None)
+        if one is None:
+            break
         found.append(one)
         if not options.json:
             print(f"{painted(f'{one.state:8}', colors[one.state])} {one.what:18} {one.said}", flush=True)

@@ -34,9 +34,9 @@ def add(commands: Any) -> None:
 
 
 def run_figures(options: argparse.Namespace) -> int:
+    sweep, decisions = open_decided(options)
     from analysis.figures import figures_of, save_figures
 
-    sweep, decisions = open_decided(options)
     drawings = figures_of(sweep.store, sweep.plan.chains, decisions, options.utterance)
     with ProgressBar(options) as progress:
         saved = save_figures(_counted(drawings, progress), options.out, options.format)

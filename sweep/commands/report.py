@@ -46,7 +46,9 @@ def add(commands: Any) -> None:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    sweep = open_sweep(options)
+    with ProgressBar(options) as progress:
+        progress("reading the store", 0, None)
+        sweep = open_sweep(options)
     if not options.watch:
         _say(_write(options, sweep), options)
         return DONE
