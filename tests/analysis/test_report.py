@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,16 +16,19 @@ import yaml
 from made_by_hand import decisions_of, first_right, setup_with
 from recorded_sweep import TRAINING, copy_store, source_of
 
-from analysis.report import render, write_report
+from analysis.report import Place, Source, render, write_report
 from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
 from analysis.report.page import isolated
 from analysis.report.reproduce import grid_of, recipes
 from analysis.report.runs import without_secrets
+from data_prep.corpora.manifest import read_manifest
 from data_prep.errors import UserError
+from data_prep.prepare import prepare
+from data_prep.synthetic import SyntheticCorpus, write_corpus
 from sweep.cli import main
-from sweep.grid import parse_grid
-from sweep.stages import ChainSpec
+from sweep.grid import load_grid, parse_grid, resolve_corpora
+from sweep.stages import ChainSpec, Plan
 from sweep.store import Store
 
 LABEL = np.arange(40) % 2
@@ -298,6 +302,56 @@ def test_names_on_the_page_are_isolated_wherever_they_stand(tmp_path: Path) -> N
     for name in ("غضب", "فرح", "חדל", "עצב"):
         assert 1 <= shown.count(name) == len(re.findall(rf"<bdi>[^<]*{name}[^<]*</bdi>", shown))
     assert "<h1><bdi>شبكة</bdi></h1>" in page
+
+
+@pytest.fixture(scope="module")
+def two_corpora(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Source:
+    """A finished grid of two corpora."""
+    folder = tmp_path_factory.mktemp("two")
+    manifest = write_corpus(folder / "audio", SyntheticCorpus(speakers=2, texts=2, takes=2, seed=1))
+    data = shutil.copytree(small_data, folder / "data")
+    prepare("other", read_manifest(manifest), data, inline=True)
+    text = "{corpora: [synthetic, other], backbones: [tiny], rules: [none], folds: 2, training: {epochs: 1, every: 32}}"
+    (folder / "grid.yaml").write_text(text)
+    arguments = [str(folder / "grid.yaml"), "--data", str(data), "--store", str(folder / "store")]
+    assert main(["run", *arguments, "--inline", "--quiet"]) == 0
+    store = Store(folder / "store")
+    grid = load_grid(folder / "grid.yaml")
+    prepared = resolve_corpora(grid, str(data))
+    records = list(store.records())
+    plan = Plan.of(grid.expand(prepared), (record["key"] for record in records), {})
+    place = Place("grid.yaml", "DATA", "STORE", "REPORT")
+    settings = grid.model_dump(mode="json")
+    return Source("two", settings, text, place, plan, tuple(prepared.values()), store, records, forest_seeds=0)
+
+
+def test_figures_of_many_corpora_have_a_page_each_and_the_report_links_to_them(
+    two_corpora: Source, tmp_path: Path
+) -> None:
+    together = write_report(two_corpora, tmp_path / "one")
+    apart = write_report(two_corpora, tmp_path / "several", most_on_one_page=1)
+    assert len(apart.figures) == len(together.figures) > 4
+    one, index = ((tmp_path / where / "index.html").read_text(encoding="utf-8") for where in ("one", "several"))
+    assert one.count("<img ") == len(together.figures) and index.count("<img ") == 0
+    assert not list((tmp_path / "one").glob("figures-*.html"))
+    pages = re.findall(r'href="(figures-[^"]+\.html)"', index)
+    assert pages == ["figures-other.html", "figures-synthetic.html"]
+    shown = 0
+    for name in pages:
+        page = (tmp_path / "several" / name).read_text(encoding="utf-8")
+        assert 'href="index.html"' in page and 'src="data:image/svg+xml' in page
+        for file in re.findall(r'href="(figures/[^"]+)"', page):
+            assert (tmp_path / "several" / file).is_file()
+        shown += page.count("<img ")
+    assert shown == len(apart.figures)
+
+
+def test_the_report_of_one_corpus_is_one_page_however_large(tmp_path: Path) -> None:
+    source = replace(source_of(copy_store(tmp_path / "store")), forest_seeds=0)
+    report = write_report(source, tmp_path / "report", most_on_one_page=1)
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == len(report.figures)
+    assert not list((tmp_path / "report").glob("figures-*.html"))
 
 
 def test_a_page_that_is_no_report_is_left_alone(tmp_path: Path) -> None:
