@@ -1,7 +1,7 @@
 """Stage store -> decisions on utterances -> scores: tidy data frames, from the store alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -21,7 +21,7 @@ from data_prep.files import canonical_hash
 from dsl.labels import labels_of
 from dsl.splits import GROUPED_BY, may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
-from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec, cell_of
+from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.store import Predictions, Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
@@ -172,7 +172,11 @@ def corpus_names(store: Store, chains: Iterable[ChainSpec]) -> dict[str, str]:
     """Full name -> what to call each corpus of `chains`: as `known_name` does, or in full where two are called so."""
     full, held = {chain.last.corpus for chain in chains}, store.corpora()
     short = {name: known_name(store.read_corpus(name)[0]) for name in full.intersection(held)}
-    short |= {name: name.rpartition("-")[0] for name in full.difference(held)}
+    return told_by_name(short | {name: name.rpartition("-")[0] for name in full.difference(held)})
+
+
+def told_by_name(short: Mapping[str, str]) -> dict[str, str]:
+    """Full name -> short name, or the full one where two are called so."""
     shared = list(short.values())
     return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
 
@@ -269,7 +273,7 @@ def _kept_results(store: Store, forest_seeds: int, records: dict[StageSpec, dict
     decided = _read_decisions(store, _results_key(records))
     if decided is None:
         raise StoreError(
-            f"store {store.uri}: the decisions on {cell_of(next(iter(records)))} are missing, damaged, or made by "
+            f"store {store.uri}: the decisions on {next(iter(records)).label} are missing, damaged, or made by "
             "another version of the method; export them again with: ser-sweep store export --decisions"
         )
     pooled = decided[columns.DECISION] == columns.MEAN_POOLING

@@ -19,6 +19,7 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
+from data_prep.text import counted
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
 from dsl.labels import labels_of, one_hot, updated_targets
@@ -422,12 +423,14 @@ class FoldPart:
         training, validation = (part[targets[part].any(axis=1)] for part in (self.training, self.validation))
         if len(self.training) < 2:
             raise UserError(
-                f"the training part has {len(self.training)} segments, and a training needs two; use more data, or a "
-                "smaller training.every"
+                f"the training part has {counted(len(self.training), 'segment')}, and a training needs two; use more "
+                "data, or a smaller training.every"
             )
         for name, left, needed in (("training", training, 2), ("validation", validation, min(1, len(self.validation)))):
             if len(left) < needed:
-                raise UserError(f"the update of labels leaves {len(left)} {name} segments; use another rule")
+                raise UserError(
+                    f"the update of labels leaves {counted(len(left), f'{name} segment')}; use another rule"
+                )
         return replace(self, training=training, validation=validation)
 
 

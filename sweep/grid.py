@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from data_prep.errors import UserError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus, find_prepared
+from data_prep.text import counted
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, LABELS, RULES, labels_of
 from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Layout, Precision, TrainingSettings, ValidationBy
@@ -392,12 +393,12 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
         grid = GridSpec.model_validate(content)
     except ValidationError as error:
         problems = _problems(error)
-        raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems)) from error
+        raise GridError(f"grid {origin}: {counted(len(problems), 'problem')}\n" + bulleted(problems)) from error
     problems = _missing_axes(grid) + _unequal_alphas(grid) + _labels_known_by_speaker(grid) + _nothing_to_stop_by(grid)
     if not problems and grid.largest_count() > LARGEST_GRID:
         problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
-        raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems))
+        raise GridError(f"grid {origin}: {counted(len(problems), 'problem')}\n" + bulleted(problems))
     return grid
 
 

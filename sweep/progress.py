@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
+from data_prep.text import counted
 from sweep.stages import Bundle, Plan
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -66,7 +67,7 @@ class Tally:
 
     def summary(self) -> str:
         """`12 of 50 stages, 2 running, 0 failed, about 20 min left`."""
-        words = [f"{len(self.done)} of {len(self.plan.stages)} stages", f"{len(self.running)} running"]
+        words = [f"{len(self.done)} of {counted(len(self.plan.stages), 'stage')}", f"{len(self.running)} running"]
         words.append(f"{len(self.failures)} failed")
         if self.seconds_left is not None and self.missing:
             words.append(f"about {duration(self.seconds_left)} left")
@@ -91,7 +92,8 @@ class PlainDisplay:
 
     def __enter__(self) -> "PlainDisplay":
         tally = self._tally
-        self._say(f"{tally.missing} of {len(tally.plan.stages)} stages are to be trained, {tally.concurrent} at a time")
+        total = counted(len(tally.plan.stages), "stage")
+        self._say(f"{tally.missing} of {total} to be trained, {tally.concurrent} at a time")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -143,8 +145,8 @@ class LiveDisplay:
 
         tally = self._tally
         elapsed = duration(time.monotonic() - tally.started)
-        bar = Table.grid()  # a bar by itself does not end its line
-        bar.add_row(ProgressBar(total=len(tally.plan.stages), completed=len(tally.done), width=60))
+        bar = Table.grid(expand=True)  # a bar by itself does not end its line
+        bar.add_row(ProgressBar(total=len(tally.plan.stages), completed=len(tally.done)))
         trials = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("running", "t", "epoch", "loss", "segments/s"):
             trials.add_column(column, justify="left" if column == "running" else "right")
@@ -152,7 +154,7 @@ class LiveDisplay:
             label = Text(trial.chains.label)
             known = (f"{trial.loss:.3f}", f"{trial.rate:,.0f}") if trial.epoch else ("", "")
             trials.add_row(label, str(trial.iteration), str(trial.epoch), *known)
-        return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, trials)
+        return Group(Text(f"{tally.summary()}, {elapsed} so far"), bar, *([trials] if tally.running else []))
 
 
 class NoDisplay:

@@ -21,6 +21,7 @@ from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Entry
 from data_prep.shards import segment_count_of, sha256
+from data_prep.text import counted
 from sweep.events import new_launch
 from sweep.lease import EXPIRES_SECONDS, LEASES, UPKEEP, Lease
 from sweep.machine import THIS_MACHINE, Machine
@@ -159,8 +160,8 @@ def _read_corpus(store: Store, name: str) -> _Corpus:
 def _missing_corpus(name: str, stages: int) -> Problem:
     """Stages are kept although their corpus is gone: they are whole, and a run with the data adds the corpus again."""
     what = (
-        f"not in the store, and {stages} stages are of it; ser-sweep run with its data adds it, and ser-sweep store gc "
-        "removes what no grid needs"
+        f"not in the store, which has {counted(stages, 'stage')} of it; ser-sweep run with its data adds it, and "
+        "ser-sweep store gc removes what no grid needs"
     )
     return Problem(f"corpora/{name}", what, Remedy.NOT_HERE)
 

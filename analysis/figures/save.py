@@ -23,8 +23,8 @@ METADATA: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date"
 class Drawing:
     """A figure and what a page says of it.
 
-    `kind` and `about` name its files, such as `class-recall` and (`emodb`, `densenet22`); `alt` is for readers who do
-    not see the figure.
+    `kind` and `about` name its files, such as `class-recall` and (`emodb`, `densenet22`), of which the corpus is the
+    first; `alt` is for readers who do not see the figure.
     """
 
     kind: str
@@ -55,7 +55,7 @@ def slug(text: str) -> str:
 def save_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[str] = FORMATS) -> list[dict[str, Any]]:
     """Write each drawing in each of `formats` (png, svg), then index.json; returns what the index lists.
 
-    The index is an object {figures: [{name, kind, caption, alt, files}]} in the order of `drawings`, its files
+    The index is an object {figures: [{name, kind, corpus, caption, alt, files}]} in the order of `drawings`, its files
     relative to `folder`. It replaces an older one as a whole and comes last: what it lists is there. Raises ValueError
     where two drawings have one name.
     """
@@ -70,6 +70,7 @@ def save_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[st
         listed[drawing.name] = {
             "name": drawing.name,
             "kind": drawing.kind,
+            "corpus": drawing.about[0],
             "caption": drawing.caption,
             "alt": drawing.alt,
             "files": files,

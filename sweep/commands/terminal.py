@@ -57,7 +57,8 @@ Progress = Callable[[str, int, int | None], None]  # what, how many are done, an
 
 
 class ProgressBar:
-    """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere."""
+    """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere. Of what has no
+    known end, such as reading, only the last is shown."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._quiet = getattr(options, "quiet", False)
@@ -84,5 +85,7 @@ class ProgressBar:
         if self._bar is None:
             return
         if what not in self._tasks:
+            for task in [one.id for one in self._bar.tasks if one.total is None]:
+                self._bar.remove_task(task)
             self._tasks[what] = self._bar.add_task(what, total=total)
         self._bar.update(self._tasks[what], completed=done)

@@ -36,6 +36,14 @@ def test_a_trial_that_only_starts_claims_no_loss(tally: Tally, chains: Bundle) -
     assert "nan" not in shown(tally)
 
 
+def test_the_bar_of_a_complete_sweep_ends_where_the_terminal_does(tally: Tally) -> None:
+    tally.done = set(tally.plan.stages)
+    summary, bar, *rest = shown(tally).splitlines()
+    assert summary.startswith(f"{len(tally.plan.stages)} of {len(tally.plan.stages)} stages")
+    assert bar == "━" * 120
+    assert rest == []  # no heads of a table without a line
+
+
 def test_a_trial_tells_epoch_loss_and_rate(tally: Tally, chains: Bundle) -> None:
     tally.reported(0, chains, {"event": "epoch", "iteration": 1, "number": 2, "loss": 1.25, "rate": 1234.0})
     assert progress_words(tally.running[0]) == "t=1 epoch 3, loss 1.250, 1,234 segments/s"
