@@ -257,9 +257,9 @@ def keep_results(
     decided_cells = zip(cells, on_all_cores(partial(_decide_cell, store, FOREST_SEEDS), cells, of_cells), strict=True)
     for number, (stages, (decided, whole)) in enumerate(decided_cells, start=1):
         if decided is None or len(whole) < len(stages):
-            cell = cell_of(next(iter(stages)))
+            like = next(iter(stages)).label
             raise StoreError(
-                f"a stage of {cell} is damaged; find and remove such with: ser-sweep store verify --repair"
+                f"a stage like {like} is damaged; find and remove such with: ser-sweep store verify --repair"
             )
         kept.write_decisions(_results_key(stages), decided.to_parquet(index=False))
         progress("decisions", number, len(cells))
