@@ -547,7 +547,7 @@ def _import_tune(address: str | None) -> None:
         # A local runtime's processes have this one's environment. Tune would ask for those of a few variables of its
         # own, which none of them is when it starts: all that were started ahead would end for others to be started.
         class_cache.DEFAULT_ENV_VARS = {}
-        class_cache.ENV_VARS_TO_PROPAGATE = frozenset()
+        class_cache.ENV_VARS_TO_PROPAGATE = set()
 
 
 def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
