@@ -68,9 +68,10 @@ def launch(
     inline: bool = False,
     address: str | None = None,
     quiet: bool = False,
+    expected: float | None = None,
 ) -> Outcome:
     """Train the stages that `plan` misses. `prepared` maps the grid's names for corpora to what is on disk. A `quiet`
-    launch shows no progress."""
+    launch shows no progress; `expected` are the seconds of training that another knows of, one after the other."""
     store.create()
     for one in prepared.values():
         store.add_corpus(one)
@@ -91,7 +92,7 @@ def launch(
             importlib.import_module(TRAINING)
             whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
             corpora = loading.result()
-            with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
+            with _launch(plan, bundles, store, grid, whole, 1, quiet, expected) as running:
                 _run_inline(running, corpora)
             return running.outcome
         importing = beside.submit(_import_tune, address)
@@ -104,7 +105,7 @@ def launch(
             fit = slots(share, cluster, grid.resources.max_concurrent)
             corpora = loading.result()
             with (
-                _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet) as running,
+                _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet, expected) as running,
                 breaks_off_without_ray(running.break_off),
             ):
                 _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
@@ -120,10 +121,11 @@ def _launch(
     share: Mapping[str, float],
     slots: int,
     quiet: bool = False,
+    expected: float | None = None,
 ) -> Iterator["Launch"]:
     """A launch with its lease, event log and display."""
     name = new_launch()
-    tally = Tally(plan, concurrent=slots)
+    tally = Tally(plan, slots, expected)
     begun = time.monotonic()
     with EventLog(store.folder, name) as events:
         events.write(
@@ -341,7 +343,7 @@ class Launch:
         """Take in an event of a trial (`sweep.trial.run_trial`)."""
         self.stalls.heard_of(trial)
         bundle, kind, line = self.bundles[number], event["event"], None
-        if kind in ("epoch", "trained", "reused"):
+        if kind in ("steps", "epoch", "trained", "reused"):
             self._tally.reported(number, bundle, event)
         self._trackers.took(event)
         if kind in ("trained", "reused"):
@@ -362,7 +364,7 @@ class Launch:
             line = self._does_not_record(bundle, event["cause"])
         if kind == "out_of_memory":
             line = self._ran_out_of_memory(trial, number, event)
-        if kind != "epoch":
+        if kind not in ("steps", "epoch"):
             self._events.write(**{"trial": trial, "chain": bundle.label, **event})
         self._display.update(line)
 

@@ -49,6 +49,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         inline=options.inline,
         address=options.address,
         quiet=options.quiet,
+        expected=None if estimated.unknown else estimated.seconds,
     )
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -61,7 +62,7 @@ def run_sweep(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     total = counted(stages["total"], "stage")
-    print(f"{stages['done']} of {total} done: {outcome.trained} trained, {reused} there before")
+    print(f"{stages['done']} of {total} done: {outcome.trained} trained, {reused} were there before")
     if outcome.trained:
         print(estimate_beside_truth(estimated, outcome.training_seconds, outcome.seconds, outcome.slots))
     print_failures(outcome.failures)

@@ -130,7 +130,7 @@ def test_a_foreign_name_is_refused_by_name(tmp_path: Path, corpus: str, name: st
     with pytest.raises(CorpusError) as raised:
         read(corpus, plant(tmp_path, [name]), allow_partial)
     first, *names = str(raised.value).splitlines()
-    assert first.startswith(f"{corpus}: 1 file names in {tmp_path} are not ")
+    assert first.startswith(f"{corpus}: 1 file name in {tmp_path} not ")
     assert "move them away" in first
     assert names == [f"  - {name}"]
 
@@ -190,7 +190,7 @@ def test_two_copies_of_a_corpus_are_refused_with_both_places(tmp_path: Path, cor
     tree = TREES[corpus, "flat"]
     plant(tmp_path, tree)
     plant(tmp_path / "again", tree)
-    with pytest.raises(CorpusError, match=f"{len(tree)} utterances are more than once in .*one copy") as raised:
+    with pytest.raises(CorpusError, match=f"{len(tree)} utterances more than once in .*one copy") as raised:
         read_corpus(corpus, tmp_path, allow_partial=True)
     assert f"{tree[0]} and again/{tree[0]}" in str(raised.value)
 
