@@ -136,7 +136,9 @@ def test_the_words_of_a_plan_and_of_a_status_are_explained(tmp_path: Path, capsy
     assert main(["plan", str(grid), *place, "--probe"]) == 0
     assert main(["status", str(grid), *place]) == 0
     said = capsys.readouterr().out
-    explained = re.findall(r"^\| \*\*(.+?)\*\* \|", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
+    explained = re.findall(
+        r"^\| \*\*(.+?)\*\* \|", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
     known = {word for entry in explained for word in entry.split(", ")}
     assert list(known) and explained == sorted(explained, key=str.lower)
     used = ("trial", "stage", "chain", "done", "missing", "failed", "network", "segment update", "predictions", "probe")
