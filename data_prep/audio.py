@@ -103,7 +103,7 @@ def _decode(content: bytes) -> tuple[np.ndarray, int, tuple[Remark, ...]]:
     if not len(samples):
         raise AudioError("the file holds no samples")
     if not np.isfinite(samples).all():
-        raise AudioError(f"{counted(np.count_nonzero(~np.isfinite(samples)), 'sample')} NaN or infinite")
+        raise AudioError(f"{counted(int(np.count_nonzero(~np.isfinite(samples))), 'sample')} NaN or infinite")
     remarks = []
     if not container.told:
         said = "its header does not say how long it is: it was read to its end"

@@ -540,6 +540,7 @@ def test_the_index_lists_figures_with_caption_alternative_text_and_files(tmp_pat
     assert one == {
         "name": name,
         "kind": "contours",
+        "corpus": "emodb",
         "caption": "A caption.",
         "alt": "Lines.",
         "files": [f"{name}.svg", f"{name}.png"],
