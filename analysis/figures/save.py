@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from analysis.figures.fonts import use_installed_fonts
 from analysis.figures.style import in_style
 from data_prep.files import atomic_path, write_json
 
@@ -83,5 +85,7 @@ def save_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[st
 def save_figure(figure: Figure, path: Path) -> None:
     """Write one figure whole, as PNG or SVG by the extension of `path`: the same bytes for the same figure."""
     kind = path.suffix[1:]
-    with atomic_path(path) as temporary:
+    use_installed_fonts(figure)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # told by name
         figure.savefig(temporary, format=kind, metadata=METADATA[kind])

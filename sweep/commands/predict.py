@@ -17,7 +17,7 @@ from data_prep.files import atomic_path
 from data_prep.text import counted, plain
 from sweep.commands.arguments import DONE, add_command, of_store, path, quietly
 from sweep.commands.sweeps import existing_store
-from sweep.commands.terminal import ProgressBar, notice
+from sweep.commands.terminal import ProgressBar, notice, warnings_told
 
 if TYPE_CHECKING:
     from sweep.predict import KnownUtterance, Spoken, TrainedNetwork
@@ -116,7 +116,7 @@ def run_predict(options: argparse.Namespace) -> int:
         _write_csv(options.csv, networks, spoken)
         notice(options, f"wrote {options.csv}")
     if options.figure is not None:
-        _draw(options.figure, spoken[0])
+        _draw(options, options.figure, spoken[0])
         notice(options, f"wrote {options.figure}")
     if options.json:
         print(json.dumps(_as_dict(networks, spoken)))
@@ -234,7 +234,7 @@ def _write_csv(path: Path, networks: "Sequence[TrainedNetwork]", spoken: "Sequen
                 writer.writerow([plain(one.path), stage.key, stage.iteration, number, f"{centre:.4f}", *q])
 
 
-def _draw(path: Path, said: "Sequence[Spoken]") -> None:
+def _draw(options: argparse.Namespace, path: Path, said: "Sequence[Spoken]") -> None:
     from analysis.figures import draw_contours, save_figure
 
     last = said[-1]
@@ -249,4 +249,5 @@ def _draw(path: Path, said: "Sequence[Spoken]") -> None:
         label_is="decided" if known is None else "label",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_figure(figure, path)
+    with warnings_told(options):
+        save_figure(figure, path)

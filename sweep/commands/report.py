@@ -21,7 +21,7 @@ from sweep.commands.arguments import (
     quietly,
 )
 from sweep.commands.sweeps import Sweep, open_sweep
-from sweep.commands.terminal import ProgressBar
+from sweep.commands.terminal import ProgressBar, warnings_told
 
 if TYPE_CHECKING:
     from analysis.report import Report, Source
@@ -69,7 +69,7 @@ def run_report(options: argparse.Namespace) -> int:
 def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None) -> "Report":
     from analysis.report import write_report
 
-    with ProgressBar(options) as progress:
+    with warnings_told(options), ProgressBar(options) as progress:
         return write_report(
             _source(options, sweep),
             options.out,

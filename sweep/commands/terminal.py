@@ -1,9 +1,11 @@
 """What commands show alike: counts of stages, failures, and progress of what takes long."""
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from data_prep.text import plain
@@ -51,6 +53,21 @@ def notice(options: argparse.Namespace, text: str) -> None:
     """What a user may want to know beside the result."""
     if not options.quiet:
         print(plain(text, keep=LINES), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def warnings_told(options: argparse.Namespace) -> Iterator[None]:
+    """Tell what figures warn of as notices, each once."""
+    from analysis.figures.fonts import NoFontWarning
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", NoFontWarning)
+        yield
+    for text in dict.fromkeys(str(one.message) for one in found if issubclass(one.category, NoFontWarning)):
+        notice(options, f"notice: {text}")
+    for one in found:
+        if not issubclass(one.category, NoFontWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known

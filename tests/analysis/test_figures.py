@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from functools import partial
@@ -32,6 +33,7 @@ from analysis.figures import (
     draw_label_sources,
     draw_learning_curves,
     figures_of,
+    fonts,
     save_figure,
     save_figures,
 )
@@ -538,6 +540,7 @@ def test_the_index_lists_figures_with_caption_alternative_text_and_files(tmp_pat
     assert one == {
         "name": name,
         "kind": "contours",
+        "corpus": "emodb",
         "caption": "A caption.",
         "alt": "Lines.",
         "files": [f"{name}.svg", f"{name}.png"],
@@ -782,3 +785,65 @@ def test_a_store_with_nothing_trained_is_an_error_that_says_what_to_run(
     assert main(command) == 2
     assert "train them with: ser-sweep run" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+# Fonts for names in any script
+
+
+def made_font(folder: Path, name: str, characters: str) -> Path:
+    """A font with these characters, each a square."""
+    builder = pytest.importorskip("fontTools.fontBuilder").FontBuilder(1000, isTTF=True)
+    pen = pytest.importorskip("fontTools.pens.ttGlyphPen").TTGlyphPen(None)
+    corners = ((0, 0), (0, 800), (800, 800), (800, 0))
+    pen.moveTo(corners[0])
+    for corner in corners[1:]:
+        pen.lineTo(corner)
+    pen.closePath()
+    names = [".notdef", *(f"u{ord(one):X}" for one in characters)]
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(one): f"u{ord(one):X}" for one in characters})
+    builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (900, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": name, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(folder / f"{name}-Regular.ttf")
+    return folder / f"{name}-Regular.ttf"
+
+
+def test_a_text_is_drawn_in_the_installed_font_that_has_its_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    font = made_font(tmp_path, "Made", "怒喜")
+    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [str(font)])
+    for known in (fonts._installed, fonts._fonts_for):
+        known.cache_clear()
+    figure = recall_figure([[50.0, 60.0, 70.0]], ["怒喜", "怒り", "fear"])
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        content = rendered(figure, tmp_path / "a.svg").decode()
+    families = {label.get_text(): label.get_fontfamily() for label in figure.axes[0].get_xticklabels()}
+    assert families == {"怒喜": ["DejaVu Sans", "Made"], "怒り": ["DejaVu Sans", "Made"], "fear": ["DejaVu Sans"]}
+    assert "Made" in content
+    (warned,) = found
+    assert issubclass(warned.category, fonts.NoFontWarning)
+    assert str(warned.message).startswith("no installed font has り (U+308A): figures show a box")
+    for known in (fonts._installed, fonts._fonts_for):
+        known.cache_clear()
+
+
+def test_a_title_of_wide_characters_has_shorter_lines() -> None:
+    title = "語" * 70
+    lines = title_of(recall_figure([[50.0, 60.0]], ["anger", "fear"], title)).split("\n")
+    assert "".join(lines) == title and max(map(len, lines)) <= ONE_COLUMN * 17 / 2
+
+
+def test_figures_whose_characters_all_are_in_matplotlibs_font_look_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> list[str]:
+        raise AssertionError("looked for fonts")
+
+    monkeypatch.setattr(fonts, "findSystemFonts", refuse)
+    rendered(recall_figure([[50.0, 60.0]], ["Ärger", "радость"]), tmp_path / "a.png")

@@ -131,7 +131,7 @@ def test_a_foreign_name_is_refused_by_name(tmp_path: Path, corpus: str, name: st
         read(corpus, plant(tmp_path, [name]), allow_partial)
     first, *names = str(raised.value).splitlines()
     assert first.startswith(f"{corpus}: 1 file name in {tmp_path} not ")
-    assert "move them away" in first
+    assert "move away what has them" in first
     assert names == [f"  - {name}"]
 
 
