@@ -119,16 +119,16 @@ def check_known(
 
     by_emotion = Counter(utterance.emotion for utterance in utterances)
     off = [
-        f"{emotion}: {counted(by_emotion[emotion], 'utterance')}, expected {expected}"
+        f"{emotion}: {counted(by_emotion[emotion], 'utterance')}, expected {expected:,}"
         for emotion, expected in known.emotions.items()
         if differs(by_emotion[emotion], expected)
     ]
     speakers = sorted({utterance.speaker for utterance in utterances})
     if differs(len(speakers), known.speakers):
-        off.append(f"{counted(len(speakers), 'speaker')}, expected {known.speakers}")
+        off.append(f"{counted(len(speakers), 'speaker')}, expected {known.speakers:,}")
     by_both = Counter((utterance.speaker, utterance.emotion) for utterance in utterances)
     off += [
-        f"speaker {speaker}, {emotion}: {counted(by_both[speaker, emotion], 'utterance')}, expected {expected}"
+        f"speaker {speaker}, {emotion}: {counted(by_both[speaker, emotion], 'utterance')}, expected {expected:,}"
         for speaker in speakers
         for emotion, expected in (known.each_speaker or {}).items()
         if differs(by_both[speaker, emotion], expected)
@@ -140,7 +140,7 @@ def check_known(
             else "complete the corpus, or accept a part of it with --allow-partial"
         )
         raise CorpusError(
-            f"{corpus}: {counted(len(utterances), 'utterance')} in {folder}, expected {known.utterances}; {remedy}", off
+            f"{corpus}: {counted(len(utterances), 'utterance')} in {folder}, expected {known.utterances:,}; {remedy}", off
         )
 
 
