@@ -155,7 +155,7 @@ def test_asks_for_nothing_but_itself(half_done: Path, open_page: Any) -> None:
 def test_tells_what_is_missing_and_what_leaks(half_done: Path, open_page: Any) -> None:
     page = open_page(half_done)
     assert page.locator(".status").inner_text().startswith("in progress")
-    assert "4 of 15 stages are missing" in page.locator("#run").inner_text()
+    assert "4 of 15 stages missing" in page.locator("#run").inner_text()
     assert "global_oof leaks" in page.locator(".callout.leaky").inner_text()
     assert "Best of" in page.locator(".headline").inner_text()
     leaky = page.locator("tr.leaky-row").filter(has_text="global_oof")
