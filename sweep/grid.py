@@ -392,14 +392,17 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     try:
         grid = GridSpec.model_validate(content)
     except ValidationError as error:
-        problems = _problems(error)
-        raise GridError(f"grid {origin}: {counted(len(problems), 'problem')}\n" + bulleted(problems)) from error
+        raise _unusable(origin, _problems(error)) from error
     problems = _missing_axes(grid) + _unequal_alphas(grid) + _labels_known_by_speaker(grid) + _nothing_to_stop_by(grid)
     if not problems and grid.largest_count() > LARGEST_GRID:
         problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
-        raise GridError(f"grid {origin}: {counted(len(problems), 'problem')}\n" + bulleted(problems))
+        raise _unusable(origin, problems)
     return grid
+
+
+def _unusable(origin: str, problems: list[str]) -> GridError:
+    return GridError(f"grid {origin} cannot be used: {counted(len(problems), 'problem')}\n" + bulleted(problems))
 
 
 def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpus]:

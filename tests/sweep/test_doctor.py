@@ -95,7 +95,7 @@ def test_data_with_a_shard_cut_off_is_a_problem(small_data: Path, tmp_path: Path
     shard.write_bytes(shard.read_bytes()[:100])
     (finding,) = check_data(str(tmp_path / "data"))
     assert finding.state is State.PROBLEM
-    assert "1 of 1 shards" in finding.said
+    assert "1 of 1 shard" in finding.said
 
 
 def change_shards(data: Path, change: Callable[[dict[str, Any]], Any]) -> None:
