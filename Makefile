@@ -1,10 +1,10 @@
-# make setup | demo | test | chaos | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
+# make setup | demo | test | chaos | simulate | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test chaos fuzz audit lint format docs lock clean
+.PHONY: setup demo test chaos simulate fuzz audit lint format docs lock clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,11 @@ test: setup
 chaos: setup
 	$(BIN)/python -m tests.chaos --seed 1 2 3 --faults 30 --store-kind disk s3 --out benchmarks/results/chaos.json
 	$(BIN)/python docs/figures.py
+
+# The long form of tests/simulation: so many worlds, of which each seed is one.
+SEEDS ?= 100000
+simulate: setup
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 # The long form of tests/fuzz, about five minutes.
 fuzz: setup

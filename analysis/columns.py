@@ -23,6 +23,7 @@ CELL_COLUMNS = (
 # Who decided: random forest (§IV-C), or the highest mean probability.
 DECISION = "decision"
 FOREST, MEAN_POOLING = "forest", "mean"
+DECISION_NAMES = {FOREST: "random forest", MEAN_POOLING: "mean pooling"}  # in words; the paper's first
 
 # One line a decision on an utterance.
 FOREST_SEED = "forest_seed"  # 0 for mean pooling

@@ -47,6 +47,12 @@ _OF_TREATMENT = [columns.BACKBONE, columns.RULE, columns.ALPHA, columns.ITERATIO
 FAMILY = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE, columns.DECISION]
 
 
+def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Who decided, and the lines of that: the paper's random forest, or mean pooling where there is none."""
+    decision = columns.FOREST if (lines[columns.DECISION] == columns.FOREST).any() else columns.MEAN_POOLING
+    return decision, lines[lines[columns.DECISION] == decision]
+
+
 def networks(decisions: pd.DataFrame) -> list[Network]:
     """The networks that there are decisions of, in the order in which they first appear."""
     found = decisions[_OF_NETWORK + _OF_TREATMENT].drop_duplicates().itertuples(index=False)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from analysis.listings import Listing
-from analysis.render import Block, Line, TextTable, as_text
+from analysis.render import Block, Line, TextTable, as_texts
 from analysis.tables import Table
 
 _OF_PAPER = re.compile(r"Table [IVX]+")
@@ -47,9 +47,9 @@ def to_latex(tables: Sequence[Table | Listing]) -> str:
     """A `table*` environment for each block of each table, with a label to refer to it by."""
     floats = []
     seen: Counter[str] = Counter()
-    for table in map(as_text, tables):
+    for table in as_texts(tables):
         for block in table.blocks:
-            label = re.sub(r"[^a-z0-9]+", "-", f"{table.title} {block.heading}".lower()).strip("-")
+            label = re.sub(r"[^a-z0-9]+", "-", f"{table.heading} {block.heading}".lower()).strip("-")
             seen[label] += 1
             floats.append(_float(table, block, label if seen[label] == 1 else f"{label}-{seen[label]}"))
     return "\n".join(floats)
@@ -58,10 +58,11 @@ def to_latex(tables: Sequence[Table | Listing]) -> str:
 def _float(table: TextTable, block: Block, label: str) -> str:
     first, _, rest = table.caption.partition(". ")
     sentence = first.removesuffix(".")
+    about = ", ".join(part for part in (block.heading, *table.apart) if part and part != sentence)
     if _OF_PAPER.fullmatch(table.title):
-        caption = f"{sentence}{f': {block.heading}' if block.heading else ''} ({table.title} of the paper)."
+        caption = f"{sentence}{about and f': {about}'} ({table.title} of the paper)."
     else:
-        caption = f"{table.title}: {sentence}{f', {block.heading}' if block.heading else ''}."
+        caption = f"{table.title}: {sentence}{about and f', {about}'}."
     lines = [
         r"\begin{table*}[t]",
         r"\centering",

@@ -81,6 +81,10 @@ class Layout:
     caption: str
     plan: Callable[[str, Collection[Treatment]], list[RowPlan]]
 
+    @property
+    def title(self) -> str:
+        return f"Table {self.number}"
+
 
 def backbone_name(backbone: str) -> str:
     """A backbone as the paper writes it."""

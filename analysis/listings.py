@@ -14,6 +14,8 @@ from analysis import columns
 from analysis.formats import MISSING, deviation_text
 from analysis.layouts import BACKBONE_NAMES, RowLabel, Treatment, backbone_name
 from analysis.tables import (
+    OF_EVERYTHING,
+    About,
     Footnote,
     conditions,
     corpus_name,
@@ -63,6 +65,7 @@ class Listing:
     groups: tuple[Group, ...]
     rows: tuple[ListingRow, ...]
     footnotes: tuple[Footnote, ...] = ()
+    about: About = OF_EVERYTHING
 
 
 def treatment_order(treatment: Treatment) -> tuple[int, str, bool, str, str, int]:
@@ -126,9 +129,10 @@ def correction_listings(corrected: pd.DataFrame) -> list[Listing]:
     One listing for each corpus, split and kind of labels.
     """
     keys = [columns.CORPUS, columns.SPLIT, columns.LABELS]
-    return [
+    found = [
         _correction_listing(corpus, split, labels, lines) for (corpus, split, labels), lines in corrected.groupby(keys)
     ]
+    return [listing for listing in found if listing.rows]
 
 
 def _correction_listing(corpus: str, split: str, labels: str, lines: pd.DataFrame) -> Listing:
@@ -156,7 +160,8 @@ def _correction_listing(corpus: str, split: str, labels: str, lines: pd.DataFram
     groups = tuple(Group(source, headings) for source in sources)
     trained = zip(lines[columns.SETUP], lines[columns.SEEDS], strict=True)
     notes = tuple(Footnote("", text) for text in setup_texts(corpus, trained))
-    return Listing(CORRECTION, caption, "Chain", groups, tuple(rows), notes)
+    of = About.named(corpus=corpus, split=split, labels=labels)
+    return Listing(CORRECTION, caption, "Chain", groups, tuple(rows), notes, of)
 
 
 def _share_text(line: Mapping[Any, Any] | None) -> str:

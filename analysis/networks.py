@@ -24,6 +24,7 @@ from analysis.listings import (
 from analysis.results import score_networks
 from analysis.tables import (
     METRICS,
+    About,
     Footnote,
     Score,
     ScoreKey,
@@ -87,6 +88,10 @@ class Block:
     def treatments(self, source: str) -> set[Treatment]:
         return {key.treatment for key in self.scores[source]}
 
+    @property
+    def about(self) -> About:
+        return About.named(corpus=self.corpus, split=self.split, labels=self.labels)
+
     def caption(self, tested: str, *sentences: str) -> str:
         """`tested` ends the sentence on what p is adjusted for."""
         conditions_of = conditions("", self.split, self.labels)
@@ -120,7 +125,12 @@ def chosen_listings(decisions: pd.DataFrame, by_test: bool = False) -> list[List
     baselines = decisions[decisions[columns.ITERATION] == 0]
     chosen = {chain: one for chain in _chains(known) if (one := _choose_iterations(known, chain, by_test)) is not None}
     shown = pd.concat([baselines, *(one.under(chain) for chain, one in chosen.items())])
-    return [_chosen_listing(block, chosen, by_test) for block in blocks(score_networks(shown), comparisons(shown))]
+    conditions_of = {chain[:3] for chain in _chains(known)}
+    return [
+        _chosen_listing(block, chosen, by_test)
+        for block in blocks(score_networks(shown), comparisons(shown))
+        if (block.corpus, block.split, block.labels) in conditions_of
+    ]
 
 
 def _chains(known: Collection[Network]) -> Iterator[Network]:
@@ -205,7 +215,8 @@ def _networks_listing(block: Block) -> Listing:
         rows.append(ListingRow(RowLabel(name), texts, tuple(records), treatment.backbone))
     names = ("WA forest", "UA forest", "WA mean", "UA mean", "WA − baseline", "UA − baseline", "WA by speaker")
     caption = f"{block.caption(_OF_NETWORKS)} {_BY_SPEAKER}"
-    return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), block.footnotes())
+    notes = block.footnotes()
+    return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), notes, block.about)
 
 
 def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
@@ -237,8 +248,8 @@ def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: boo
     caption = block.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
     names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
     unknown = not by_test and all(value != value for value in block.validation.values())
-    notes = (Footnote("", _NOTHING_CHOOSES),) if unknown else ()
-    return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), (*notes, *block.footnotes()))
+    notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *block.footnotes())
+    return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), notes, block.about)
 
 
 def _iterations_text(chosen: Chosen) -> str:

@@ -15,7 +15,7 @@ from analysis import columns
 from analysis.formats import MISSING, score_text, signed
 from analysis.layouts import RowLabel
 from analysis.listings import Group, Listing, Record, group_heading
-from analysis.tables import METRICS, Cell, Footnote, Row, Table, corpus_name, recall_records, score_record
+from analysis.tables import METRICS, About, Cell, Footnote, Row, Table, corpus_name, recall_records, score_record
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 _OURS = ("forest", "mean")
@@ -65,24 +65,47 @@ class Block:
 
 @dataclass(frozen=True)
 class TextTable:
-    """A table as text, for formats that show it block by block."""
+    """A table as text, for formats that show it block by block. `apart` tells it from others of its title."""
 
     title: str
+    apart: tuple[str, ...]
     caption: str
     blocks: tuple[Block, ...]
     footnotes: tuple[str, ...]
     leaky: bool = False  # whether it is of a label source that leaks
 
+    @property
+    def heading(self) -> str:
+        """`Table II, label source in_fold, speaker split`."""
+        return ", ".join([self.title, *self.apart])
 
-def as_text(table: Table | Listing) -> TextTable:
-    """The texts of a table, one block of rows per corpus or label source so that lines are short."""
+
+def as_texts(tables: Sequence[Table | Listing]) -> list[TextTable]:
+    """The texts of tables, one block of rows per corpus or label source so that lines are short."""
+    apart = told_apart([(title_of(table), table.about) for table in tables])
+    return [_as_text(table, own) for table, own in zip(tables, apart, strict=True)]
+
+
+def told_apart(tables: Sequence[tuple[str, About]]) -> list[tuple[str, ...]]:
+    """What tells each table from the others of its title."""
+    alike: dict[str, list[About]] = {}
+    for title, about in tables:
+        alike.setdefault(title, []).append(about)
+    return [about.unlike(alike[title]) for title, about in tables]
+
+
+def title_of(table: Table | Listing) -> str:
+    return table.title if isinstance(table, Listing) else f"Table {table.number}"
+
+
+def _as_text(table: Table | Listing, apart: tuple[str, ...]) -> TextTable:
     footnotes = tuple(map(_footnote_text, table.footnotes))
     if isinstance(table, Listing):
         groups = tuple(_listing_block(table, group) for group in table.groups)
-        return TextTable(table.title, table.caption, groups, footnotes)
+        return TextTable(title_of(table), apart, table.caption, groups, footnotes)
     blocks = tuple(_corpus_block(table, corpus) for corpus in table.corpora)
     leaky = table.label_source in LEAKY_LABEL_SOURCES
-    return TextTable(f"Table {table.number}", table.caption, blocks, footnotes, leaky)
+    return TextTable(title_of(table), apart, table.caption, blocks, footnotes, leaky)
 
 
 def _corpus_block(table: Table, corpus: str) -> Block:
@@ -107,7 +130,7 @@ def _listing_block(listing: Listing, group: Group) -> Block:
 
 def to_markdown(tables: Sequence[Table | Listing]) -> str:
     """Each table as aligned Markdown, block by block so that lines fit a terminal."""
-    return "\n".join(_markdown(as_text(table)) for table in tables)
+    return "\n".join(map(_markdown, as_texts(tables)))
 
 
 def to_csv(tables: Sequence[Table | Listing]) -> str:
@@ -194,7 +217,7 @@ def _corpus_texts(table: Table, row: Row, corpus: str) -> list[str]:
 
 
 def _markdown(table: TextTable) -> str:
-    parts = [f"**{_escape_markdown(table.title)}.** {_escape_markdown(table.caption)}\n"]
+    parts = [f"**{_escape_markdown(table.heading)}.** {_escape_markdown(table.caption)}\n"]
     for block in table.blocks:
         lines = aligned([list(block.head), *(list(line.texts) for line in block.lines)])
         parts.append(f"{_escape_markdown(block.heading)}\n\n{lines}".lstrip("\n"))

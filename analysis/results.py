@@ -1,14 +1,14 @@
 """Stage store -> decisions on utterances -> scores: tidy data frames, from the store alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import sklearn
 
 from analysis import columns
 from analysis.cores import on_all_cores
@@ -21,7 +21,7 @@ from data_prep.files import canonical_hash
 from dsl.labels import labels_of
 from dsl.splits import GROUPED_BY, may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
-from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec, cell_of
+from sweep.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.store import Predictions, Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
@@ -172,7 +172,11 @@ def corpus_names(store: Store, chains: Iterable[ChainSpec]) -> dict[str, str]:
     """Full name -> what to call each corpus of `chains`: as `known_name` does, or in full where two are called so."""
     full, held = {chain.last.corpus for chain in chains}, store.corpora()
     short = {name: known_name(store.read_corpus(name)[0]) for name in full.intersection(held)}
-    short |= {name: name.rpartition("-")[0] for name in full.difference(held)}
+    return told_by_name(short | {name: name.rpartition("-")[0] for name in full.difference(held)})
+
+
+def told_by_name(short: Mapping[str, str]) -> dict[str, str]:
+    """Full name -> short name, or the full one where two are called so."""
     shared = list(short.values())
     return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
 
@@ -247,15 +251,15 @@ def keep_results(
     records = {record["key"]: record for record in store.records()}
     done = [{one: records[one.key] for one in stages if one.key in records} for stages in _cells(chains)]
     cells = [stages for stages in done if stages]
-    kept.create_results_only({"scikit-learn": sklearn.__version__})
+    kept.create_results_only({"scikit-learn": version("scikit-learn")})
     utterances = {name: store.read_corpus(name)[1] for name in {next(iter(stages)).corpus for stages in cells}}
     of_cells = [utterances[next(iter(stages)).corpus] for stages in cells]
     decided_cells = zip(cells, on_all_cores(partial(_decide_cell, store, FOREST_SEEDS), cells, of_cells), strict=True)
     for number, (stages, (decided, whole)) in enumerate(decided_cells, start=1):
         if decided is None or len(whole) < len(stages):
-            cell = cell_of(next(iter(stages)))
+            like = next(iter(stages)).label
             raise StoreError(
-                f"a stage of {cell} is damaged; find and remove such with: ser-sweep store verify --repair"
+                f"a stage like {like} is damaged; find and remove such with: ser-sweep store verify --repair"
             )
         kept.write_decisions(_results_key(stages), decided.to_parquet(index=False))
         progress("decisions", number, len(cells))
@@ -269,7 +273,7 @@ def _kept_results(store: Store, forest_seeds: int, records: dict[StageSpec, dict
     decided = _read_decisions(store, _results_key(records))
     if decided is None:
         raise StoreError(
-            f"store {store.uri}: the decisions on {cell_of(next(iter(records)))} are missing, damaged, or made by "
+            f"store {store.uri}: the decisions on {next(iter(records)).label} are missing, damaged, or made by "
             "another version of the method; export them again with: ser-sweep store export --decisions"
         )
     pooled = decided[columns.DECISION] == columns.MEAN_POOLING
@@ -287,7 +291,7 @@ def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -
     """The hash of everything that decisions follow from."""
     identity = {
         "method": _method(next(iter(records))),
-        "scikit-learn": sklearn.__version__,
+        "scikit-learn": version("scikit-learn"),
         "forest_seeds": forest_seeds,
         "stages": [[stage.key, record["predictions"].get("sha256")] for stage, record in records.items()],
     }

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.comparisons import Network, Pair, compare, networks, of_networks
+from analysis.comparisons import Network, Pair, compare, networks, of_networks, one_decision
 from analysis.differences import Difference, difference_record, difference_text, speaker_text
 from analysis.layouts import RowLabel, Treatment
 from analysis.listings import Group, Listing, ListingRow, Record, chain_name, treatment_order
 from analysis.setup import Setup
 from analysis.tables import (
     METRICS,
+    About,
     Footnote,
     conditions,
     corpus_name,
@@ -27,9 +28,9 @@ from dsl.labels import LEAKY_LABEL_SOURCES
 SOURCES_COMPARED = "Label sources compared"
 Line = dict[Hashable, Any]
 _CAPTION = (
-    "Rate by random forest with the first label source minus that with the second, in points, [95% paired bootstrap "
-    "interval], and p of McNemar's exact test of WA, adjusted by Holm's method for all of the table. By speaker: the "
-    "same difference's interval over whole speakers, and p of a sign-flip test over them, not adjusted."
+    "with the first label source minus that with the second, in points, [95% paired bootstrap interval], and p of "
+    "McNemar's exact test of WA, adjusted by Holm's method for all of the table. By speaker: the same difference's "
+    "interval over whole speakers, and p of a sign-flip test over them, not adjusted."
 )
 _INCOMPLETE = "Differences marked (incomplete) are of the utterances that both have, with folds missing."
 
@@ -39,16 +40,16 @@ def sources_listings(decisions: pd.DataFrame) -> list[Listing]:
 
     `decisions` is what `decide` returns.
     """
-    by_forest = decisions[decisions[columns.DECISION] == columns.FOREST]
+    decision, decided = one_decision(decisions)
     conditions_of: dict[tuple[str, str, str], list[Network]] = {}
-    for network in networks(by_forest):
+    for network in networks(decided):
         if network.treatment.iteration:
             conditions_of.setdefault(network[:3], []).append(network)
-    found = [_listing(by_forest, known) for known in conditions_of.values()]
+    found = [_listing(decision, decided, known) for known in conditions_of.values()]
     return [listing for listing in found if listing.rows]
 
 
-def _listing(decisions: pd.DataFrame, known: list[Network]) -> Listing:
+def _listing(decision: str, decisions: pd.DataFrame, known: list[Network]) -> Listing:
     sources = source_order({network.label_source for network in known})
     pairs = [
         Pair(network._replace(label_source=first), network)
@@ -69,11 +70,12 @@ def _listing(decisions: pd.DataFrame, known: list[Network]) -> Listing:
     incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
     return Listing(
         SOURCES_COMPARED,
-        f"{corpus_name(corpus)}. {conditions('', split, labels)} {_CAPTION}",
+        f"{corpus_name(corpus)}. {conditions('', split, labels)} Rate by {columns.DECISION_NAMES[decision]} {_CAPTION}",
         "Network",
         tuple(Group(_name(first, second), (*METRICS, "WA by speaker")) for second, first in combinations(sources, 2)),
         tuple(rows),
         tuple(Footnote("", text) for text in [*[_INCOMPLETE] * incomplete, *setup_texts(corpus, trained.values())]),
+        About.named(corpus=corpus, split=split, labels=labels),
     )
 
 

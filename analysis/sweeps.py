@@ -20,6 +20,7 @@ from analysis.differences import Difference, difference_text, speaker_text
 from analysis.layouts import Treatment
 from analysis.listings import chain_name
 from analysis.render import aligned
+from analysis.setup import PAPER_SPLIT
 from analysis.statistics import holm
 from analysis.tables import METRICS, corpus_name, source_name
 from data_prep.errors import UserError
@@ -166,9 +167,10 @@ def compared_text(compared: Compared) -> str:
     """The comparisons as an aligned Markdown table for each corpus and kind of decision, and what they are."""
     parts = [f"{axis}: A {one}, B {other}" for axis, (one, other) in compared.differ.items()]
     for (corpus, decision), lines in compared.lines.groupby([columns.CORPUS, columns.DECISION], sort=False):
-        by = "random forest" if decision == columns.FOREST else "mean pooling"
         head = ["A", "B", "WA of A", "WA of B", "WA A − B", "UA A − B", "WA by speaker", "utterances", "seeds"]
-        rows = [_row(line) for line in lines.to_dict("records")]
+        several = len({*lines[columns.SPLIT], *lines[SECOND_SPLIT]}) > 1
+        rows = [_row(line, several) for line in lines.to_dict("records")]
+        by = columns.DECISION_NAMES[str(decision)]
         parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
     return "\n\n".join([*parts, EXPLANATION + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
 
@@ -181,12 +183,12 @@ EXPLANATION = (
 CHOSEN_EXPLAINED = "\nMarked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 
 
-def _row(line: dict[Any, Any]) -> list[str]:
+def _row(line: dict[Any, Any], several_splits: bool) -> list[str]:
     wa, ua = (Difference.of(line, metric) for metric in METRICS)
     mark = " *" if line[CHOSEN] else ""
     return [
-        f"{_name(line, '')}{mark}",
-        _name(line, columns.SECOND),
+        f"{_name(line, '', line[columns.SPLIT], several_splits)}{mark}",
+        _name(line, columns.SECOND, line[SECOND_SPLIT], several_splits),
         f"{line[columns.WA]:.2f}",
         f"{line[SECOND_WA]:.2f}",
         difference_text(wa),
@@ -197,12 +199,12 @@ def _row(line: dict[Any, Any]) -> list[str]:
     ]
 
 
-def _name(line: dict[Any, Any], of: str) -> str:
+def _name(line: dict[Any, Any], of: str, split: str, several_splits: bool) -> str:
     treatment = Treatment.of({name: line[of + name] for name in columns.NETWORK})
     source = line[of + columns.LABEL_SOURCE]
-    split = line[of + columns.SPLIT] if line[columns.SPLIT] != line[SECOND_SPLIT] else ""
     iteration = "" if treatment == IN_EACH_FOLD else f"t = {treatment.iteration}"
-    parts = (chain_name(treatment), iteration, source_name(source), split)
+    told = f"{split} split" if several_splits or split != PAPER_SPLIT else ""
+    parts = (chain_name(treatment), iteration, source_name(source), told)
     return ", ".join(filter(None, parts))
 
 

@@ -3,9 +3,10 @@
 `build_tables` fills the rows of `analysis.layouts` and adds captions and footnotes; `analysis.render` only formats.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from string import ascii_lowercase
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from analysis.layouts import (
 )
 from analysis.published import PublishedValue, index_published, load_published
 from analysis.setup import Setup, stands_beside_paper
+from data_prep.text import counted
 from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.splits import GROUPED_BY
 
@@ -123,6 +125,35 @@ class Footnote:
     text: str
 
 
+class About(NamedTuple):
+    """What all of a table is of, as people read it; empty where its rows or columns differ in it."""
+
+    corpus: str = ""
+    backbone: str = ""
+    label_source: str = ""
+    split: str = ""
+    labels: str = ""
+
+    def unlike(self, others: Iterable["About"]) -> tuple[str, ...]:
+        """What tells it from `others`."""
+        seen = zip(*others, strict=True)
+        return tuple(own for own, theirs in zip(self, seen, strict=True) if own and set(theirs) - {own})
+
+    @classmethod
+    def named(cls, *, corpus: str = "", backbone: str = "", label_source: str = "", split: str, labels: str) -> "About":
+        """From the names that scores have."""
+        return cls(
+            corpus_name(corpus),
+            backbone_name(backbone),
+            label_source and f"label source {source_name(label_source)}",
+            f"{split} split",
+            f"labels {labels_name(labels)}",
+        )
+
+
+OF_EVERYTHING = About()
+
+
 @dataclass(frozen=True)
 class Table:
     """One of the paper's tables for one label source, split and kind of labels.
@@ -140,6 +171,12 @@ class Table:
     corpora: tuple[str, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[Footnote, ...]
+
+    @property
+    def about(self) -> About:
+        return About.named(
+            backbone=self.backbone or "", label_source=self.label_source, split=self.split, labels=self.labels
+        )
 
     def has_published(self, corpus: str) -> bool:
         """Whether the paper prints any value of this table for `corpus`."""
@@ -324,26 +361,24 @@ class _Evidence:
     def treatments(self) -> set[Treatment]:
         return {key.treatment for key in self.scores}
 
-    @property
-    def backbones(self) -> list[str]:
-        """The paper's backbones in its order, then any other that has a score."""
-        others = {treatment.backbone for treatment in self.treatments} - set(BACKBONE_NAMES)
-        return [*BACKBONE_NAMES, *sorted(others)]
-
 
 # From plans to tables
 
 
 def _tables_of_group(evidence: _Evidence) -> list[Table]:
-    plans = [plan for backbone in evidence.backbones for plan in TABLE_2.plan(backbone, evidence.treatments)]
-    tables = [_build(TABLE_2, None, plans, evidence)]
-    for layout in TABLES_OF_ONE_BACKBONE:
-        for backbone in evidence.backbones:
-            plans = layout.plan(backbone, evidence.treatments)
-            scored = evidence.treatments & {plan.treatment for plan in plans}
-            if any(treatment.rule not in ("none", "bdsl") for treatment in scored):
-                tables.append(_build(layout, backbone, plans, evidence))
-    return tables
+    return [_build(layout, backbone, plans, evidence) for layout, backbone, plans in layouts_of(evidence.treatments)]
+
+
+def layouts_of(treatments: Collection[Treatment]) -> Iterator[tuple[Layout, str | None, list[RowPlan]]]:
+    """The paper's tables that networks of one label source, split and kind of labels come to: the backbone where a
+    table is of one, and its rows. The paper's backbones come first, in its order."""
+    backbones = [*BACKBONE_NAMES, *sorted({one.backbone for one in treatments} - set(BACKBONE_NAMES))]
+    yield TABLE_2, None, [plan for backbone in backbones for plan in TABLE_2.plan(backbone, treatments)]
+    for layout, backbone in product(TABLES_OF_ONE_BACKBONE, backbones):
+        plans = layout.plan(backbone, treatments)
+        shown = {plan.treatment for plan in plans if plan.treatment in treatments}
+        if any(treatment is not None and treatment.rule not in ("none", "bdsl") for treatment in shown):
+            yield layout, backbone, plans
 
 
 def _build(layout: Layout, backbone: str | None, plans: list[RowPlan], evidence: _Evidence) -> Table:
@@ -471,7 +506,9 @@ def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[s
     notes = setup_texts(corpus, ((score.setup, score.seeds) for score in scores), published)
     if any(score.partial for score in scores):
         utterances = max(score.utterances for score in scores)
-        notes.append(f"{corpus_name(corpus)}: only part of the corpus, {utterances:,} utterances: not comparable.")
+        notes.append(
+            f"{corpus_name(corpus)}: only part of the corpus, {counted(utterances, 'utterance')}: not comparable."
+        )
     return notes
 
 

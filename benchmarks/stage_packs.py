@@ -190,7 +190,7 @@ def unpack(packs: Iterable[Path], uri: Path) -> tuple[list[str], list[str]]:
             continue
         store.folder.write(name, members[name])
         written += [owner] if name.endswith("stage.json") else []
-    damaged = store.discard_damaged(written)
+    damaged = store.damaged(written)
     problems += [f"stage {key} is damaged, and was left out" for key in damaged]
     return [key for key in written if key not in damaged], problems
 

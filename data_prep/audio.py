@@ -9,6 +9,7 @@ import numpy as np
 
 from data_prep.containers import read_container
 from data_prep.errors import AudioError, describe_error
+from data_prep.text import counted
 
 RATES = 1_000, 400_000  # Hz
 LONGEST_SECONDS = 1_800.0
@@ -102,7 +103,7 @@ def _decode(content: bytes) -> tuple[np.ndarray, int, tuple[Remark, ...]]:
     if not len(samples):
         raise AudioError("the file holds no samples")
     if not np.isfinite(samples).all():
-        raise AudioError(f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
+        raise AudioError(f"{counted(int(np.count_nonzero(~np.isfinite(samples))), 'sample')} NaN or infinite")
     remarks = []
     if not container.told:
         said = "its header does not say how long it is: it was read to its end"

@@ -7,13 +7,15 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
+from data_prep.scratch import PREFIX, scratch_folder
 from data_prep.signals import handlers_kept
 
 # glibc keeps what a process has freed, in one heap: a step of a training would otherwise have its pages zeroed anew.
@@ -22,15 +24,21 @@ ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1),
 }
+DIED = 2  # of Ray's reasons why a node is not alive: UNEXPECTED_TERMINATION
 LOOK_SECONDS, LOOKS = 2.0, 3  # at Ray's own processes: one that does not answer so many times in a row is gone
 CONNECT_SECONDS = 10.0
+NOT_STARTED = ("start_api_server", "start_monitor", "start_log_monitor")  # of a local runtime, by Ray's names
+SOCKET = f"{PREFIX}12345678/session_2026-01-01_00-00-00_000000_{2**22}/sockets/plasma_store"  # the longest
+LONGEST_SOCKET = (104 if sys.platform == "darwin" else 108) - 1  # bytes, as unix(7) has it
+SHORT_PLACES = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 SOCKETS = Path("/proc/net/unix")  # of Linux
 GROWS_TO = "SER_SWEEP_GROWS_TO"  # set by a cluster's file on its head: "CPU=32,GPU=8"
 
 
 @contextmanager
-def ray_session(address: str | None = None) -> Iterator[None]:
-    """Connect to the cluster at `address` ("auto" for the one this machine is part of), or start a local one.
+def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]:
+    """Connect to the cluster at `address` ("auto" for the one this machine is part of), or start a local one, whose
+    processes, one for each CPU, import the module `preload` while they wait for work.
 
     A runtime that is already up in this process is used and left as it is. Raises UserError where the cluster
     cannot be reached.
@@ -44,31 +52,39 @@ def ray_session(address: str | None = None) -> Iterator[None]:
         # Nobody reads its metrics, and their exporter's thread stays when a second runtime starts in this process: it
         # then crashes, now and then, as the process ends.
         os.environ.setdefault("RAY_enable_open_telemetry", "0")
+        if preload:
+            os.environ.update(RAY_preload_python_modules=preload)
+            # From when a trial is given its CPUs until it has a process, those that wait for it are one too many.
+            os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", "60000")
         os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` would have the working folder packed
     import ray
 
     if ray.is_initialized():
         yield
         return
-    # Ray's workers import from the folder it is started in before any other: the user's may hold a `sweep.py`.
-    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as empty:
+    with scratch_folder(None if address else _place_for_sockets()) as (folder, lock):
+        # Ray's workers import from the folder it is started in before any other: the user's may hold a `sweep.py`.
+        empty = folder / "empty"
+        empty.mkdir()
+        local: dict[str, Any] = {"include_dashboard": False, "_temp_dir": str(folder)} if address is None else {}
         try:
             if address is not None:
                 _check_listening(address)
-            with handlers_kept(), _in_process_groups_of_their_own(), contextlib.chdir(empty):
-                ray.init(
-                    address=address or "local",
-                    include_dashboard=False if address is None else None,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                )
-        except (ConnectionError, ValueError) as error:
-            raise UserError(
-                f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head"
-            ) from error
+            with handlers_kept(), _started_as_we_need_it(lock), contextlib.chdir(empty):
+                ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
         except (KeyboardInterrupt, SystemExit) as error:  # the latter is what Ray makes of SIGTERM
             ray.shutdown()
             raise KeyboardInterrupt from error
+        except Exception as error:  # a runtime that does not start raises no kind of its own
+            ray.shutdown()
+            if address is None:
+                raise UserError(
+                    f"a Ray runtime does not start here ({error}); its logs are in {folder}/session_latest/logs until "
+                    "the next one is started, and --inline does without"
+                ) from error
+            raise UserError(
+                f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head"
+            ) from error
         try:
             yield
         finally:
@@ -77,17 +93,51 @@ def ray_session(address: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def _in_process_groups_of_their_own() -> Iterator[None]:
+def _started_as_we_need_it(lock: int) -> Iterator[None]:
     """A block in which Ray's processes are started outside this process's group: what is sent to all of that, as by a
-    terminal that closes, leaves them to be ended in order."""
-    from ray._private import services
+    terminal that closes, leaves them to be ended in order. They hold the `lock` on their folder, too.
 
-    before = services.ConsolePopen
-    setattr(services, before.__name__, partial(before, process_group=0))
+    Those that nobody here asks for anything are not started: ray.init waits for the dashboard's, and all of them keep
+    the cores from the trials. The dashboard's agent comes without the server of ray[default], which waits for a port
+    where a second runtime is on the machine.
+    """
+    from ray._private import node, services, utils
+
+    started = partial(services.ConsolePopen, process_group=0, pass_fds=(lock,))
+    replaced: dict[tuple[Any, str], Any] = {(services, "ConsolePopen"): started}
+    replaced |= {(node.Node, name): _start_nothing for name in NOT_STARTED}
+    replaced[utils, "get_dashboard_dependency_error"] = partial(ImportError, "not wanted")
+    before = {place: getattr(*place) for place in replaced}
+    for place, value in replaced.items():
+        setattr(*place, value)
     try:
         yield
     finally:
-        setattr(services, before.__name__, before)
+        for place, value in before.items():
+            setattr(*place, value)
+
+
+def _start_nothing(*_: Any, **__: Any) -> None: ...
+
+
+def _place_for_sockets() -> Path:
+    """Where temporary files are kept, by Ray's rules, or else a place whose paths are short enough for its sockets.
+
+    Raises UserError where there is none.
+    """
+    asked = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()).absolute()
+    if len(os.fsencode(asked / SOCKET)) <= LONGEST_SOCKET:
+        asked.mkdir(parents=True, exist_ok=True)
+        return asked
+    for place in SHORT_PLACES:
+        if os.access(place, os.W_OK | os.X_OK):
+            print(f"notice: {asked} is too long a path for Ray's sockets: its files go to {place}", file=sys.stderr)
+            return place
+    raise UserError(
+        f"Ray cannot be started with its files in {asked}: it would have a socket at {asked}/{SOCKET}, and the path of "
+        f"one may have {LONGEST_SOCKET} bytes. Set RAY_TMPDIR to a folder that can be written to, with a path of at "
+        f"most {LONGEST_SOCKET - len(SOCKET) - 1} bytes, or run with --inline"
+    )
 
 
 def cluster_resources(address: str | None = None) -> dict[str, float]:
@@ -188,3 +238,45 @@ def try_runtime() -> float:
         import ray
 
         return float(ray.cluster_resources().get("CPU", 0))
+
+
+@dataclass(frozen=True)
+class Node:
+    """A machine of the connected cluster: its name, or address where it was given none, what Ray says it has, and what
+    became of what it was asked: an `answer`, or the `cause` of there being none."""
+
+    name: str
+    resources: dict[str, float]
+    answer: Any = None
+    cause: str = ""
+
+
+def ask_each_node(question: Callable[..., Any], arguments: Sequence[Any], seconds: float) -> list[Node]:
+    """Call the function `question` on every machine of the cluster, all at a time. One that does not answer within
+    `seconds` is not waited for; one that left the cluster in an orderly way is none of it.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked, gone = {}, []
+    for one in ray.nodes():
+        node = Node(one["NodeName"] or one["NodeManagerAddress"], one["Resources"])
+        if one["Alive"]:
+            there = NodeAffinitySchedulingStrategy(one["NodeID"], soft=False)
+            task = ray.remote(question).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+            asked[task.remote(*arguments)] = node
+        elif one["DeathReason"] == DIED:
+            gone.append(replace(node, cause=f"it died: {one['DeathReasonMessage']}"))
+    ready, silent = ray.wait(list(asked), num_returns=len(asked), timeout=seconds)
+    told = [_answered(asked[one], one) for one in ready]
+    return [*told, *(replace(asked[one], cause=f"no answer within {seconds:g} s") for one in silent), *gone]
+
+
+def _answered(node: Node, reply: Any) -> Node:
+    import ray
+    from ray.exceptions import RayError
+
+    try:
+        return replace(node, answer=ray.get(reply))
+    except RayError as error:
+        return replace(node, cause=str(getattr(error, "cause", None) or error).strip().splitlines()[-1])

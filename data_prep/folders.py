@@ -2,15 +2,22 @@
 
 Files appear whole or not at all: on a disk under a temporary name that is then changed, in an object store by an
 upload that is atomic by itself. What is written is on the disk, not only on its way to it, when `write` returns.
+
+`swap` writes a file only if it is still what the writer has seen: on a disk by a link or under a lock, on S3 by a
+conditional request. What cannot do that writes all the same.
 """
 
 import contextlib
+import errno
+import fcntl
 import os
 import stat
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -20,11 +27,14 @@ import pyarrow as pa
 from pyarrow import fs
 
 from data_prep.addresses import is_address, local_path, without_options, without_secrets
+from data_prep.conditional import ConditionalWrites, S3Place
 from data_prep.errors import FolderError
 
+LOCK = ".lock"
 S3_OPTIONS = ("endpoint_override", "scheme", "region")
 CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS = 5.0, 20.0, 6
 READERS = 32  # threads that wait for an object store's answers
+LOCK_SECONDS = 2.0  # that a file's swap waits for another's
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,6 +49,77 @@ class Entry:
     modified: float
 
 
+class Disk:
+    """The steps of a write on a disk. A simulation has its own, on which the power may fail between them."""
+
+    def create(self, path: Path, content: bytes, durable: bool) -> None:
+        """Write a new file; a `durable` one is on the disk when this returns, though under a name that may be lost."""
+        with path.open("wb") as file:
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(file.fileno())
+
+    def rename(self, path: Path, target: Path) -> None:
+        path.replace(target)
+
+    def link(self, path: Path, target: Path) -> bool:
+        """Give a file the name `target`, too; whether there was none of that name."""
+        try:
+            target.hardlink_to(path)
+        except FileExistsError:
+            return False
+        except OSError:  # of a file system without links
+            if target.exists():
+                return False
+            path.replace(target)
+        return True
+
+    @contextmanager
+    def locked(self, path: Path) -> Iterator[None]:
+        """Nobody else has the lock file `path`; where the file system has no locks, somebody may. Raises OSError where
+        another does not let go of it."""
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(lock)
+            yield
+        finally:
+            os.close(lock)
+
+    def remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(exist_ok=True)
+
+    def sync_folder(self, path: Path) -> None:
+        """Have the names in a folder on the disk, where its file system can: some network's cannot."""
+        with contextlib.suppress(OSError):
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def _lock(file: int) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            return None
+
+
 class Folder:
     """The folder at `location`: a path, or any address that `pyarrow.fs` knows. It need not be there yet.
 
@@ -50,10 +131,11 @@ class Folder:
     def __init__(self, location: "str | Path | Folder") -> None:
         self.uri: str = _absolute(location)
         try:
-            self._files, root = _open(self.uri)
+            self._files, root, self._conditional = _open(self.uri)
         except (pa.ArrowException, OSError) as error:
             raise FolderError(f"{without_secrets(self.uri)} cannot be reached: {error}") from error
         self._root = PurePosixPath(root)
+        self._disk = Disk()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Folder, (self.uri,)
@@ -175,18 +257,49 @@ class Folder:
                 stream.write(content)
             return
         target = self.place(name)
+        with self._temporary(target, content, durable) as temporary:
+            self._disk.rename(temporary, target)
+        if durable:
+            self._disk.sync_folder(target.parent)
+
+    def swap(self, name: str, content: bytes, seen: bytes | None, durable: bool = True) -> bool:
+        """`write` a file if what it holds is still what the caller has `seen`: None where there was none. Returns
+        whether it holds `content` then, also where another wrote the same.
+
+        Of several that swap what they have seen at the same time, one succeeds: where a file system has links and
+        locks, and an object store of S3's kind conditional writes. Anywhere else it is a look and a `write`.
+        """
+        if not self.is_local:
+            swapped = None if self._conditional is None else self._conditional.swap(name, content, seen)
+            return self._swap_unguarded(name, content, seen, durable) if swapped is None else swapped
+        if seen is not None:
+            with self._disk.locked(self.place(name).with_name(LOCK)):
+                return self._swap_unguarded(name, content, seen, durable)
+        target = self.place(name)
+        with self._temporary(target, content, durable) as temporary:
+            new = self._disk.link(temporary, target)
+            self._disk.remove(temporary)
+        if new and durable:
+            self._disk.sync_folder(target.parent)
+        return new or self.read(name) == content
+
+    def _swap_unguarded(self, name: str, content: bytes, seen: bytes | None, durable: bool) -> bool:
+        found = self.read(name)
+        if found == seen:
+            self.write(name, content, durable)
+        return found in (seen, content)
+
+    @contextmanager
+    def _temporary(self, target: Path, content: bytes, durable: bool) -> Iterator[Path]:
+        """A new file beside `target`, which is to get its name; it goes where the block ends with an error."""
         temporary = target.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
-            with temporary.open("wb") as file:
-                self._share(temporary)
-                file.write(content)
-                file.flush()
-                if durable:
-                    os.fsync(file.fileno())
-            temporary.replace(target)
+            self._disk.create(temporary, content, durable)
+            self._share(temporary)
+            yield temporary
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+                self._disk.remove(temporary)
             raise
 
     def place(self, name: str) -> Path:
@@ -197,10 +310,11 @@ class Folder:
         target = self.local_path(name)
         if self._leads_out(target.parent):
             raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; take the link away")
-        missing = [one for one in (target.parent, *target.parent.parents) if not one.exists()]
+        missing = [one for one in (target.parent, *target.parent.parents) if not self._disk.exists(one)]
         for one in reversed(missing):
-            one.mkdir(exist_ok=True)
+            self._disk.make_folder(one)
             self._share(one)
+            self._disk.sync_folder(one.parent)
         return target
 
     def _share(self, path: Path) -> None:
@@ -214,12 +328,15 @@ class Folder:
             with contextlib.suppress(OSError):  # of another user's: one was faster
                 path.chmod(path.stat().st_mode | mode & (0o2070 if path.is_dir() else 0o060))
 
-    def delete(self, name: str) -> None:
-        """Take a file away, where it is there; what a link in the folder leads to is not."""
+    def delete(self, name: str, durable: bool = False) -> None:
+        """Take a file away, where it is there; what a link in the folder leads to is not. A `durable` deletion is on
+        the disk before anything that follows it."""
         if self.is_local and self._leads_out(self.local_path(name).parent):
             return
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             self._files.delete_file(self._path(name))
+            if durable and self.is_local:
+                self._disk.sync_folder(self.local_path(name).parent)
 
     def delete_folder(self, name: str) -> None:
         """Take a folder away with all that is in it, where it is there; of a link, the link alone."""
@@ -257,18 +374,18 @@ def _absolute(location: "str | Path | Folder") -> str:
     return str(path)
 
 
-def _open(uri: str) -> tuple[Any, str]:
-    """The file system of an address, and the path in it."""
+def _open(uri: str) -> tuple[Any, str, ConditionalWrites | None]:
+    """The file system of an address, the path in it, and what writes there under conditions besides."""
     if not is_address(uri):
-        return fs.LocalFileSystem(), uri
+        return fs.LocalFileSystem(), uri, None
     if uri.startswith("s3://"):
         return _open_s3(uri)
     if "#" in uri:
         raise FolderError(f"{without_secrets(uri)} holds a '#', which ends such an address; write %23 for it")
-    return fs.FileSystem.from_uri(uri)
+    return *fs.FileSystem.from_uri(uri), None
 
 
-def _open_s3(uri: str) -> tuple[Any, str]:
+def _open_s3(uri: str) -> tuple[Any, str, ConditionalWrites]:
     """S3 with time limits and tries of our own: the library's wait for minutes on a server that does not answer.
 
     Nothing but ? ends the name of a folder there: # and % are letters like others.
@@ -291,19 +408,21 @@ def _open_s3(uri: str) -> tuple[Any, str]:
         )
     endpoint = options.get("endpoint_override") or _environment("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
     scheme, _, host = (endpoint or "").rpartition("://")
-    region = options.get("region") or _environment("AWS_REGION", "AWS_DEFAULT_REGION")
-    if region is None and endpoint is None:
-        region = fs.resolve_s3_region(bucket)
+    named = options.get("region") or _environment("AWS_REGION", "AWS_DEFAULT_REGION")
+    region: str = named or ("us-east-1" if endpoint else fs.resolve_s3_region(bucket))
+    scheme = options.get("scheme") or scheme or "https"
     files = fs.S3FileSystem(
         endpoint_override=host or None,
-        scheme=options.get("scheme") or scheme or "https",
-        region=region or "us-east-1",
+        scheme=scheme,
+        region=region,
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
         allow_delayed_open=True,  # one request for a small file
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
     )
-    return files, f"{bucket}/{path}"
+    server = f"{scheme}://{host}" if host else None
+    place = S3Place(bucket, path, server, region, CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS)
+    return files, f"{bucket}/{path}", ConditionalWrites(place)
 
 
 def _environment(*names: str) -> str | None:

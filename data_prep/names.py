@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from data_prep.corpora.utterances import Utterance
 from data_prep.errors import CorpusError, bulleted
-from data_prep.text import quoted, skeleton
+from data_prep.text import counted, quoted, skeleton
 
 NAMES = ("emotion", "speaker")  # of which two make other classes, or other people
 NOTES = ("text", "id")
@@ -27,11 +27,12 @@ def check_names(utterances: Sequence[Utterance]) -> tuple[str, ...]:
     problems += [f"file name {u.path.name!a} is not UTF-8" for u in utterances if not _is_utf8(u.path.name)]
     if problems:
         raise CorpusError(
-            f"{len(problems)} names of utterances cannot be used, nothing was prepared; correct them:", problems
+            f"{counted(len(problems), 'name')} of utterances cannot be used, nothing was prepared; correct them:",
+            problems,
         )
     told = {field: list(_said(utterances, field)) for field in NOTES}
     return tuple(
-        f"{len(said)} {field}s are kept as they are, but should be looked at:\n" + bulleted(said)
+        f"{counted(len(said), field)} kept as written, to be looked at:\n" + bulleted(said)
         for field, said in told.items()
         if said
     )
@@ -44,7 +45,10 @@ def _said(utterances: Sequence[Utterance], field: str) -> Iterator[str]:
         value = getattr(utterance, field)
         alike.setdefault(skeleton(value), {}).setdefault(value, []).append(utterance.id)
     for values in alike.values():
-        told = [f"{quoted(value)} ({len(ids)} utterances, such as {ids[0]})" for value, ids in sorted(values.items())]
+        told = [
+            f"{quoted(value)} ({counted(len(ids), 'utterance')}, such as {ids[0]})"
+            for value, ids in sorted(values.items())
+        ]
         if len(values) > 1:
             yield f"{field}s {' and '.join(told)} look the same: write what is the same in one way, and nothing else so"
             continue

@@ -37,6 +37,7 @@ from data_prep.shards import (
     shard_problem,
     write_shard,
 )
+from data_prep.text import counted
 
 SEGMENTS_PER_SHARD = 16_384
 UTTERANCES_PER_INSPECTION = 64
@@ -319,7 +320,7 @@ def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
     absent = [file for file, shard in described.items() if shard is None]
     if absent:
         raise ShardError(
-            f"{len(absent)} of {len(jobs)} shards were made but are not whole in {jobs[0].folder}; --out must be "
+            f"{len(absent)} of {counted(len(jobs), 'shard')} made, but not whole in {jobs[0].folder}; --out must be "
             "on a mount that all machines of the cluster share, or in an object store:\n" + bulleted(absent)
         )
     return [shard for shard in described.values() if shard is not None]
@@ -331,17 +332,19 @@ def _notices(
     notices = []
     mixed = sum(one.channels > 1 for one in inspected)
     if mixed:
-        notices.append(f"{mixed} of {len(inspected)} files have more than one channel and were mixed down to mono")
+        notices.append(f"{mixed} of {counted(len(inspected), 'file')} with more than one channel, mixed down to mono")
     rates = Counter(one.source_rate for one in inspected if one.source_rate != settings.sample_rate)
     notices += [
-        f"{n} files at {rate} Hz were resampled to {settings.sample_rate} Hz" for rate, n in sorted(rates.items())
+        f"{counted(n, 'file')} at {rate} Hz resampled to {settings.sample_rate} Hz" for rate, n in sorted(rates.items())
     ]
     names = _short_names(utterances)
     told: defaultdict[str, list[str]] = defaultdict(list)
     for name, one in zip(names, inspected, strict=True):
         for remark in one.remarks:
             told[remark.kind].append(f"{name}: {remark.detail}")
-    notices += [f"{len(files)} of {len(inspected)} files {kind}\n{bulleted(files)}" for kind, files in told.items()]
+    notices += [
+        f"{len(files)} of {counted(len(inspected), 'file')} {kind}\n{bulleted(files)}" for kind, files in told.items()
+    ]
     copies = _copies(inspected)
     if copies:
         notices.append(
@@ -357,8 +360,8 @@ def _check_copies(utterances: Sequence[Utterance], inspected: Sequence[Inspected
     if torn:
         names = _short_names(utterances)
         raise CorpusError(
-            f"under more than one emotion stand {len(torn)} sounds, nothing was prepared; take out what is wrong:\n"
-            + bulleted([_said_of_copies(copy, utterances, names, "emotion") for copy in torn])
+            f"{counted(len(torn), 'sound')} under more than one emotion, nothing was prepared; take out what is "
+            "wrong:\n" + bulleted([_said_of_copies(copy, utterances, names, "emotion") for copy in torn])
         )
 
 

@@ -33,7 +33,7 @@ from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.segments import cut_segments, segment_count
-from data_prep.text import clean, command, plain
+from data_prep.text import clean, command, counted, plain
 
 SCHEMA_VERSION = 1
 ROWS_PER_GROUP = 4096  # 32 MiB of float32 spectrograms
@@ -273,7 +273,7 @@ def find_prepared(data: str | Path, name: str) -> PreparedCorpus:
 
 def _differences(one: PreparedCorpus, all_of_them: list[PreparedCorpus]) -> Iterator[str]:
     """What tells a preparation from the others: size, settings, when it was made, and which utterances differ."""
-    yield f"{one.manifest['utterances']} utterances, {one.manifest['segments']} segments"
+    yield f"{counted(one.manifest['utterances'], 'utterance')}, {counted(one.manifest['segments'], 'segment')}"
     settings, others = one.manifest["settings"], [other for other in all_of_them if other is not one]
     differing = [k for k in settings if any(other.manifest["settings"].get(k) != settings[k] for other in others)]
     yield from (f"{key} {settings[key]}" for key in differing)
@@ -299,7 +299,7 @@ def _differences(one: PreparedCorpus, all_of_them: list[PreparedCorpus]) -> Iter
 
 def _some(ids: pd.Index) -> str:
     """How many utterances these are, and the first of them."""
-    return f"{len(ids)} utterances ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
+    return f"{counted(len(ids), 'utterance')} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
 
 
 def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
@@ -310,8 +310,8 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     other = shards_of_other_sound(prepared, utterances)
     if other:
         raise ShardError(
-            f"{prepared.folder}: {len(other)} of {len(shards)} shards are of other audio than utterances.parquet says; "
-            "repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(other)
+            f"{prepared.folder}: {len(other)} of {counted(len(shards), 'shard')} of other audio than utterances.parquet"
+            " says; repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(other)
         )
     try:
         with ThreadPoolExecutor(os.cpu_count()) as cores:
@@ -390,7 +390,7 @@ def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
     found = [problem for problem in problems if problem]
     if found:
         raise ShardError(
-            f"{prepared.folder}: {len(found)} of {len(problems)} shards cannot be used; "
+            f"{prepared.folder}: {len(found)} of {counted(len(problems), 'shard')} cannot be used; "
             f"repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(found)
         )
     return [content for content in contents if content is not None]

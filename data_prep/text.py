@@ -57,6 +57,11 @@ def quoted(text: str) -> str:
     return repr(text) if text.isascii() else f"{text!r} ({text!a})"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 stage`, `1,234 stages`; `plural` is that of a noun that takes more than an s."""
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
 def command(*words: object) -> str:
     """The command line `ser-sweep WORDS...` as it can be pasted into a shell."""
     return shlex.join(["ser-sweep", *map(str, words)])

@@ -278,6 +278,41 @@ def seconds_of_sweeping() -> str:
     return "\n".join([head, "| ---: |" + " ---: |" * 8, *rows])
 
 
+STARTS = {
+    "inline": "`run --inline`, to the first step",
+    "ray": "`run` on Ray, to the first step",
+    "plain_tune": "plain Ray Tune, to the first step",
+    "plan": "`plan`",
+    "tables": "`tables`, forests and all",
+    "tables_again": "`tables`, with decisions in the store",
+}
+
+
+def start_up() -> str:
+    """Seconds before commands do their work, of this code, of that before, and of plain Ray Tune."""
+    found = results_of("start_up")
+    rows = []
+    for way, name in STARTS.items():
+        one = found["ways"][way]
+        cells = [name, *_seconds_and_cpu(one["ours"]), *_seconds_and_cpu(one.get("before", {}))]
+        rows.append(f"| {' | '.join([*cells, ratio_text(one.get('before_ratio'))])} |")
+    head = "| | s | of CPUs | before, s | of CPUs | times as long |"
+    said = (
+        f"Medians of {found['rounds']} rounds in turn, on {found['cores']} cores that were shared with other work (a "
+        f"load of {found['load']:.0f}), so that the ratios count and the seconds do not. Plain Ray Tune takes "
+        f"{found['ways']['ray']['plain_tune_ratio']:.2f} times as long as `run` on Ray."
+    )
+    return "\n".join([head, "| :--- |" + " ---: |" * 5, *rows, "", said])
+
+
+def _seconds_and_cpu(one: dict[str, float]) -> list[str]:
+    return [f"{one[name]:.1f}" if name in one else "" for name in ("seconds", "cpu_seconds")]
+
+
+def ratio_text(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
 def seconds_of_tables() -> str:
     """Rates of many stages against a pandas loop."""
     rows = [
@@ -400,6 +435,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "accuracy_of_training": accuracy_of_training,
     "seconds_of_preparing": seconds_of_preparing,
     "seconds_of_sweeping": seconds_of_sweeping,
+    "start_up": start_up,
     "seconds_of_tables": seconds_of_tables,
     "forests": seconds_of_forests,
     **GPU_BLOCKS,

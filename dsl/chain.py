@@ -19,6 +19,7 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
+from data_prep.text import counted
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
 from dsl.labels import labels_of, one_hot, updated_targets
@@ -107,7 +108,8 @@ class Company:
     """Trains chains of one corpus and backbone on a device, `at_once` of their networks side by side.
 
     Each network has its own weights, optimiser, batches, early stopping and checkpoints, and comes to the bits that it
-    comes to alone. `on_epoch` is told of which chain (its number) an epoch is. Where the device's memory does not hold
+    comes to alone. `on_epoch` is told of which chain (its number) an epoch is, and `on_batch` how many batches of a
+    training are done, of how many at most. Where the device's memory does not hold
     so many, fewer are trained at once from then on, which `on_fewer` is told; a single one raises the device's error.
     `on_resumed` is told of a training that goes on under other conditions than it began, and so to other bits
     (`dsl.process.bits_depend_on`): what they were, and what they are.
@@ -119,6 +121,7 @@ class Company:
     on_fewer: Callable[[int], None] = lambda at_once: None
     on_resumed: Callable[[int, Step, dict[str, tuple[str, str]]], None] = lambda number, step, under: None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
+    on_batch: Callable[[int, Step, int, int], None] = lambda number, step, done, of: None
 
     def run(
         self,
@@ -299,8 +302,11 @@ class _Chain:
         def hear(epoch: Epoch) -> None:
             self._company.on_epoch(self._number, step, epoch)
 
+        def count(done: int, of: int) -> None:
+            self._company.on_batch(self._number, step, done, of)
+
         checkpoint = self._memory.checkpoint(step)
-        self._training = Training(lesson, checkpoint, hear, self._company.checkpoint_seconds)
+        self._training = Training(lesson, checkpoint, hear, self._company.checkpoint_seconds, count)
         if self._training.run.resumed_under:
             self._company.on_resumed(self._number, step, self._training.run.resumed_under)
         self._seconds += time.perf_counter() - begun
@@ -422,12 +428,14 @@ class FoldPart:
         training, validation = (part[targets[part].any(axis=1)] for part in (self.training, self.validation))
         if len(self.training) < 2:
             raise UserError(
-                f"the training part has {len(self.training)} segments, and a training needs two; use more data, or a "
-                "smaller training.every"
+                f"the training part has {counted(len(self.training), 'segment')}, and a training needs two; use more "
+                "data, or a smaller training.every"
             )
         for name, left, needed in (("training", training, 2), ("validation", validation, min(1, len(self.validation)))):
             if len(left) < needed:
-                raise UserError(f"the update of labels leaves {len(left)} {name} segments; use another rule")
+                raise UserError(
+                    f"the update of labels leaves {counted(len(left), f'{name} segment')}; use another rule"
+                )
         return replace(self, training=training, validation=validation)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, StratifiedShuffleSplit
 
+from data_prep.text import counted
 from dsl.settings import ChainSettings, Step, TrainingSettings, ValidationBy
 
 GROUPED_BY = {  # split -> columns of the utterances of which no value is both in training and test
@@ -203,9 +203,11 @@ def grouped_folds(label: np.ndarray, groups: np.ndarray, folds: int, seed: int) 
     """
     count = len(np.unique(groups))
     if count < folds:
-        raise ValueError(f"{count} group{'' if count == 1 else 's'}, fewer than the {folds} folds")
+        raise ValueError(f"{counted(count, 'group')}, fewer than the {folds} folds")
     if count == folds:
         return np.unique(groups, return_inverse=True)[1]
+    from sklearn.model_selection import StratifiedGroupKFold  # what imports this module may not need it
+
     fold_of = np.empty(len(label), dtype=np.int64)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of classes rarer than folds
@@ -221,7 +223,9 @@ def stratified_folds(label: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """
     rarest = np.unique(label, return_counts=True)[1].min()
     if rarest < folds:
-        raise ValueError(f"a class has {rarest} utterances, fewer than the {folds} folds")
+        raise ValueError(f"a class has {counted(rarest, 'utterance')}, fewer than the {folds} folds")
+    from sklearn.model_selection import StratifiedKFold
+
     fold_of = np.empty(len(label), dtype=np.int64)
     splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label)):
@@ -253,6 +257,8 @@ def validation_part(
         fold_of = grouped_folds(label[pool], groups[pool], _validation_folds(label[pool], groups[pool], share), seed)
         return pool[fold_of == np.random.default_rng(seed).choice(np.unique(fold_of))]
     size = max(round(share * len(pool)), len(np.unique(label[pool])))
+    from sklearn.model_selection import StratifiedShuffleSplit
+
     splitter = StratifiedShuffleSplit(1, test_size=size, random_state=seed)
     _, held_out = next(splitter.split(pool, label[pool]))
     for absent in np.setdiff1d(label[pool], label[pool[held_out]]):  # too rare for its share to come to one

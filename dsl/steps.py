@@ -5,6 +5,7 @@ import io
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from inspect import unwrap
 
 import numpy as np
 import torch
@@ -38,6 +39,17 @@ def kept_epoch(history: Sequence[Epoch], settings: TrainingSettings) -> Epoch:
     without it the last."""
     known = [(epoch.validation_loss, epoch.number) for epoch in history if epoch.validation_loss is not None]
     return history[min(known)[1] if settings.early_stopping else -1]
+
+
+class Adam(torch.optim.Adam):
+    """torch's, without what its methods are wrapped in for torch.compile, which is not used here: to import that takes
+    about as long as to import torch."""
+
+    add_param_group = unwrap(torch.optim.Adam.add_param_group)
+    state_dict = unwrap(torch.optim.Adam.state_dict)
+    load_state_dict = unwrap(torch.optim.Adam.load_state_dict)
+    zero_grad = unwrap(torch.optim.Adam.zero_grad)
+    step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
 class Learning:
@@ -140,7 +152,7 @@ class TrainingRun:
         # A recorded step reads the learning rate anew each time if it lies on the device.
         rate = torch.tensor(self.settings.learning_rate, device=self._device) if on_gpu else self.settings.learning_rate
         # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
-        return torch.optim.Adam(self.network.parameters(), rate, eps=1e-7, fused=True, capturable=on_gpu)
+        return Adam(self.network.parameters(), rate, eps=1e-7, fused=True, capturable=on_gpu)
 
     def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
         """One pass over segments `training` [n] in the order that `seed` gives; returns the mean loss."""

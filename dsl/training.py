@@ -1,5 +1,6 @@
 """Fit networks (§VIII-A): Adam, exponential decay, early stopping, best weights; resumable to the same bits."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ class Training:
     """One training under way, epoch by epoch, until validation stops improving.
 
     One whose checkpoint is there goes on from it and ends with the same bits as one that was never interrupted. A
-    checkpoint is written after an epoch that ends `checkpoint_seconds` or more after the last one.
+    checkpoint is written after an epoch that ends `checkpoint_seconds` or more after the last one. `on_batch` is told
+    how many batches are done, of how many at most.
     """
 
     def __init__(
@@ -60,8 +62,10 @@ class Training:
         checkpoint: Checkpoint,
         on_epoch: Callable[[Epoch], None] = lambda epoch: None,
         checkpoint_seconds: float = CHECKPOINT_SECONDS,
+        on_batch: Callable[[int, int], None] = lambda done, of: None,
     ) -> None:
         self.lesson = lesson
+        self._on_batch = on_batch
         self._checkpoint = checkpoint
         self._on_epoch = on_epoch
         self._checkpoint_seconds = checkpoint_seconds
@@ -83,8 +87,14 @@ class Training:
 
     def batches(self) -> Iterator[None]:
         """The next epoch: a batch is learnt from each time the next is asked for."""
-        seed = derived_seed(self.lesson.seed, len(self.run.history))
-        return self.run.batches(self.lesson.segments, self.lesson.training, self._goal, seed)
+        settings, epoch = self.lesson.settings, len(self.run.history)
+        an_epoch = math.ceil(self.rows / settings.batch_size)
+        batches = self.run.batches(
+            self.lesson.segments, self.lesson.training, self._goal, derived_seed(self.lesson.seed, epoch)
+        )
+        for number, batch in enumerate(batches, start=1):
+            self._on_batch(epoch * an_epoch + number, settings.epochs * an_epoch)
+            yield batch
 
     def end_epoch(self, rate: float) -> None:
         """Validate what the epoch came to; `rate` is as in Epoch. Raises TrainingDivergedError."""

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
-from sklearn.ensemble import RandomForestClassifier
 
 from dsl.splits import stratified_folds
 
@@ -89,6 +87,7 @@ def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int =
 
     Each seed has its own forests, one for each of its folds, which between them test each of U utterances once.
     """
+    from joblib import Parallel, delayed  # where all decisions are in the store, nothing is decided
 
     try:
         from dsl.forests import forest_classes
@@ -106,4 +105,6 @@ def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int =
 
 def _scikit_learns_classes(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
     """What `dsl.forests.forest_classes` comes to, several times more slowly."""
+    from sklearn.ensemble import RandomForestClassifier
+
     return RandomForestClassifier(random_state=seed).fit(features, label).predict(asked)

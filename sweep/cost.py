@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.shards import PreparedCorpus
+from data_prep.text import counted
 from dsl.backbones import version_of
 from dsl.labels import labels_of
 from dsl.splits import parts_of
@@ -112,7 +113,7 @@ def _rate_of(records: list[Mapping[str, Any]]) -> Rate:
         if record["device"].get("fused", 1) == 1:
             memory.append(record["device"].get("peak_memory_bytes") or 0)
     device = records[0]["device"]
-    basis = f"{len(records)} stages of this store on {device.get('name', 'an unknown device')}"
+    basis = f"{counted(len(records), 'stage')} of this store on {device.get('name', 'an unknown device')}"
     on_gpu = device.get("type") == "cuda"
     return Rate(statistics.median(seconds), statistics.mean(shares), basis, on_gpu, max(memory, default=0) or None)
 

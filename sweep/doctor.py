@@ -13,8 +13,6 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
 
@@ -24,8 +22,12 @@ from packaging.version import Version
 
 from data_prep.cluster import try_runtime
 from data_prep.errors import UserError
+from data_prep.files import missing_folders
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, is_compared, list_prepared, shards_of_other_sound
+from data_prep.text import counted
+from sweep.findings import Finding, State
+from sweep.nodes import examine_nodes
 from sweep.store import Store
 
 PACKAGE = "ser-dsl-sweep"
@@ -38,31 +40,31 @@ FEW_FILES = 8192  # that may be open at once
 SKEW, TOO_MUCH_SKEW = 5.0, 30.0  # seconds; a lease is over after 60
 
 
-class State(StrEnum):
-    OK = "ok"
-    WARNING = "warning"
-    PROBLEM = "problem"
+def examine(
+    store: str | None = None,
+    data: str | None = None,
+    ray: bool = False,
+    address: str | None = None,
+    look: Callable[[str], None] = lambda what: None,
+) -> Iterator[Finding]:
+    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started;
+    with `address`, every node of the cluster there is looked at.
 
-
-@dataclass(frozen=True)
-class Finding:
-    """What is known of one thing, and what to do about it unless it is as it should be."""
-
-    what: str
-    state: State
-    said: str
-    remedy: str = ""
-
-
-def examine(store: str | None = None, data: str | None = None, ray: bool = False) -> Iterator[Finding]:
-    """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started."""
-    checks: list[Callable[[], Iterator[Finding]]] = [check_python, check_packages, check_torch, check_devices]
-    checks += [lambda: check_ray(ray), check_threads, check_open_files, check_shared_memory, check_temporary]
+    `look` is told what is looked at next.
+    """
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        *(("Python", check_python), ("packages", check_packages), ("torch", check_torch), ("devices", check_devices)),
+        *(("Ray", lambda: check_ray(ray)), ("threads", check_threads), ("open files", check_open_files)),
+        *(("shared memory", check_shared_memory), ("temporary files", check_temporary)),
+    ]
     if store is not None:
-        checks.append(lambda: check_store(store))
+        checks.append(("store", lambda: check_store(store)))
     if data is not None:
-        checks.append(lambda: check_data(data))
-    for check in checks:
+        checks.append(("data", lambda: check_data(data)))
+    if address is not None:
+        checks.append(("nodes", lambda: examine_nodes(address, store, data)))
+    for what, check in checks:
+        look(what)
         yield from check()
 
 
@@ -88,7 +90,9 @@ def check_packages() -> Iterator[Finding]:
         other = [f"{name} {here}" for name, here in unlocked(LOCK.read_text(encoding="utf-8"))]
         listed = ", ".join(other[:8]) + (", ..." if len(other) > 8 else "")
         if other:
-            yield Finding("lock file", State.WARNING, f"{len(other)} others than it has: {listed}", "make setup")
+            yield Finding(
+                "lock file", State.WARNING, f"{counted(len(other), 'other')} than it has: {listed}", "make setup"
+            )
         else:
             yield Finding("lock file", State.OK, "installed as it says")
 
@@ -185,7 +189,7 @@ def check_ray(start: bool) -> Iterator[Finding]:
     try:
         cpus = try_runtime()
     except (UserError, OSError, RuntimeError) as error:
-        yield Finding("ray", State.PROBLEM, f"a runtime does not start: {error}", "see /tmp/ray/session_latest/logs")
+        yield Finding("ray", State.PROBLEM, str(error), "see its logs, or run with --inline")
     else:
         said = f"{version}; a runtime with {cpus:g} CPUs came and went in {time.monotonic() - begun:.0f} s"
         yield Finding("ray", State.OK, said)
@@ -195,10 +199,10 @@ def check_threads() -> Iterator[Finding]:
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > here:
-        said = f"OMP_NUM_THREADS is {asked}, and {here} cores may be used"
+        said = f"OMP_NUM_THREADS is {asked}, and {counted(here, 'core')} may be used"
         yield Finding("threads", State.WARNING, said, "unset OMP_NUM_THREADS; resources.cpu of a grid sets it")
     else:
-        yield Finding("threads", State.OK, f"{here} cores may be used")
+        yield Finding("threads", State.OK, f"{counted(here, 'core')} may be used")
 
 
 def check_open_files() -> Iterator[Finding]:
@@ -241,7 +245,7 @@ def check_store(uri: str) -> Iterator[Finding]:
     """What is there, whether it can be used, and whether its clock is this machine's. Nothing of the trial stays."""
     try:
         store = Store(uri)
-        held = f"{len(store.keys_like(''))} stages" if store.exists else "not there yet: ser-sweep run makes it"
+        held = counted(len(store.keys_like("")), "stage") if store.exists else "not there yet: ser-sweep run makes it"
         yield Finding("store", State.OK, held)
         yield from _try_folder(store.folder)
         if store.exists:
@@ -257,7 +261,7 @@ def check_store(uri: str) -> Iterator[Finding]:
 def _try_folder(folder: Folder) -> Iterator[Finding]:
     """Write, read, list and delete a file, and look at its age."""
     name, content = f"doctor-{uuid.uuid4().hex}", os.urandom(64)
-    made = _missing_folders(folder.local_path("")) if folder.is_local else []
+    made = missing_folders(folder.local_path("")) if folder.is_local else []
     failed = ""
     skew = 0.0
     try:
@@ -284,11 +288,6 @@ def _try_folder(folder: Folder) -> Iterator[Finding]:
     else:
         yield Finding("store access", State.OK, "a file was written, renamed, read, listed and deleted")
     yield clock_finding(skew)
-
-
-def _missing_folders(path: Path) -> list[Path]:
-    """Folders that are made with `path`, the innermost first."""
-    return [one for one in (path, *path.parents) if not one.exists()]
 
 
 def clock_finding(skew: float) -> Finding:
@@ -324,12 +323,14 @@ def _examine_corpus(one: PreparedCorpus) -> Finding:
         return Finding("data", State.PROBLEM, str(error), remedy)
     wrong = [shard["file"] for shard in shards if sizes.get(shard["file"]) != shard["bytes"]]
     if wrong:
-        said = f"{one.name}: {len(wrong)} of {len(shards)} shards are missing or damaged"
+        said = f"{one.name}: {len(wrong)} of {counted(len(shards), 'shard')} missing or damaged"
         return Finding("data", State.PROBLEM, said, remedy)
     if other:
-        said = f"{one.name}: {len(other)} of {len(shards)} shards are of other audio than utterances.parquet says"
+        said = (
+            f"{one.name}: {len(other)} of {counted(len(shards), 'shard')} of other audio than utterances.parquet says"
+        )
         return Finding("data", State.PROBLEM, said, remedy)
-    said = f"{one.name}: {one.manifest['segments']:,} segments"
+    said = f"{one.name}: {counted(one.manifest['segments'], 'segment')}"
     if not is_compared(one):
         said += ", of which an older ser-sweep did not note the audio files that it made them of"
         return Finding("data", State.WARNING, said, f"{remedy}, to be sure that they are those of the table")

@@ -24,6 +24,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from data_prep.errors import UserError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus, find_prepared
+from data_prep.text import counted
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, LABELS, RULES, labels_of
 from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Layout, Precision, TrainingSettings, ValidationBy
@@ -246,6 +247,10 @@ class Resources(Strict):
     """Times that a trial whose process or machine died is tried again."""
     checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
     """A training's state is written after an epoch that ends so long or longer after the last time; 0: after each."""
+    stalled_after_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    """A trial that finishes no epoch for so long is told, with where its process is; give more than an epoch takes."""
+    restart_stalled: bool = False
+    """Whether its process is then ended, to be tried again from its last checkpoint, as one that died; on Ray alone."""
 
 
 class Tracking(Strict):
@@ -387,14 +392,17 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     try:
         grid = GridSpec.model_validate(content)
     except ValidationError as error:
-        problems = _problems(error)
-        raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems)) from error
+        raise _unusable(origin, _problems(error)) from error
     problems = _missing_axes(grid) + _unequal_alphas(grid) + _labels_known_by_speaker(grid) + _nothing_to_stop_by(grid)
     if not problems and grid.largest_count() > LARGEST_GRID:
         problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
-        raise GridError(f"grid {origin}: {len(problems)} problems\n" + bulleted(problems))
+        raise _unusable(origin, problems)
     return grid
+
+
+def _unusable(origin: str, problems: list[str]) -> GridError:
+    return GridError(f"grid {origin} cannot be used: {counted(len(problems), 'problem')}\n" + bulleted(problems))
 
 
 def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpus]:

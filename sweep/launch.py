@@ -5,38 +5,42 @@ kill: finished stages are in the store, and unfinished ones go on from their las
 """
 
 import gc
+import importlib
 import logging
 import os
 import pickle
 import socket
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_session
 from data_prep.errors import describe_error
 from data_prep.folders import Folder
+from data_prep.scratch import scratch_folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import handlers_kept
 from data_prep.surroundings import settle_in
 from sweep.events import EventLog, new_launch, user
 from sweep.grid import GridSpec
-from sweep.lease import Lease, LeaseCheck, SupersededError
-from sweep.progress import Display, Tally, make_display
+from sweep.lease import UPKEEP, Lease, LeaseCheck, SupersededError
+from sweep.machine import THIS_MACHINE, Machine
+from sweep.progress import Display, Tally, duration, make_display
 from sweep.provenance import code_revision, versions
 from sweep.searcher import ChainQueue, Issue
 from sweep.shares import GpuShares, kind_of, slots, trial_share
 from sweep.stages import Bundle, ChainSpec, Plan, bundled
-from sweep.store import Store
+from sweep.stalls import Stalls
+from sweep.store import Store, StoreError
 from sweep.tracking import Trackers
 
 if TYPE_CHECKING:
     from sweep.trial import Report
 
+TRAINING = "sweep.trial"  # the module that imports torch
 MAY_PASS_BY = (OSError, MemoryError, RuntimeError)  # torch raises RuntimeError for the device's errors
 LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
 PENDING_ON_A_CLUSTER = 32  # trials issued ahead of the machines that an autoscaler is to start for them
@@ -64,9 +68,10 @@ def launch(
     inline: bool = False,
     address: str | None = None,
     quiet: bool = False,
+    expected: float | None = None,
 ) -> Outcome:
     """Train the stages that `plan` misses. `prepared` maps the grid's names for corpora to what is on disk. A `quiet`
-    launch shows no progress."""
+    launch shows no progress; `expected` are the seconds of training that another knows of, one after the other."""
     store.create()
     for one in prepared.values():
         store.add_corpus(one)
@@ -81,21 +86,26 @@ def launch(
     def load() -> dict[str, SegmentCorpus]:
         return {one.name: load_corpus(one) for one in needed}
 
-    if inline:
-        corpora = load()
-        whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
-        with _launch(plan, bundles, store, grid, whole, 1, quiet) as running:
-            _run_inline(running, corpora)
-        return running.outcome
-    with ThreadPoolExecutor(1) as beside:
-        loading = beside.submit(load)  # while Ray starts
-        with ray_session(address):
+    with ThreadPoolExecutor(2) as beside:
+        loading = beside.submit(load)  # while torch is imported, or Ray starts
+        if inline:
+            importlib.import_module(TRAINING)
+            whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
+            corpora = loading.result()
+            with _launch(plan, bundles, store, grid, whole, 1, quiet, expected) as running:
+                _run_inline(running, corpora)
+            return running.outcome
+        importing = beside.submit(_import_tune, address)
+        at_once = min(len(bundles), grid.resources.max_concurrent or len(bundles))
+        all_train = at_once * grid.resources.cpu >= (os.cpu_count() or 1)
+        with ray_session(address, preload=TRAINING if all_train else ""):
+            importing.result()
             cluster = cluster_resources(address)
             share = trial_share(grid.resources, cluster)
             fit = slots(share, cluster, grid.resources.max_concurrent)
             corpora = loading.result()
             with (
-                _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet) as running,
+                _launch(plan, bundles, store, grid, share, min(fit, len(bundles)), quiet, expected) as running,
                 breaks_off_without_ray(running.break_off),
             ):
                 _run_on_ray(running, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
@@ -111,10 +121,11 @@ def _launch(
     share: Mapping[str, float],
     slots: int,
     quiet: bool = False,
+    expected: float | None = None,
 ) -> Iterator["Launch"]:
     """A launch with its lease, event log and display."""
     name = new_launch()
-    tally = Tally(plan, concurrent=slots)
+    tally = Tally(plan, slots, expected)
     begun = time.monotonic()
     with EventLog(store.folder, name) as events:
         events.write(
@@ -138,8 +149,10 @@ def _launch(
                 Lease(store.folder, name, took_over, ahead=plan.to_train) as lease,
                 make_display(tally, quiet) as display,
             ):
+                check_plan_holds(plan, store, lease)
                 running = Launch(name, bundles, store, grid, share, events, lease, tally, display)
-                yield running
+                with running.stalls:
+                    yield running
                 running.close()
                 interrupted = running.interrupted
         finally:
@@ -147,18 +160,54 @@ def _launch(
             events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
 
 
+def check_plan_holds(plan: Plan, store: Store, lease: Lease) -> None:
+    """Raise StoreError where the store is not to be used now, or holds less than the plan says.
+
+    Upkeep may have removed stages since the plan was made. It writes its lease before it looks for those of launches,
+    and a launch writes its own before this.
+    """
+    try:
+        upkeep = [name for name in lease.others() if name.startswith(UPKEEP)]
+    except OSError:  # a store that says nothing keeps nothing either
+        return
+    if upkeep:
+        raise StoreError(f"store {store.uri} is being tidied up ({upkeep[0]}); launch again when that has ended")
+    gone = plan.done.difference(store.keys_like(""))
+    if gone:
+        raise StoreError(f"{len(gone)} stages were removed from store {store.uri} as the launch began; launch again")
+
+
 @dataclass(frozen=True)
 class Task:
     """What a trial is to do: the first `stages` of a bundle, `at_once` networks side by side on a share of a GPU, and
-    which networks to keep."""
+    which networks to keep, for as long as the launch has its `lease`."""
 
     number: int
     bundle: Bundle
     stages: int
     gpu: float
     at_once: int
+    lease: str | None
     keep_weights: list[str]
     checkpoint_seconds: float
+
+
+class Process(Protocol):
+    """The process of a trial."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        ...
+
+    @property
+    def after(self) -> str:
+        """What becomes of its work once it has ended, in words."""
+        ...
+
+    def end(self) -> bool:
+        """End it, whatever it does; False where that would end this process."""
+        ...
 
 
 class Launch:
@@ -175,6 +224,7 @@ class Launch:
         lease: Lease,
         tally: Tally,
         display: Display,
+        machine: Machine = THIS_MACHINE,
     ) -> None:
         self.name = name
         self.bundles = bundles
@@ -183,6 +233,8 @@ class Launch:
         self.cpus = int(share["cpu"])
         self.interrupted = False
         self.given_up: list[int] = []  # bundles whose trial ended with tries left
+        self.stalls = Stalls(60 * grid.resources.stalled_after_minutes, self._stalled, machine)
+        self._processes: dict[str, Process] = {}
         self._keep_weights = _keep_weights(grid.weights, tally.plan.chains)
         self._trackers = Trackers.of(tally.plan, grid)
         self._shares = GpuShares(share["gpu"], store)
@@ -195,7 +247,8 @@ class Launch:
         self._errors: dict[int, str] = {}  # of trials that Tune may try again
         self._failed: dict[str, str] = {}  # key of a stage that cannot be trained -> cause
         self._not_recorded: set[tuple[str, str]] = set()  # kinds of trainings and causes that were said
-        self._looked = time.monotonic()
+        self._machine = machine
+        self._looked = machine.monotonic()
         self.queue = self._queue_of(range(len(bundles)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -228,7 +281,7 @@ class Launch:
     def issue(self, trial: str) -> "Task | None":
         """What `trial` is to do; None while there is nothing that can be done."""
         issue = self.queue.issue(trial)
-        if issue is None and self.queue.elsewhere and time.monotonic() - self._looked >= LOOK_ELSEWHERE_SECONDS:
+        if issue is None and self.queue.elsewhere and self._since_a_look >= LOOK_ELSEWHERE_SECONDS:
             self._look_elsewhere()
             issue = self.queue.issue(trial)
         return None if issue is None else self._task(trial, issue)
@@ -244,23 +297,53 @@ class Launch:
         gpu, at_once = self._shares.of(kind), self._shares.at_once(kind, len(bundle.chains))
         keep = [stage.key for stage in bundle.stages if stage.key in self._keep_weights]
         self._events.write("issued", trial=trial, chain=bundle.label, stages=issue.stages, gpu=gpu)
-        return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, keep, self.resources.checkpoint_seconds)
+        seconds = self.resources.checkpoint_seconds
+        return Task(issue.number, bundle.bare, issue.stages, gpu, at_once, self._lease.name, keep, seconds)
+
+    @property
+    def _since_a_look(self) -> float:
+        return self._machine.monotonic() - self._looked
 
     def _look_elsewhere(self) -> None:
         """Note what other launches have done of what this one waits for."""
-        for key in self.queue.elsewhere:
+        for key in sorted(self.queue.elsewhere):
             if self.store.has(key):
                 self._tally.done.add(key)
                 self.queue.stage_done(key)
         self.queue.look_elsewhere()
-        self._looked = time.monotonic()
+        self._looked = self._machine.monotonic()
+
+    def began(self, trial: str, process: Process) -> None:
+        """A trial is at work, as it may be again after its process ended."""
+        self._processes[trial] = process
+        self.stalls.heard_of(trial)
+
+    def _stalled(self, trial: str, seconds: float) -> None:
+        """Tell that a trial makes no progress and, where the user wants that, end its process."""
+        number, process = self.queue.running.get(trial), self._processes.get(trial)
+        if number is None or process is None:  # it has ended meanwhile
+            return
+        bundle = self.bundles[number]
+        place = process.place
+        restarted = self.resources.restart_stalled and process.end()
+        facts = {"trial": trial, "chain": bundle.label, "seconds": round(seconds), "place": place}
+        self._events.write("stalled", **facts, restarted=restarted)
+        remedy = (
+            f"its process was ended; {process.after}"
+            if restarted
+            else f"look whether it waits for a disk, a GPU or memory; if it is ended, {process.after}. "
+            "resources.restart_stalled: true in the grid ends it on Ray; resources.stalled_after_minutes says how long "
+            "to wait"
+        )
+        self._display.update(f"STALLED {bundle.label}: no progress for {duration(seconds)}, {place}: {remedy}")
 
     # Trials report
 
     def reported(self, trial: str, number: int, event: dict[str, Any]) -> None:
         """Take in an event of a trial (`sweep.trial.run_trial`)."""
+        self.stalls.heard_of(trial)
         bundle, kind, line = self.bundles[number], event["event"], None
-        if kind in ("epoch", "trained", "reused"):
+        if kind in ("steps", "epoch", "trained", "reused"):
             self._tally.reported(number, bundle, event)
         self._trackers.took(event)
         if kind in ("trained", "reused"):
@@ -281,7 +364,7 @@ class Launch:
             line = self._does_not_record(bundle, event["cause"])
         if kind == "out_of_memory":
             line = self._ran_out_of_memory(trial, number, event)
-        if kind != "epoch":
+        if kind not in ("steps", "epoch"):
             self._events.write(**{"trial": trial, "chain": bundle.label, **event})
         self._display.update(line)
 
@@ -313,8 +396,17 @@ class Launch:
 
     def ended(self, trial: str) -> None:
         """A trial is over: what it had is free for others."""
+        self._forget(trial)
         self.queue.ended(trial, again=trial in self._again)
         self._again.discard(trial)
+
+    def _forget(self, trial: str) -> None:
+        self.stalls.ended(trial)
+        self._processes.pop(trial, None)
+
+    def died(self, trial: str) -> None:
+        """The process of a trial ended; it may begin again."""
+        self._forget(trial)
 
     def completed(self, number: int) -> None:
         """A trial came to its end; its chain failed if it said so."""
@@ -397,14 +489,12 @@ def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:
     return frozenset(stage.key for stages in listed for stage in stages)
 
 
-def train(
-    task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, launch: str, cpus: int, report: "Report"
-) -> None:
+def train(task: Task, corpora: Mapping[str, SegmentCorpus], store: Store, cpus: int, report: "Report") -> None:
     """Do a task that `Launch.issue` gave. An error that may pass by, such as that of a device or a file server that
     does not answer, is raised; any other is reported."""
-    from sweep.trial import OutOfMemory, run_trial  # a launch that leaves training to others needs no torch
+    from sweep.trial import run_trial  # a launch that leaves training to others needs no torch
 
-    try:
+    with errors_reported(task, report):
         run_trial(
             task.bundle,
             corpora,
@@ -416,8 +506,17 @@ def train(
             at_once=task.at_once,
             keep_weights=task.keep_weights,
             checkpoint_seconds=task.checkpoint_seconds,
-            check=LeaseCheck(store.folder, launch),
+            check=LeaseCheck(store.folder, task.lease),
         )
+
+
+@contextmanager
+def errors_reported(task: Task, report: "Report") -> Iterator[None]:
+    """Report what ends a trial before its time, and raise what may pass by."""
+    from sweep.trial import OutOfMemory
+
+    try:
+        yield
     except SupersededError:
         report({"events": [{"event": "superseded"}]})
     except OutOfMemory as error:
@@ -430,56 +529,12 @@ def train(
         report({"events": [{"event": "failed", "cause": describe_error(error)}]})
 
 
-# In this process
-
-
-def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
-    trial = "inline"
-    while True:
-        task = launch.issue(trial)
-        if task is None and launch.over:
-            return
-        if task is None:
-            time.sleep(LOOK_ELSEWHERE_SECONDS)
-            continue
-        number = task.number
-
-        def report(said: dict[str, Any], number: int = number) -> None:
-            for event in said["events"]:
-                launch.reported(trial, number, event)
-
-        try:
-            train(task, corpora, launch.store, launch.name, launch.cpus, report)
-        except KeyboardInterrupt:
-            launch.interrupted = True
-            return
-        except MAY_PASS_BY as error:  # one trial's failure must not stop the rest
-            report({"events": [{"event": "failed", "cause": describe_error(error)}]})
-        launch.ended(trial)
-        launch.completed(number)
-
-
-# On Ray
-
-
-def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
-    # Tune reads these when it is imported: the store keeps the results, so its own logs and snapshots are not needed.
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
-    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)  # with a searcher, Tune's own number is one
-    from ray import tune
-
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
-    cpus = launch.cpus
-    trainable = tune.with_resources(
-        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, launch=launch.name, cpus=cpus),
-        lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
-    )
-    gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
+def until_nothing_is_left(launch: Launch, experiment: Callable[[], str | None]) -> None:
+    """Run experiments over a launch's queue until every chain was done or has failed. An experiment returns what broke
+    it off, with trials that have tries left; None where each came to its end."""
     tries, trained = 0, 0
     while True:
-        broken = _run_experiment(trainable, launch, at_once)
+        broken = experiment()
         # Tune gives a trial up, whatever tries it has left, when its process dies while it is being handed over
         # from the trial before it.
         if broken is not None:
@@ -497,6 +552,77 @@ def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: i
         launch.fail(number, broken or "its process ended again and again")
 
 
+# In this process
+
+
+class ThisProcess:
+    """Of trials one after the other: it cannot be ended without the launch."""
+
+    place = f"in this process ({os.getpid()})"
+    after = "the same command goes on from the last checkpoint"
+
+    def end(self) -> bool:
+        return False
+
+
+def _run_inline(launch: Launch, corpora: Mapping[str, SegmentCorpus]) -> None:
+    trial = "inline"
+    while True:
+        task = launch.issue(trial)
+        if task is None and launch.over:
+            return
+        if task is None:
+            time.sleep(LOOK_ELSEWHERE_SECONDS)
+            continue
+        number = task.number
+        launch.began(trial, ThisProcess())
+
+        def report(said: dict[str, Any], number: int = number) -> None:
+            for event in said["events"]:
+                launch.reported(trial, number, event)
+
+        try:
+            train(task, corpora, launch.store, launch.cpus, report)
+        except KeyboardInterrupt:
+            launch.interrupted = True
+            return
+        except MAY_PASS_BY as error:  # one trial's failure must not stop the rest
+            report({"events": [{"event": "failed", "cause": describe_error(error)}]})
+        launch.ended(trial)
+        launch.completed(number)
+
+
+# On Ray
+
+
+def _import_tune(address: str | None) -> None:
+    # Tune reads these when it is imported: the store keeps the results, so its own logs and snapshots are not needed.
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+    os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "3600")
+    from ray.tune.execution import class_cache
+
+    if address is None:
+        # A local runtime's processes have this one's environment. Tune would ask for those of a few variables of its
+        # own, which none of them is when it starts: all that were started ahead would end for others to be started.
+        class_cache.DEFAULT_ENV_VARS = {}
+        class_cache.ENV_VARS_TO_PROPAGATE = set()
+
+
+def _run_on_ray(launch: Launch, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(at_once)  # with a searcher, Tune's own number is one
+    from ray import tune
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
+    cpus = launch.cpus
+    trainable = tune.with_resources(
+        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=launch.store.uri, cpus=cpus),
+        lambda config: tune.PlacementGroupFactory([_bundle(cpus, config["gpu"])]),
+    )
+    gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
+    until_nothing_is_left(launch, lambda: _run_experiment(trainable, launch, at_once))
+
+
 def _bundle(cpus: int, gpu: float) -> dict[str, float]:
     return {"CPU": cpus, "GPU": gpu} if gpu else {"CPU": cpus}
 
@@ -510,7 +636,7 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
     from ray import tune
     from ray.exceptions import RayError
 
-    with tempfile.TemporaryDirectory(prefix="ser-sweep-") as scratch:
+    with scratch_folder() as scratch:
         tuner = tune.Tuner(
             trainable,
             tune_config=tune.TuneConfig(
@@ -522,7 +648,7 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
             ),
             run_config=tune.RunConfig(
                 name="sweep",
-                storage_path=scratch,
+                storage_path=str(scratch.folder),
                 callbacks=[_tune_watcher(launch)],
                 failure_config=tune.FailureConfig(max_failures=launch.resources.max_failures, fail_fast=False),
                 verbose=0,
@@ -539,15 +665,37 @@ def _run_experiment(trainable: Any, launch: Launch, at_once: int) -> str | None:
     return None
 
 
-def _tune_trial(
-    config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, launch: str, cpus: int
-) -> None:
+class ActorProcess:
+    """Of a trial that Tune runs, in an actor of Ray's."""
+
+    after = "the trial is tried again from its last checkpoint"
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    @property
+    def place(self) -> str:
+        from ray._private import state
+
+        about = state.actors(self._actor._actor_id.hex())
+        if not about:
+            return "in a process that Ray knows nothing of any more"
+        return f"on node {about['Address']['IPAddress']} (process {about['Pid']})"
+
+    def end(self) -> bool:
+        import ray
+
+        ray.kill(self._actor)
+        return True
+
+
+def _tune_trial(config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str, cpus: int) -> None:
     """The Tune trainable. Raising an error makes Tune try the trial again."""
     from ray import tune
 
     settle_in()
     task = pickle.loads(bytes.fromhex(config["task"]))
-    train(task, corpora, Store(store_uri), launch, cpus, tune.report)
+    train(task, corpora, Store(store_uri), cpus, tune.report)
 
 
 def _tune_searcher(launch: Launch) -> Any:
@@ -576,6 +724,21 @@ def _tune_watcher(launch: Launch) -> Any:
     from ray import tune
 
     class Watcher(tune.Callback):
+        def __init__(self) -> None:
+            self._seen = 0
+            self._without_process: list[Any] = []
+
+        def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+            # A trial has its process before Tune takes it to have started, which may hang, too.
+            self._without_process += trials[self._seen :]
+            self._seen = len(trials)
+            for trial in [one for one in self._without_process if one.temporary_state.ray_actor is not None]:
+                self._without_process.remove(trial)
+                self.on_trial_start(iteration, trials, trial)
+
+        def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            launch.began(trial.trial_id, ActorProcess(trial.temporary_state.ray_actor))
+
         def on_trial_result(
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
@@ -584,6 +747,10 @@ def _tune_watcher(launch: Launch) -> Any:
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             launch.completed(trial.config["number"])
+
+        def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+            launch.died(trial.trial_id)
+            self._without_process.append(trial)
 
         def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             if trial.should_recover():

@@ -2,31 +2,30 @@
 
 A launch's lease is a file in the store: the keys it computes, and who it is. To take a key, a launch first writes it
 down and then looks at the leases of the others: of two that take the same key at the same time, at least one sees the
-other and lets go. No lock is needed, and nothing of the storage but that a file that was written can be seen.
+other and lets go.
 
 A launch that is alone takes all that it is going to compute at its start, and then none of its trials costs a look at
 the store. It looks every other second whether it is still alone; when it is not, it keeps only what it computes.
 
 A lease is renewed every few seconds. One that is not renewed for a minute, or whose process on this machine is gone, is
-over, and whoever finds it takes it away: trials that the lost launch left behind see that, and stop. Ages are told by
-the storage's own clock. A lease saves work and guards nothing: two launches that train a stage come to the same bits.
+over, and whoever finds it takes it away. Ages are told by the storage's own clock. A lease is only ever written, or
+taken away, as it was last seen (`Folder.swap`): a launch that wakes up too late finds that its own is gone, lets go of
+all it had, and begins anew under another name. Its trials see that the lease they are under is gone, and stop.
 """
 
 import contextlib
 import json
-import os
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from data_prep.checked import parse_json
 from data_prep.errors import UserError
 from data_prep.folders import Entry, Folder
+from sweep.machine import THIS_MACHINE, Machine
 
 LEASES = "leases"
+UPKEEP = "upkeep"  # names of leases that begin so are not a launch's
+OVER = b'{"keys": [], "process": {}}'  # what a lease holds before it is taken away
 EXPIRES_SECONDS = 60.0
 RENEW_SECONDS = 15.0
 LOOK_SECONDS = 2.0
@@ -35,6 +34,10 @@ CHECK_SECONDS = 5.0
 
 class SupersededError(UserError):
     """The launch that a trial is of is over, and another one has its work."""
+
+
+class LostError(Exception):
+    """A lease was taken away."""
 
 
 class Lease:
@@ -49,24 +52,37 @@ class Lease:
         launch: str,
         on_takeover: Callable[[str], None] = lambda launch: None,
         ahead: Iterable[str] = (),
+        machine: Machine = THIS_MACHINE,
     ) -> None:
+        self._name = launch  # another one once it was lost
         self._folder = folder
         self._launch = launch
         self._on_takeover = on_takeover
-        self._process = this_process()
+        self._machine = machine
         self._keys: set[str] = set()  # what it computes
         self._ahead = frozenset(ahead)  # what it took besides; empty as soon as it is not alone
-        self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._renewing = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._told: bytes | None = None  # what the file holds, as far as is known
+        self._count = 0  # how often it was written: no two contents are the same
+        self._times_lost = 0
+        self._lock = machine.lock()
+        self._written = machine.monotonic()
+        self._stop_renewing: Callable[[], None] = lambda: None
+
+    @property
+    def name(self) -> str | None:
+        """The name that trials are to look for; None where the storage did not let it be written."""
+        return None if self._told is None else self._name
 
     def __enter__(self) -> "Lease":
         try:
             self._write()
             self._look()
+        except LostError:
+            with contextlib.suppress(OSError):
+                self._begin_anew()
         except OSError:
             self._ahead = frozenset()
-        self._renewing.start()
+        self._stop_renewing = self._machine.repeat(min(LOOK_SECONDS, RENEW_SECONDS), self._renew)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -74,55 +90,83 @@ class Lease:
 
     def give_back(self) -> None:
         """Let go of everything, for good."""
-        self._over.set()
-        self._renewing.join()
+        self._stop_renewing()
         with contextlib.suppress(OSError):
-            self._folder.delete(_file_of(self._launch))
+            self._folder.delete(_file_of(self._name))
 
     def claim(self, keys: Iterable[str]) -> set[str]:
         """Take `keys`; returns those that another launch has, and takes none if there are any.
 
-        Where the store cannot be written they are taken without a lease: it only saves work.
+        Where the storage does not say for a minute, they are taken without a lease: it may not keep results either.
         """
         wanted = set(keys)
-        with self._lock, contextlib.suppress(OSError):
-            if self._ahead and wanted <= self._ahead:
-                self._keys |= wanted
+        with self._lock:
+            try:
+                return self._claim(wanted)
+            except LostError:
+                with contextlib.suppress(OSError):
+                    self._begin_anew()
+                return wanted
+            except OSError:
+                if self._machine.monotonic() - self._written < EXPIRES_SECONDS:
+                    self._keys -= wanted
+                    return wanted
                 return set()
-            taken = wanted & self._keys_of_others()
-            if taken:
-                return taken
-            self._keys |= wanted
-            self._write()
-            taken = wanted & self._keys_of_others()
-            if taken:
-                self._keys -= wanted
-                self._write()
-            return taken
-        return set()
 
     def release(self, keys: Iterable[str]) -> None:
         """Let go of `keys`; the others see it when the lease is next written."""
         with self._lock:
             self._keys.difference_update(keys)
 
-    def _keys_of_others(self) -> set[str]:
-        return set().union(*(lease["keys"] for lease in self._others() if lease is not None))
+    def others(self) -> list[str]:
+        """The leases of others that are there. Raises OSError."""
+        with self._lock:
+            return list(self._others())
 
-    def _others(self) -> list[dict[str, Any] | None]:
+    def _claim(self, wanted: set[str]) -> set[str]:
+        if self._ahead and wanted <= self._ahead:
+            self._keys |= wanted
+            return set()
+        taken = wanted & self._keys_of_others()
+        if taken:
+            return taken
+        self._keys |= wanted
+        self._write()
+        taken = wanted & self._keys_of_others()
+        if taken:
+            self._keys -= wanted
+            self._write()
+        return taken
+
+    def _keys_of_others(self) -> set[str]:
+        return set().union(*(lease["keys"] for lease in self._others().values() if lease is not None))
+
+    def _others(self) -> dict[str, dict[str, Any] | None]:
         """The leases of the other living launches; None for one that says nothing. Those that are over are taken
         away."""
-        entries = {entry.path.stem: entry for entry in self._folder.entries(LEASES)}
-        own = entries.pop(self._launch, None)
-        found = []
-        for launch, entry in entries.items():
-            lease = _parsed(self._folder.read(str(entry.path)))
-            if _is_over(entry, lease, own):
-                self._folder.delete(str(entry.path))
-                self._on_takeover(launch)
+        entries = self._entries()
+        own = entries.pop(self._name, None)
+        found = {}
+        for name, entry in entries.items():
+            content = self._folder.read(str(entry.path))
+            lease = _parsed(content)
+            if content is None:
+                continue
+            if self._is_over(entry, lease, own) and self._take_away(name, entry, content):
+                self._on_takeover(name)
             else:
-                found.append(lease)
+                found[name] = lease
         return found
+
+    def _entries(self) -> dict[str, Entry]:
+        return {entry.path.stem: entry for entry in self._folder.entries(LEASES)}
+
+    def _take_away(self, name: str, entry: Entry, content: bytes) -> bool:
+        """Take a lease away unless it was renewed since it was listed as `entry`; whether it is gone."""
+        if self._entries().get(name) != entry or not self._folder.swap(_file_of(name), OVER, content, durable=False):
+            return False
+        self._folder.delete(_file_of(name))
+        return True
 
     def _look(self) -> None:
         """Let go of what was taken ahead, if another launch is there."""
@@ -131,50 +175,64 @@ class Lease:
             self._write()
 
     def _write(self) -> None:
+        """Raises LostError where the lease is not there any more, and OSError where the storage does not say."""
+        self._count += 1
         keys = sorted(self._keys | self._ahead)
-        content = {"launch": self._launch, "process": self._process, "keys": keys}
-        self._folder.write(_file_of(self._launch), json.dumps(content).encode(), durable=False)
+        said = {"launch": self._launch, "process": self._machine.process(), "keys": keys, "written": self._count}
+        content, file = json.dumps(said).encode(), _file_of(self._name)
+        if not self._folder.swap(file, content, self._told, durable=False):
+            found = self._folder.read(file)  # perhaps what was written before, and was thought to have failed
+            if found is None or found == OVER:
+                raise LostError
+            if not self._folder.swap(file, content, found, durable=False):
+                raise OSError(f"{file} is written by another")
+        self._told = content
+        self._written = self._machine.monotonic()
+
+    def _begin_anew(self) -> None:
+        self._keys.clear()
+        self._ahead = frozenset()
+        self._told = None
+        self._times_lost += 1
+        self._name = f"{self._launch}~{self._times_lost}"
+        self._write()
 
     def _renew(self) -> None:
-        written = time.monotonic()
-        while not self._over.wait(min(LOOK_SECONDS, RENEW_SECONDS)):
-            with self._lock, contextlib.suppress(OSError):
+        with self._lock, contextlib.suppress(OSError):
+            try:
                 self._look()
-                if time.monotonic() - written >= RENEW_SECONDS:
+                if self._machine.monotonic() - self._written >= RENEW_SECONDS:
                     self._write()
-                    written = time.monotonic()
+            except LostError:
+                self._begin_anew()
+
+    def _is_over(self, entry: Entry, lease: dict[str, Any] | None, own: Entry | None) -> bool:
+        if own is not None and own.modified - entry.modified > EXPIRES_SECONDS:
+            return True
+        return lease is not None and self._machine.has_ended(lease["process"])
 
 
 class LeaseCheck:
-    """Lets a trial ask, now and then, whether its launch goes on: its lease was there, and is no more."""
+    """Lets a trial ask, now and then, whether the lease that it is under is gone; it may be under none.
 
-    def __init__(self, folder: Folder, launch: str) -> None:
+    Raises SupersededError, also at once, where it is.
+    """
+
+    def __init__(self, folder: Folder, lease: str | None, machine: Machine = THIS_MACHINE) -> None:
         self._folder = folder
-        self._launch = launch
-        self._asked = time.monotonic()
-        self._was_there = self._is_there()
+        self._lease = lease
+        self._machine = machine
+        self._asked = float("-inf")
+        self()
 
     def __call__(self, now: bool = False) -> None:
-        """Raise SupersededError where the lease is gone. Asks the store `now`, or if it was not asked for a while."""
-        if not now and time.monotonic() - self._asked < CHECK_SECONDS:
+        """Ask the store `now`, or if it was not asked for a while. What it does not say is no reason to stop."""
+        if self._lease is None or not (now or self._machine.monotonic() - self._asked >= CHECK_SECONDS):
             return
-        self._asked = time.monotonic()
-        there = self._is_there()
-        if self._was_there and there is False:
-            raise SupersededError(f"launch {self._launch} is over")
-        self._was_there = self._was_there or there
-
-    def _is_there(self) -> bool | None:
-        """None where the store does not say."""
-        try:
-            return self._folder.modified(_file_of(self._launch)) is not None
-        except OSError:
-            return None
-
-
-def this_process() -> dict[str, Any]:
-    """Enough to tell from this machine, and from no other, whether this process is still there."""
-    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(os.getpid()), "machine": _machine()}
+        self._asked = self._machine.monotonic()
+        with contextlib.suppress(OSError):
+            if self._folder.modified(_file_of(self._lease)) is None:
+                raise SupersededError(f"the lease {self._lease} is over")
 
 
 def _file_of(launch: str) -> str:
@@ -187,29 +245,3 @@ def _parsed(content: bytes | None) -> dict[str, Any] | None:
         return {"keys": list(found["keys"]), "process": dict(found["process"])}
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _is_over(entry: Entry, lease: dict[str, Any] | None, own: Entry | None) -> bool:
-    if own is not None and own.modified - entry.modified > EXPIRES_SECONDS:
-        return True
-    process = lease["process"] if lease is not None else {}
-    if not process.get("started") or process.get("machine") != _machine():
-        return False
-    return _started(process["pid"]) != process["started"]
-
-
-def _machine() -> list[str] | None:
-    """This boot of this machine, and the space that its process numbers are of; None where that cannot be told."""
-    try:
-        return [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
-    except OSError:
-        return None
-
-
-def _started(pid: int) -> str | None:
-    """When a process was started, in the kernel's ticks; None where there is none, or it has ended."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if state in "ZX" else fields[18]

@@ -24,7 +24,7 @@ from data_prep.features import FeatureSettings
 from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import segment_centres, segment_count
 from data_prep.shards import SegmentCorpus
-from data_prep.text import command, plain
+from data_prep.text import command, counted, plain
 from dsl.backbones import BACKBONES, version_of
 from dsl.segments import Segments
 from dsl.steps import predict
@@ -149,7 +149,7 @@ def _find_key(store: Store, prefix: str) -> str:
 def _those_kept(store: Store) -> str:
     """Where to look for one that can be asked."""
     count = sum(1 for _ in kept_networks(store))
-    return f"It keeps {count} networks" + (f": {command('networks', '--store', store.uri)}" if count else "")
+    return f"It keeps {counted(count, 'network')}" + (f": {command('networks', '--store', store.uri)}" if count else "")
 
 
 def _require_version(key: str, backbone: str, trained: int) -> None:

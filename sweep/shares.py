@@ -1,12 +1,14 @@
 """What of a machine a trial takes: CPUs, a share of a GPU, and what running out of memory has taught about that."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from data_prep.errors import UserError
 from sweep.grid import Resources
 from sweep.stages import StageSpec
 from sweep.store import Store
 
+DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of CUDA, of CUDA under WSL, of ROCm
 AUTO_GPU_SHARE = 0.25  # of a GPU for each trial: the networks are small
 
 
@@ -77,6 +79,15 @@ class GpuShares:
         self._learnt[kind] = larger
         self._store.write_share(kind, larger)
         return larger
+
+
+def gpus_here() -> int:
+    """How many GPUs this machine has; torch, which takes long to import, is asked only where there is a driver."""
+    if not any(Path(driver).exists() for driver in DRIVERS):
+        return 0
+    import torch
+
+    return torch.cuda.device_count()
 
 
 def cap_memory(share: float) -> None:

@@ -12,12 +12,14 @@ from itertools import product, zip_longest
 from typing import Any
 
 from data_prep.files import canonical_hash
+from data_prep.text import counted
 from dsl.backbones import version_of
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
 from dsl.settings import Alteration, ChainSettings, TrainingSettings, identity_of
 
 METHOD_VERSION = 2  # raise when the code changes what a stage with the same settings learns
 KEY_LENGTH = 20
+USUAL_SPLIT = "stratified"  # which names leave out where there is no other
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,12 @@ class StageSpec(ChainSettings):
     @property
     def label(self) -> str:
         """For people: its chain, the iteration, and the inner fold where it is of one."""
+        return self.label_among({self.split})
+
+    def label_among(self, splits: Collection[str]) -> str:
+        """The same where networks of these `splits` are in view."""
         inner = "" if self.inner_fold is None else f", inner fold {self.inner_fold}"
-        return f"{ChainSpec(self).label}, t={self.iteration}{inner}"
+        return f"{ChainSpec(self).label_among(splits)}, t={self.iteration}{inner}"
 
     def at(self, iteration: int, inner_fold: int | None = None) -> "StageSpec":
         """The stage of the same chain at an earlier iteration; iteration 0 knows no rule and no label source."""
@@ -101,11 +107,15 @@ class ChainSpec:
 
     @property
     def label(self) -> str:
-        """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`."""
+        """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`, with a split that is not the usual one."""
+        return self.label_among({self.last.split})
+
+    def label_among(self, splits: Collection[str]) -> str:
+        """The same with the split, too, where several `splits` are in view."""
         last = self.last
-        source = "" if last.label_source in (None, "in_fold") else f" {last.label_source}"
         other = "" if last.altered is None else f", {last.altered.text} altered"
-        return f"{last.corpus.rpartition('-')[0]} {_network(last)}{source} fold {last.fold} seed {last.seed}{other}"
+        name = f"{last.corpus.rpartition('-')[0]} {_network(last, splits)}"
+        return f"{name} fold {last.fold} seed {last.seed}{other}"
 
 
 @dataclass(frozen=True)
@@ -156,15 +166,10 @@ def _shared_by_a_bundle(last: StageSpec) -> tuple[Hashable, ...]:
     return last.corpus, last.backbone, *taken, last.iteration, last.label_source, last.inner_folds
 
 
-def _network(stage: StageSpec) -> str:
-    return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha) if part)
-
-
-def cell_of(stage: StageSpec) -> str:
-    """What a stage shares with those of other folds and seeds, for people: `emodb-d47d293dc766 densenet22 bdsl t=1`."""
-    source = "" if stage.label_source in (None, "in_fold") else f" {stage.label_source}"
-    inner = "" if stage.inner_fold is None else f" of {stage.inner_folds} inner folds"
-    return f"{stage.corpus} {_network(stage)}{source} t={stage.iteration}{inner}"
+def _network(stage: StageSpec, splits: Collection[str]) -> str:
+    source = "" if stage.label_source in (None, "in_fold") else stage.label_source
+    split = f"{stage.split} split" if {*splits, stage.split} != {USUAL_SPLIT} else ""
+    return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha, source, split) if part)
 
 
 def backbone_version_of(identity: Mapping[str, Any]) -> int:
@@ -233,9 +238,17 @@ class Plan:
         earlier = sum(not others.isdisjoint(stage.earlier_keys) for stage in missing)
         return cls(tuple(chains), frozenset(finished), failed, earlier)
 
+    def without(self, damaged: Collection[str]) -> "Plan":
+        """The same plan, with these stages to be trained again."""
+        return replace(self, done=self.done - set(damaged))
+
     @cached_property
     def stages(self) -> dict[str, StageSpec]:
         return {stage.key: stage for chain in self.chains for stage in chain.stages}
+
+    @cached_property
+    def splits(self) -> frozenset[str]:
+        return frozenset(chain.last.split for chain in self.chains)
 
     @property
     def to_train(self) -> dict[str, StageSpec]:
@@ -262,10 +275,10 @@ class Plan:
         return {"total": len(keys), "done": done, "missing": len(keys) - done}
 
     def progress_by_cell(self) -> dict[str, tuple[int, int]]:
-        """Stages done and in all of each (corpus, backbone, rule, alpha, iteration), over folds and seeds."""
+        """Stages done and in all of each `cell_of`, over folds and seeds."""
         cells: dict[str, tuple[int, int]] = {}
         for key, stage in self.stages.items():
-            cell = cell_of(stage)
+            cell = self.cell_of(stage)
             done, total = cells.get(cell, (0, 0))
             cells[cell] = (done + (key in self.done), total + 1)
         return cells
@@ -282,4 +295,10 @@ class Plan:
         }
 
     def label_of(self, key: str) -> str:
-        return self.stages[key].label
+        return self.stages[key].label_among(self.splits)
+
+    def cell_of(self, stage: StageSpec) -> str:
+        """What a stage shares with those of other folds and seeds, for people: `emodb-d47d293dc766 densenet22 bdsl
+        t=1`."""
+        inner = "" if stage.inner_fold is None else f" of {counted(stage.inner_folds or 0, 'inner fold')}"
+        return f"{stage.corpus} {_network(stage, self.splits)} t={stage.iteration}{inner}"

@@ -68,11 +68,11 @@ class Predictions:
 
 
 class Store:
-    """A stage store at `uri`. Nothing is written before something is saved."""
+    """A stage store at a place, or in a folder. Nothing is written before something is saved."""
 
-    def __init__(self, uri: str | Path) -> None:
+    def __init__(self, place: str | Path | Folder) -> None:
         try:
-            self.folder = Folder(uri)
+            self.folder = place if isinstance(place, Folder) else Folder(place)
         except FolderError as error:
             raise StoreError(f"store {error}") from error
         self.uri = self.folder.uri
@@ -99,7 +99,8 @@ class Store:
             files, folders = self.folder.entries(), self.folder.folders()
         except FolderError as error:
             raise StoreError(f"store {error}") from error
-        if (files or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
+        others = [entry for entry in files if entry.path.name != "store.json"]  # which may be damaged
+        if (others or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
         self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
 
@@ -227,8 +228,11 @@ class Store:
 
     def commit(
         self, stage: StageSpec, predictions: Predictions, facts: dict[str, Any], weights: bytes | None = None
-    ) -> None:
-        """Save a finished stage: its predictions and weights, then stage.json with its identity and `facts`."""
+    ) -> bool:
+        """Save a finished stage: its predictions and weights, then stage.json with its identity and `facts`.
+
+        Returns whether this is the commit that stands: of several the first does, as far as the storage can swap files.
+        """
         files = {"predictions": self._write_described(stage.key, "predictions", "parquet", _parquet(predictions))}
         if weights is not None:
             files["weights"] = self._write_described(stage.key, "weights", "safetensors", weights)
@@ -240,8 +244,19 @@ class Store:
             **files,
             **facts,
         }
-        self._write_json(f"stages/{stage.key}/stage.json", record)
+        stands = self._commit_first(stage.key, _json(record))
         self._tidy_up(f"checkpoints/{stage.key}", f"failures/{stage.key}.json")
+        return stands
+
+    def _commit_first(self, key: str, record: bytes) -> bool:
+        """Write a stage.json unless there is one, of a stage that is whole."""
+        file = f"stages/{key}/stage.json"
+        seen = None
+        while not self.folder.swap(file, record, seen):
+            seen = self.folder.read(file)
+            if self.has(key):
+                return False
+        return True
 
     def _tidy_up(self, *names: str) -> None:
         """Take files away that nobody needs, or leave them where they are another user's."""
@@ -255,17 +270,14 @@ class Store:
         self.folder.write(f"stages/{key}/{file}", content)
         return {"file": file, "sha256": digest, "bytes": len(content)}
 
-    def discard_damaged(self, keys: Iterable[str]) -> list[str]:
-        """Take the stages among `keys` out whose predictions are not what was committed; returns their keys."""
-        self.require_predictions()
-        damaged = [key for key in keys if self.read_predictions(key) is None]
-        for key in damaged:
-            self.delete_stage(key)
-        return damaged
+    def damaged(self, keys: Iterable[str]) -> list[str]:
+        """The stages among `keys` whose predictions are not what was committed. They stay until they are committed
+        anew: another launch may be about to do so."""
+        return [key for key in keys if not self.has(key)]
 
     def delete_stage(self, key: str) -> None:
         """Take a stage out: stage.json first, so that what is left if this is interrupted is no stage."""
-        self.folder.delete(f"stages/{key}/stage.json")
+        self.folder.delete(f"stages/{key}/stage.json", durable=True)
         self.folder.delete_folder(f"stages/{key}")
 
     # Unfinished and failed stages
@@ -380,7 +392,7 @@ class Store:
 
     def delete_corpus(self, name: str) -> None:
         """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""
-        self.folder.delete(f"corpora/{name}/corpus.json")
+        self.folder.delete(f"corpora/{name}/corpus.json", durable=True)
         self.folder.delete_folder(f"corpora/{name}")
 
     # Files

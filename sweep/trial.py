@@ -57,8 +57,8 @@ def run_trial(
 
     Only the first `stages` of it, where that is given: the others need what other folds have not trained yet.
     `corpora` maps full names to corpora in memory. `report` is told what happened since it was last told, as
-    {"events": [{"event": "epoch" | "trained" | "reused" | "ended", ...}]}, and the last time, unless an error is
-    raised, with "done": True. The networks of the stages `keep_weights` go to the store, too. `check` is called with
+    {"events": [{"event": "steps" | "epoch" | "trained" | "reused" | "ended", ...}]}, and the last time, unless an error
+    is raised, with "done": True. The networks of the stages `keep_weights` go to the store, too. `check` is called with
     whether a commit is next, and raises SupersededError to stop the trial. On another error the stages that failed are
     noted in the store, and it is raised when the chains that can go on have come to their ends.
     """
@@ -82,8 +82,13 @@ def run_trial(
     def report_resumed(number: int, step: Step, under: dict[str, tuple[str, str]]) -> None:
         reports({"event": "resumed_elsewhere", "key": memories[number].current.key, "under": under})
 
+    def report_batches(number: int, step: Step, done: int, of: int) -> None:
+        if reports.due:
+            key = memories[number].current.key
+            reports({"event": "steps", "iteration": step.iteration, "key": key, "done": done, "of": of})
+
     at_once = at_once or len(settings)
-    company = Company(device, at_once, report_epoch, report_fewer, report_resumed, checkpoint_seconds)
+    company = Company(device, at_once, report_epoch, report_fewer, report_resumed, checkpoint_seconds, report_batches)
     steps = [sum(stage.key in within for stage in chain.stages) for chain in bundle.chains]
     try:
         failures = company.run(corpus, settings, memories, steps)
@@ -117,13 +122,17 @@ class _Reports:
         self._send = send
         self._last_key = last_key
         self._waiting: list[dict[str, Any]] = []
-        self._sent = time.monotonic()
+        self._sent = float("-inf")
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to send what waits: at once the first time."""
+        return time.monotonic() - self._sent >= SECONDS_BETWEEN_REPORTS
 
     def __call__(self, event: dict[str, Any]) -> None:
         self._waiting.append(event)
-        due = time.monotonic() - self._sent >= SECONDS_BETWEEN_REPORTS
         others_wait = event["event"] == "trained" and event["key"] != self._last_key
-        if due or others_wait:
+        if self.due or others_wait:
             self._flush()
 
     def end(self, event: dict[str, Any], done: bool) -> None:
@@ -197,11 +206,11 @@ class StoreMemory:
             self._store.discard_leftovers([stage.key])
             self._report({"event": "reused", **said})
             return
-        self._store.commit(stage, predictions, facts, weights)
+        stands = self._store.commit(stage, predictions, facts, weights)
         if self._device.type == "cuda" and result.recorded.startswith("no: "):
             self._report({"event": "not_recorded", "cause": result.recorded.removeprefix("no: ")})
         self.is_open = False
-        self._report({"event": "trained", **said, "finished": time.time()})
+        self._report({"event": "trained" if stands else "reused", **said, "finished": time.time()})
 
     def note_failure(self, error: BaseException) -> None:
         """Note in the store why the current stage could not be trained, unless it was."""

@@ -4,9 +4,10 @@ ser-sweep store verify --store STORE --repair
 ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
 """
 
+import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -20,7 +21,10 @@ from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Entry
 from data_prep.shards import segment_count_of, sha256
-from sweep.lease import EXPIRES_SECONDS, LEASES
+from data_prep.text import counted
+from sweep.events import new_launch
+from sweep.lease import EXPIRES_SECONDS, LEASES, UPKEEP, Lease
+from sweep.machine import THIS_MACHINE, Machine
 from sweep.stages import KEY_LENGTH, StageSpec
 from sweep.store import NewerSchemaError, Predictions, Store, StoreError, decode_predictions, described_files
 
@@ -62,13 +66,14 @@ class _Corpus:
     segments: np.ndarray
 
 
-def verify(store: Store, progress: Progress = no_progress) -> list[Problem]:
+def verify(store: Store, progress: Progress = no_progress, alone: bool = False) -> list[Problem]:
     """Everything in the store that is damaged or does not belong there, found by reading all of it.
 
-    While a launch runs, files less than a day old that no stage.json names are its own, and no problem.
+    While a launch runs, files less than a day old that no stage.json names are its own, and no problem; none does where
+    the caller has the store `alone`.
     """
     store.require_predictions()
-    busy = bool(running_launches(store))
+    busy = not alone and bool(running_launches(store))
     inventory = store.inventory()
     corpora, problems = _check_corpora(store, inventory.get("corpora", {}), busy)
     if not store.is_named:
@@ -91,12 +96,16 @@ def verify(store: Store, progress: Progress = no_progress) -> list[Problem]:
     return problems
 
 
-def repair(store: Store, problems: Iterable[Problem]) -> list[Problem]:
+def repair(store: Store, problems: Collection[Problem], machine: Machine = THIS_MACHINE) -> list[Problem]:
     """Make good, or take away, what `verify` found; returns what stays as it is, because the store alone cannot do it.
 
-    Raises StoreError while a launch runs on the store.
+    A launch may have been there since: what is no problem any more stays, too. Raises StoreError while one runs.
     """
-    _refuse_while_launches_run(store)
+    with had_alone(store, machine):
+        return _repair(store, [problem for problem in verify(store, alone=True) if problem in problems])
+
+
+def _repair(store: Store, problems: Iterable[Problem]) -> list[Problem]:
     left = []
     for problem in problems:
         name = problem.path.rpartition("/")[2]
@@ -151,8 +160,8 @@ def _read_corpus(store: Store, name: str) -> _Corpus:
 def _missing_corpus(name: str, stages: int) -> Problem:
     """Stages are kept although their corpus is gone: they are whole, and a run with the data adds the corpus again."""
     what = (
-        f"not in the store, and {stages} stages are of it; ser-sweep run with its data adds it, and ser-sweep store gc "
-        "removes what no grid needs"
+        f"not in the store, which has {counted(stages, 'stage')} of it; ser-sweep run with its data adds it, and "
+        "ser-sweep store gc removes what no grid needs"
     )
     return Problem(f"corpora/{name}", what, Remedy.NOT_HERE)
 
@@ -319,13 +328,15 @@ def find_garbage(
     return Garbage({kind: found for kind, found in files.items() if found})
 
 
-def delete_garbage(store: Store, garbage: Garbage, progress: Progress = no_progress) -> None:
+def delete_garbage(
+    store: Store, garbage: Garbage, progress: Progress = no_progress, machine: Machine = THIS_MACHINE
+) -> None:
     """Raises StoreError while a launch runs on the store: it may be about to use what is garbage to others."""
-    _refuse_while_launches_run(store)
-    for kind, found in garbage.files.items():
-        delete = partial(_delete, store, kind)
-        for number, _ in enumerate(store.folder.each(delete, found.items())):
-            progress(kind, number + 1, len(found))
+    with had_alone(store, machine):
+        for kind, found in garbage.files.items():
+            delete = partial(_delete, store, kind)
+            for number, _ in enumerate(store.folder.each(delete, found.items())):
+                progress(kind, number + 1, len(found))
 
 
 def _delete(store: Store, kind: str, item: tuple[str, Sequence[Entry]]) -> None:
@@ -339,16 +350,26 @@ def _delete(store: Store, kind: str, item: tuple[str, Sequence[Entry]]) -> None:
             store.folder.delete(str(entry.path))
 
 
+# Alone with a store
+
+
 def running_launches(store: Store) -> list[str]:
-    """Launches whose lease is not over."""
+    """Launches, and upkeep, whose lease is not over as far as this machine's clock can tell."""
     now = time.time()
     return [e.path.stem for e in store.folder.entries(LEASES) if now - e.modified < EXPIRES_SECONDS]
 
 
-def _refuse_while_launches_run(store: Store) -> None:
-    busy = running_launches(store)
-    if busy:
-        raise StoreError(
-            f"store {store.uri} is in use by {', '.join(busy)}; wait until it has ended, or "
-            f"{EXPIRES_SECONDS:.0f} s if it was killed"
-        )
+@contextlib.contextmanager
+def had_alone(store: Store, machine: Machine = THIS_MACHINE) -> Iterator[None]:
+    """Have the store alone: launches that start meanwhile end with an error. Raises StoreError while one runs on it.
+
+    A launch writes its lease before it looks at those of others, and so does this.
+    """
+    with Lease(store.folder, f"{UPKEEP}-{new_launch()}", machine=machine) as lease:
+        busy = lease.others()
+        if busy:
+            raise StoreError(
+                f"store {store.uri} is in use by {', '.join(sorted(busy))}; wait until it has ended, or "
+                f"{EXPIRES_SECONDS:.0f} s if it was killed"
+            )
+        yield

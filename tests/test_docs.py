@@ -12,7 +12,7 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from sweep.cli import build_parser
+from sweep.cli import build_parser, main
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -125,6 +125,26 @@ def test_getting_started_works_as_it_is_written(tmp_path: Path) -> None:
     assert "6 of 6 stages done: 6 trained" in done.stdout
     assert "**Table II.**" in done.stdout
     assert "DSL-BDSL" in (tmp_path / "here/REPORT/index.html").read_text(encoding="utf-8")
+
+
+def test_the_words_of_a_plan_and_of_a_status_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that only this project, or only who trains networks, uses."""
+    grid = tmp_path / "grid.yaml"
+    grid.write_text("{corpora: [synthetic], backbones: [tiny], rules: [none, bdsl], folds: 3, training: {every: 64}}")
+    place = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store")]
+    assert main(["prepare", "synthetic", "--out", place[1], "--inline", "--quiet"]) == 0
+    assert main(["plan", str(grid), *place, "--probe"]) == 0
+    assert main(["status", str(grid), *place]) == 0
+    said = capsys.readouterr().out
+    explained = re.findall(
+        r"^\| \*\*(.+?)\*\* \|", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    known = {word for entry in explained for word in entry.split(", ")}
+    assert list(known) and explained == sorted(explained, key=str.lower)
+    used = ("trial", "stage", "chain", "done", "missing", "failed", "network", "segment update", "predictions", "probe")
+    for word in (*used, "device-hour", "iteration"):
+        assert re.search(rf"{word}", said, re.IGNORECASE), f"{word} is not said any more"
+        assert word in known
 
 
 def test_the_grids_of_pages_load() -> None:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 ROOMS = ("data_prep", "dsl", "sweep", "analysis")
 PAGE = ROOT / "docs" / "troubleshooting.md"
-OTHERS = {"unexpected …: …", "No space left on device"}  # not of UserErrors
+OTHERS = {"unexpected …: …", "No space left on device", "grid …: … problems"}  # not of UserErrors, or counted
 NOT_SAID = 8  # characters of a message that is no more than another one's, passed on
 
 

@@ -1,5 +1,6 @@
 """The chains of a grid as figures show them: all folds and seeds of a method together."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,12 +12,14 @@ from sweep.stages import ChainSpec, StageSpec
 class ChainCell:
     """The chains that differ in nothing but fold and seed: one curve, or one row of panels.
 
-    `setting` calls the corpus by its name in scores; `about` is the last stage of any of the chains.
+    `setting` calls the corpus by its name in scores; `about` is the last stage of any of the chains. Figures of single
+    trainings begin at iteration `first`: 1 where others share iteration 0, which then is a cell of its own.
     """
 
     setting: Setting
     about: StageSpec
     chains: tuple[ChainSpec, ...]
+    first: int = 0
 
     @property
     def method(self) -> Method:
@@ -36,6 +39,11 @@ class ChainCell:
         return range(self.about.iteration + 1)
 
     @property
+    def shown(self) -> range:
+        """The iterations that figures of single trainings show."""
+        return self.iterations[self.first :]
+
+    @property
     def first_seed(self) -> int:
         return min(chain.last.seed for chain in self.chains)
 
@@ -47,16 +55,40 @@ class ChainCell:
 def shown_cells(chains: Sequence[ChainSpec], names: Mapping[str, str]) -> list[ChainCell]:
     """The cells of the methods that figures show, by setting and in the paper's order of methods.
 
-    `names` are those of corpora in scores, by their full names.
+    `names` are those of corpora in scores, by their full names. Where cells share iteration 0, that is one of them.
     """
+    splits = {chain.last.split for chain in chains}
     members: dict[StageSpec, list[ChainSpec]] = {}
     for chain in chains:
         members.setdefault(replace(chain.last, fold=0, seed=0), []).append(chain)
     of_setting: dict[Setting, list[ChainCell]] = {}
     for about, own in members.items():
-        setting = Setting(names[about.corpus], about.backbone, about.split, about.labels, about.label_source or "")
+        setting = Setting(
+            names[about.corpus], about.backbone, about.split, about.labels, about.label_source or "", len(splits) > 1
+        )
         of_setting.setdefault(setting, []).append(ChainCell(setting, about, tuple(own)))
-    return [cell for setting in sorted(of_setting) for cell in _shown(of_setting[setting])]
+    return _apart([cell for setting in sorted(of_setting) for cell in _shown(of_setting[setting])])
+
+
+def _apart(cells: Sequence[ChainCell]) -> list[ChainCell]:
+    """The cells, with an iteration 0 that several share before the first of these, and in it alone."""
+    sharing = Counter(cell.about.at(0) for cell in cells)
+    found: dict[StageSpec, ChainCell] = {}
+    for cell in cells:
+        beginning = cell.about.at(0)
+        if sharing[beginning] == 1:
+            found[cell.about] = cell
+            continue
+        found.setdefault(beginning, _beginning(cell))
+        if cell.about.iteration:
+            found[cell.about] = replace(cell, first=1)
+    return list(found.values())
+
+
+def _beginning(cell: ChainCell) -> ChainCell:
+    """Iteration 0 of a cell, which knows no label source."""
+    chains = (ChainSpec(stage) for stage in cell.at(0))
+    return ChainCell(cell.setting._replace(label_source=""), cell.about.at(0), tuple(chains))
 
 
 def _shown(cells: Sequence[ChainCell]) -> list[ChainCell]:

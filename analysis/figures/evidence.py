@@ -14,7 +14,6 @@ from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
 LISTED = 4  # cells with missing folds that a note names
-DECISION_NAMES = {columns.FOREST: "random forest", columns.MEAN_POOLING: "mean pooling"}
 INTERVALS = (columns.WA_LOW, columns.WA_HIGH, columns.UA_LOW, columns.UA_HIGH)
 
 
@@ -44,18 +43,23 @@ class Method(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What the lines of a figure have in common. `label_source` is empty where there is only iteration 0."""
+    """What the lines of a figure have in common. `label_source` is empty where there is only iteration 0.
+
+    `beside_others` says whether figures of other splits are made, too.
+    """
 
     corpus: str
     backbone: str
     split: str
     labels: str
     label_source: str
+    beside_others: bool = False
 
     @property
     def title(self) -> str:
-        """`Emo-DB, DenseNet22, label source global_oof (leaky)`, and the split where it is not the paper's."""
-        return self._joined("" if self.split == PAPER_SPLIT else self.split)
+        """`Emo-DB, DenseNet22, label source global_oof (leaky)`, and the split where that is not the paper's, or not
+        the only one."""
+        return self._joined(self.split if self.beside_others or self.split != PAPER_SPLIT else "")
 
     @property
     def sentence(self) -> str:
@@ -107,19 +111,14 @@ def _distance(method: Method) -> tuple[float, str]:
 def settings_of(lines: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
     """Each setting and its lines; those of iteration 0, which no label source has touched, are in every source's."""
     shared = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS]
+    several = lines[columns.SPLIT].nunique() > 1
     for (corpus, backbone, split, labels), group in lines.groupby(shared, sort=True):
         sources = set(group[columns.LABEL_SOURCE]) - {""} or {""}
         for source in sorted(sources, key=leaky_last):
             yield (
-                Setting(corpus, backbone, split, labels, source),
+                Setting(corpus, backbone, split, labels, source, several),
                 group[group[columns.LABEL_SOURCE].isin([source, ""])],
             )
-
-
-def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
-    """Who decided, and the lines of that: the paper's random forest, or mean pooling where there is none."""
-    decision = columns.FOREST if (lines[columns.DECISION] == columns.FOREST).any() else columns.MEAN_POOLING
-    return decision, lines[lines[columns.DECISION] == decision]
 
 
 def notes_on(lines: pd.DataFrame) -> list[str]:

@@ -88,8 +88,8 @@ def _draw_probabilities(
 def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """How often utterances of one class (rows) were decided to be of another (columns).
 
-    `counts` [K, K] are numbers of utterances, possibly means over seeds; they stand in the fields, whose shade is the
-    share of the row. A class without an utterance has an empty row.
+    `counts` [K, K] are numbers of utterances, possibly means over seeds. Fields are shaded by their share of the row,
+    which stands in them in percent, above the number in small. A class without an utterance has an empty row.
     """
     width = ONE_COLUMN if len(classes) <= CLASSES_OF_ONE_COLUMN else TWO_COLUMNS
     figure, ((axes,),) = panels(1, 1, 0.75 * width, width, title)
@@ -98,7 +98,9 @@ def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Fi
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     for row, column in np.argwhere(totals[:, [0] * len(classes)] > 0):
         shade = "white" if share[row, column] > 55 else "black"
-        axes.text(column, row, _count(counts[row, column]), ha="center", va="center", fontsize=6.5, color=shade)
+        place: dict[str, Any] = {"ha": "center", "color": shade}
+        axes.text(column, row, f"{share[row, column]:.0f}", va="bottom", fontsize=6.5, **place)
+        axes.text(column, row, _count(counts[row, column]), va="top", fontsize=4.5, **place)
     names = [class_name(name) for name in classes]
     name_classes(axes, classes)
     axes.set_yticks(range(len(names)), names)

@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import columns
+from analysis.comparisons import one_decision
 from analysis.figures.cells import ChainCell
 from analysis.figures.evidence import (
-    DECISION_NAMES,
     INTERVALS,
     Method,
     Setting,
     notes_on,
-    one_decision,
     settings_of,
     shown_methods,
     source_name,
@@ -42,13 +41,14 @@ def class_recall(pooled: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
         names = classes[setting.corpus]
         notes = notes_on(lines)
         told = [f"{method_of(line).name}: {listed(names, line[columns.RECALL])}" for line in records(lines)]
-        what = f"Recall of each class by method, decided by {DECISION_NAMES[decision]}; update rules at iteration 1, as"
+        decided_by = columns.DECISION_NAMES[decision]
+        what = f"Recall of each class by method, decided by {decided_by}; update rules at iteration 1, as"
         yield Drawing(
             "class-recall",
             setting.parts,
             sentences(f"{what} in the paper's Figures 7 to 9.", setting.sentence, *notes),
             f"Bar chart of recall in percent. {'. '.join(told)}.",
-            draw_class_recall(lines, names, titled(f"{setting.title}, {DECISION_NAMES[decision]}", notes)),
+            draw_class_recall(lines, names, titled(f"{setting.title}, {decided_by}", notes)),
         )
 
 
@@ -65,7 +65,7 @@ def confusions(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) 
 
 def _confusion(setting: Setting, line: Mapping[Any, Any], decisions: pd.DataFrame, classes: Classes) -> Drawing:
     names, method = classes[setting.corpus], method_of(line)
-    decided_by = DECISION_NAMES[line[columns.DECISION]]
+    decided_by = columns.DECISION_NAMES[line[columns.DECISION]]
     counts = confusion_counts(decisions, len(names))
     totals = counts.sum(axis=1)
     right = 100 * np.divide(np.diag(counts), totals, out=np.zeros(len(names)), where=totals > 0)
@@ -75,7 +75,8 @@ def _confusion(setting: Setting, line: Mapping[Any, Any], decisions: pd.DataFram
         "confusion",
         (*setting.parts, *method.parts),
         sentences(
-            f"{what} {line[columns.ITERATION]}, by {decided_by}. Numbers are means over seeds.",
+            f"{what} {line[columns.ITERATION]}, by {decided_by}. Percent of the class, above how many utterances that "
+            "are, means over seeds.",
             setting.sentence,
             *notes,
         ),
@@ -139,7 +140,7 @@ def _points_of(plan: RowPlan, lines: pd.DataFrame) -> pd.DataFrame:
     assert plan.treatment is not None
     own = _same(lines, plan.treatment._asdict(), [columns.RULE, columns.ALPHA, columns.ITERATION])
     alpha, _, control = plan.label.name.partition(" ")
-    series = own[columns.DECISION].map(DECISION_NAMES) + (CONTROL if control else "")
+    series = own[columns.DECISION].map(columns.DECISION_NAMES) + (CONTROL if control else "")
     return own.assign(**{columns.ALPHA: float(alpha), SERIES: series})
 
 
@@ -163,7 +164,7 @@ def label_sources(pooled: pd.DataFrame, cells: Iterable[ChainCell], classes: Cla
         decision, own = one_decision(_same(pooled, setting._asdict(), CONTEXT))
         lines = pd.concat([_lines_of_chain(own, cell) for cell in of_sources])
         if lines.loc[lines[columns.ITERATION] > 0, columns.LABEL_SOURCE].nunique() > 1:
-            yield _label_sources(setting, method, DECISION_NAMES[decision], lines, len(classes[setting.corpus]))
+            yield _label_sources(setting, method, columns.DECISION_NAMES[decision], lines, len(classes[setting.corpus]))
 
 
 def _label_sources(setting: Setting, method: Method, decided_by: str, lines: pd.DataFrame, classes: int) -> Drawing:

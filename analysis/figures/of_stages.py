@@ -9,14 +9,13 @@ import pandas as pd
 
 from analysis import columns
 from analysis.figures.cells import ChainCell
-from analysis.figures.evidence import leaky_last, shown_methods, source_name
+from analysis.figures.evidence import Setting, settings_of, shown_methods
 from analysis.figures.networks import EPOCH, LOSS, RUN, VALIDATION_LOSS, draw_contours, draw_learning_curves
 from analysis.figures.of_scores import listed, method_of, records, sentences, titled
 from analysis.figures.rates import draw_label_correction
 from analysis.figures.save import Drawing
 from analysis.figures.style import plain
-from analysis.layouts import backbone_name
-from analysis.tables import corpus_name, labels_name
+from analysis.tables import labels_name
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.segments import segment_centres
@@ -27,18 +26,19 @@ from sweep.store import Store, StoreError
 Corpora = Mapping[str, tuple[dict[str, Any], pd.DataFrame]]  # full name -> manifest and utterances
 
 
+_ELSEWHERE = " Iteration 0, which other rules share, has a figure of its own."
+
+
 def label_corrections(correction: pd.DataFrame) -> Iterator[Drawing]:
-    """A figure for each corpus, backbone and label source of `correction` whose segments' true classes are known."""
+    """A figure for each setting of `correction` whose segments' true classes are known."""
     known = correction[correction[columns.TARGETS_RIGHT].notna()]
-    for (corpus, backbone), group in known.groupby([columns.CORPUS, columns.BACKBONE]):
-        for source in sorted(set(group[columns.LABEL_SOURCE]) - {""}, key=leaky_last):
-            lines = group[group[columns.LABEL_SOURCE].isin([source, ""])]
-            yield _label_correction(corpus, backbone, source, lines)
+    for setting, lines in settings_of(known):
+        if setting.label_source:
+            yield _label_correction(setting, lines)
 
 
-def _label_correction(corpus: str, backbone: str, source: str, lines: pd.DataFrame) -> Drawing:
+def _label_correction(setting: Setting, lines: pd.DataFrame) -> Drawing:
     methods = shown_methods(map(method_of, records(lines[lines[columns.ITERATION] > 0])))
-    where = f"{corpus_name(corpus)}, {backbone_name(backbone)}, label source {source_name(source)}"
     told = [
         f"{method_of(line).name} iteration {line[columns.ITERATION]}: {line[columns.TARGETS_RIGHT]:.1f}"
         for line in records(lines)
@@ -46,10 +46,10 @@ def _label_correction(corpus: str, backbone: str, source: str, lines: pd.DataFra
     what = "Training segments whose most likely target is their true class, by iteration and update rule, beside the"
     return Drawing(
         "label-correction",
-        (corpus, backbone, source),
-        sentences(f"{what} labels they inherit; mean over folds.", f"{plain(where)}."),
+        setting.parts,
+        sentences(f"{what} labels they inherit; mean over folds.", setting.sentence),
         f"Line chart of shares in percent. {', '.join(told)}.",
-        draw_label_correction(lines, methods, plain(where)),
+        draw_label_correction(lines, methods, setting.title),
     )
 
 
@@ -64,7 +64,7 @@ def learning_curves(store: Store, cells: Iterable[ChainCell]) -> Iterator[Drawin
 def history_of(store: Store, cell: ChainCell) -> pd.DataFrame:
     """One row for each epoch of each training of a cell, as `draw_learning_curves` takes them."""
     rows = []
-    for iteration in cell.iterations:
+    for iteration in cell.shown:
         for stage in cell.at(iteration):
             for epoch in (store.read_stage(stage.key) or {}).get("history", ()):
                 losses = {name: epoch[name] for name in (LOSS, VALIDATION_LOSS)}
@@ -75,7 +75,7 @@ def history_of(store: Store, cell: ChainCell) -> pd.DataFrame:
 
 def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
     runs = history.groupby(columns.ITERATION)[RUN].nunique()
-    missing = [f"{runs.get(t, 0)} at t = {t}" for t in cell.iterations if runs.get(t, 0) < len(cell.chains)]
+    missing = [f"{runs.get(t, 0)} at t = {t}" for t in cell.shown if runs.get(t, 0) < len(cell.chains)]
     notes = _labels_note(cell)
     notes += [f"Folds missing: of {len(cell.chains)} there are {', '.join(missing)}."] if missing else []
     by_epoch = history.groupby([columns.ITERATION, EPOCH])[[LOSS, VALIDATION_LOSS]].mean()
@@ -91,7 +91,7 @@ def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
         cell.parts,
         sentences(
             f"{what} far as all go. Soft targets have a higher lowest loss than hard ones.",
-            f"{cell.method.name}, {cell.setting.sentence}",
+            f"{cell.method.name}, {cell.setting.sentence}{_ELSEWHERE * cell.first}",
             *notes,
         ),
         f"Line chart of cross-entropies in nats. {'; '.join(told)}.",
@@ -148,7 +148,7 @@ def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tupl
     Iterations that are not trained are left out. Raises StoreError where they are not of the same segments.
     """
     found = {}
-    for iteration in cell.iterations:
+    for iteration in cell.shown:
         stages = [stage for stage in cell.at(iteration) if stage.seed == cell.first_seed]
         tested = _tested_predictions(store, stages, row)
         if tested is not None:
@@ -183,7 +183,7 @@ def _contours(
     label = int(labels_of(utterances, cell.about.labels, cell.first_seed)[row])
     segment, _ = next(iter(predicted.values()))
     q = {iteration: probabilities for iteration, (_, probabilities) in predicted.items()}
-    missing = [str(iteration) for iteration in cell.iterations if iteration not in q]
+    missing = [str(iteration) for iteration in cell.shown if iteration not in q]
     notes = _labels_note(cell) + ([f"Iterations missing: {', '.join(missing)}."] if missing else [])
     where = f"tterance {plain(one)}, label {plain(classes[label])}"
     told = [f"iteration {t}: {listed(classes, 100 * each.mean(axis=0))}" for t, each in q.items()]
@@ -194,7 +194,7 @@ def _contours(
         sentences(
             f"Predicted probability of each class along u{where}, a panel an iteration, by the networks that were "
             f"tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
-            f"{cell.method.name}, {cell.setting.sentence}",
+            f"{cell.method.name}, {cell.setting.sentence}{_ELSEWHERE * cell.first}",
             *notes,
         ),
         f"Line charts along u{where}. Means over segments in percent, {'; '.join(told)}.",

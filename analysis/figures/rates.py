@@ -64,7 +64,7 @@ def draw_alpha_curve(points: pd.DataFrame, title: str) -> Figure:
     `ua_high`, which may be NaN or missing. Series whose name begins with "published" are drawn as what ours is
     compared with, those that end in ", retraining control" as single points.
     """
-    figure, rows = panels(2, 1, 1.5, ONE_COLUMN, title, sharex=True)
+    figure, rows = panels(2, 1, 1.5, ONE_COLUMN, title, sharex=True, sharey=True)
     for axes, (metric, label) in zip(rows[:, 0], METRICS.items(), strict=True):
         curves = list(dict.fromkeys(name.removesuffix(CONTROL) for name in points[SERIES]))
         for series, line in points.groupby(SERIES, sort=False):
@@ -100,7 +100,7 @@ def draw_label_sources(lines: pd.DataFrame, title: str, chance: float | None = N
     `lines` has the columns `label_source`, `iteration`, `wa` and `ua` in percent, with iteration 0 once for each.
     `chance` is the UA of guessing, in percent, to be drawn beside.
     """
-    figure, ((left, right),) = panels(1, 2, 1.9, ONE_COLUMN, title)
+    figure, ((left, right),) = panels(1, 2, 1.9, ONE_COLUMN, title, sharey=True)
     for axes, (metric, label) in zip((left, right), METRICS.items(), strict=True):
         for position, source in enumerate(sorted(set(lines[columns.LABEL_SOURCE]), key=leaky_last)):
             line = lines[lines[columns.LABEL_SOURCE] == source].sort_values(columns.ITERATION)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from analysis.figures.fonts import use_installed_fonts
 from analysis.figures.style import in_style
 from data_prep.files import atomic_path, write_json
 
@@ -23,8 +25,8 @@ METADATA: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date"
 class Drawing:
     """A figure and what a page says of it.
 
-    `kind` and `about` name its files, such as `class-recall` and (`emodb`, `densenet22`); `alt` is for readers who do
-    not see the figure.
+    `kind` and `about` name its files, such as `class-recall` and (`emodb`, `densenet22`), of which the corpus is the
+    first; `alt` is for readers who do not see the figure.
     """
 
     kind: str
@@ -55,7 +57,7 @@ def slug(text: str) -> str:
 def save_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[str] = FORMATS) -> list[dict[str, Any]]:
     """Write each drawing in each of `formats` (png, svg), then index.json; returns what the index lists.
 
-    The index is an object {figures: [{name, kind, caption, alt, files}]} in the order of `drawings`, its files
+    The index is an object {figures: [{name, kind, corpus, caption, alt, files}]} in the order of `drawings`, its files
     relative to `folder`. It replaces an older one as a whole and comes last: what it lists is there. Raises ValueError
     where two drawings have one name.
     """
@@ -70,6 +72,7 @@ def save_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[st
         listed[drawing.name] = {
             "name": drawing.name,
             "kind": drawing.kind,
+            "corpus": drawing.about[0],
             "caption": drawing.caption,
             "alt": drawing.alt,
             "files": files,
@@ -82,5 +85,7 @@ def save_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[st
 def save_figure(figure: Figure, path: Path) -> None:
     """Write one figure whole, as PNG or SVG by the extension of `path`: the same bytes for the same figure."""
     kind = path.suffix[1:]
-    with atomic_path(path) as temporary:
+    use_installed_fonts(figure)
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # told by name
         figure.savefig(temporary, format=kind, metadata=METADATA[kind])

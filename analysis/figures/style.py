@@ -6,6 +6,7 @@ save carry the decorator `in_style`.
 
 import math
 import textwrap
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.figures.fonts import OWN
 from data_prep.text import plain
 
 ONE_COLUMN, TWO_COLUMNS = 3.5, 7.16  # inches, of an IEEE journal
@@ -29,7 +31,7 @@ HATCHES = ("", "//////", "......", "xxxxxx", "------", "\\\\\\\\\\\\", "++++", "
 REFERENCE = {"color": "0.45", "linestyle": (0, (4, 2)), "linewidth": 0.9}  # what ours is compared with
 
 STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
+    "font.family": OWN,
     "font.size": FONT_SIZE,
     "axes.titlesize": FONT_SIZE,
     "axes.labelsize": FONT_SIZE,
@@ -92,11 +94,17 @@ def panels(rows: int, columns: int, panel_height: float, width: float, title: st
 
     Each line of `title` is wrapped to the width.
     """
-    lines = [part for line in title.split("\n") for part in textwrap.wrap(line, int(width * CHARACTERS))]
+    lines = [part for line in title.split("\n") for part in _wrapped(line, width)]
     height = rows * panel_height + 0.14 * len(lines)
     figure = Figure(figsize=(width, height), layout="constrained")
     figure.suptitle("\n".join(lines), x=0.02, horizontalalignment="left", linespacing=1.15)
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
+
+
+def _wrapped(line: str, width: float) -> list[str]:
+    """`line` in parts that fit `width` inches; a character of East Asian width is as wide as two others."""
+    cells = sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in line)
+    return textwrap.wrap(line, max(1, int(width * CHARACTERS * len(line) / max(1, cells))))
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:

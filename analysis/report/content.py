@@ -1,8 +1,9 @@
 """What a report shows, as data: gathered from a sweep by the functions that tables, figures, claims and audits use."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,7 @@ from analysis.comparisons import comparisons
 from analysis.formats import MISSING, number
 from analysis.listings import CORRECTION, Listing
 from analysis.published import PAPER_UTTERANCES
-from analysis.render import Block, Line, TextTable, as_text
+from analysis.render import Block, Line, TextTable, as_texts
 from analysis.report import runs
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Recipe, recipes
@@ -26,8 +27,11 @@ from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
 from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.events import launches_of, read_events
-from sweep.stages import Plan, cell_of
+from sweep.stages import Plan
 from sweep.store import Store
+
+MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
+ELSEWHERE = ("label-sources", "label-correction")  # figures that have sections of their own
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and its files; `svg` is what the page shows."""
+    """A figure and its files; `svg` is what a page shows."""
 
     name: str
     kind: str
+    corpus: str
     caption: str
     alt: str
     svg: bytes
@@ -142,6 +147,7 @@ class Report:
     failures: tuple[Failure, ...]
     recipes: tuple[Recipe, ...]
     leaky_sources: tuple[str, ...]
+    most_on_one_page: int  # bytes of figures, where there are several corpora
 
     @property
     def complete(self) -> bool:
@@ -153,8 +159,32 @@ class Report:
         count = Counter(one.verdict for one in self.claims)
         return {verdict: count[verdict] for verdict in claims.VERDICTS}
 
+    @property
+    def sections(self) -> frozenset[str]:
+        """The sections that have something to show, by their ids."""
+        found = {
+            "tables": self.tables,
+            "figures": self.pages or [one for one in self.figures if one.kind not in ELSEWHERE],
+            "claims": self.claims,
+            "sources": self.sources or self.figures_of("label-sources") or self.audit or self.leaky_sources,
+            "correction": self.correction or self.figures_of("label-correction"),
+            "cost": self.launches.lines or self.stages.lines,
+            "failures": self.failures,
+        }
+        return frozenset({"summary", "run", "reproduce"} | {id for id, there in found.items() if there})
+
     def figures_of(self, kind: str) -> list[Figure]:
-        return [figure for figure in self.figures if figure.kind == kind]
+        """Those that the page itself shows: all of them, or none where they have pages of their own."""
+        return [] if self.pages else [figure for figure in self.figures if figure.kind == kind]
+
+    @cached_property
+    def pages(self) -> dict[str, list[Figure]]:
+        """Corpus -> its figures, for a page each, where there are several corpora and one page would be too large."""
+        of_corpus: dict[str, list[Figure]] = defaultdict(list)
+        for figure in self.figures:
+            of_corpus[figure.corpus].append(figure)
+        size = sum(len(figure.svg) for figure in self.figures)
+        return dict(of_corpus) if len(of_corpus) > 1 and size > self.most_on_one_page else {}
 
 
 @dataclass(frozen=True)
@@ -188,14 +218,19 @@ def results_of(source: Source, decisions: pd.DataFrame) -> Results:
 
 
 def gather(
-    source: Source, results: Results, figures: Sequence[Figure], version: str, price_per_hour: float | None = None
+    source: Source,
+    results: Results,
+    figures: Sequence[Figure],
+    version: str,
+    price_per_hour: float | None = None,
+    most_on_one_page: int = MOST_ON_ONE_PAGE,
 ) -> Report:
     """The content of a report. Nothing in it is markup yet, and addresses have lost their passwords."""
     plan, place = source.plan, source.place
     records = {record["key"]: record for record in source.records if record["key"] in plan.done}
     launches = launches_of(read_events(source.store.folder))
     device_hours = sum(one.device_seconds for one in launches) / 3600
-    tables = [as_text(table) for table in results.tables]
+    tables = as_texts(results.tables)
     return Report(
         name=source.name,
         place=_shown(place),
@@ -231,6 +266,7 @@ def gather(
         leaky_sources=tuple(
             sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
         ),
+        most_on_one_page=most_on_one_page,
     )
 
 
@@ -239,7 +275,7 @@ def _shown(place: Place) -> Place:
 
 
 def _progress(plan: Plan) -> Iterator[Progressed]:
-    leaky = {cell_of(one) for one in plan.stages.values() if one.label_source in LEAKY_LABEL_SOURCES}
+    leaky = {plan.cell_of(one) for one in plan.stages.values() if one.label_source in LEAKY_LABEL_SOURCES}
     for cell, (done, total) in plan.progress_by_cell().items():
         yield Progressed(cell, done, total, cell in leaky)
 

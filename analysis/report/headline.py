@@ -1,7 +1,7 @@
 """What a sweep found, in a few numbers: what validation chooses in each fold, beside the baseline and the paper."""
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from analysis.published import PublishedValue, index_published, load_published
 from analysis.results import score_networks
 from analysis.setup import stands_beside_paper
 from analysis.tables import METRICS, Score, ScoreKey, comparable, corpus_name, index_scores, paper_order, setup_notes
+from data_prep.text import counted
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Axis:
 
 @dataclass(frozen=True)
 class Headline:
-    """What is chosen of one corpus and split. `verdict` says in words what the test against the baseline says.
+    """What is chosen of one corpus and split. `choice` says how, and `decided` what its rates are of; `verdict` says in
+    words what the test against the baseline says.
 
     Where that is the baseline itself, `rival` tells what the best later networks are from it.
     """
@@ -61,6 +63,7 @@ class Headline:
     where: str
     network: str
     choice: str
+    decided: str
     rates: tuple[Rate, ...]
     verdict: str
     rival: str
@@ -90,13 +93,18 @@ def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | N
     baseline = _Shown.best(_baselines(candidates)) or _Shown.best(_baselines(known))
     later = _Shown.best({network: one for network, one in candidates.items() if network.treatment.iteration})
     rival = later if shown.is_baseline else None
+    compared = [one for one in (shown, baseline, rival) if one is not None]
+    decision = next(kind for kind in columns.DECISION_NAMES if all(kind in one.decided_by for one in compared))
+    shown = shown.by(decision)
+    baseline, rival = (one and one.by(decision) for one in (baseline, rival))
     tested = (rival or shown).difference(baseline, "WA")
     return Headline(
         where=f"{corpus_name(shown.network.corpus)}, {split} split",
         network=shown.name,
         choice=_choice(shown, candidates, known),
+        decided=f"The rates below are by {columns.DECISION_NAMES[decision]}, on the test folds, which chose nothing.",
         rates=tuple(_rate(shown, baseline, metric) for metric in METRICS),
-        verdict=_verdict(shown, tested),
+        verdict=_verdict(shown, baseline, tested),
         rival="" if rival is None or tested is None else _rival_text(rival, tested),
         tested=tested is not None,
         axis=_axis(shown, baseline, rival),
@@ -111,7 +119,7 @@ def _baselines(known: Mapping[Network, pd.DataFrame]) -> dict[Network, pd.DataFr
 
 @dataclass(frozen=True)
 class _Shown:
-    """What is chosen fold by fold, and its line of `score_networks` for each kind of decision."""
+    """What is chosen fold by fold, and its line of `score_networks` for each kind of decision, or for one."""
 
     chosen: Chosen
     lines: pd.DataFrame
@@ -122,6 +130,16 @@ class _Shown:
         ordered = sorted(candidates, key=lambda one: (one.label_source != "", treatment_order(one.treatment)))
         chosen = choose_by_fold({network: candidates[network] for network in ordered})
         return None if chosen is None else cls(chosen, score_networks(chosen.under(chosen.counts[0][0])))
+
+    @property
+    def decided_by(self) -> list[str]:
+        """The kinds of decision that there are."""
+        return self.lines[columns.DECISION].tolist()
+
+    def by(self, decision: str) -> "_Shown":
+        """The same by one kind of decision alone."""
+        decided, lines = (one[one[columns.DECISION] == decision] for one in (self.chosen.decisions, self.lines))
+        return _Shown(replace(self.chosen, decisions=decided), lines)
 
     @property
     def network(self) -> Network:
@@ -141,35 +159,35 @@ class _Shown:
     @property
     def name(self) -> str:
         name = network_name(self.network)
-        return name if self.only else f"{name}, in {self.chosen.counts[0][1]} of {len(self.chosen.of_fold)} folds"
+        return (
+            name
+            if self.only
+            else f"{name}, in {self.chosen.counts[0][1]} of {counted(len(self.chosen.of_fold), 'fold')}"
+        )
 
     @property
     def validation(self) -> float:
         return float(self.lines[columns.VALIDATION_WA].iloc[0])
 
     def score(self, metric: str) -> Score:
-        """By the random forest, or by mean pooling where there are too few utterances for one."""
-        scores = index_scores(self.lines)
-        by_either = (
-            scores.get(ScoreKey(self.network.treatment, self.network.corpus, decision, metric))
-            for decision in (columns.FOREST, columns.MEAN_POOLING)
-        )
-        return next(score for score in by_either if score is not None)
+        (decision,) = self.decided_by
+        return index_scores(self.lines)[ScoreKey(self.network.treatment, self.network.corpus, decision, metric)]
 
     def difference(self, baseline: "_Shown | None", metric: str) -> Difference | None:
-        """To the baseline, by the forest; None where either is not known, and of the baseline itself."""
+        """To the baseline; None where that is not known, and of the baseline itself."""
         if baseline is None or self.is_baseline:
             return None
-        own, other = (one.chosen.decisions for one in (self, baseline))
-        first, second = (one[one[columns.DECISION] == columns.FOREST] for one in (own, other))
-        if first.empty or second.empty:
-            return None
-        line = comparison(Pair(self.network, baseline.network), columns.FOREST, first, second)
+        (decision,) = self.decided_by
+        pair = Pair(self.network, baseline.network)
+        line = comparison(pair, decision, self.chosen.decisions, baseline.chosen.decisions)
         return None if line is None else Difference.of(line | {columns.P_HOLM: line[columns.P]}, metric)
 
     def published(self, metric: str) -> tuple[str, PublishedValue] | None:
-        """As in `published_rate`; None under a split that the paper does not have, and where folds differ."""
-        if self.only is None or not stands_beside_paper(self.network.split, self.network.labels):
+        """As in `published_rate`; None by mean pooling, under a split that the paper does not have, and where folds
+        differ."""
+        if self.only is None or columns.FOREST not in self.decided_by:
+            return None
+        if not stands_beside_paper(self.network.split, self.network.labels):
             return None
         return published_rate(self.only, self.network.corpus, metric)
 
@@ -181,14 +199,13 @@ def network_name(network: Network) -> str:
 
 def _choice(shown: _Shown, candidates: Collection[Network], known: Mapping[Network, pd.DataFrame]) -> str:
     """How it was chosen, in a sentence or two."""
-    there = f"{number(shown.validation, 2)} % WA on validation utterances, mean over folds"
+    there = f"by WA of mean pooling on its validation utterances: {number(shown.validation, 2)}%, mean over folds"
     missing = sum(not is_complete(one) for one in known.values())
     if missing == len(known):
-        best = f"Provisional, as no network has all its folds: the best so far in each fold, with {there}."
+        best = f"Provisional, as no network has all its folds: the best so far in each fold, {there}."
     else:
-        count = f"{len(candidates)} {'network' if len(candidates) == 1 else 'networks'}"
         others = f"; {missing} more {'has' if missing == 1 else 'have'} folds missing" if missing else ""
-        best = f"Best of {count} in each fold, with {there}{others}."
+        best = f"Best of {counted(len(candidates), 'network')} in each fold, {there}{others}."
     rest = [f"{network_name(network)} in {folds}" for network, folds in shown.chosen.counts[1:]]
     return f"{best} In the other folds: {', '.join(rest)}." if rest else best
 
@@ -234,11 +251,13 @@ def published_rate(treatment: Treatment, corpus: str, metric: str) -> tuple[str,
     return min(found, key=lambda one: (one[1].backbone != treatment.backbone, bool(one[1].note)), default=None)
 
 
-def _verdict(shown: _Shown, difference: Difference | None) -> str:
+def _verdict(shown: _Shown, baseline: _Shown | None, difference: Difference | None) -> str:
     if shown.is_baseline:
         return "The baseline itself: no round of self-learning does better on validation utterances."
-    if difference is None:
+    if baseline is None:
         return "The baseline is not trained yet."
+    if difference is None:
+        return "No utterance has been decided both by it and by the baseline yet."
     if difference.p_holm != difference.p_holm:
         return "No test against the baseline."
     if difference.p_holm >= LEVEL:
@@ -261,10 +280,9 @@ def _notes(
     if any(map(is_leaky, candidates)):
         yield "Every network here is of a leaky label source: its networks saw test labels."
     elif leaky:
-        count = f"{leaky} {'network' if leaky == 1 else 'networks'}"
-        yield f"{count} of a leaky label source could not be chosen: theirs saw test labels."
+        yield f"{counted(leaky, 'network')} of a leaky label source could not be chosen: theirs saw test labels."
     if not score.complete:
-        yield f"{score.folds_done} of {score.folds} folds."
+        yield f"{score.folds_done} of {counted(score.folds, 'fold')}."
     if difference is not None and not difference.complete:
         yield "The difference to the baseline is of the utterances and training seeds that both have."
     yield from setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)

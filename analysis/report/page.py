@@ -9,23 +9,50 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis.claims import EXPLANATION
+from analysis.figures.save import slug
 from analysis.formats import MISSING
 from analysis.render import Block
 from analysis.report.content import Report
-from data_prep.text import command
+from analysis.tables import corpus_name
+from data_prep.text import command, counted
 
 GENERATOR = "ser-sweep report"
 MANY_ROWS = 8  # from which on a table has a field to filter it
+_RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
+_WORD = rf"[\w./{_RIGHT_TO_LEFT}-]*[{_RIGHT_TO_LEFT}][\w./{_RIGHT_TO_LEFT}-]*"
+_NAME = re.compile(rf"{_WORD}(?: {_WORD})*(?<!\.)")
 _NUMBER = re.compile(r"[+−-]?[\d,]*\.?\d+(?![0-9A-Za-z.:-])")  # as in script.js: no date, and no key
 
 
 def render(report: Report, refresh: int | None = None, made: datetime | None = None) -> str:
     """The page. With `refresh` it loads itself again every so many seconds; `made` is now, unless it is given."""
+    return _render(
+        "page.html.jinja",
+        report=report,
+        refresh=refresh,
+        made=(made or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
+        many_rows=MANY_ROWS,
+        explanation=EXPLANATION,
+    )
+
+
+def render_figures(report: Report, corpus: str) -> str:
+    """The page of the figures of a corpus, for a report whose page does not show them."""
+    return _render("figures.html.jinja", report=report, corpus=corpus, refresh=None)
+
+
+def page_of(corpus: str) -> str:
+    """The file of that page, beside the report's own."""
+    return f"figures-{slug(corpus)}.html"
+
+
+def _render(template: str, **about: Any) -> str:
     style, script = _asset("style.css"), _asset("script.js")
     environment = Environment(
         loader=PackageLoader("analysis.report"),
@@ -34,20 +61,27 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"is_numeric": is_numeric, "parts": parts, "data_uri": data_uri, "size": size_of}
-    environment.globals["command"] = command
-    return environment.get_template("page.html.jinja").render(
-        report=report,
-        refresh=refresh,
-        made=(made or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
+    environment.filters |= {
+        "is_numeric": is_numeric,
+        "names": isolated,
+        "parts": parts,
+        "data_uri": data_uri,
+        "size": size_of,
+    }
+    environment.globals |= {"command": command, "counted": counted, "page_of": page_of, "corpus_name": corpus_name}
+    return environment.get_template(template).render(
+        **about,
         generator=GENERATOR,
-        many_rows=MANY_ROWS,
-        explanation=EXPLANATION,
         style=Markup(style),
         script=Markup(script),
         policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'",
     )
+
+
+def isolated(text: str) -> Markup:
+    """`text` whose names that are written from right to left leave what stands beside them in its place."""
+    return Markup(_NAME.sub(lambda found: f"<bdi>{found[0]}</bdi>", str(escape(text))))
 
 
 def _asset(name: str) -> str:

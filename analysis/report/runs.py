@@ -11,9 +11,10 @@ from analysis.layouts import backbone_name
 from analysis.render import Block, Line
 from analysis.setup import training_text
 from analysis.tables import source_name
+from data_prep.text import counted
 from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.events import LaunchSummary
-from sweep.stages import Plan, StageSpec, cell_of
+from sweep.stages import Plan, StageSpec
 
 Record = Mapping[str, Any]
 Fact = tuple[str, str]  # what it is, and its value
@@ -38,7 +39,10 @@ def grid_facts(plan: Plan) -> list[Fact]:
         ),
         ("Iterations", str(max(one.iteration for one in chains))),
         ("Label sources", _listed(source_name(one.label_source) for one in chains if one.label_source)),
-        ("Split", f"{_listed(one.split for one in chains)}, {_listed(map(str, sorted(folds)))} folds"),
+        (
+            "Split",
+            f"{_listed(one.split for one in chains)}, {' and '.join(counted(each, 'fold') for each in sorted(folds))}",
+        ),
         ("Training seeds", _listed(map(str, sorted({one.seed for one in chains})))),
         ("Labels", _listed(one.labels for one in chains)),
         ("Training", "; ".join(dict.fromkeys(training_text(one.training) for one in chains))),
@@ -63,7 +67,7 @@ def software(records: Sequence[Record]) -> list[Fact]:
 def _counted(values: Counter[str]) -> str:
     if len(values) == 1:
         return next(iter(values))
-    return ", ".join(f"{value} ({count} stages)" for value, count in values.most_common())
+    return ", ".join(f"{value} ({counted(count, 'stage')})" for value, count in values.most_common())
 
 
 def devices(records: Sequence[Record]) -> Block:
@@ -72,7 +76,7 @@ def devices(records: Sequence[Record]) -> Block:
     for record in records:
         device = _mapping(record, "device")
         share = device.get("gpu_share") or 0
-        about = f"{share:g} of a GPU" if share else f"{device.get('threads', '?')} threads"
+        about = f"{share:g} of a GPU" if share else counted(int(device.get("threads", 0)), "thread")
         found[str(device.get("type", "unknown")), str(device.get("name", "unknown")), about].append(record)
     lines = [
         Line((f"{name} ({kind})", about, str(len(own)), _hours(own), _gigabytes(own)))
@@ -127,7 +131,7 @@ def costs(plan: Plan, records: Mapping[str, Record]) -> Block:
     """What the stages of each kind, over folds and seeds, have taken so far."""
     cells: dict[str, list[StageSpec]] = defaultdict(list)
     for stage in plan.stages.values():
-        cells[cell_of(stage)].append(stage)
+        cells[plan.cell_of(stage)].append(stage)
     lines = []
     for cell, stages in cells.items():
         own = [records[stage.key] for stage in stages if stage.key in records]

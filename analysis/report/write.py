@@ -8,8 +8,8 @@ from analysis.claims import claims_json
 from analysis.figures import Drawing, figures_of, save_figures
 from analysis.latex import to_latex
 from analysis.render import to_csv, to_json, to_markdown
-from analysis.report.content import Figure, Report, Results, Source, decisions_of, gather, results_of
-from analysis.report.page import GENERATOR, render
+from analysis.report.content import MOST_ON_ONE_PAGE, Figure, Report, Results, Source, decisions_of, gather, results_of
+from analysis.report.page import GENERATOR, page_of, render, render_figures
 from analysis.report.reproduce import CELLS
 from data_prep.errors import UserError
 from data_prep.files import atomic_path
@@ -29,9 +29,12 @@ def write_report(
     price_per_hour: float | None = None,
     refresh: int | None = None,
     progress: Progress = no_progress,
+    most_on_one_page: int = MOST_ON_ONE_PAGE,
 ) -> Report:
     """Write index.html, figures/, tables/ and cells/ to `folder`; the page comes last, and needs none of the others.
 
+    Where there are several corpora, with more than `most_on_one_page` bytes of figures, each has a page of its figures
+    beside it, to which it links.
     `utterances` are the ids to draw contours along, as in `figures_of`. With `refresh` the page loads itself again
     every so many seconds. Raises UserError where `folder` holds a page that is no report.
     """
@@ -44,10 +47,12 @@ def write_report(
     drawings = () if decisions.empty else figures_of(source.store, source.plan.chains, decisions, utterances)
     figures = _figures(drawings, folder / FIGURES)
     progress("decisions, tables, figures, page", 3, STEPS)
-    report = gather(source, results, figures, version("ser-dsl-sweep"), price_per_hour)
+    report = gather(source, results, figures, version("ser-dsl-sweep"), price_per_hour, most_on_one_page)
     _write_tables(results, folder / TABLES)
     for recipe in report.recipes:
         _write(folder / CELLS / recipe.file, recipe.grid)
+    for corpus in report.pages:
+        _write(folder / page_of(corpus), render_figures(report, corpus))
     _write(folder / PAGE, render(report, refresh))
     progress("decisions, tables, figures, page", 4, STEPS)
     return report
@@ -64,6 +69,7 @@ def _figures(drawings: Iterable[Drawing], folder: Path) -> list[Figure]:
         Figure(
             one["name"],
             one["kind"],
+            one["corpus"],
             one["caption"],
             one["alt"],
             (folder / f"{one['name']}.svg").read_bytes(),

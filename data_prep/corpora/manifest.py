@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from data_prep.corpora.utterances import Utterance
 from data_prep.errors import CorpusError
-from data_prep.text import clean, skeleton
+from data_prep.text import clean, counted, skeleton
 
 COLUMNS, MORE_COLUMNS = ("path", "emotion", "speaker"), ("text", "id")
 Listing = Callable[[Path, Callable[[str], str]], Mapping[str, list[str]]]
@@ -48,7 +48,7 @@ def read_manifest(source: Path, allow_partial: bool = False) -> list[Utterance]:
     repeated = [name for name, count in Counter(u.id for u in utterances).items() if count > 1]
     problems += [f"id {name!r} stands on more than one line; ids must be unique" for name in repeated]
     if problems:
-        raise CorpusError(f"manifest {source}: {len(problems)} problems, nothing was prepared", problems)
+        raise CorpusError(f"manifest {source}: {counted(len(problems), 'problem')}, nothing was prepared", problems)
     if not utterances:
         raise CorpusError(f"manifest {source}: no utterances; it needs one line per audio file below the header")
     return utterances

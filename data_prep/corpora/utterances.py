@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.errors import CorpusError, bulleted
-from data_prep.text import clean
+from data_prep.text import clean, counted
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,8 @@ def _files_below(folder: Path) -> Iterator[Path]:
                 yield path
     if broken:
         raise CorpusError(
-            f"{len(broken)} links in {folder} lead nowhere; mount what they lead to, or take them away:", broken
+            f"{counted(len(broken), 'link')} in {folder} to nowhere; mount what they lead to, or take them away:",
+            broken,
         )
 
 
@@ -97,8 +98,8 @@ def read_names(
     foreign = [str(path.relative_to(folder)) for path, utterance in found.items() if utterance is None]
     if foreign:
         raise CorpusError(
-            f"{corpus}: {len(foreign)} file names in {folder} are not {owner}'s (like {example}); move them away:\n"
-            + bulleted(foreign)
+            f"{corpus}: {counted(len(foreign), 'file name')} in {folder} not {owner}'s (like {example}); move away "
+            "what has them:\n" + bulleted(foreign)
         )
     utterances = [utterance for utterance in found.values() if utterance is not None]
     _check_once(corpus, folder, utterances)
@@ -118,16 +119,16 @@ def check_known(
 
     by_emotion = Counter(utterance.emotion for utterance in utterances)
     off = [
-        f"{emotion}: {by_emotion[emotion]} utterances, expected {expected}"
+        f"{emotion}: {counted(by_emotion[emotion], 'utterance')}, expected {expected:,}"
         for emotion, expected in known.emotions.items()
         if differs(by_emotion[emotion], expected)
     ]
     speakers = sorted({utterance.speaker for utterance in utterances})
     if differs(len(speakers), known.speakers):
-        off.append(f"{len(speakers)} speakers, expected {known.speakers}")
+        off.append(f"{counted(len(speakers), 'speaker')}, expected {known.speakers:,}")
     by_both = Counter((utterance.speaker, utterance.emotion) for utterance in utterances)
     off += [
-        f"speaker {speaker}, {emotion}: {by_both[speaker, emotion]} utterances, expected {expected}"
+        f"speaker {speaker}, {emotion}: {counted(by_both[speaker, emotion], 'utterance')}, expected {expected:,}"
         for speaker in speakers
         for emotion, expected in (known.each_speaker or {}).items()
         if differs(by_both[speaker, emotion], expected)
@@ -139,7 +140,8 @@ def check_known(
             else "complete the corpus, or accept a part of it with --allow-partial"
         )
         raise CorpusError(
-            f"{corpus}: {len(utterances)} utterances in {folder}, expected {known.utterances}; {remedy}", off
+            f"{corpus}: {counted(len(utterances), 'utterance')} in {folder}, expected {known.utterances:,}; {remedy}",
+            off,
         )
 
 
@@ -150,6 +152,6 @@ def _check_once(corpus: str, folder: Path, utterances: list[Utterance]) -> None:
     repeated = [f"{name}: {' and '.join(where)}" for name, where in paths.items() if len(where) > 1]
     if repeated:
         raise CorpusError(
-            f"{corpus}: {len(repeated)} utterances are more than once in {folder}; "
+            f"{corpus}: {counted(len(repeated), 'utterance')} more than once in {folder}; "
             "let --source name the folder of one copy:\n" + bulleted(repeated)
         )

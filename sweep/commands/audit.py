@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import UserError
 from sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_results, quietly
 from sweep.commands.sweeps import open_decided, open_sweep
-from sweep.commands.terminal import print_failures
+from sweep.commands.terminal import ProgressBar, print_failures
 
 if TYPE_CHECKING:
     from sweep.stages import ChainSpec
@@ -55,16 +55,18 @@ def run_audit(options: argparse.Namespace) -> int:
 
 
 def _run_null_label_test(options: argparse.Namespace) -> int:
+    sweep, decisions = open_decided(options)
     from analysis.audit import audit, to_text
 
-    sweep, decisions = open_decided(options)
     if sweep.grid.labels == "given":
         raise UserError(
             f"grid {options.grid} has the corpus's own labels, and an audit needs labels: permuted or, where "
             "speakers are left out, permuted_by_speaker; see "
             "configs/leakage_audit.yaml"
         )
-    findings = audit(decisions)
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        findings = audit(decisions)
     print(json.dumps([one.as_dict() for one in findings], indent=2) if options.json else to_text(findings), end="")
     return FAILED if any(one.unexpected for one in findings) else DONE
 
@@ -74,7 +76,7 @@ def _run_exact(options: argparse.Namespace) -> int:
     from sweep.certificate import check_networks_kept, checks_of, needed_chains, parting
     from sweep.label_flow import labels_reaching
     from sweep.launch import launch
-    from sweep.stages import Plan, cell_of
+    from sweep.stages import Plan
 
     if options.results is not None:
         raise UserError("audit --exact trains: give GRID.yaml, --data and --store instead of --from")
@@ -100,7 +102,7 @@ def _run_exact(options: argparse.Namespace) -> int:
         last, parted = check.chain.last, parting(sweep.store, check)
         reaching, tested = flow[last.key]
         about = {
-            "network": cell_of(last),
+            "network": sweep.plan.cell_of(last),
             "split": last.split,
             "fold": last.fold,
             "seed": last.seed,

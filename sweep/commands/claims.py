@@ -8,6 +8,7 @@ from typing import Any
 
 from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, quietly
 from sweep.commands.sweeps import open_decided
+from sweep.commands.terminal import ProgressBar
 
 
 def add(commands: Any) -> None:
@@ -24,9 +25,11 @@ def add(commands: Any) -> None:
 
 
 def run_claims(options: argparse.Namespace) -> int:
+    _, decisions = open_decided(options)
     from analysis.claims import claims_json, claims_text, evaluate_claims
 
-    _, decisions = open_decided(options)
-    findings = evaluate_claims(decisions)
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        findings = evaluate_claims(decisions)
     print((claims_json if options.json else claims_text)(findings).rstrip())
     return DONE

@@ -10,6 +10,7 @@ from typing import Any
 
 from sweep.commands.arguments import DONE, add_command, path, quietly
 from sweep.commands.sweeps import open_decided
+from sweep.commands.terminal import ProgressBar
 
 
 def add(commands: Any) -> None:
@@ -34,8 +35,6 @@ def add(commands: Any) -> None:
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    from analysis.sweeps import compare_sweeps, compared_records, compared_text
-
     first, second = options.grids
     places = (
         argparse.Namespace(grid=first, data=options.data, store=options.store, quiet=options.quiet),
@@ -46,7 +45,12 @@ def run_compare(options: argparse.Namespace) -> int:
             quiet=options.quiet,
         ),
     )
-    compared = compare_sweeps(*(open_decided(place, forests=not options.no_forests)[1] for place in places))
+    decided = [open_decided(place, forests=not options.no_forests)[1] for place in places]
+    from analysis.sweeps import compare_sweeps, compared_records, compared_text
+
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        compared = compare_sweeps(*decided)
     if options.json:
         sweeps = [{name: str(value) for name, value in vars(place).items() if name != "quiet"} for place in places]
         about = {"sweeps": sweeps, "differ": compared.differ, "comparisons": compared_records(compared)}

@@ -1,6 +1,7 @@
 """Whether this machine, a store and prepared data are as a sweep needs them.
 
 ser-sweep doctor --store STORE --data DATA
+ser-sweep doctor --store STORE --data DATA --address auto
 """
 
 import argparse
@@ -8,8 +9,9 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from sweep.commands.arguments import DONE, FAILED, add_command
-from sweep.commands.terminal import painted
+from data_prep.text import counted
+from sweep.commands.arguments import DONE, FAILED, add_command, quietly
+from sweep.commands.terminal import ProgressBar, painted
 
 
 def add(commands: Any) -> None:
@@ -19,19 +21,29 @@ def add(commands: Any) -> None:
         run_doctor,
         "check versions, devices, Ray, a store and data, and tell what to mend (exit status 1 if anything must be)",
         "ser-sweep doctor --store STORE --data DATA --ray",
+        quietly(),
     )
     doctor.add_argument("--store", help="stage store to try: a folder or an address such as s3://bucket/folder")
     doctor.add_argument("--data", help="folder of prepared corpora to look at: a path or an address")
     doctor.add_argument("--ray", action="store_true", help="start a Ray runtime here, and stop it")
+    doctor.add_argument("--address", help="a Ray cluster's address, or auto: look at each of its nodes, too")
     doctor.add_argument("--json", action="store_true", help="a JSON list")
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    from sweep.doctor import State, examine
+    with ProgressBar(options) as progress:
+        progress("looking at this machine", 0, None)
+        from sweep.doctor import examine
+        from sweep.findings import Finding, State
 
     colors = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
-    found = []
-    for one in examine(options.store, options.data, options.ray):
+    findings = examine(options.store, options.data, options.ray, options.address, lambda what: progress(what, 0, None))
+    found: list[Finding] = []
+    while True:
+        with ProgressBar(options) as progress:  # gone before anything is printed
+            one = next(findings, None)
+        if one is None:
+            break
         found.append(one)
         if not options.json:
             print(f"{painted(f'{one.state:8}', colors[one.state])} {one.what:18} {one.said}", flush=True)
@@ -42,5 +54,5 @@ def run_doctor(options: argparse.Namespace) -> int:
         print(json.dumps([asdict(one) for one in found], indent=2))
     else:
         warnings = sum(one.state is State.WARNING for one in found)
-        print(f"{problems} problems, {warnings} warnings")
+        print(f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}")
     return FAILED if problems else DONE

@@ -7,10 +7,10 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from data_prep.text import plain
+from data_prep.text import counted, plain
 from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, of_utterances, path, quietly
 from sweep.commands.sweeps import open_decided
-from sweep.commands.terminal import Progress, ProgressBar
+from sweep.commands.terminal import Progress, ProgressBar, warnings_told
 
 if TYPE_CHECKING:
     from analysis.figures import Drawing
@@ -34,13 +34,13 @@ def add(commands: Any) -> None:
 
 
 def run_figures(options: argparse.Namespace) -> int:
+    sweep, decisions = open_decided(options)
     from analysis.figures import figures_of, save_figures
 
-    sweep, decisions = open_decided(options)
     drawings = figures_of(sweep.store, sweep.plan.chains, decisions, options.utterance)
-    with ProgressBar(options) as progress:
+    with warnings_told(options), ProgressBar(options) as progress:
         saved = save_figures(_counted(drawings, progress), options.out, options.format)
-    print(plain(f"{len(saved)} figures in {options.out}, described in {options.out / 'index.json'}"))
+    print(plain(f"{counted(len(saved), 'figure')} in {options.out}, described in {options.out / 'index.json'}"))
     return DONE
 
 

@@ -6,11 +6,11 @@ ser-sweep plan GRID.yaml --data DATA --store STORE --probe --price-per-hour 2.50
 import argparse
 import json
 import os
-from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
+from data_prep.text import counted
 from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
 from sweep.commands.sweeps import Sweep, estimate_missing, open_sweep
 from sweep.commands.terminal import print_counts
@@ -40,7 +40,6 @@ def add(commands: Any) -> None:
 
 
 def run_plan(options: argparse.Namespace) -> int:
-    from analysis.needs import stages_by_table
     from sweep.shares import kind_of
 
     sweep = open_sweep(options)
@@ -48,12 +47,7 @@ def run_plan(options: argparse.Namespace) -> int:
     probes = _probe_unknown(sweep) if options.probe else {}
     estimated = estimate_missing(sweep, {kind: one.rate for kind, one in probes.items()})
     concurrency = options.concurrency or _slots_here(sweep.grid)
-    needed = stages_by_table(plan.chains)
-    times = Counter(key for keys in needed.values() for key in keys)
-    tables = {
-        number: {**plan.counts_of(keys), "shared": sum(times[key] > 1 for key in keys)}
-        for number, keys in needed.items()
-    }
+    tables = {heading: plan.counts_of(keys) for heading, keys in _needed(sweep).items()}
     if options.json:
         about = {"tables": tables, "estimate": estimated.as_dict(concurrency, options.price_per_hour)}
         print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
@@ -61,14 +55,10 @@ def run_plan(options: argparse.Namespace) -> int:
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
     print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
     print_counts(plan)
-    for number, counts in tables.items():
-        print(
-            f"  Table {number:3} needs {counts['total']:5,}: {counts['done']:,} done, {counts['missing']:,} missing; "
-            f"{counts['shared']:,} are in other tables, too"
-        )
-    elsewhere = len(plan.stages) - len(times)
-    if elsewhere:
-        print(f"  {elsewhere:,} are in none of them, and in the tables of all networks")
+    print("tables  and the stages that each needs; one that several need is trained once")
+    width = max(map(len, tables))
+    for heading, counts in tables.items():
+        print(f"        {heading:{width}} {counts['total']:6,}: {counts['done']:,} done, {counts['missing']:,} missing")
     for told in estimated.untaught:
         print(f"notice  {told}")
     for kind, one in probes.items():
@@ -77,6 +67,17 @@ def run_plan(options: argparse.Namespace) -> int:
     if estimated.stages:
         _print_estimate(estimated, concurrency, options.price_per_hour)
     return DONE
+
+
+def _needed(sweep: Sweep) -> dict[str, set[str]]:
+    from analysis.needs import stages_by_table
+    from analysis.results import told_by_name
+    from data_prep.corpora import known_name
+
+    corpora = {one.name: one for one in sweep.prepared.values()}
+    names = told_by_name({name: known_name(one.manifest) for name, one in corpora.items()})
+    with_truth = [name for name, one in corpora.items() if "true_labels" in one.utterances()]
+    return stages_by_table(sweep.plan.chains, names, with_truth)
 
 
 def _memory_words(probe: "Probe") -> str:
@@ -90,9 +91,9 @@ def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
     from sweep.probe import advice
 
     for one in probe.choices:
-        networks = "1 network " if one.at_once == 1 else f"{one.at_once} networks"
         print(
-            f"        {one.layout:13}  {one.precision:8}  {networks}  {one.segments_per_second:>9,.0f} segments/s"
+            f"        {one.layout:13}  {one.precision:8}  {counted(one.at_once, 'network'):11}  "
+            f"{one.segments_per_second:>9,.0f} segments/s"
             f"  {one.memory / 1e6:>8,.0f} MB  recorded: {one.recorded}"
         )
     said = advice(probe, stage)
@@ -103,7 +104,7 @@ def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
 def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | None) -> None:
     from sweep.progress import duration
 
-    print(f"missing {'at most ' if estimated.at_most else ''}{estimated.updates:,} segment updates")
+    print(f"missing {'at most ' if estimated.at_most else ''}{counted(estimated.updates, 'segment update')}")
     print(f"        {estimated.bytes / 1e6:,.1f} MB of predictions")
     if estimated.unknown:
         kinds = ", ".join(estimated.unknown)
@@ -111,7 +112,7 @@ def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | N
         return
     print(
         f"        {estimated.device_seconds / 3600:,.2f} device-hours, "
-        f"{duration(estimated.wall_seconds(concurrency))} with {concurrency} trials at once"
+        f"{duration(estimated.wall_seconds(concurrency))} with {counted(concurrency, 'trial')} at once"
     )
     if per_hour is not None:
         print(f"        price {estimated.price(per_hour):,.2f}, at {per_hour:g} a device-hour")
@@ -137,11 +138,9 @@ def _probe_unknown(sweep: Sweep) -> "dict[str, Probe]":
 
 def _slots_here(grid: "GridSpec") -> int:
     """Trials that run at once if the grid is run on this machine."""
-    import torch
+    from sweep.shares import gpus_here, slots, trial_share
 
-    from sweep.shares import slots, trial_share
-
-    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(gpus_here())}
     try:
         return slots(trial_share(grid.resources, here), here, grid.resources.max_concurrent)
     except UserError:  # the grid is for a larger machine

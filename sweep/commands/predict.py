@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import AudioError, UserError, bulleted
 from data_prep.files import atomic_path
-from data_prep.text import plain
+from data_prep.text import counted, plain
 from sweep.commands.arguments import DONE, add_command, of_store, path, quietly
 from sweep.commands.sweeps import existing_store
-from sweep.commands.terminal import ProgressBar, notice
+from sweep.commands.terminal import ProgressBar, notice, warnings_told
 
 if TYPE_CHECKING:
     from sweep.predict import KnownUtterance, Spoken, TrainedNetwork
@@ -68,16 +68,21 @@ def run_networks(options: argparse.Namespace) -> int:
 
     store = existing_store(options)
     kept = sorted(kept_networks(store), key=lambda pair: pair[0].label)
+    splits = {stage.split for stage, _ in kept}
     if options.json:
         told = [
-            {"stage": record["key"], "network": stage.label, **{name: record[name] for name in ("classes", "metrics")}}
+            {
+                "stage": record["key"],
+                "network": stage.label_among(splits),
+                **{name: record[name] for name in ("classes", "metrics")},
+            }
             for stage, record in kept
         ]
         print(json.dumps(told, indent=2))
         return DONE
     for stage, record in kept:
-        print(f"{record['key']}  {stage.label}{_labels(stage)}")
-    print(f"{len(kept)} networks" + ("" if kept else "; grids with weights: last or weights: all keep them"))
+        print(f"{record['key']}  {stage.label_among(splits)}{_labels(stage)}")
+    print(counted(len(kept), "network") + ("" if kept else "; grids with weights: last or weights: all keep them"))
     return DONE
 
 
@@ -91,14 +96,17 @@ def run_predict(options: argparse.Namespace) -> int:
     with ProgressBar(options) as progress:
         spoken: list[list[Spoken]] = []
         problems: list[str] = []
-        for done, path in enumerate(options.files):
-            progress("recordings", done, len(options.files))
+        progress("recordings", 0, len(options.files))
+        for done, path in enumerate(options.files, start=1):
             try:
                 spoken.append([predict_recording(network, path) for network in networks])
             except AudioError as error:
                 problems.append(str(error))
+            progress("recordings", done, len(options.files))
     if len(problems) > 1:
-        raise AudioError(f"{len(problems)} of {len(options.files)} recordings cannot be used\n{bulleted(problems)}")
+        raise AudioError(
+            f"{len(problems)} of {counted(len(options.files), 'recording')} cannot be used\n{bulleted(problems)}"
+        )
     if problems:
         raise AudioError(problems[0])
     for one, *_ in spoken:
@@ -108,7 +116,7 @@ def run_predict(options: argparse.Namespace) -> int:
         _write_csv(options.csv, networks, spoken)
         notice(options, f"wrote {options.csv}")
     if options.figure is not None:
-        _draw(options.figure, spoken[0])
+        _draw(options, options.figure, spoken[0])
         notice(options, f"wrote {options.figure}")
     if options.json:
         print(json.dumps(_as_dict(networks, spoken)))
@@ -134,7 +142,8 @@ def _print_recording(said: "Sequence[Spoken]", all_segments: bool) -> None:
     """What each network says of one recording: the decision last, where the eye is when a table has gone by."""
     one = said[0]
     channels = "" if one.channels == 1 else f", {one.channels} channels mixed to one"
-    print(f"recording {plain(one.path)}: {one.length:.2f} s, {one.source_rate} Hz{channels}, {len(one.q)} segments")
+    segments = counted(len(one.q), "segment")
+    print(f"recording {plain(one.path)}: {one.length:.2f} s, {one.source_rate} Hz{channels}, {segments}")
     for one in said:
         classes = [plain(name) for name in one.network.classes]
         print(f"network   {one.network.stage.key}  {one.network.stage.label}{_labels(one.network.stage)}")
@@ -149,21 +158,21 @@ def _print_recording(said: "Sequence[Spoken]", all_segments: bool) -> None:
             print(f"{number:7}  {one.seconds[number]:4.2f} s  {cells}")
         print(f"{'mean':15}  " + "  ".join(f"{p:{w}.3f}" for p, w in zip(one.means, width, strict=True)))
         if len(shown) < len(one.q):
-            print(f"({len(shown)} of {len(one.q)} segments; --all shows all)")
+            print(f"({len(shown)} of {counted(len(one.q), 'segment')}; --all shows all)")
         print(f"\ndecision  {classes[one.decision]}, by mean pooling {_pooled(one)}; random forests are not kept\n")
 
 
 def _pooled(one: "Spoken") -> str:
     every = one.network.stage.training.every
     beside = f" (tables have every {every}th)" if every > 1 else ""
-    return f"of {len(one.q)} segments{beside}"
+    return f"of {counted(len(one.q), 'segment')}{beside}"
 
 
 def _known_words(known: "KnownUtterance") -> str:
     part = "was tested on it" if known.tested else "has learnt from it"
     words = f"utterance {plain(known.id)} of its corpus, {plain(known.emotion)}: the network {part}"
     if known.compared:
-        words += f"; as the store has it within {known.difference:.1g}, on {known.compared} segments"
+        words += f"; as the store has it within {known.difference:.1g}, on {counted(known.compared, 'segment')}"
     return words
 
 
@@ -225,7 +234,7 @@ def _write_csv(path: Path, networks: "Sequence[TrainedNetwork]", spoken: "Sequen
                 writer.writerow([plain(one.path), stage.key, stage.iteration, number, f"{centre:.4f}", *q])
 
 
-def _draw(path: Path, said: "Sequence[Spoken]") -> None:
+def _draw(options: argparse.Namespace, path: Path, said: "Sequence[Spoken]") -> None:
     from analysis.figures import draw_contours, save_figure
 
     last = said[-1]
@@ -240,4 +249,5 @@ def _draw(path: Path, said: "Sequence[Spoken]") -> None:
         label_is="decided" if known is None else "label",
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_figure(figure, path)
+    with warnings_told(options):
+        save_figure(figure, path)

@@ -8,7 +8,7 @@ from typing import Any
 
 from data_prep.addresses import is_address, local_path
 from data_prep.errors import UserError, bulleted
-from data_prep.text import clean, plain
+from data_prep.text import clean, counted, plain
 from sweep.commands.arguments import DONE, LINES, add_command, of_place, path, quietly
 from sweep.commands.terminal import ProgressBar
 
@@ -89,7 +89,8 @@ def run_prepare(options: argparse.Namespace) -> int:
     for notice in [] if options.quiet else notices:
         print(f"notice: {plain(notice, keep=LINES)}")
     print(f"{done.corpus.folder}")
-    print(f"  utterances  {manifest['utterances']:,} by {manifest['speakers']} speakers, {manifest['seconds']:,.0f} s")
+    speakers = counted(manifest["speakers"], "speaker")
+    print(f"  utterances  {manifest['utterances']:,} by {speakers}, {manifest['seconds']:,.0f} s")
     print("  classes     " + ", ".join(f"{plain(emotion)} {count}" for emotion, count in manifest["classes"].items()))
     print(f"  segments    {manifest['segments']:,}")
     size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6

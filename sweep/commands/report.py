@@ -8,7 +8,7 @@ import argparse
 import time
 from typing import TYPE_CHECKING, Any
 
-from data_prep.text import plain
+from data_prep.text import counted, plain
 from sweep.commands.arguments import (
     DONE,
     GRID_DATA_STORE,
@@ -21,7 +21,7 @@ from sweep.commands.arguments import (
     quietly,
 )
 from sweep.commands.sweeps import Sweep, open_sweep
-from sweep.commands.terminal import ProgressBar
+from sweep.commands.terminal import ProgressBar, warnings_told
 
 if TYPE_CHECKING:
     from analysis.report import Report, Source
@@ -46,7 +46,9 @@ def add(commands: Any) -> None:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    sweep = open_sweep(options)
+    with ProgressBar(options) as progress:
+        progress("reading the store", 0, None)
+        sweep = open_sweep(options)
     if not options.watch:
         _say(_write(options, sweep), options)
         return DONE
@@ -67,7 +69,7 @@ def run_report(options: argparse.Namespace) -> int:
 def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None) -> "Report":
     from analysis.report import write_report
 
-    with ProgressBar(options) as progress:
+    with warnings_told(options), ProgressBar(options) as progress:
         return write_report(
             _source(options, sweep),
             options.out,
@@ -95,4 +97,4 @@ def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
 
 
 def _say(report: "Report", options: argparse.Namespace) -> None:
-    print(f"{report.done} of {report.total} stages: {plain(options.out / 'index.html')}", flush=True)
+    print(f"{report.done} of {counted(report.total, 'stage')}: {plain(options.out / 'index.html')}", flush=True)

@@ -5,8 +5,10 @@ ser-sweep run GRID.yaml --data DATA --store STORE
 
 import argparse
 import sys
+from dataclasses import replace
 from typing import Any
 
+from data_prep.text import counted
 from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, of_grid, of_place, quietly
 from sweep.commands.sweeps import estimate_missing, open_sweep
 from sweep.commands.terminal import notice, print_failures
@@ -30,10 +32,11 @@ def run_sweep(options: argparse.Namespace) -> int:
     from sweep.launch import launch
 
     sweep = open_sweep(options)
-    damaged = sweep.store.discard_damaged(sweep.plan.done)
+    damaged = sweep.store.damaged(sorted(sweep.plan.done))
     if damaged:
-        notice(options, f"notice: {len(damaged)} damaged stages are trained again: {', '.join(damaged)}")
-        sweep = open_sweep(options)
+        notice(options, f"notice: {counted(len(damaged), 'damaged stage')} to be trained again: {', '.join(damaged)}")
+        records = [record for record in sweep.records if record["key"] not in damaged]
+        sweep = replace(sweep, plan=sweep.plan.without(damaged), records=records)
     sweep.store.discard_leftovers(sweep.plan.done)
     estimated = estimate_missing(sweep)
     for told in estimated.untaught:
@@ -46,6 +49,7 @@ def run_sweep(options: argparse.Namespace) -> int:
         inline=options.inline,
         address=options.address,
         quiet=options.quiet,
+        expected=None if estimated.unknown else estimated.seconds,
     )
     if outcome.interrupted:
         raise KeyboardInterrupt
@@ -53,8 +57,12 @@ def run_sweep(options: argparse.Namespace) -> int:
     reused = len(sweep.plan.done)
     gone = reused + outcome.trained - stages["done"]
     if gone > 0:
-        print(f"{gone} stages that were there or were trained are not in {options.store} any more", file=sys.stderr)
-    print(f"{stages['done']} of {stages['total']} stages done: {outcome.trained} trained, {reused} were there before")
+        print(
+            f"{counted(gone, 'stage')} of those that were there or were trained are gone from {options.store}",
+            file=sys.stderr,
+        )
+    total = counted(stages["total"], "stage")
+    print(f"{stages['done']} of {total} done: {outcome.trained} trained, {reused} were there before")
     if outcome.trained:
         print(estimate_beside_truth(estimated, outcome.training_seconds, outcome.seconds, outcome.slots))
     print_failures(outcome.failures)

@@ -11,6 +11,7 @@ import time
 from dataclasses import asdict
 from typing import Any
 
+from data_prep.text import counted
 from sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, count, of_grid, of_store, price
 from sweep.commands.sweeps import Sweep, existing_store, open_sweep
 from sweep.commands.terminal import print_counts
@@ -107,5 +108,5 @@ def run_launches(options: argparse.Namespace) -> int:
         )
     total = sum(one.device_seconds for one in launches) / 3600
     cost = "" if options.price_per_hour is None else f", price {total * options.price_per_hour:,.2f}"
-    print(f"{len(launches)} launches, {total:,.2f} device-hours in all{cost}")
+    print(f"{counted(len(launches), 'launch', 'launches')}, {total:,.2f} device-hours in all{cost}")
     return DONE

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from data_prep.errors import UserError
-from data_prep.text import command
+from data_prep.text import command, counted
 from sweep.commands.arguments import DONE, FAILED, add_command, of_store, path, quietly
 from sweep.commands.sweeps import existing_store, expand, open_sweep
 from sweep.commands.terminal import ProgressBar
@@ -127,7 +127,7 @@ def run_store_export(options: argparse.Namespace) -> int:
     with ProgressBar(options) as progress:
         count = export(store, options.out, None if plan is None else plan.done, progress)
     of_grid = "" if plan is None else f" of the grid's {len(plan.stages)}"
-    print(f"{count} stages{of_grid} in {options.out}: stages.parquet and predictions/")
+    print(f"{counted(count, 'stage')}{of_grid} in {options.out}: stages.parquet and predictions/")
     return DONE
 
 

@@ -78,15 +78,16 @@ def expand(path: Path, data: str, store: "Store") -> "tuple[GridSpec, dict[str, 
 
 def open_decided(options: argparse.Namespace, forests: bool = True) -> "tuple[Sweep, pd.DataFrame]":
     """A grid, and the decisions on utterances of what its store holds. Raises UserError where that is nothing."""
-    from analysis import decide
-
-    sweep = open_sweep(options)
-    if not sweep.plan.done:
-        raise UserError(
-            f"store {options.store} holds no stage of {options.grid}; train them with: "
-            + command("run", options.grid, "--data", options.data, "--store", options.store)
-        )
     with ProgressBar(options) as progress:
+        progress("reading the store", 0, None)
+        from analysis import decide
+
+        sweep = open_sweep(options)
+        if not sweep.plan.done:
+            raise UserError(
+                f"store {options.store} holds no stage of {options.grid}; train them with: "
+                + command("run", options.grid, "--data", options.data, "--store", options.store)
+            )
         seeds = {} if forests else {"forest_seeds": 0}
         decisions = decide(sweep.store, sweep.plan.chains, progress=progress, **seeds)
     if decisions.empty:

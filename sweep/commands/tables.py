@@ -9,7 +9,7 @@ from typing import Any
 
 from sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, path, quietly
 from sweep.commands.sweeps import open_decided
-from sweep.commands.terminal import notice
+from sweep.commands.terminal import ProgressBar, notice
 
 
 def add(commands: Any) -> None:
@@ -35,10 +35,12 @@ def add(commands: Any) -> None:
 
 
 def run_tables(options: argparse.Namespace) -> int:
+    sweep, decisions = open_decided(options, forests=not options.no_forests)
     from analysis import collect_tables, to_csv, to_json, to_latex, to_markdown
 
-    sweep, decisions = open_decided(options, forests=not options.no_forests)
-    tables = collect_tables(sweep.store, sweep.plan.chains, decisions, options.test_chosen)
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        tables = collect_tables(sweep.store, sweep.plan.chains, decisions, options.test_chosen)
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables).rstrip()
     if options.out is None:

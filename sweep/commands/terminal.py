@@ -1,9 +1,11 @@
 """What commands show alike: counts of stages, failures, and progress of what takes long."""
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from data_prep.text import plain
@@ -53,11 +55,27 @@ def notice(options: argparse.Namespace, text: str) -> None:
         print(plain(text, keep=LINES), file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def warnings_told(options: argparse.Namespace) -> Iterator[None]:
+    """Tell what figures warn of as notices, each once."""
+    from analysis.figures.fonts import NoFontWarning
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", NoFontWarning)
+        yield
+    for text in dict.fromkeys(str(one.message) for one in found if issubclass(one.category, NoFontWarning)):
+        notice(options, f"notice: {text}")
+    for one in found:
+        if not issubclass(one.category, NoFontWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
 Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known
 
 
 class ProgressBar:
-    """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere."""
+    """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere. Of what has no
+    known end, such as reading, only the last is shown."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._quiet = getattr(options, "quiet", False)
@@ -84,5 +102,7 @@ class ProgressBar:
         if self._bar is None:
             return
         if what not in self._tasks:
+            for task in [one.id for one in self._bar.tasks if one.total is None]:
+                self._bar.remove_task(task)
             self._tasks[what] = self._bar.add_task(what, total=total)
         self._bar.update(self._tasks[what], completed=done)

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from functools import partial
@@ -13,11 +14,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import scores_of, setup_with
+from made_by_hand import network, scores_of, setup_with
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from recorded_sweep import RECORDED, source_of
 
 import analysis
 from analysis import decide
@@ -31,12 +33,14 @@ from analysis.figures import (
     draw_label_sources,
     draw_learning_curves,
     figures_of,
+    fonts,
     save_figure,
     save_figures,
 )
+from analysis.figures.cells import ChainCell, shown_cells
 from analysis.figures.evidence import INTERVALS, Method, notes_on, shown_methods
 from analysis.figures.of_scores import alpha_curves, by_method, class_recall, confusion_counts, confusions
-from analysis.figures.of_stages import segment_centres
+from analysis.figures.of_stages import label_corrections, segment_centres
 from analysis.figures.save import slug
 from analysis.figures.style import COLORS, HATCHES, ONE_COLUMN, TWO_COLUMNS, bar_style, series_style
 from analysis.published import load_published
@@ -174,6 +178,15 @@ def test_the_alpha_curve_goes_through_the_rates_in_order_of_alpha() -> None:
     assert (wa.get_ylabel(), ua.get_ylabel()) == ("WA [%]", "UA [%]")
 
 
+def test_panels_of_rates_share_their_axis() -> None:
+    """WA from 60 to 80 and UA from 40 to 59 are as far apart as they are drawn."""
+    wa, ua = draw_alpha_curve(alpha_points(ua=[50, 40, 59]), "t").axes
+    assert wa.get_ylim() == ua.get_ylim()
+    rows = [{"label_source": "in_fold", "iteration": t, "wa": 60 + 9 * t, "ua": 40 + t} for t in (0, 1)]
+    wa, ua = draw_label_sources(pd.DataFrame(rows), "t").axes
+    assert wa.get_ylim() == ua.get_ylim()
+
+
 def test_intervals_reach_from_low_to_high() -> None:
     limits = {"wa_low": [65, 55, 75], "wa_high": [77, 66, 88], "ua_low": np.nan, "ua_high": np.nan}
     wa, ua = draw_alpha_curve(alpha_points(**limits), "t").axes
@@ -280,17 +293,17 @@ def test_the_first_segment_has_its_centre_at_half_its_length() -> None:
 # Confusions, learning curves, label sources, label correction
 
 
-def test_fields_of_a_confusion_matrix_hold_counts_and_are_shaded_by_row() -> None:
+def test_fields_of_a_confusion_matrix_hold_percent_of_the_row_and_counts() -> None:
     figure = draw_confusion(np.array([[6.0, 2.0], [0.5, 1.5]]), ["anger", "fear"], "t")
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.images[0].get_array(), [[75, 25], [25, 75]])
-    assert [text.get_text() for text in axes.texts] == ["6", "2", "0.5", "1.5"]
+    assert [text.get_text() for text in axes.texts] == ["75", "6", "25", "2", "25", "0.5", "75", "1.5"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Decided class", "Class of the utterance")
 
 
 def test_a_class_without_utterances_has_an_empty_row() -> None:
     axes = draw_confusion(np.array([[0.0, 0.0], [1.0, 3.0]]), ["anger", "fear"], "t").axes[0]
-    assert [text.get_text() for text in axes.texts] == ["1", "3"]
+    assert [text.get_text() for text in axes.texts] == ["25", "1", "75", "3"]
 
 
 def decisions(label: Sequence[int], *predicted: Sequence[int]) -> pd.DataFrame:
@@ -527,6 +540,7 @@ def test_the_index_lists_figures_with_caption_alternative_text_and_files(tmp_pat
     assert one == {
         "name": name,
         "kind": "contours",
+        "corpus": "emodb",
         "caption": "A caption.",
         "alt": "Lines.",
         "files": [f"{name}.svg", f"{name}.png"],
@@ -589,6 +603,54 @@ def test_every_kind_of_figure_comes_from_a_store(drawings: dict[str, Drawing]) -
     assert all(each.caption.endswith(".") and each.alt for each in drawings.values())
 
 
+@pytest.mark.parametrize("kind", ["contours", "learning-curves"])
+def test_iteration_0_is_drawn_once_for_all_that_share_it(drawings: dict[str, Drawing], kind: str) -> None:
+    of_kind = [each for each in drawings.values() if each.kind == kind]
+    begins = [each for each in of_kind if each.figure.axes[0].get_title(loc="left") == "Iteration 0"]
+    (alone,) = begins
+    assert alone.name.startswith(f"{kind}-synthetic-tiny-stratified-none") and len(alone.figure.axes) == 1
+    others = [each for each in of_kind if each is not alone]
+    assert others and all("Iteration 0, which other rules share, has a figure" in each.caption for each in others)
+
+
+def cells_of(rules: list[str], **fields: Any) -> list[ChainCell]:
+    """The cells of a grid of two iterations."""
+    chains = source_of(Store(RECORDED / "store"), rules=rules, label_sources=["in_fold"], **fields).plan.chains
+    return shown_cells(chains, {chain.last.corpus: "synthetic" for chain in chains})
+
+
+def test_an_iteration_0_of_one_chain_is_drawn_with_the_others() -> None:
+    (only,) = cells_of(["bdsl"])
+    assert list(only.shown) == [0, 1, 2]
+
+
+def test_an_iteration_0_that_no_rule_asks_for_alone_is_drawn_alone_where_rules_share_it() -> None:
+    cells = cells_of(["bdsl", "gsl"])
+    assert [(cell.method.rule, list(cell.shown)) for cell in cells] == [
+        ("none", [0]),
+        ("bdsl", [1, 2]),
+        ("gsl", [1, 2]),
+    ]
+
+
+def test_splits_in_view_are_told_in_titles_the_papers_too() -> None:
+    """Of scores, of single trainings, and of label correction, which mixed them."""
+    lines = pooled(line(), line(split="speaker"))
+    found = class_recall(lines, {"emodb": ["anger", "fear"]})
+    assert ["split stratified" in title_of(each.figure) for each in found] == [False, True]
+    cells = cells_of(["bdsl"], splits=["stratified", "speaker"])
+    assert [cell.title.split(", ")[3] for cell in cells] == ["split speaker", "split stratified"]
+    right = pd.concat(
+        pd.DataFrame([network("bdsl" if iteration else "none", split=split) | {"targets_right": share}])
+        for split, shares in (("stratified", (70.0, 75.0)), ("speaker", (70.0, 60.0)))
+        for iteration, share in enumerate(shares)
+    )
+    made = list(label_corrections(right))
+    assert [curve(each.figure.axes[0], "BDSL")[1] for each in made] == [[70, 60], [70, 75]]
+    assert ["split speaker" in title_of(each.figure) for each in made] == [True, False]
+    assert len({each.name for each in made}) == 2
+
+
 def test_contours_are_those_of_the_fold_that_tested_the_utterance(swept: Path, small_data: Path) -> None:
     store, chains = opened(swept, small_data)
     about, utterances = store.read_corpus(chains[0].last.corpus)
@@ -600,9 +662,9 @@ def test_contours_are_those_of_the_fold_that_tested_the_utterance(swept: Path, s
         if "contours" in name and "-in_fold-bdsl-" in name
     ).figure
     assert f"Utterance {one}, label {utterances['emotion'].iloc[row]}" in title_of(figure)
-    assert len(figure.axes) == 3
+    assert len(figure.axes) == 2  # iteration 0 is not that of this rule alone
     of_rule = [c.last for c in chains if c.last.rule == "bdsl" and c.last.label_source == "in_fold"]
-    for iteration, axes in enumerate(figure.axes):
+    for iteration, axes in enumerate(figure.axes, start=1):
         for stage in of_rule:
             predictions = store.read_predictions(stage.at(iteration).key)
             assert predictions is not None
@@ -636,7 +698,7 @@ def test_iterations_that_are_not_trained_are_said(swept: Path, small_data: Path,
     contours = next(
         each for name, each in found.items() if name.startswith("contours-synthetic-tiny-stratified-in_fold-bdsl")
     )
-    assert len(contours.figure.axes) == 2 and "Iterations missing: 2." in title_of(contours.figure)
+    assert len(contours.figure.axes) == 1 and "Iterations missing: 2." in title_of(contours.figure)
     curves = found["learning-curves-synthetic-tiny-stratified-in_fold-bdsl"]
     assert "Folds missing: of 2 there are 0 at t = 2." in title_of(curves.figure)
 
@@ -723,3 +785,65 @@ def test_a_store_with_nothing_trained_is_an_error_that_says_what_to_run(
     assert main(command) == 2
     assert "train them with: ser-sweep run" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+# Fonts for names in any script
+
+
+def made_font(folder: Path, name: str, characters: str) -> Path:
+    """A font with these characters, each a square."""
+    builder = pytest.importorskip("fontTools.fontBuilder").FontBuilder(1000, isTTF=True)
+    pen = pytest.importorskip("fontTools.pens.ttGlyphPen").TTGlyphPen(None)
+    corners = ((0, 0), (0, 800), (800, 800), (800, 0))
+    pen.moveTo(corners[0])
+    for corner in corners[1:]:
+        pen.lineTo(corner)
+    pen.closePath()
+    names = [".notdef", *(f"u{ord(one):X}" for one in characters)]
+    builder.setupGlyphOrder(names)
+    builder.setupCharacterMap({ord(one): f"u{ord(one):X}" for one in characters})
+    builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
+    builder.setupHorizontalMetrics(dict.fromkeys(names, (900, 0)))
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": name, "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(folder / f"{name}-Regular.ttf")
+    return folder / f"{name}-Regular.ttf"
+
+
+def test_a_text_is_drawn_in_the_installed_font_that_has_its_characters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    font = made_font(tmp_path, "Made", "怒喜")
+    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [str(font)])
+    for known in (fonts._installed, fonts._fonts_for):
+        known.cache_clear()
+    figure = recall_figure([[50.0, 60.0, 70.0]], ["怒喜", "怒り", "fear"])
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        content = rendered(figure, tmp_path / "a.svg").decode()
+    families = {label.get_text(): label.get_fontfamily() for label in figure.axes[0].get_xticklabels()}
+    assert families == {"怒喜": ["DejaVu Sans", "Made"], "怒り": ["DejaVu Sans", "Made"], "fear": ["DejaVu Sans"]}
+    assert "Made" in content
+    (warned,) = found
+    assert issubclass(warned.category, fonts.NoFontWarning)
+    assert str(warned.message).startswith("no installed font has り (U+308A): figures show a box")
+    for known in (fonts._installed, fonts._fonts_for):
+        known.cache_clear()
+
+
+def test_a_title_of_wide_characters_has_shorter_lines() -> None:
+    title = "語" * 70
+    lines = title_of(recall_figure([[50.0, 60.0]], ["anger", "fear"], title)).split("\n")
+    assert "".join(lines) == title and max(map(len, lines)) <= ONE_COLUMN * 17 / 2
+
+
+def test_figures_whose_characters_all_are_in_matplotlibs_font_look_for_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> list[str]:
+        raise AssertionError("looked for fonts")
+
+    monkeypatch.setattr(fonts, "findSystemFonts", refuse)
+    rendered(recall_figure([[50.0, 60.0]], ["Ärger", "радость"]), tmp_path / "a.png")

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from made_by_hand import decisions_of, first_right
 from analysis import comparisons, score_networks, to_csv, to_json, to_latex, to_markdown
 from analysis.listings import Listing
 from analysis.networks import chosen_listings, networks_listings
+from analysis.render import as_texts
 from analysis.sources import sources_listings
+from analysis.tables import build_tables
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Listing]], str]] = {
@@ -51,6 +54,29 @@ def grid() -> pd.DataFrame:
     return pd.concat(frames)
 
 
+def test_tables_of_one_title_are_told_apart() -> None:
+    """By label source and split, in Markdown, in captions of LaTeX and in its labels."""
+    frame = pd.concat([grid(), grid().assign(split="speaker")])
+    scores = score_networks(frame)
+    tables = [*build_tables(scores, ["emodb"]), *networks_listings(scores, comparisons(frame))]
+    tables += [*sources_listings(frame), *chosen_listings(frame)]
+    headings = [one.heading for one in as_texts(tables)]
+    assert "Table II, label source in_fold, speaker split" in headings
+    assert "Table II, label source global_oof (leaky), stratified split" in headings
+    assert "All networks, speaker split" in headings
+    assert len(set(headings)) == len(headings)
+    latex = to_latex(tables)
+    for told in (re.findall(r"\\caption\{(.+)\}", latex), re.findall(r"\\label\{(.+)\}", latex)):
+        assert len(set(told)) == len(told) == sum(len(one.blocks) for one in as_texts(tables))
+    assert "\\label{tab:table-ii-label-source-in-fold-speaker-split-emo-db}" in latex
+
+
+def test_a_table_that_is_alone_keeps_its_title() -> None:
+    frame = decisions(10)
+    (table,) = as_texts(build_tables(score_networks(frame), ["emodb"]))
+    assert table.heading == "Table II"
+
+
 def test_label_sources_are_compared_in_pairs() -> None:
     frame = pd.concat([grid(), decisions(12, rule="bdsl", iteration=1, label_source="cross_fit")])
     (listing,) = sources_listings(frame)
@@ -68,6 +94,14 @@ def test_label_sources_are_compared_in_pairs() -> None:
     record = row.records[0]
     assert (record["label_source"], record["other_source"], record["source_difference"]) == ("in_fold", "cross_fit", 10)
     assert (record["p"], record["p_speaker"]) == (0.5, 0.5)
+
+
+def test_label_sources_are_compared_without_forests() -> None:
+    frame = grid()
+    (listing,) = sources_listings(frame[frame["decision"] == "mean"])
+    assert "Rate by mean pooling with" in listing.caption
+    (texts,) = listing.rows[0].texts.values()
+    assert texts[0].startswith("+25.00 ")
 
 
 def test_one_label_source_is_compared_with_nothing() -> None:
@@ -188,7 +222,7 @@ def test_corpora_splits_and_kinds_of_labels_have_listings_of_their_own() -> None
 
 def test_a_part_of_a_corpus_is_called_not_comparable() -> None:
     for make in (networks_of, chosen_listings):
-        (one,) = make(decisions(10, partial=True))
+        (one,) = make(pd.concat([decisions(10, partial=True), decisions(9, partial=True, rule="bdsl", iteration=1)]))
         assert [note.text for note in one.footnotes] == [
             "Emo-DB: every segment, at most 12 epochs, 10 folds, stratified split, 1 training seed.",
             "Emo-DB: only part of the corpus, 20 utterances: not comparable.",

@@ -1,6 +1,8 @@
 """What a report says: what validation chooses, how a cell is made again, and what does not belong on a page."""
 
 import json
+import re
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,15 +16,19 @@ import yaml
 from made_by_hand import decisions_of, first_right, setup_with
 from recorded_sweep import TRAINING, copy_store, source_of
 
-from analysis.report import render, write_report
+from analysis.report import Place, Source, render, write_report
 from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
+from analysis.report.page import isolated
 from analysis.report.reproduce import grid_of, recipes
 from analysis.report.runs import without_secrets
+from data_prep.corpora.manifest import read_manifest
 from data_prep.errors import UserError
+from data_prep.prepare import prepare
+from data_prep.synthetic import SyntheticCorpus, write_corpus
 from sweep.cli import main
-from sweep.grid import parse_grid
-from sweep.stages import ChainSpec
+from sweep.grid import load_grid, parse_grid, resolve_corpora
+from sweep.stages import ChainSpec, Plan
 from sweep.store import Store
 
 LABEL = np.arange(40) % 2
@@ -48,7 +54,7 @@ def test_validation_chooses_and_the_test_folds_do_not() -> None:
         {"rule": "gsl", "right": 40, "validation_wa": 65.0},
     )
     assert found.network == "DenseNet22 bdsl, t = 1, in_fold"
-    assert "70.00 % WA on validation utterances" in found.choice
+    assert "by WA of mean pooling on its validation utterances: 70.00%" in found.choice
     assert found.rates[0].value == "50.00"
 
 
@@ -57,10 +63,38 @@ def test_each_fold_is_judged_by_what_its_own_validation_utterances_choose() -> N
     first, second = ({"validation_wa": np.where(np.arange(40) < 16, *rates)} for rates in ((80.0, 50.0), (40.0, 60.0)))
     found = headline_of({"rule": "none", "right": 10, **first}, {"rule": "bdsl", "right": 24, **second})
     assert found.network == "DenseNet22 bdsl, t = 1, in_fold, in 6 of 10 folds"
-    assert "68.00 % WA on validation utterances" in found.choice and "DenseNet22, t = 0 in 4." in found.choice
+    assert (
+        "validation utterances: 68.00%, mean over folds" in found.choice and "DenseNet22, t = 0 in 4." in found.choice
+    )
     assert found.rates[0].value == "45.00"  # 10 of 16 and 8 of 24
     assert found.rates[0].baseline.startswith("+20.00 ")
     assert found.rates[0].paper == ""
+
+
+def test_the_choice_and_the_rates_each_say_who_decided() -> None:
+    """Validation is by mean pooling, the rates are by random forest: two sentences, not one."""
+    found = headline_of({"rule": "none", "right": 39, "validation_wa": 60.0})
+    assert "mean pooling" in found.choice and "forest" not in found.choice
+    assert found.decided == "The rates below are by random forest, on the test folds, which chose nothing."
+
+
+def test_without_forests_all_is_told_of_mean_pooling() -> None:
+    """The baseline is there, and tested against; the paper's rates, which are forests', stand beside nothing."""
+    found = headline_of(
+        {"rule": "none", "right": 20, "validation_wa": 60.0, "decision": "mean"},
+        {"rule": "bdsl", "right": 40, "validation_wa": 70.0, "decision": "mean"},
+    )
+    assert found.tested and found.verdict.startswith("Better than the baseline beyond chance")
+    assert found.rates[0].baseline.startswith("+50.00 ")
+    assert found.decided.startswith("The rates below are by mean pooling,")
+    assert found.rates[0].paper == "" and [bar.kind for bar in found.axis.bars] == ["chosen", "baseline"]
+
+
+def test_where_only_one_of_two_has_a_forest_both_are_told_by_mean_pooling() -> None:
+    pooled = {"rule": "none", "right": 20, "validation_wa": 60.0, "decision": "mean"}
+    later = {"rule": "bdsl", "validation_wa": 70.0}
+    found = headline_of(pooled, later | {"right": 40}, later | {"right": 30, "decision": "mean"})
+    assert found.rates[0].value == "75.00" and found.rates[0].baseline.startswith("+25.00 ")
 
 
 def test_without_validation_rates_no_network_is_chosen() -> None:
@@ -216,6 +250,108 @@ def test_nothing_secret_is_written_to_a_report(tmp_path: Path) -> None:
     written = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
     assert {"index.html", "tables.tex", "tables.csv", "claims.json"} <= {path.name for path in written}
     assert not [path for path in written if b"hunter2" in path.read_bytes()]
+
+
+@pytest.mark.parametrize(
+    ("fields", "there", "gone"),
+    [
+        ({}, {"tables", "figures", "claims", "sources", "correction", "cost"}, {"failures"}),
+        ({"label_sources": ["in_fold"]}, {"tables", "figures", "claims", "correction"}, {"sources", "failures"}),
+        (
+            {"rules": ["none"], "seeds": [7]},
+            {"run", "reproduce"},
+            {"tables", "figures", "claims", "cost", "correction"},
+        ),
+    ],
+)
+def test_a_section_without_content_is_neither_on_the_page_nor_among_its_contents(
+    tmp_path: Path, fields: dict[str, Any], there: set[str], gone: set[str]
+) -> None:
+    write_report(source_of(copy_store(tmp_path / "store"), **fields), tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    sections = re.findall(r'<section id="([a-z]+)"', page)
+    assert re.findall(r'<li><a href="#([a-z]+)"', page) == sections
+    assert there <= set(sections) and gone.isdisjoint(sections)
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'id="([^"]+)"', page))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("غضب 24, فرح 12", "<bdi>غضب</bdi> 24, <bdi>فرح</bdi> 12"),
+        ("שמחה גדולה_1: t = 1", "<bdi>שמחה גדולה_1</bdi>: t = 1"),
+        ("Utterance data/عربي-01, label غضب.", "Utterance <bdi>data/عربي-01</bdi>, label <bdi>غضب</bdi>."),
+        ("anger 24, <b>فرح</b>", "anger 24, &lt;b&gt;<bdi>فرح</bdi>&lt;/b&gt;"),
+        ("Emo-DB, stratified split", "Emo-DB, stratified split"),
+    ],
+)
+def test_names_from_right_to_left_leave_what_stands_beside_them_in_place(text: str, said: str) -> None:
+    assert isolated(text) == said
+
+
+def test_names_on_the_page_are_isolated_wherever_they_stand(tmp_path: Path) -> None:
+    store = copy_store(tmp_path / "store")
+    (corpus,) = (tmp_path / "store" / "corpora").iterdir()
+    about = json.loads((corpus / "corpus.json").read_text())
+    about["classes"] = dict(zip(("غضب", "فرح", "חדל", "עצב"), about["classes"].values(), strict=True))
+    (corpus / "corpus.json").write_text(json.dumps(about))
+    source = replace(source_of(store, label_sources=["in_fold"]), name="شبكة", forest_seeds=0)
+    write_report(source, tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    shown = re.sub(r'="[^"]*"', "", page)  # attributes hold text alone
+    for name in ("غضب", "فرح", "חדל", "עצב"):
+        assert 1 <= shown.count(name) == len(re.findall(rf"<bdi>[^<]*{name}[^<]*</bdi>", shown))
+    assert "<h1><bdi>شبكة</bdi></h1>" in page
+
+
+@pytest.fixture(scope="module")
+def two_corpora(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Source:
+    """A finished grid of two corpora."""
+    folder = tmp_path_factory.mktemp("two")
+    manifest = write_corpus(folder / "audio", SyntheticCorpus(speakers=2, texts=2, takes=2, seed=1))
+    data = shutil.copytree(small_data, folder / "data")
+    prepare("other", read_manifest(manifest), data, inline=True)
+    text = "{corpora: [synthetic, other], backbones: [tiny], rules: [none], folds: 2, training: {epochs: 1, every: 32}}"
+    (folder / "grid.yaml").write_text(text)
+    arguments = [str(folder / "grid.yaml"), "--data", str(data), "--store", str(folder / "store")]
+    assert main(["run", *arguments, "--inline", "--quiet"]) == 0
+    store = Store(folder / "store")
+    grid = load_grid(folder / "grid.yaml")
+    prepared = resolve_corpora(grid, str(data))
+    records = list(store.records())
+    plan = Plan.of(grid.expand(prepared), (record["key"] for record in records), {})
+    place = Place("grid.yaml", "DATA", "STORE", "REPORT")
+    settings = grid.model_dump(mode="json")
+    return Source("two", settings, text, place, plan, tuple(prepared.values()), store, records, forest_seeds=0)
+
+
+def test_figures_of_many_corpora_have_a_page_each_and_the_report_links_to_them(
+    two_corpora: Source, tmp_path: Path
+) -> None:
+    together = write_report(two_corpora, tmp_path / "one")
+    apart = write_report(two_corpora, tmp_path / "several", most_on_one_page=1)
+    assert len(apart.figures) == len(together.figures) > 4
+    one, index = ((tmp_path / where / "index.html").read_text(encoding="utf-8") for where in ("one", "several"))
+    assert one.count("<img ") == len(together.figures) and index.count("<img ") == 0
+    assert not list((tmp_path / "one").glob("figures-*.html"))
+    pages = re.findall(r'href="(figures-[^"]+\.html)"', index)
+    assert pages == ["figures-other.html", "figures-synthetic.html"]
+    shown = 0
+    for name in pages:
+        page = (tmp_path / "several" / name).read_text(encoding="utf-8")
+        assert 'href="index.html"' in page and 'src="data:image/svg+xml' in page
+        for file in re.findall(r'href="(figures/[^"]+)"', page):
+            assert (tmp_path / "several" / file).is_file()
+        shown += page.count("<img ")
+    assert shown == len(apart.figures)
+
+
+def test_the_report_of_one_corpus_is_one_page_however_large(tmp_path: Path) -> None:
+    source = replace(source_of(copy_store(tmp_path / "store")), forest_seeds=0)
+    report = write_report(source, tmp_path / "report", most_on_one_page=1)
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert page.count("<img ") == len(report.figures)
+    assert not list((tmp_path / "report").glob("figures-*.html"))
 
 
 def test_a_page_that_is_no_report_is_left_alone(tmp_path: Path) -> None:

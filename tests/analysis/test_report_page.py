@@ -155,11 +155,20 @@ def test_asks_for_nothing_but_itself(half_done: Path, open_page: Any) -> None:
 def test_tells_what_is_missing_and_what_leaks(half_done: Path, open_page: Any) -> None:
     page = open_page(half_done)
     assert page.locator(".status").inner_text().startswith("in progress")
-    assert "4 of 15 stages are missing" in page.locator("#run").inner_text()
+    assert "4 of 15 stages missing" in page.locator("#run").inner_text()
     assert "global_oof leaks" in page.locator(".callout.leaky").inner_text()
     assert "Best of" in page.locator(".headline").inner_text()
     leaky = page.locator("tr.leaky-row").filter(has_text="global_oof")
     assert leaky.count() and leaky.first.locator(".badge.leaky").count()
+
+
+def test_the_bar_of_a_complete_sweep_is_as_wide_as_the_page(tmp_path: Path, open_page: Any) -> None:
+    source = source_of(copy_store(tmp_path / "store"), rules=["none"])
+    assert write_report(replace(source, forest_seeds=0), tmp_path / "report").complete
+    page = open_page(tmp_path / "report" / "index.html")
+    bar = page.locator(".title > progress")
+    assert bar.evaluate("one => one.value === one.max")
+    assert bar.bounding_box()["width"] == page.locator(".title").bounding_box()["width"]
 
 
 def test_every_figure_is_there_with_a_text_and_a_caption(half_done: Path, open_page: Any) -> None:

@@ -374,6 +374,8 @@ def test_other_predictions_and_other_forest_seeds_are_decided_anew(store: Store,
     fill(store, chains("none"))
     assert set(decide(store, chains("none"), forest_seeds=1)["folds_done"]) == {3}
     decide(store, chains("none"), forest_seeds=2)
+    for key in store.done_keys():
+        store.delete_stage(key)
     fill(store, chains("none"), decided=LABEL)
     by_mean = decide(store, chains("none"), forest_seeds=2).query("decision == 'mean'")
     assert (by_mean["predicted"] == by_mean["label"]).all()

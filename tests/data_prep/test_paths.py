@@ -169,7 +169,7 @@ def test_links_that_lead_nowhere_are_told(tmp_path: Path, name: str, allow_parti
     folder = write_emodb(tmp_path / "wav", [one for one in emodb_names() if one != name])
     (folder / name).symlink_to(tmp_path / "not mounted")
     (folder / ".#lock").symlink_to("anna@host.1")
-    with pytest.raises(CorpusError, match=f"(?s)1 links in {folder} lead nowhere; mount .*  - {name}$"):
+    with pytest.raises(CorpusError, match=f"(?s)1 link in {folder} to nowhere; mount .*  - {name}$"):
         read_emodb(folder, allow_partial)
 
 
@@ -205,7 +205,7 @@ def test_digits_and_letters_that_only_look_like_a_corpuss_own_are_foreign(
     tmp_path: Path, corpus: str, name: str
 ) -> None:
     plant(tmp_path, [name])
-    with pytest.raises(CorpusError, match=r"1 file names in .* are not"):
+    with pytest.raises(CorpusError, match=r"1 file name in .* not"):
         read_corpus(corpus, tmp_path, allow_partial=True)
 
 

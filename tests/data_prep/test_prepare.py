@@ -222,7 +222,7 @@ def test_shards_that_are_not_there_after_they_were_made_are_told(
     spoken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preparation, "_make_shard", lambda job: [])
-    with pytest.raises(ShardError, match=r"(?s)shards were made but are not whole .*store:.*shard-00000.parquet"):
+    with pytest.raises(ShardError, match=r"(?s)shards? made, but not whole .*store:.*shard-00000.parquet"):
         prepare_spoken(spoken, tmp_path)
     assert not list(tmp_path.glob("*/manifest.json"))
 
@@ -377,7 +377,7 @@ def test_a_shard_that_is_not_known_to_be_of_the_audio_is_made_again(
 
 def test_a_shard_of_other_audio_is_not_read(spoken: Path, done: Path) -> None:
     of_other_sound(done, with_the_audio_it_has)
-    message = r"(?s)1 of \d shards are of other audio than utterances.parquet says; repeat .*shard-00001.parquet"
+    message = r"(?s)1 of \d shards? of other audio than utterances.parquet says; repeat .*shard-00001.parquet"
     with pytest.raises(ShardError, match=message):
         load_corpus(find_prepared(done.parent, "spoken"))
     prepare_spoken(spoken, done.parent)
@@ -473,9 +473,9 @@ def test_what_was_changed_or_stands_twice_is_noticed(tmp_path: Path) -> None:
     shutil.copy(tmp_path / "3.wav", tmp_path / "5.wav")
     made = prepare("noise", read_manifest(manifest), tmp_path / "data", inline=True)
     assert made.notices == (
-        "1 of 6 files have more than one channel and were mixed down to mono",
-        "3 files at 8000 Hz were resampled to 16000 Hz",
-        "1 files at 44100 Hz were resampled to 16000 Hz",
+        "1 of 6 files with more than one channel, mixed down to mono",
+        "3 files at 8000 Hz resampled to 16000 Hz",
+        "1 file at 44100 Hz resampled to 16000 Hz",
         "2 files have the same sound as another; copies in training and test leak labels\n  - 3.wav = 5.wav",
     )
 
@@ -493,7 +493,7 @@ def test_what_is_odd_about_files_is_noticed_by_name_and_level(tmp_path: Path) ->
     (tmp_path / "6.wav").write_bytes((tmp_path / "6.wav").read_bytes() + b"more" * 5000)
     made = prepare("noise", read_manifest(manifest), tmp_path / "data", inline=True)
     assert made.notices == (
-        "3 of 8 files have more than one channel and were mixed down to mono",
+        "3 of 8 files with more than one channel, mixed down to mono",
         "2 of 8 files have a channel that is dead or nearly so\n"
         "  - 0.wav: channel 2 of 2 is silent; mixed down, it loses 6.0 dB\n"
         "  - 1.wav: channel 1 of 2 is 60.0 dB below the loudest; mixed down, it loses 6.0 dB",
@@ -551,7 +551,7 @@ def test_one_sound_under_two_emotions_is_refused_with_every_name(tmp_path: Path)
     with pytest.raises(CorpusError) as raised:
         prepare("same", read_manifest(manifest), tmp_path / "data", inline=True)
     assert str(raised.value).splitlines() == [
-        "under more than one emotion stand 2 sounds, nothing was prepared; take out what is wrong:",
+        "2 sounds under more than one emotion, nothing was prepared; take out what is wrong:",
         "  - aiff/1.aiff (emotion anger) = wav/1.wav (emotion joy)",
         "  - flac/0.flac (emotion joy) = wav/0.wav (emotion anger)",
     ]

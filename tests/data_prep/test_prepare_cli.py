@@ -65,7 +65,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "emodb-a-file": (a_file_as_emodb, "is a file, not a folder"),
     "emodb-empty": (prepare_emodb(), "no .wav files in"),
     "emodb-534": (prepare_emodb(*NAMES[1:]), "534 utterances in .*, expected 535"),
-    "emodb-foreign-name": (prepare_emodb(*NAMES, "song.wav"), "are not Emo-DB's"),
+    "emodb-foreign-name": (prepare_emodb(*NAMES, "song.wav"), "not Emo-DB's"),
     "emodb-empty-files": (prepare_emodb(*NAMES), "535 of 535 audio files cannot be used"),
     "manifest-without-source": (lambda folder: ["manifest"], "prepare manifest needs --source"),
     "manifest-missing": (lambda folder: ["manifest", "--source", str(folder / "no.csv")], "no.csv is not a file"),
@@ -169,7 +169,7 @@ def test_notices_come_before_the_summary(source: Path, tmp_path: Path, capsys: p
     arguments = good(source)
     write_sound(source / "a.wav", noise(0.5, rate=8_000), 8_000)
     assert run(arguments, tmp_path / "data") == 0
-    assert capsys.readouterr().out.startswith("notice: 1 files at 8000 Hz were resampled to 16000 Hz\n")
+    assert capsys.readouterr().out.startswith("notice: 1 file at 8000 Hz resampled to 16000 Hz\n")
 
 
 def test_a_corpus_may_have_another_name(source: Path, tmp_path: Path) -> None:

@@ -327,7 +327,7 @@ def test_preparations_of_one_name_are_told_apart_by_date_files_sound_and_labels(
     of_second = next(line for line in lines if line.startswith(f"  - {second.name}"))
     assert "made 2026-05-04 10:11" in of_first
     assert "not in" not in of_first
-    assert f"1 utterances (wav/u5) not in {first.name}" in of_second
+    assert f"1 utterance (wav/u5) not in {first.name}" in of_second
     for line, other in ((of_first, second), (of_second, first)):
-        assert f"1 utterances (wav/u1) of other sound than in {other.name}" in line
-        assert f"1 utterances (wav/u2) of other labels than in {other.name}" in line
+        assert f"1 utterance (wav/u1) of other sound than in {other.name}" in line
+        assert f"1 utterance (wav/u2) of other labels than in {other.name}" in line

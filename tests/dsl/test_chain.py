@@ -420,7 +420,7 @@ def test_an_update_that_drops_all_there_is_to_validate_is_an_error_of_the_users(
 
 def test_a_training_part_of_one_segment_is_an_error_that_blames_no_update(corpus: SegmentCorpus) -> None:
     part = replace(FoldPart.of(corpus, settings_of()), training=np.array([0]))
-    with pytest.raises(UserError, match="has 1 segments, and a training needs two; use more data, or a smaller"):
+    with pytest.raises(UserError, match="has 1 segment, and a training needs two; use more data, or a smaller"):
         part.without_dropped(one_hot(corpus.label, 3))
 
 

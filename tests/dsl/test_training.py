@@ -185,7 +185,7 @@ def test_the_optimiser_is_adam_with_the_defaults_of_tensorflow(trainer: Trainer)
 def test_the_optimiser_of_a_gpu_reads_its_learning_rate_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorded step would repeat a number."""
     given: dict[str, Any] = {}
-    monkeypatch.setattr(torch.optim, "Adam", lambda weights, rate, **more: given.update(rate=rate, **more))
+    monkeypatch.setattr(steps, "Adam", lambda weights, rate, **more: given.update(rate=rate, **more))
     run = object.__new__(TrainingRun)
     run.settings, run.network, run._device = SETTINGS, BUILDERS["linear"](), torch.device("cuda", 0)
     with FakeTensorMode():

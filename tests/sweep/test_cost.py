@@ -23,6 +23,7 @@ WriteGrid = Callable[..., Path]
 PAPER = Path(__file__).parents[2] / "configs" / "paper.yaml"
 CORPORA = ("casia", "emodb", "savee")
 KIND = "tiny-batch128"
+TRAINED = {"epochs": 1, "every": 16, "validation_by": "utterance"}
 
 
 @pytest.fixture
@@ -136,18 +137,17 @@ def test_the_papers_grid_is_1020_stages_that_its_tables_share(small_data: Path) 
     prepared = find_prepared(small_data, "synthetic")
     named = {name: PreparedCorpus(prepared.folder, {**prepared.manifest, "corpus": name}) for name in CORPORA}
     plan = Plan.of(load_grid(PAPER).expand(named), (), {})
-    needed = stages_by_table(plan.chains)
+    needed = stages_by_table(plan.chains, {one.name: name for name, one in named.items()})
     assert (len(plan.stages), plan.naive_stages) == (1020, 1380)
-    shown_nowhere = plan.stages.keys() - set().union(*needed.values())
+    of_paper = {heading: keys for heading, keys in needed.items() if heading.startswith("Table")}
+    shown_nowhere = plan.stages.keys() - set().union(*of_paper.values())
     assert {plan.stages[key].iteration for key in shown_nowhere} == {2}  # of all rules but BDSL
     assert len(shown_nowhere) == 3 * 10 * 11
-    assert len(needed["II"]) == 3 * 10 * 4 * 3  # corpora, folds, backbones, iterations 0 to 2
-    of_one = {
-        number: [k for k in keys if plan.stages[k].backbone == "efficientnet_b0"] for number, keys in needed.items()
-    }
-    assert len(of_one["III"]) == 3 * 10 * 4  # iteration 0, and iteration 1 of three rules
-    assert len(of_one["IV"]) == 3 * 10 * 11  # iteration 0, BDSL, and nine weights between
-    assert len(of_one["V"]) == 3 * 10 * 5
+    assert len(needed["Table II"]) == 3 * 10 * 4 * 3  # corpora, folds, backbones, iterations 0 to 2
+    assert len(needed["Table III"]) == 3 * 10 * 4  # iteration 0, and iteration 1 of three rules
+    assert len(needed["Table IV"]) == 3 * 10 * 11  # iteration 0, BDSL, and nine weights between
+    assert len(needed["Table V"]) == 3 * 10 * 5
+    assert {len(keys) for heading, keys in needed.items() if heading.startswith("All networks")} == {340}
 
 
 # As commands
@@ -167,7 +167,7 @@ def test_a_plan_tells_hours_and_price_once_something_is_measured(
     before = run_plan(capsys, path, *place, "--price-per-hour", "2")
     assert f"hours and price unknown: no stage of {KIND}" in before
     assert re.search(r"missing at most [\d,]+ segment updates", before)
-    assert "Table II  needs     2: 0 done, 2 missing" in before
+    assert re.search(r"Table II +2: 0 done, 2 missing", before) and "Table III" not in before
     assert main(["run", path, *place, "--inline"]) == 0
     path = str(write_grid(rules=["none", "bdsl"]))
     after = run_plan(capsys, path, *place, "--price-per-hour", "2", "--concurrency", "4")
@@ -176,7 +176,32 @@ def test_a_plan_tells_hours_and_price_once_something_is_measured(
     assert "from 2 stages of this store on" in after
     told = json.loads(run_plan(capsys, path, *place, "--json"))
     assert told["estimate"]["stages"] == 2
-    assert told["tables"]["III"] == {"total": 4, "done": 2, "missing": 2, "shared": 4}
+    assert told["tables"]["Table II"] == {"total": 4, "done": 2, "missing": 2}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"rules": ["none"]},
+        {"rules": ["none", "bdsl"], "labels": "permuted"},
+        {"rules": ["bdsl", {"wdsl": 0.2}], "splits": ["stratified", "speaker"], "training": TRAINED},
+        {"rules": ["bdsl", "gsl"], "label_sources": ["in_fold", "global_oof"]},
+    ],
+)
+def test_a_plan_lists_the_tables_that_there_are_once_all_is_trained(
+    write_grid: WriteGrid,
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    fields: dict[str, Any],
+) -> None:
+    arguments = [str(write_grid(**fields)), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    planned = list(json.loads(run_plan(capsys, *arguments, "--json"))["tables"])
+    assert main(["run", *arguments, "--inline", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["tables", *arguments, "--no-forests"]) == 0
+    printed = re.findall(r"^\*\*(.+?)\.\*\*", capsys.readouterr().out, re.MULTILINE)
+    assert sorted(printed) == sorted(["Table I", *planned])
 
 
 def test_a_plan_can_probe(

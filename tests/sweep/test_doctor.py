@@ -14,7 +14,8 @@ from packaging.requirements import Requirement
 from data_prep.folders import Folder
 from data_prep.shards import find_prepared
 from sweep.cli import main
-from sweep.doctor import State, check_data, check_open_files, check_store, check_threads, clock_finding, unlocked, unmet
+from sweep.doctor import check_data, check_open_files, check_store, check_threads, clock_finding, unlocked, unmet
+from sweep.findings import State
 from sweep.store import Store
 
 Run = Callable[..., dict[str, dict[str, str]]]  # arguments and the status to expect -> findings by name
@@ -94,7 +95,7 @@ def test_data_with_a_shard_cut_off_is_a_problem(small_data: Path, tmp_path: Path
     shard.write_bytes(shard.read_bytes()[:100])
     (finding,) = check_data(str(tmp_path / "data"))
     assert finding.state is State.PROBLEM
-    assert "1 of 1 shards" in finding.said
+    assert "1 of 1 shard" in finding.said
 
 
 def change_shards(data: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -113,13 +114,13 @@ def test_shards_of_other_audio_are_a_problem_and_are_not_trained_on(
     change_shards(tmp_path / "data", lambda shard: shard.update(audio="0123456789abcdef"))
     (finding,) = check_data(str(tmp_path / "data"))
     assert finding.state is State.PROBLEM
-    assert "1 of 1 shards are of other audio than utterances.parquet says" in finding.said
+    assert "1 of 1 shard of other audio than utterances.parquet says" in finding.said
     assert "prepare" in finding.remedy
     grid = tmp_path / "grid.yaml"
     grid.write_text("{corpora: [synthetic], backbones: [tiny], rules: [bdsl], folds: 2}", encoding="utf-8")
     place = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store")]
     assert main(["run", str(grid), *place, "--inline"]) == 2
-    assert "1 of 1 shards are of other audio than utterances.parquet says" in capsys.readouterr().err
+    assert "1 of 1 shard of other audio than utterances.parquet says" in capsys.readouterr().err
 
 
 def test_shards_that_an_older_version_made_are_a_warning(small_data: Path, tmp_path: Path) -> None:

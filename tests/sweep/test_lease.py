@@ -12,7 +12,8 @@ import pytest
 
 from data_prep.folders import Folder
 from sweep import lease
-from sweep.lease import Lease, LeaseCheck, SupersededError, this_process
+from sweep.lease import Lease, LeaseCheck, SupersededError
+from sweep.machine import THIS_MACHINE, Machine
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_launch_gives_its_lease_back_at_its_end(folder: Folder) -> None:
 
 def test_a_lease_that_is_not_renewed_is_over_after_a_minute(folder: Folder) -> None:
     taken_over: list[str] = []
-    elsewhere = {**this_process(), "machine": ["another", "machine"]}
+    elsewhere = {**THIS_MACHINE.process(), "machine": ["another", "machine"]}
     path = write_lease(folder, "one", {"launch": "one", "process": elsewhere, "keys": ["a"]})
     with Lease(folder, "two", taken_over.append) as two:
         assert two.claim({"a"}) == {"a"}
@@ -159,25 +160,78 @@ def test_a_damaged_lease_holds_nobody_up(folder: Folder, content: bytes) -> None
         assert following.claim({"a"}) == set()
 
 
-def test_where_no_lease_can_be_written_work_goes_on(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+class Patient(Machine):
+    """A machine on which time passes when it is told to."""
+
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+
+def test_where_no_lease_can_be_written_for_a_minute_work_goes_on(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Folder, "write", no_space)
+    monkeypatch.setattr(Folder, "swap", no_space)
+    machine = Patient()
+    with Lease(folder, "one", machine=machine) as one:
+        assert one.claim({"a"}) == {"a"}
+        machine.seconds = 61
+        assert one.claim({"a"}) == set()
+        assert one.name is None
+
+
+# A lease is swapped for what was seen
+
+
+def test_a_launch_that_wakes_up_too_late_lets_go_and_begins_anew(folder: Folder) -> None:
     with Lease(folder, "one") as one:
         assert one.claim({"a"}) == set()
+        path = folder.local_path("leases/one.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), "process": {}}))  # on another machine
+        os.utime(path, (time.time() - 61, time.time() - 61))
+        with Lease(folder, "two") as two:
+            assert two.claim({"a"}) == set()
+            assert one.claim({"b"}) == {"b"}
+            assert one.name == "one~1"
+            assert one.claim({"a"}) == {"a"}
+            assert one.claim({"b"}) == set()
+            with pytest.raises(SupersededError, match="one"):
+                check_of(folder, "one")
+
+
+def test_a_lease_that_is_renewed_while_it_is_looked_at_is_not_taken_away(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Lease(folder, "one") as one, Lease(folder, "two") as two:
+        one.claim({"a"})
+        path = folder.local_path("leases/one.json")
+        os.utime(path, (time.time() - 61, time.time() - 61))
+        read = Folder.read
+
+        def renew_then_read(self: Folder, name: str) -> bytes | None:
+            monkeypatch.undo()
+            one._write()
+            return read(self, name)
+
+        monkeypatch.setattr(Folder, "read", renew_then_read)
+        assert two.claim({"a"}) == {"a"}
+        assert one.name == "one" and path.exists()
 
 
 # Trials that outlive their launch
 
 
-def check_of(folder: Folder, launch: str) -> Callable[[], None]:
+def check_of(folder: Folder, launch: str | None) -> Callable[[], None]:
     check = LeaseCheck(folder, launch)
     return lambda: check(now=True)
 
 
 def test_a_trial_whose_launch_was_taken_over_stops(folder: Folder) -> None:
-    gone = {**this_process(), "started": "1"}
+    gone = {**THIS_MACHINE.process(), "started": "1"}
     write_lease(folder, "lost", {"launch": "lost", "process": gone, "keys": ["a"]})
     check = check_of(folder, "lost")
     check()
@@ -187,8 +241,13 @@ def test_a_trial_whose_launch_was_taken_over_stops(folder: Folder) -> None:
             check()
 
 
-def test_a_trial_whose_launch_never_had_a_lease_goes_on(folder: Folder) -> None:
-    check_of(folder, "no lease")()
+def test_a_trial_under_no_lease_goes_on(folder: Folder) -> None:
+    check_of(folder, None)()
+
+
+def test_a_trial_whose_lease_is_gone_before_it_begins_stops(folder: Folder) -> None:
+    with pytest.raises(SupersededError, match="lost"):
+        check_of(folder, "lost")
 
 
 def test_the_store_is_asked_only_now_and_then(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:

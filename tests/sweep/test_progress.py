@@ -4,13 +4,17 @@ import io
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from data_prep.shards import load_corpus
 from sweep.grid import load_grid, resolve_corpora
-from sweep.progress import LiveDisplay, RunningTrial, Tally, progress_words
+from sweep.progress import LiveDisplay, PlainDisplay, RunningTrial, Tally, duration, progress_words
 from sweep.stages import Bundle, Plan
+from sweep.store import Store
+from sweep.trial import run_trial
 
 
 @pytest.fixture
@@ -32,14 +36,73 @@ def shown(tally: Tally) -> str:
 
 def test_a_trial_that_only_starts_claims_no_loss(tally: Tally, chains: Bundle) -> None:
     tally.running[0] = RunningTrial(chains)
-    assert progress_words(tally.running[0]) == "in its first epoch"
+    assert progress_words(tally.running[0]) == "t=0 in its first epoch"
     assert "nan" not in shown(tally)
+
+
+def test_the_bar_of_a_complete_sweep_ends_where_the_terminal_does(tally: Tally) -> None:
+    tally.done = set(tally.plan.stages)
+    summary, bar, *rest = shown(tally).splitlines()
+    assert summary.startswith(f"{len(tally.plan.stages)} of {len(tally.plan.stages)} stages")
+    assert bar == "━" * 120
+    assert rest == []  # no heads of a table without a line
 
 
 def test_a_trial_tells_epoch_loss_and_rate(tally: Tally, chains: Bundle) -> None:
     tally.reported(0, chains, {"event": "epoch", "iteration": 1, "number": 2, "loss": 1.25, "rate": 1234.0})
     assert progress_words(tally.running[0]) == "t=1 epoch 3, loss 1.250, 1,234 segments/s"
     assert "1.250" in shown(tally)
+
+
+def steps(key: str, done: int, iteration: int = 0) -> dict[str, Any]:
+    return {"event": "steps", "iteration": iteration, "key": key, "done": done, "of": 800}
+
+
+def test_steps_are_shown_from_the_first_one_on(tally: Tally, chains: Bundle) -> None:
+    tally.reported(0, chains, steps("a", 120))
+    assert progress_words(tally.running[0]) == "t=0 in its first epoch, 120 of 800 steps"
+    assert "120 of 800" in shown(tally)
+    tally.reported(0, chains, {"event": "trained", "iteration": 0, "key": "a", "seconds": 2.0})
+    assert "of 800" not in shown(tally)
+
+
+def test_time_left_is_told_by_steps_where_nothing_else_is_known(
+    tally: Tally, chains: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 steps a second: 40 s for a stage, of which a quarter is done."""
+    assert tally.seconds_left is None
+    for second, done in ((0.0, 100), (5.0, 200)):
+        monkeypatch.setattr("time.monotonic", lambda second=second: second)
+        tally.reported(0, chains, steps("a", done))
+    assert tally.seconds_left == pytest.approx(40 * (len(tally.plan.stages) - 0.25))
+
+
+def test_time_left_is_told_before_the_first_step_where_stages_of_the_kind_are_known(tally: Tally) -> None:
+    stream = io.StringIO()
+    known = Tally(tally.plan, concurrent=2, expected=20.0 * len(tally.plan.stages))
+    assert known.seconds_left == pytest.approx(10 * len(tally.plan.stages))
+    with PlainDisplay(known, stream):
+        pass
+    assert f"2 at a time, about {duration(10 * len(tally.plan.stages))}\n" in stream.getvalue()
+
+
+def test_a_trial_tells_its_steps_before_its_first_epoch_ends(
+    small_data: Path, write_grid: Callable[..., Path], tmp_path: Path
+) -> None:
+    grid = load_grid(write_grid(rules=["none"], training={"epochs": 2, "every": 16, "batch_size": 32}))
+    prepared = resolve_corpora(grid, small_data)
+    chain = grid.expand(prepared)[0]
+    corpora = {one.name: load_corpus(one) for one in prepared.values()}
+    store = Store(tmp_path / "store")
+    store.create()
+    for one in prepared.values():
+        store.add_corpus(one)
+    told: list[dict[str, Any]] = []
+    run_trial(Bundle((chain,)), corpora, store, lambda said: told.extend(said["events"]), threads=1, gpu=0)
+    first = told[0]
+    assert (first["event"], first["done"], first["key"]) == ("steps", 1, chain.last.key)
+    segments = store.read_stage(chain.last.key)["metrics"]["training_segments"]  # type: ignore[index]
+    assert first["of"] == 2 * math.ceil(segments / 32)
 
 
 def test_a_loss_that_turned_nan_is_shown(tally: Tally, chains: Bundle) -> None:

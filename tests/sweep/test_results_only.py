@@ -72,7 +72,7 @@ def test_they_do_not_need_the_scikit_learn_that_decided(
 ) -> None:
     assert main(["tables", *results, "--quiet"]) == 0
     before = capsys.readouterr().out
-    monkeypatch.setattr("sklearn.__version__", "99.0")
+    monkeypatch.setattr("analysis.results.version", lambda package: "99.0")
     assert main(["tables", *results, "--quiet"]) == 0
     assert capsys.readouterr().out == before
 

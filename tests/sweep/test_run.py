@@ -110,7 +110,7 @@ def test_a_damaged_stage_is_trained_again_to_the_same_bits(
     victim.write_bytes(content)
     assert run(grid, small_data, store, "--inline") == 0
     said = capsys.readouterr()
-    assert f"1 damaged stages are trained again: {victim.parent.name}" in said.err
+    assert f"1 damaged stage to be trained again: {victim.parent.name}" in said.err
     assert "4 of 4 stages done: 1 trained, 3 were there before" in said.out
     assert checksums(store) == before
 
@@ -222,7 +222,7 @@ def test_a_store_that_is_removed_under_a_run_is_told(
     store = tmp_path / "store"
     assert run(write_grid(rules=["none"]), small_data, store, "--inline") == 1
     said = capsys.readouterr()
-    assert f"2 stages that were there or were trained are not in {store} any more" in said.err
+    assert f"2 stages of those that were there or were trained are gone from {store}" in said.err
     assert "0 of 2 stages done" in said.out
 
 

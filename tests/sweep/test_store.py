@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.folders import Folder
+from data_prep.folders import Disk, Folder
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.settings import TrainingSettings
 from sweep.stages import StageSpec
@@ -86,15 +86,16 @@ def test_a_stage_with_truncated_or_missing_predictions_is_not_there(store: Store
     assert store.done_keys() == set()
 
 
-def test_flipped_bits_are_found_by_the_checksum_and_discarded(store: Store) -> None:
+def test_flipped_bits_are_found_by_the_checksum_and_committed_anew(store: Store) -> None:
     store.commit(STAGE, PREDICTIONS, {})
     file = predictions_file(store)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     assert store.read_predictions(STAGE.key) is None
-    assert store.discard_damaged([STAGE.key]) == [STAGE.key]
-    assert store.done_keys() == set()
+    assert store.damaged([STAGE.key]) == [STAGE.key]
+    assert store.commit(STAGE, PREDICTIONS, {})
+    assert store.damaged([STAGE.key]) == []
 
 
 def test_a_stage_is_had_only_while_its_files_are_whole(store: Store) -> None:
@@ -115,10 +116,9 @@ def test_what_killed_launches_left_of_finished_stages_is_taken_away(store: Store
     assert set(store.failures()) == {"unfinished"}
 
 
-def test_whole_stages_are_not_discarded(store: Store) -> None:
+def test_whole_stages_are_not_damaged(store: Store) -> None:
     store.commit(STAGE, PREDICTIONS, {})
-    assert store.discard_damaged([STAGE.key]) == []
-    assert store.done_keys() == {STAGE.key}
+    assert store.damaged([STAGE.key]) == []
 
 
 @contextmanager
@@ -190,6 +190,54 @@ def test_launches_that_begin_at_the_same_time_make_one_store(tmp_path: Path, mon
     monkeypatch.setattr(type(first.folder), "entries", look)
     first.create()
     assert first.is_named
+
+
+@pytest.mark.parametrize("content", [b"", b'{"kind": "ser-swe'])
+def test_a_store_whose_store_json_is_damaged_is_made_one_again(store: Store, content: bytes) -> None:
+    (Path(store.uri) / "store.json").write_bytes(content)
+    Store(store.uri).create()
+    assert Store(store.uri).is_named
+
+
+def test_the_first_of_two_commits_stands(store: Store) -> None:
+    assert store.commit(STAGE, PREDICTIONS, {"metrics": {"epochs": 1}})
+    assert not store.commit(STAGE, PREDICTIONS, {"metrics": {"epochs": 2}})
+    assert (store.read_stage(STAGE.key) or {})["metrics"] == {"epochs": 1}
+
+
+def test_a_damaged_stage_that_another_launch_has_committed_anew_stays(store: Store) -> None:
+    """Two launches find the same stage damaged; the second does so when the first has trained it again."""
+    store.commit(STAGE, PREDICTIONS, {})
+    predictions_file(store).write_bytes(b"damaged")
+    second = Store(store.uri)
+    assert store.damaged([STAGE.key]) == second.damaged([STAGE.key]) == [STAGE.key]
+    assert store.commit(STAGE, PREDICTIONS, {}) or store.has(STAGE.key)
+    assert second.has(STAGE.key)
+
+
+def test_a_write_and_a_deletion_that_others_follow_are_on_the_disk(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power failure leaves depends on the names that were synced, in the order of these steps."""
+    steps: list[str] = []
+    for name in ("create", "rename", "link", "sync_folder"):
+        step = getattr(Disk, name)
+
+        def noted(disk: Disk, path: Path, *rest: Any, name: str = name, step: Any = step) -> Any:
+            target = rest[0] if name in ("rename", "link") else path
+            steps.append(f"{name} {Path(target).name}")
+            return step(disk, path, *rest)
+
+        monkeypatch.setattr(Disk, name, noted)
+    store.commit(STAGE, PREDICTIONS, {})
+    named = [step for step in steps if "create" not in step and "stages" not in step]
+    predictions = predictions_file(store).name
+    synced = f"sync_folder {STAGE.key}"
+    assert named == ["sync_folder store", f"rename {predictions}", synced, "link stage.json", synced]
+    assert steps.index("sync_folder stages") < steps.index(f"rename {predictions}")
+    steps.clear()
+    store.delete_stage(STAGE.key)
+    assert steps == [synced]
 
 
 def test_a_file_is_not_a_store(tmp_path: Path) -> None:

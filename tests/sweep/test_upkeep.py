@@ -256,7 +256,7 @@ def test_a_damaged_corpus_is_added_again_and_its_stages_stay(copy: Path, store: 
     assert "damaged" in problem.what
     assert repair(store, [problem]) == []
     (problem,) = verify(store)
-    assert "not in the store, and 4 stages are of it; ser-sweep run with its data adds it" in problem.what
+    assert "not in the store, which has 4 stages of it; ser-sweep run with its data adds it" in problem.what
     assert repair(store, [problem]) == [problem]
     assert main(["store", "verify", "--store", store.uri, "--repair"]) == 1
     assert run(copy, small_data) == 0

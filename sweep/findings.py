@@ -1,0 +1,20 @@
+"""What the doctor finds."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is known of one thing, and what to do about it unless it is as it should be."""
+
+    what: str
+    state: State
+    said: str
+    remedy: str = ""

@@ -1,0 +1,156 @@
+"""Small grids, the corpus they are of, and trainings that take a few steps and come to what their key says."""
+
+import json
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from data_prep.shards import SegmentCorpus
+from dsl.chain import MissingInputsError, StageResult
+from dsl.labels import LabelUpdate
+from dsl.settings import TrainingSettings
+from dsl.steps import Epoch
+from sweep import store, trial
+from sweep.launch import Task
+from sweep.stages import ChainSpec, StageSpec
+from sweep.store import Predictions, Store
+from sweep.trial import StoreMemory
+from tests.simulation.world import Process
+
+FOLDS, EPOCHS, UTTERANCES = 2, 2, 4
+CORPUS = SegmentCorpus(
+    name="simulated-0",
+    classes=("calm", "angry"),
+    utterances=pd.DataFrame({"id": list("abcd"), "speaker": list("ABAB"), "emotion": "calm", "label": 0}),
+    frames=np.zeros((UTTERANCES, 1), np.float32),
+    utterance=np.arange(UTTERANCES, dtype=np.int32),
+    segment=np.zeros(UTTERANCES, np.int32),
+    start=np.arange(UTTERANCES),
+    segment_frames=1,
+)
+REMEMBERED = 1000
+CPU = torch.device("cpu")
+
+
+def chain(source: str | None, fold: int, rules: str = "", seed: int = 0) -> ChainSpec:
+    updates = tuple(LabelUpdate({"b": "bdsl", "g": "gsl"}[rule]) for rule in rules)
+    inner = 2 if source == "cross_fit" else None
+    settings = CORPUS.name, "tiny", "stratified", FOLDS, fold, seed, source, updates, TrainingSettings(epochs=EPOCHS)
+    return ChainSpec(StageSpec(*settings, inner_folds=inner))
+
+
+GRIDS = (  # they share stages, within and between one another
+    tuple(chain(None, fold) for fold in range(FOLDS)),
+    tuple(chain("in_fold", 0, rules) for rules in ("b", "g", "bb")),
+    tuple(chain("in_fold", fold, rules) for fold in range(FOLDS) for rules in ("b", "g")),
+    tuple(chain("global_oof", fold, "bb") for fold in range(FOLDS)),
+    tuple(chain("global_oof", fold, rules) for fold in range(FOLDS) for rules in ("b", "g")),
+    (chain("cross_fit", 0, "b"), chain("cross_fit", 0, "g")),
+)
+
+
+def keys_of(grid: Iterable[ChainSpec]) -> dict[str, StageSpec]:
+    return {stage.key: stage for one in grid for stage in one.stages}
+
+
+@cache
+def result_of(stage: StageSpec) -> StageResult:
+    """What the training of a stage comes to."""
+    random = np.random.default_rng(int(stage.key, 16))
+    test = CORPUS.utterance % FOLDS == stage.fold
+    history = [Epoch(number, 1.0, 1.0, 0.5, 1.0) for number in range(EPOCHS)]
+    q = random.dirichlet(np.ones(len(CORPUS.classes)), UTTERANCES).astype(np.float32)
+    statistics = np.zeros(1), np.ones(1)
+    return StageResult(q, test, history, 1.0, 0, UTTERANCES, 0.5, None, {}, statistics, None)
+
+
+@cache
+def predictions_of(stage: StageSpec) -> bytes:
+    """The file of predictions that a commit of the stage writes."""
+    result = result_of(stage)
+    return store._parquet(Predictions(CORPUS.utterance, CORPUS.segment, result.test, result.q))
+
+
+def train(
+    task: Task,
+    opened: Store,
+    report: Callable[[dict[str, Any]], None],
+    check: Callable[[bool], None],
+    process: Process,
+    training: Callable[[str, bool], None],
+    saved: Callable[[str], None],
+) -> None:
+    """`sweep.trial.run_trial` without networks: the stages of a task, an epoch being some time that goes by.
+
+    `training` is told when a stage's training begins (True) and ends, and `saved` when the stage is in the store.
+    """
+    within = {stage.key for stage in task.bundle.stages[: task.stages]}
+
+    def say(event: dict[str, Any]) -> None:
+        report({"events": [event]})
+
+    for one in task.bundle.chains:
+        memory = StoreMemory(opened, one, CORPUS, CPU, say, task.gpu, task.keep_weights, check)
+        for step in one.last.steps:
+            stage = one.last.at(step.iteration, step.inner_fold)
+            if stage.key not in within or memory.load(step) is not None:
+                continue
+            leaks = stage.label_source == "global_oof" and step.iteration
+            if leaks and memory.out_of_fold(step.iteration - 1) is None:
+                raise MissingInputsError(
+                    f"iteration {step.iteration} needs iteration {step.iteration - 1} of all folds"
+                )
+            training(stage.key, True)
+            try:
+                checkpoint = memory.checkpoint(step)
+                read = checkpoint.read()
+                for number in range(int(read or b"0"), EPOCHS):
+                    process.sleep(0.5 + 10 * process.world.random.random() ** 2)
+                    checkpoint.write(b"%d" % (number + 1))
+                    memory.report_epoch(step, result_of(stage).history[number])
+                memory.save(step, replace(result_of(stage), seconds=process.world.now))
+                saved(stage.key)
+            except Exception as error:
+                memory.note_failure(error)
+                raise
+            finally:
+                training(stage.key, False)
+    say({"event": "ended", "began": 0.0, "seconds": 1.0})
+
+
+# A world is to take milliseconds. What these come to depends on their arguments alone, so it is computed once.
+
+
+def remember() -> None:
+    """Have pure functions of the product remember what they came to, in this process, for good."""
+    store.decode_predictions = cache(store.decode_predictions)
+    store._parquet = _remembered(
+        store._parquet, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes()
+    )
+    store._parsed = lru_cache(REMEMBERED)(store._parsed)
+    store.is_record = _remembered(store.is_record, lambda record: json.dumps(record.get("identity")))
+    keys = cache(StageSpec.key.func)
+    StageSpec.key = property(keys)
+    facts = _remembered(trial.stage_facts, lambda stage, *_: stage.key)
+
+    def facts_of(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, *device: Any) -> dict[str, Any]:
+        return {**facts(stage, corpus, result, *device), "timing": {"seconds": result.seconds}}
+
+    trial.stage_facts = facts_of
+
+
+def _remembered(function: Callable[..., Any], what: Callable[..., Hashable]) -> Callable[..., Any]:
+    known: dict[Hashable, Any] = {}
+
+    def remembering(*arguments: Any) -> Any:
+        asked = what(*arguments)
+        if asked not in known:
+            known[asked] = function(*arguments)
+        return known[asked]
+
+    return remembering
