@@ -29,7 +29,8 @@ chaos: setup
 # The long form of tests/simulation: so many worlds, of which each seed is one.
 SEEDS ?= 100000
 simulate: setup
-	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	PYTHONHASHSEED=0 $(BIN)/python -m tests.simulation --seeds $(SEEDS) --json benchmarks/results/simulation.json
+	$(BIN)/python docs/figures.py
 
 # The long form of tests/fuzz, about five minutes.
 fuzz: setup

@@ -11,16 +11,16 @@ import contextlib
 import errno
 import fcntl
 import os
+import posixpath
 import stat
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import pyarrow as pa
@@ -40,8 +40,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """A file in a folder: its `path` relative to it, its size in bytes, and the storage's clock when it was written."""
 
     path: PurePosixPath
@@ -89,8 +88,13 @@ class Disk:
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 
-    def exists(self, path: Path) -> bool:
-        return path.exists()
+    def identity(self, path: Path) -> Hashable | None:
+        """What is another for a folder that is made in place of this one; None where there is none."""
+        try:
+            found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return found.st_dev, found.st_ino
 
     def make_folder(self, path: Path) -> None:
         path.mkdir(exist_ok=True)
@@ -134,8 +138,13 @@ class Folder:
             self._files, root, self._conditional = _open(self.uri)
         except (pa.ArrowException, OSError) as error:
             raise FolderError(f"{without_secrets(self.uri)} cannot be reached: {error}") from error
-        self._root = PurePosixPath(root)
+        self._lies_at(str(PurePosixPath(root)))
         self._disk = Disk()
+
+    def _lies_at(self, root: str) -> None:
+        self._root = root
+        self._below = f"{root.rstrip('/')}/"  # what paths of files in it begin with
+        self._on_disk: set[Hashable | None] = set()  # folders whose names are
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Folder, (self.uri,)
@@ -155,7 +164,7 @@ class Folder:
 
     @property
     def name(self) -> str:
-        return self._root.name
+        return posixpath.basename(self._root)
 
     @property
     def parent(self) -> "Folder":
@@ -192,7 +201,7 @@ class Folder:
         selector = fs.FileSelector(self._path(folder), recursive=recursive, allow_not_found=True)
         try:
             return [
-                Entry(PurePosixPath(info.path).relative_to(self._root), info.size, info.mtime_ns / 1e9)
+                Entry(PurePosixPath(info.path[len(self._below) :]), info.size, info.mtime_ns / 1e9)
                 for info in self._files.get_file_info(selector)
                 if info.type == fs.FileType.File
             ]
@@ -310,11 +319,17 @@ class Folder:
         target = self.local_path(name)
         if self._leads_out(target.parent):
             raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; take the link away")
-        missing = [one for one in (target.parent, *target.parent.parents) if not self._disk.exists(one)]
-        for one in reversed(missing):
-            self._disk.make_folder(one)
-            self._share(one)
-            self._disk.sync_folder(one.parent)
+        for one in reversed((target.parent, *target.parent.parents)):
+            found = self._disk.identity(one)
+            missing = found is None
+            if missing:
+                self._disk.make_folder(one)
+                self._share(one)
+                found = self._disk.identity(one)
+            # Who made one that is there may have been killed before its name was on the disk.
+            if missing or (found not in self._on_disk and one.is_relative_to(self._root)):
+                self._disk.sync_folder(one.parent)
+            self._on_disk.add(found)
         return target
 
     def _share(self, path: Path) -> None:
@@ -353,7 +368,7 @@ class Folder:
         return not path.resolve().is_relative_to(Path(self._root).resolve())
 
     def _path(self, name: str) -> str:
-        return str(self._root / name)
+        return self._below + name if name else self._root
 
 
 def _absolute(location: "str | Path | Folder") -> str:

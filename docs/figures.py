@@ -134,6 +134,31 @@ def outcome_of_chaos() -> str:
     )
 
 
+def simulated_worlds() -> str:
+    """How many worlds were looked at, and in how long."""
+    found = simulation()
+    return (
+        f"The last long run: {found['seeds']:,} worlds in {found['seconds'] / 60:.1f} minutes with {found['processes']} "
+        f"processes, {found['violations']} of which broke a promise."
+    )
+
+
+def planted_bugs() -> str:
+    """The first world that finds each planted bug."""
+    sys.path.insert(0, str(ROOT))
+    from tests.simulation.planted import BUGS
+
+    first = simulation()["first_seed_that_finds"]
+    rows = [f"| `{name}` | {bug.__doc__} | {first[name]} |" for name, bug in BUGS.items()]
+    head = ["| Bug | | first seed, from 0, that finds it |", "| :--- | :--- | ---: |"]
+    return "\n".join([*head, *rows])
+
+
+def simulation() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / "simulation.json").read_text(encoding="utf-8"))
+    return found
+
+
 def chaos_runs() -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = json.loads((RESULTS / "chaos.json").read_text(encoding="utf-8"))["runs"]
     return runs
@@ -458,6 +483,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "leakage_audit": lambda: text_of("leakage_audit", "audit.md"),
     "chaos_faults": faults_of_chaos,
     "chaos_outcome": outcome_of_chaos,
+    "simulated_worlds": simulated_worlds,
+    "planted_bugs": planted_bugs,
     "label_correction": lambda: table_of("label_correction", "Targets that are right"),
 }
 

@@ -45,6 +45,7 @@ from sweep.stages import StageSpec
 SCHEMA_VERSION = 1
 FOLDERS = {"corpora", "stages", "checkpoints", "failures", "decisions", "leases", "events", "shares"}
 DIGEST_BYTES = 32
+ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
 PREDICTION_TYPES = {"utterance": pa.int32(), "segment": pa.int32(), "test": pa.bool_()}
 
 
@@ -123,9 +124,10 @@ class Store:
             return
         name = f"try-{uuid.uuid4().hex}"
         for folder in (".", *self.folder.folders()):
+            file = name if folder == "." else f"{folder}/{name}"
             try:
-                self.folder.write(f"{folder}/{name}", b"", durable=False)
-                self.folder.delete(f"{folder}/{name}")
+                self.folder.write(file, b"", durable=False)
+                self.folder.delete(file)
             except OSError as error:
                 raise StoreError(
                     f"store {self.uri}: {folder} cannot be written to ({error.strerror or error}); where several use "
@@ -207,6 +209,8 @@ class Store:
         """Utterances and classes of a corpus; None where the store does not hold it."""
         if corpus not in self._shapes:
             about = self._read_json(f"corpora/{corpus}/corpus.json") if corpus else None
+            if about is None:
+                return None
             try:
                 about = checked_manifest(about)
             except ValueError:
@@ -433,8 +437,7 @@ class Store:
 
 def _json(content: dict[str, Any]) -> bytes:
     """A line for each field: to be read by people, and fast to write."""
-    encoder = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
-    lines = ",\n".join(f"{encoder.encode(name)}: {encoder.encode(content[name])}" for name in sorted(content))
+    lines = ",\n".join(f"{ENCODER.encode(name)}: {ENCODER.encode(content[name])}" for name in sorted(content))
     return f"{{\n{lines}\n}}\n".encode()
 
 

@@ -40,16 +40,22 @@ def add(commands: Any) -> None:
 
 
 def run_plan(options: argparse.Namespace) -> int:
+    from sweep.label_flow import leaks_of
     from sweep.shares import kind_of
 
     sweep = open_sweep(options)
     plan = sweep.plan
+    leaks = leaks_of(plan.chains, sweep.prepared.values())
     probes = _probe_unknown(sweep) if options.probe else {}
     estimated = estimate_missing(sweep, {kind: one.rate for kind, one in probes.items()})
     concurrency = options.concurrency or _slots_here(sweep.grid)
     tables = {heading: plan.counts_of(keys) for heading, keys in _needed(sweep).items()}
     if options.json:
-        about = {"tables": tables, "estimate": estimated.as_dict(concurrency, options.price_per_hour)}
+        about = {
+            "leaks": [asdict(one) for one in leaks],
+            "tables": tables,
+            "estimate": estimated.as_dict(concurrency, options.price_per_hour),
+        }
         print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
         return DONE
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
@@ -59,6 +65,8 @@ def run_plan(options: argparse.Namespace) -> int:
     width = max(map(len, tables))
     for heading, counts in tables.items():
         print(f"        {heading:{width}} {counts['total']:6,}: {counts['done']:,} done, {counts['missing']:,} missing")
+    for leak in leaks:
+        print(f"leak    {leak.text}")
     for told in estimated.untaught:
         print(f"notice  {told}")
     for kind, one in probes.items():

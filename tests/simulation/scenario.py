@@ -7,6 +7,7 @@ from random import Random
 from tests.simulation.stages import GRIDS
 
 CALM_AFTER = 240.0  # seconds from the beginning until no fault comes any more
+UPKEEP_SECONDS = 4.0  # that gc and verify take, about
 LOCAL = ("power", "full", "pause", "kill", "kill", "kill trial", "gc", "verify", "tear", "wipe", "skew")
 REMOTE = (
     *("pause", "kill", "kill", "kill trial", "gc", "verify", "wipe", "skew"),
@@ -87,4 +88,8 @@ def scenario_of(seed: int, without: tuple[int, ...] = ()) -> Scenario:
         )
         for _ in range(random.choice((0, 1, 2, 3, 4, 6)))
     )
-    return Scenario(seed, local, swaps, launches, tuple(sorted(faults, key=lambda one: one.at)), without)
+    ended = [one for one in faults if local and one.kind in ("gc", "verify") and random.random() < 0.5]
+    power = tuple(
+        Fault("power", one.at + UPKEEP_SECONDS * random.random(), one.seconds, one.which, one.amount) for one in ended
+    )
+    return Scenario(seed, local, swaps, launches, tuple(sorted(faults + power, key=lambda one: one.at)), without)

@@ -1,5 +1,6 @@
 """Run a seed's world to its end, and make what goes wrong in it as short as it can be."""
 
+import uuid
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -13,16 +14,16 @@ from tests.simulation.world import BEGINNING, Host, Process, World
 
 PATIENCE = 3600.0  # seconds that everything may take once no fault comes any more
 LASTING = ("full", "errors", "silence", "lost answers", "late", "twice", "stale")
-BETWEEN_LAUNCHES = 5.0
+BETWEEN_LAUNCHES = 10.0
 
 
 class Simulation:
     """One world: the users of a scenario, its faults, and the judge."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario, told: bool) -> None:
         self._scenario = scenario
         self._launches, self._faults = scenario.left()
-        self.world = World(Random(f"world {scenario.seed}"))
+        self.world = World(Random(f"world {scenario.seed}"), told)
         self.storage = Storage(self.world, scenario.local, scenario.swaps)
         self._hosts = [Host(f"host{number}") for number in range(2)]
         stages = {key: stage for _, one in self._launches for key, stage in keys_of(GRIDS[one.grid]).items()}
@@ -120,7 +121,7 @@ class Simulation:
                 for name in sorted(files):
                     self.judge.unreadable(name)
                     self.storage.set(name, None, "fate")
-                self.storage.folders = {""}
+                self.storage.folders = {"": 0}
                 for user in self.users:
                     user.done = False
             return
@@ -138,8 +139,11 @@ class Simulation:
                 user.done = False
 
 
-def run(scenario: Scenario) -> Simulation:
-    simulation = Simulation(scenario)
+def run(scenario: Scenario, told: bool = False) -> Simulation:
+    """A scenario's world at its end, with its history if that is to be `told`."""
+    names = Random(f"names {scenario.seed}")
+    uuid.uuid4 = lambda: uuid.UUID(int=names.getrandbits(128), version=4)  # in this process, which does nothing else
+    simulation = Simulation(scenario, told)
     simulation.run()
     return simulation
 

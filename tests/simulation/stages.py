@@ -1,15 +1,16 @@
 """Small grids, the corpus they are of, and trainings that take a few steps and come to what their key says."""
 
-import json
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 from functools import cache, lru_cache
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+from data_prep import folders
 from data_prep.shards import SegmentCorpus
 from dsl.chain import MissingInputsError, StageResult
 from dsl.labels import LabelUpdate
@@ -126,16 +127,18 @@ def train(
 # A world is to take milliseconds. What these come to depends on their arguments alone, so it is computed once.
 
 
+@cache
 def remember() -> None:
     """Have pure functions of the product remember what they came to, in this process, for good."""
+    folders.PurePosixPath = cache(PurePosixPath)
+    folders.Folder.local_path = cache(folders.Folder.local_path)
     store.decode_predictions = cache(store.decode_predictions)
     store._parquet = _remembered(
         store._parquet, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes()
     )
     store._parsed = lru_cache(REMEMBERED)(store._parsed)
-    store.is_record = _remembered(store.is_record, lambda record: json.dumps(record.get("identity")))
-    keys = cache(StageSpec.key.func)
-    StageSpec.key = property(keys)
+    store.is_record = _remembered(store.is_record, id)
+    StageSpec.at = cache(StageSpec.at)
     facts = _remembered(trial.stage_facts, lambda stage, *_: stage.key)
 
     def facts_of(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, *device: Any) -> dict[str, Any]:
@@ -145,12 +148,12 @@ def remember() -> None:
 
 
 def _remembered(function: Callable[..., Any], what: Callable[..., Hashable]) -> Callable[..., Any]:
-    known: dict[Hashable, Any] = {}
+    known: dict[Hashable, tuple[Any, Any]] = {}
 
     def remembering(*arguments: Any) -> Any:
         asked = what(*arguments)
         if asked not in known:
-            known[asked] = function(*arguments)
-        return known[asked]
+            known[asked] = function(*arguments), arguments  # which are kept, so that no other gets their id
+        return known[asked][0]
 
     return remembering

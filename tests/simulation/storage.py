@@ -2,11 +2,11 @@
 
 import errno
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from pyarrow import fs
 
@@ -42,9 +42,10 @@ class Storage:
     skew: float = 0.0
     watch: Callable[[str, Blob | None, Blob | None, str], None] = lambda name, before, after, by: None
     files: dict[str, Blob] = field(default_factory=dict)
-    folders: set[str] = field(default_factory=lambda: {""})
+    folders: dict[str, int] = field(default_factory=lambda: {"": 0})
     faults: dict[str, float] = field(default_factory=dict)
     locks: dict[str, Process] = field(default_factory=dict)
+    arrives_late: bool = False  # what is being changed
     _kept: dict[str, Blob] = field(default_factory=dict)  # what a power failure leaves of the names
     _kept_folders: set[str] = field(default_factory=lambda: {""})
     _changes: list[tuple[float, str, Blob | None]] = field(default_factory=list)
@@ -87,6 +88,10 @@ class Storage:
 
     # A disk
 
+    def make_folder(self, name: str) -> None:
+        self._numbers += 1
+        self.folders.setdefault(name, self._numbers)
+
     def sync(self, folder: str) -> None:
         """Have the names in a folder on the disk."""
         kept = {name: blob for name, blob in self._kept.items() if _folder_of(name) != folder}
@@ -96,8 +101,8 @@ class Storage:
     def power_fails(self) -> None:
         """Of each change that was not synced, it is there or not; what was not synced of a content may be torn."""
         random = self.world.random
-        lost = {name for name in self.folders - self._kept_folders if random.random() < 0.5}
-        self.folders = {name for name in self.folders if not _is_below(name, lost)}
+        lost = {name for name in self.folders if name not in self._kept_folders and random.random() < 0.5}
+        self.folders = {name: number for name, number in self.folders.items() if not _is_below(name, lost)}
         for name in sorted(self.files.keys() | self._kept.keys()):
             there, kept = self.files.get(name), self._kept.get(name)
             left = there if there is kept or random.random() < 0.5 else kept
@@ -130,7 +135,9 @@ class Access:
         world, storage = self.process.world, self.storage
         chance = world.random.random()
         self.process.sleep(0.002 + 0.1 * chance * chance if chance < 0.95 else 60 * (chance - 0.95))
-        world.note(self.process.name, f"{what} {name}")
+        world.note(self.process.name, what, name)
+        if not storage.faults:
+            return
         if storage.is_on("silence"):
             self.process.sleep(20.0)
             self.fail("no answer", name)
@@ -145,6 +152,8 @@ class Access:
     def change(self, name: str, change: Callable[[], None]) -> None:
         """Do something to an object: the answer may be lost, and the request may come late, or twice."""
         storage, random = self.storage, self.process.world.random
+        if not storage.faults:
+            return change()
         if storage.is_on("late") and random.random() < 0.5:
             self._later(name, change)
             self.fail("timed out, and comes late", name)
@@ -153,6 +162,7 @@ class Access:
             self._later(name, change)
         if storage.is_on("lost answers") and random.random() < 0.5:
             self.fail("the answer was lost", name)
+        return None
 
     def _later(self, name: str, change: Callable[[], None]) -> None:
         world = self.process.world
@@ -162,7 +172,9 @@ class Access:
         def arrive() -> None:
             network.sleep(seconds)
             world.note("network", f"comes late: {name}")
+            self.storage.arrives_late = True
             change()
+            self.storage.arrives_late = False
 
         network.start(arrive)
 
@@ -184,9 +196,7 @@ class SimulatedDisk(Disk):
 
     def rename(self, path: Path, target: Path) -> None:
         self._access.step("rename to", _name(target))
-        blob = self._storage.files.get(_name(path))
-        if blob is None:
-            raise FileNotFoundError(errno.ENOENT, "gone", str(path))
+        blob = self._there(path)
         self._storage.set(_name(path), None, self._by)
         self._storage.set(_name(target), Blob(blob.content, blob.modified, blob.number, blob.synced), self._by)
 
@@ -194,8 +204,14 @@ class SimulatedDisk(Disk):
         self._access.step("link to", _name(target))
         if _name(target) in self._storage.files:
             return False
-        self._storage.set(_name(target), self._storage.files[_name(path)], self._by)
+        self._storage.set(_name(target), self._there(path), self._by)
         return True
+
+    def _there(self, path: Path) -> Blob:
+        blob = self._storage.files.get(_name(path))
+        if blob is None:  # somebody has deleted it
+            raise FileNotFoundError(errno.ENOENT, "gone", str(path))
+        return blob
 
     @contextmanager
     def locked(self, path: Path) -> Iterator[None]:
@@ -218,26 +234,28 @@ class SimulatedDisk(Disk):
         self._access.step("remove", str(path)[: len(ROOT) + 30])
         self._storage.set(_name(path), None, self._by)
 
-    def exists(self, path: Path) -> bool:
-        return not str(path).startswith(ROOT) or _name(path) in self._storage.folders
+    def identity(self, path: Path) -> Hashable | None:
+        return self._storage.folders.get(_name(path)) if str(path).startswith(ROOT) else str(path)
 
     def make_folder(self, path: Path) -> None:
         self._access.step("mkdir", _name(path))
         if _folder_of(_name(path)) not in self._storage.folders:
             raise FileNotFoundError(errno.ENOENT, "gone", str(path))
-        self._storage.folders.add(_name(path))
+        self._storage.make_folder(_name(path))
 
     def sync_folder(self, path: Path) -> None:
         self._access.step("sync", _name(path))
         self._storage.sync(_name(path))
 
 
+BELOW = len(ROOT) + 1
+
+
 def _name(path: Path | str) -> str:
-    return str(path)[len(ROOT) + 1 :]
+    return str(path)[BELOW:]
 
 
-@dataclass(frozen=True)
-class Info:
+class Info(NamedTuple):
     """What `pyarrow.fs.FileInfo` says."""
 
     path: str
@@ -327,7 +345,8 @@ class SimulatedFiles:
         for name in sorted(name for name in self._storage.files if name.startswith(f"{start}/")):
             self._access.step("delete", name)
             self._storage.set(name, None, self._by)
-        self._storage.folders -= {one for one in self._storage.folders if _is_below(one, {start})}
+        for one in [one for one in self._storage.folders if _is_below(one, {start})]:
+            del self._storage.folders[one]
 
 
 class Upload(io.BytesIO):
@@ -353,7 +372,7 @@ class SimulatedFolder(Folder):
     def __init__(self, storage: Storage, process: Process) -> None:
         access = Access(storage, process)
         self.uri = "simulated"
-        self._root = PurePosixPath(ROOT)
+        self._lies_at(ROOT)
         self._files = SimulatedFiles(access)
         self._disk = SimulatedDisk(access)
         self._conditional = SimulatedConditions(access) if storage.swaps else None

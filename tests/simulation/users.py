@@ -18,9 +18,8 @@ from tests.simulation.stages import CORPUS, keys_of, train
 from tests.simulation.storage import SimulatedFolder, Storage
 from tests.simulation.world import Host, Process, World
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 2.0
 SHARE = {"cpu": 1.0, "gpu": 0.0}
-BETWEEN_LAUNCHES = 5.0
 
 
 class Log:

@@ -31,23 +31,26 @@ class Violation(Exception):  # noqa: N818
 
 
 class World:
-    """The clock and whoever waits. `note` writes the history."""
+    """The clock and whoever waits. `note` writes the history, if it is `told`."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, told: bool = True) -> None:
         self.now = BEGINNING
+        self._told = told
         self.random = random
         self.steps = 0
         self.violation: Violation | None = None
         self._waiting: list[tuple[float, int, Task]] = []
         self._numbers = 0
-        self._notes: list[tuple[float, str, str]] = []
+        self._until = BEGINNING
+        self._notes: list[tuple[float, str, tuple[str, ...]]] = []
 
-    def note(self, who: str, what: str) -> None:
-        self._notes.append((self.now, who, what))
+    def note(self, who: str, *what: str) -> None:
+        if self._told:
+            self._notes.append((self.now, who, what))
 
     @property
     def history(self) -> list[str]:
-        return [f"{now - BEGINNING:9.3f}  {who:14} {what}" for now, who, what in self._notes]
+        return [f"{now - BEGINNING:9.3f}  {who:14} {' '.join(what)}" for now, who, what in self._notes]
 
     def violated(self, name: str, what: str) -> None:
         """Note that a promise was broken; the first one ends the world."""
@@ -59,9 +62,24 @@ class World:
         self._numbers += 1
         heapq.heappush(self._waiting, (self.now + seconds, self._numbers, task))
 
+    def passes(self, process: "Process", seconds: float) -> bool:
+        """Let so long go by where nobody else is to be woken before; whether that was so."""
+        at = self.now + seconds
+        if (
+            (self._waiting and self._waiting[0][0] <= at)
+            or at > self._until
+            or process.paused_until > at
+            or self.violation is not None
+        ):
+            return False
+        self.now = at
+        self.steps += 1
+        return True
+
     def run(self, until: float) -> None:
         """Go on until nobody waits any more, or a promise is broken; that it lasts for so long is a broken one."""
         me = getcurrent()
+        self._until = until
         while self._waiting and self.violation is None:
             at, _, task = heapq.heappop(self._waiting)
             process = task.process
@@ -112,9 +130,10 @@ class Process:
         """Let the world go on for so long."""
         if not self.alive:
             raise Killed
-        task = getcurrent()
-        self.world.wake(task, seconds)  # type: ignore[arg-type]
-        task.parent.switch()
+        if not self.world.passes(self, seconds):
+            task = getcurrent()
+            self.world.wake(task, seconds)  # type: ignore[arg-type]
+            task.parent.switch()
 
     def wait(self) -> None:
         """Let the world go on until somebody wakes the task that calls."""

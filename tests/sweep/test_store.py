@@ -215,20 +215,37 @@ def test_a_damaged_stage_that_another_launch_has_committed_anew_stays(store: Sto
     assert second.has(STAGE.key)
 
 
-def test_a_write_and_a_deletion_that_others_follow_are_on_the_disk(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a power failure leaves depends on the names that were synced, in the order of these steps."""
-    steps: list[str] = []
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The steps on the disk, as they are made."""
+    made: list[str] = []
     for name in ("create", "rename", "link", "sync_folder"):
         step = getattr(Disk, name)
 
         def noted(disk: Disk, path: Path, *rest: Any, name: str = name, step: Any = step) -> Any:
             target = rest[0] if name in ("rename", "link") else path
-            steps.append(f"{name} {Path(target).name}")
+            made.append(f"{name} {Path(target).name}")
             return step(disk, path, *rest)
 
         monkeypatch.setattr(Disk, name, noted)
+    return made
+
+
+def test_a_folder_whose_maker_was_killed_before_its_name_was_on_the_disk_is_synced(
+    store: Store, steps: list[str]
+) -> None:
+    """World 10850 of the simulation: a stage was lost with the folder of all stages when the power failed."""
+    (Path(store.uri) / "stages" / STAGE.key).mkdir(parents=True)
+    store.commit(STAGE, PREDICTIONS, {})
+    first = steps.index(f"rename {predictions_file(store).name}")
+    assert {"sync_folder store", "sync_folder stages"} <= set(steps[:first])
+    steps.clear()
+    store.commit(STAGE, PREDICTIONS, {})
+    assert "sync_folder stages" not in steps
+
+
+def test_a_write_and_a_deletion_that_others_follow_are_on_the_disk(store: Store, steps: list[str]) -> None:
+    """What a power failure leaves depends on the names that were synced, in the order of these steps."""
     store.commit(STAGE, PREDICTIONS, {})
     named = [step for step in steps if "create" not in step and "stages" not in step]
     predictions = predictions_file(store).name
