@@ -138,8 +138,8 @@ def simulated_worlds() -> str:
     """How many worlds were looked at, and in how long."""
     found = simulation()
     return (
-        f"The last long run: {found['seeds']:,} worlds in {found['seconds'] / 60:.1f} minutes with {found['processes']} "
-        f"processes, {found['violations']} of which broke a promise."
+        f"The last long run: {found['seeds']:,} worlds in {found['seconds'] / 60:.1f} minutes, {found['processes']} "
+        f"at a time; {found['violations']} broke a promise."
     )
 
 

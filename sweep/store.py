@@ -237,6 +237,10 @@ class Store:
 
         Returns whether this is the commit that stands: of several the first does, as far as the storage can swap files.
         """
+        seen = self.folder.read(f"stages/{stage.key}/stage.json")
+        if seen is not None and self.has(stage.key):
+            self._tidy_up_after(stage.key)
+            return False
         files = {"predictions": self._write_described(stage.key, "predictions", "parquet", _parquet(predictions))}
         if weights is not None:
             files["weights"] = self._write_described(stage.key, "weights", "safetensors", weights)
@@ -248,19 +252,21 @@ class Store:
             **files,
             **facts,
         }
-        stands = self._commit_first(stage.key, _json(record))
-        self._tidy_up(f"checkpoints/{stage.key}", f"failures/{stage.key}.json")
+        stands = self._commit_first(stage.key, _json(record), seen)
+        self._tidy_up_after(stage.key)
         return stands
 
-    def _commit_first(self, key: str, record: bytes) -> bool:
-        """Write a stage.json unless there is one, of a stage that is whole."""
+    def _commit_first(self, key: str, record: bytes, seen: bytes | None) -> bool:
+        """Write a stage.json in place of what was `seen`, of a stage that is not whole, unless another did."""
         file = f"stages/{key}/stage.json"
-        seen = None
         while not self.folder.swap(file, record, seen):
             seen = self.folder.read(file)
             if self.has(key):
                 return False
         return True
+
+    def _tidy_up_after(self, key: str) -> None:
+        self._tidy_up(f"checkpoints/{key}", f"failures/{key}.json")
 
     def _tidy_up(self, *names: str) -> None:
         """Take files away that nobody needs, or leave them where they are another user's."""

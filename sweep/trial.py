@@ -201,11 +201,6 @@ class StoreMemory:
         weights = _safetensors(stage, corpus, result) if stage.key in self._keep_weights else None
         self._check(True)
         said = {"iteration": step.iteration, "key": stage.key, "seconds": result.seconds}
-        if self._store.has(stage.key):  # another launch was faster
-            self.is_open = False
-            self._store.discard_leftovers([stage.key])
-            self._report({"event": "reused", **said})
-            return
         stands = self._store.commit(stage, predictions, facts, weights)
         if self._device.type == "cuda" and result.recorded.startswith("no: "):
             self._report({"event": "not_recorded", "cause": result.recorded.removeprefix("no: ")})

@@ -120,6 +120,7 @@ class Judge:
     def destroyed(self, key: str) -> None:
         """A fault that no storage should have is about to take a stage away."""
         self.excused.add(key)
+        self.saved.discard(key)
 
     def unreadable(self, lease: str) -> None:
         """A fault that no storage should have is about to damage a lease, or to take it away."""

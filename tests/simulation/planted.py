@@ -29,8 +29,8 @@ def commit_marker_first() -> None:
 
     commit_first = Store._commit_first
 
-    def _commit_first(self: Store, key: str, record: bytes) -> bool:
-        stands = commit_first(self, key, record)
+    def _commit_first(self: Store, key: str, record: bytes, seen: bytes | None) -> bool:
+        stands = commit_first(self, key, record, seen)
         self._late()
         return stands
 
@@ -99,7 +99,7 @@ def garbage_by_a_stale_listing() -> None:
 def the_last_commit_stands() -> None:
     """A commit does not mind that another was first."""
 
-    def _commit_first(self: Store, key: str, record: bytes) -> bool:
+    def _commit_first(self: Store, key: str, record: bytes, seen: bytes | None) -> bool:
         self.folder.write(f"stages/{key}/stage.json", record)
         return True
 

@@ -125,7 +125,7 @@ class Simulation:
                 for user in self.users:
                     user.done = False
             return
-        names = sorted(files)
+        names = sorted(name for name in files if "/." not in name)
         if names:
             name = names[fault.which % len(names)]
             if name.startswith("stages/"):

@@ -18,9 +18,10 @@ TRIAL = "ray::ImplicitFunc"  # what Ray calls the processes of trials
 SER_SWEEP = [sys.executable, "-m", "sweep.cli"]
 
 
-def heed_ctrl_c() -> None:
-    """What a shell starts in the background inherits a deaf ear."""
+def heed_signals() -> None:
+    """What a shell starts in the background, or nohup, inherits a deaf ear."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def checksums(store: Path) -> dict[str, str]:
@@ -43,7 +44,12 @@ def wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") ->
 
 def in_the_middle(store: Path) -> Callable[[], bool]:
     """Iteration 0 is committed in all folds, and an iteration 1 has done its first epochs."""
-    return lambda: len(committed(store)) >= FOLDS and any((store / "checkpoints").glob("[!.]*"))
+    return lambda: len(committed(store)) >= FOLDS and bool(unfinished(store))
+
+
+def unfinished(store: Path) -> set[str]:
+    """The stages that have a checkpoint; one that was just committed may still have its last."""
+    return {path.name for path in (store / "checkpoints").glob("[!.]*")} - committed(store).keys()
 
 
 def resumed_epochs(store: Path) -> list[int]:

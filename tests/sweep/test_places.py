@@ -132,7 +132,7 @@ def test_the_page_of_a_report_has_commands_that_can_be_pasted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my data").symlink_to(small_data)
-    write_grid(**QUICK)
+    write_grid(**{**QUICK, "rules": ["bdsl"], "label_sources": ["in_fold", "global_oof"]})
     place = ["grid.yaml", "--data", "my data", "--store", "a $store"]
     assert main(["report", *place, "--out", "report", "--no-forests", "--quiet"]) == 0
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")

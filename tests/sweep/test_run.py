@@ -214,9 +214,10 @@ def test_a_store_that_is_removed_under_a_run_is_told(
 ) -> None:
     commit = Store.commit
 
-    def commit_and_remove(self: Store, *arguments: Any) -> None:
-        commit(self, *arguments)
+    def commit_and_remove(self: Store, *arguments: Any) -> bool:
+        stands = commit(self, *arguments)
         shutil.rmtree(self.uri)
+        return stands
 
     monkeypatch.setattr(Store, "commit", commit_and_remove)
     store = tmp_path / "store"
