@@ -58,6 +58,7 @@ class Judge:
         self.launches: list[Running] = []
         self.trainings: dict[str, list[Training]] = {}
         self.trained_twice = 0
+        self.mended: dict[str, str] = {}  # stages that had lost their predictions, and who wrote them anew
         self.upkeep: set[str] = set()  # processes that may delete stages
         storage.watch = self.changed
 
@@ -67,19 +68,22 @@ class Judge:
         kind, _, rest = name.partition("/")
         owner, _, file = rest.partition("/")
         if kind == "stages" and not file.startswith("."):
-            self._stage_changed(owner, by)
+            self._stage_changed(owner, file, by)
         if kind == "leases" and before is not None and before.content != OVER and owner.endswith(".json"):
             self._lease_changed(owner.removesuffix(".json"), before, after, by)
 
-    def _stage_changed(self, key: str, by: str) -> None:
+    def _stage_changed(self, key: str, file: str, by: str) -> None:
         described = self._storage.files.get(f"stages/{key}/stage.json")
         whole = described is not None and self._is_whole(key, described.content)
         before = self.committed.get(key)
         if whole and described is not None:
             self.ever.add(key)
+            if file != "stage.json":
+                self.mended[key] = by
             if key in self.excused and before == described.content:  # mended, and to be committed anew
                 return
-            if before is not None and before != described.content and key not in self.excused and self._storage.swaps:
+            another = before is not None and before != described.content and self.mended.get(key) != by
+            if another and key not in self.excused and self._storage.swaps:
                 self._world.violated("changed", f"stage {key} was committed before, and is another now, by {by}")
             self.committed[key] = described.content
             self.excused.discard(key)
