@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/ser-sweep demo
 
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The long form of tests/chaos, about half an hour; the results are those of docs/reliability.md.
 chaos: setup

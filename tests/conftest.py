@@ -12,6 +12,11 @@ from data_prep.corpora import read_manifest
 from data_prep.prepare import prepare
 from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 
+LONGEST = (
+    *("test_kill.py", "test_rented_gpu.py", "test_signals.py", "test_chaos.py", "test_slurm.py", "test_stalls.py"),
+    *("test_left_over.py", "test_launches.py", "sweep/test_run.py", "test_doctor_nodes.py", "test_job_submit.py"),
+)
+
 
 @pytest.fixture(scope="session")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -21,6 +26,11 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     truth = read_truth(folder / "audio" / "truth.csv")
     prepare("synthetic", read_manifest(manifest), folder / "data", truth=truth, inline=True)
     return folder / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest go first, so that two workers are done at about the same time."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_sweep_under_faults_loses_and_repeats_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.chaos", "--small", "--grid-seeds", "1", "--faults", "4", "--seed", "4"]
+    command = [sys.executable, "-m", "tests.chaos", "--small", "--grid-seeds", "1", "--faults", "3", "--seed", "4"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "report.json")], cwd=ROOT, capture_output=True, text=True, timeout=400
     )
@@ -29,7 +29,7 @@ def test_a_sweep_under_faults_loses_and_repeats_nothing(tmp_path: Path) -> None:
     assert report["finished"]
     assert report["same_predictions"] and report["same_tables"]
     assert (report["lost"], report["repeated"]) == (0, 0)
-    assert sum(report["faults"].values()) >= 3, report
+    assert sum(report["faults"].values()) >= 2, report
 
 
 def test_a_seed_gives_the_same_faults_each_kind_as_often_as_any_other() -> None:

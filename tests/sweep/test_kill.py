@@ -33,9 +33,10 @@ def kernels_kept(where: str, folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("before", "after"), [("empty", "full"), ("full", "unwritable"), ("unwritable", "empty")], ids=lambda where: where
+    ("flags", "before", "after"),
+    [([], "empty", "full"), (["--inline"], "full", "unwritable"), (["--inline"], "unwritable", "empty")],
+    ids=["ray-empty-full", "inline-full-unwritable", "inline-unwritable-empty"],
 )
-@pytest.mark.parametrize("flags", [["--inline"], []], ids=["inline", "ray"])
 def test_a_killed_driver_loses_and_repeats_nothing_wherever_kernels_are_kept(
     small_data: Path,
     write_grid: WriteGrid,

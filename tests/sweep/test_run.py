@@ -254,18 +254,19 @@ sys.exit(main(sys.argv[1:]))
 
 @pytest.mark.parametrize("numba", [True, False])
 def test_inline_needs_neither_ray_nor_what_only_preparing_and_terminals_need(
-    numba: bool, finished: Path, small_data: Path, tmp_path: Path
+    numba: bool, finished: Path, small_data: Path, write_grid: WriteGrid, tmp_path: Path
 ) -> None:
     blocked = {"ray", "librosa", "soundfile", "rich", "typer", "click", "matplotlib", "jinja2", "soxr"}
     if not numba:
         blocked.add("numba")
-    place = [str(finished / "grid.yaml"), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    grid = finished / "grid.yaml" if numba else write_grid(rules=["none"])  # it takes ten times as long without
+    place = [str(grid), "--data", str(small_data), "--store", str(tmp_path / "store")]
     for command in (["run", *place, "--inline"], ["status", *place], ["tables", *place]):
         code = [sys.executable, "-c", BLOCK.format(blocked=blocked), *command]
         done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, done.stderr
     found, expected = checksums(tmp_path / "store"), checksums(finished / "store")
-    assert found == expected if numba else found.keys() == expected.keys()  # without it, sums round differently
+    assert found == expected if numba else found.keys() <= expected.keys()  # without it, sums round differently
 
 
 def test_predictions_are_a_tidy_parquet_file(finished: Path) -> None:
