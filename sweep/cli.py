@@ -66,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         demo,
         doctor,
         figures,
+        folds,
         plan,
         predict,
         prepare,
@@ -85,6 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     corpora.add(commands)
     prepare.add(commands)
     plan.add(commands)
+    folds.add(commands)
     status.add(commands)
     run.add(commands)
     tables.add(commands)

@@ -1,0 +1,52 @@
+"""What training and test of a fold have in common: speakers, texts and recordings."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from dsl.settings import ChainSettings
+from dsl.splits import parts_of
+
+COLUMNS = {"speaker": "speakers", "text": "texts", "sound": "sounds"}  # of the utterances -> what its values are
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Of the `values` of a column among a fold's test utterances, how many training or validation has, too (`shared`),
+    and how many of the test utterances have one of those (`utterances`)."""
+
+    shared: int
+    values: int
+    utterances: int
+
+
+@dataclass(frozen=True)
+class FoldParts:
+    """The numbers of utterances of a fold's parts, and by column what training and validation have in common with test.
+
+    A column that the corpus does not tell is left out.
+    """
+
+    fold: int
+    training: int
+    validation: int
+    test: int
+    overlaps: dict[str, Overlap]
+
+
+def fold_parts(chain: ChainSettings, utterances: pd.DataFrame) -> FoldParts:
+    """Those of the chain's fold.
+
+    `utterances` has the columns label, speaker and text, in the order of ids, and may have sound, which is the same
+    for recordings of the same samples. Raises ValueError where the fold cannot be made.
+    """
+    parts = parts_of(chain, utterances)
+    learnt, tested = utterances[parts.training | parts.validation], utterances[parts.tested]
+    overlaps = {}
+    for column in COLUMNS:
+        if column in utterances and (utterances[column] != "").all():
+            heard = tested[column].isin(learnt[column])
+            values = tested[column].nunique(), tested.loc[heard, column].nunique()
+            overlaps[column] = Overlap(shared=values[1], values=values[0], utterances=int(heard.sum()))
+    sizes = (int(part.sum()) for part in (parts.training, parts.validation, parts.tested))
+    return FoldParts(chain.fold, *sizes, overlaps)

@@ -1,0 +1,70 @@
+"""What training and test of a fold have in common."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dsl.overlaps import COLUMNS, Overlap, fold_parts
+from dsl.settings import ChainSettings, TrainingSettings
+from dsl.splits import SPLITS, parts_of
+from sweep.cli import main
+
+TRAINING = TrainingSettings(validation_by="utterance")
+
+
+@pytest.fixture
+def utterances() -> pd.DataFrame:
+    """2 emotions x 4 speakers x 4 texts x 2 takes; the takes of one speaker are copies."""
+    rows = [(e, s, t, take) for e in range(2) for s in "abcd" for t in "wxyz" for take in range(2)]
+    table = pd.DataFrame(rows, columns=["label", "speaker", "text", "take"])
+    copied = table["speaker"].eq("a").to_numpy() & table["take"].eq(1).to_numpy()
+    table["sound"] = [str(number - copy) for number, copy in enumerate(copied)]
+    return table
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_counts_are_those_of_the_sets(split: str, utterances: pd.DataFrame) -> None:
+    for fold in range(4):
+        chain = ChainSettings("corpus", "tiny", split, 4, fold, 0, None, (), TRAINING)
+        found, parts = fold_parts(chain, utterances), parts_of(chain, utterances)
+        assert (found.training, found.validation, found.test) == tuple(
+            np.count_nonzero(part) for part in (parts.training, parts.validation, parts.tested)
+        )
+        for column in COLUMNS:
+            heard = set(utterances[column][parts.training | parts.validation])
+            tested = list(utterances[column][parts.tested])
+            both = [value for value in tested if value in heard]
+            assert found.overlaps[column] == Overlap(len(set(both)), len(set(tested)), len(both))
+        for column in split.split("_") if split != "stratified" else ():
+            assert found.overlaps[column].utterances == 0
+
+
+def test_copies_on_both_sides_are_counted(utterances: pd.DataFrame) -> None:
+    chains = [ChainSettings("corpus", "tiny", "stratified", 4, fold, 0, None, (), TRAINING) for fold in range(4)]
+    assert sum(fold_parts(chain, utterances).overlaps["sound"].utterances for chain in chains) > 0
+
+
+def test_what_a_corpus_does_not_tell_is_left_out(utterances: pd.DataFrame) -> None:
+    chain = ChainSettings("corpus", "tiny", "stratified", 4, 0, 0, None, (), TRAINING)
+    untold = utterances.assign(text="").drop(columns="sound")
+    assert fold_parts(chain, untold).overlaps.keys() == {"speaker"}
+
+
+def test_the_command_tells_each_split_of_a_grid_once(
+    small_data: Path, write_grid: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = write_grid(splits=["stratified", "speaker"], training={"validation_by": "utterance"})
+    assert main(["folds", "show", str(grid), "--data", str(small_data)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("2 folds, seed 0") == 2
+    assert "32 of 32 test utterances: by a speaker whom training or validation has, too" in said
+    assert "0 of 32 test utterances: by a speaker whom training or validation has, too" in said
+    assert main(["folds", "show", str(grid), "--data", str(small_data), "--json"]) == 0
+    stratified, speaker = json.loads(capsys.readouterr().out)
+    assert (stratified["split"], speaker["split"]) == ("stratified", "speaker")
+    assert [one["test"] for one in speaker["parts"]] == [16, 16]
+    assert speaker["parts"][0]["overlaps"]["speaker"] == {"shared": 0, "values": 1, "utterances": 0}
