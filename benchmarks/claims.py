@@ -1,7 +1,9 @@
 """What claims cost on S3, and whether two launches ever have the same: pairs of processes that take the same keys.
 
-python -m benchmarks.claims --pairs 20 --out benchmarks/results/claims.json
+python -m benchmarks.claims --pairs 20 --against ../before --out benchmarks/results/claims.json
+python docs/figures.py
 
+Each pair has a folder of its own. `--against` is a checkout of other code, whose pairs take turns with those of this.
 The server is moto's, on this machine, so milliseconds are those of its Python; requests are what S3 would count.
 """
 
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,19 +58,19 @@ def launch(folder: Folder, name: str, keys: list[str]) -> dict[str, Any]:
     return {"trained": trained, "claims": claims}
 
 
-def pair(server: str, bucket: str, number: int, keys: int) -> list[dict[str, Any]]:
-    """Two launches at the same time, each in a process."""
+def pair(server: str, place: str, keys: int, code: Path) -> list[dict[str, Any]]:
+    """Two launches at the same time, each in a process that runs `code`."""
     named = [f"key{key}" for key in range(keys)]
     begun = []
     for name in ("one", "two"):
-        asked = json.dumps([f"s3://{bucket}/pair{number}", name, named])
-        command = [sys.executable, "-m", "benchmarks.claims", "--launch", asked]
-        environment = {**os.environ, **KEYS, "AWS_ENDPOINT_URL": server}
+        asked = json.dumps([place, name, named])
+        command = [sys.executable, __file__, "--launch", asked]
+        environment = {**os.environ, **KEYS, "AWS_ENDPOINT_URL": server, "PYTHONPATH": str(code)}
         begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, env=environment))
     return [json.loads(one.communicate()[0]) for one in begun]
 
 
-def measure(pairs: int, keys: int) -> dict[str, Any]:
+def measure(pairs: int, keys: int, sides: dict[str, Path]) -> dict[str, Any]:
     import boto3
     from moto.moto_server import threaded_moto_server as moto
 
@@ -81,27 +84,40 @@ def measure(pairs: int, keys: int) -> dict[str, Any]:
     host, port = server.get_host_and_port()
     os.environ.update(KEYS)
     boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="claims")
-    requests.clear()
-    twice, claims = 0, []
+    found = {side: Side() for side in sides}
     for number in range(pairs):
-        one, two = pair(f"http://{host}:{port}", "claims", number, keys)
-        twice += len(one["trained"].keys() & two["trained"].keys())
-        claims += one["claims"] + two["claims"]
+        for side, code in sides.items():
+            requests.clear()
+            one, two = pair(f"http://{host}:{port}", f"s3://claims/{side}{number}", keys, code)
+            found[side].twice += len(one["trained"].keys() & two["trained"].keys())
+            found[side].claims += one["claims"] + two["claims"]
+            found[side].requests += requests
     server.stop()
-    return {
-        "pairs": pairs,
-        "keys": keys,
-        "trained_twice": twice,
-        "claims": len(claims),
-        "claim_ms": round(1000 * statistics.median(claims), 2),
-        "requests_a_key": {method: round(count / pairs / keys, 2) for method, count in sorted(requests.items())},
-    }
+    return {"pairs": pairs, "keys": keys, **{side: each.about(pairs * keys) for side, each in found.items()}}
+
+
+@dataclass
+class Side:
+    """What came of one side's pairs."""
+
+    twice: int = 0
+    claims: list[float] = field(default_factory=list)
+    requests: Counter[str] = field(default_factory=Counter)
+
+    def about(self, keys: int) -> dict[str, Any]:
+        return {
+            "trained_twice": self.twice,
+            "claims": len(self.claims),
+            "claim_ms": round(1000 * statistics.median(self.claims), 2),
+            "requests_a_key": {method: round(count / keys, 2) for method, count in sorted(self.requests.items())},
+        }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description="Claims on S3.")
     parser.add_argument("--pairs", type=int, default=20, help="of launches (default: 20)")
     parser.add_argument("--keys", type=int, default=30, help="that both want to train (default: 30)")
+    parser.add_argument("--against", type=Path, help="a checkout of other code, to be tried in turn")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     parser.add_argument("--launch", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -109,7 +125,8 @@ def main() -> None:
         place, name, keys = json.loads(options.launch)
         print(json.dumps(launch(Folder(place), name, keys)))
         return
-    found = measure(options.pairs, options.keys)
+    sides = {"ours": Path(__file__).parents[1], **({"before": options.against.resolve()} if options.against else {})}
+    found = measure(options.pairs, options.keys, sides)
     print(json.dumps(found))
     if options.out is not None:
         write_json(options.out, found)

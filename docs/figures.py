@@ -154,6 +154,19 @@ def planted_bugs() -> str:
     return "\n".join([*head, *rows])
 
 
+def claims_on_s3() -> str:
+    """What a claim costs on S3, and how often two launches trained the same."""
+    found = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))
+    rows = []
+    for side, name in (("before", "leases that are written without a condition"), ("ours", "claims that are swapped")):
+        one = found[side]
+        requests = sum(one["requests_a_key"].values())
+        rows.append(f"| {name} | {one['trained_twice']} | {requests:.1f} | {one['claim_ms']:.1f} |")
+    head = ["| | keys trained twice | requests a key | ms a claim |", "| :--- | ---: | ---: | ---: |"]
+    pairs = f"{found['pairs']} pairs of launches at the same time, each of which wants the same {found['keys']} keys:"
+    return "\n".join([pairs, "", *head, *rows])
+
+
 def simulation() -> dict[str, Any]:
     found: dict[str, Any] = json.loads((RESULTS / "simulation.json").read_text(encoding="utf-8"))
     return found
@@ -485,6 +498,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "chaos_outcome": outcome_of_chaos,
     "simulated_worlds": simulated_worlds,
     "planted_bugs": planted_bugs,
+    "claims_on_s3": claims_on_s3,
     "label_correction": lambda: table_of("label_correction", "Targets that are right"),
 }
 
