@@ -39,21 +39,25 @@ DECISION_COLUMNS = (*CELL_COLUMNS, SETUP, *DECIDED_COLUMNS, VALIDATION_WA)
 
 # One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.
 UTTERANCES = "utterances"
-WA, UA = "wa", "ua"
+WA, UA, F1 = "wa", "ua", "f1"  # F1 is the mean over classes
 # Standard deviations (n - 1 degrees of freedom; NaN for one seed): over the forest seeds of a training seed, the mean
 # over training seeds, and over training seeds, of the mean over forest seeds.
 WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS = "wa_sd_forest_seeds", "ua_sd_forest_seeds"
 WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS = "wa_sd_training_seeds", "ua_sd_training_seeds"
+F1_SD_FOREST_SEEDS, F1_SD_TRAINING_SEEDS = "f1_sd_forest_seeds", "f1_sd_training_seeds"
 WA_LOW, WA_HIGH = "wa_low", "wa_high"  # 95% bootstrap interval over utterances
 UA_LOW, UA_HIGH = "ua_low", "ua_high"
+F1_LOW, F1_HIGH = "f1_low", "f1_high"
 WA_SPEAKER_LOW, WA_SPEAKER_HIGH = "wa_speaker_low", "wa_speaker_high"  # and over whole speakers
 UA_SPEAKER_LOW, UA_SPEAKER_HIGH = "ua_speaker_low", "ua_speaker_high"
+F1_SPEAKER_LOW, F1_SPEAKER_HIGH = "f1_speaker_low", "f1_speaker_high"
 RECALL = "recall"  # of each class, a list in the order of the set-up's
 RATE_COLUMNS = (
-    *(DECISION, UTTERANCES, WA, UA),
-    *(WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS, WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS),
-    *(WA_LOW, WA_HIGH, UA_LOW, UA_HIGH),
-    *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH),
+    *(DECISION, UTTERANCES, WA, UA, F1),
+    *(WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS, F1_SD_FOREST_SEEDS),
+    *(WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS, F1_SD_TRAINING_SEEDS),
+    *(WA_LOW, WA_HIGH, UA_LOW, UA_HIGH, F1_LOW, F1_HIGH),
+    *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH, F1_SPEAKER_LOW, F1_SPEAKER_HIGH),
     RECALL,
 )
 SCORE_COLUMNS = (*CELL_COLUMNS, SETUP, VALIDATION_WA, *RATE_COLUMNS)
@@ -69,8 +73,10 @@ SECOND = "second_"  # before the column names of the second network
 SHARED_SEEDS, SPEAKERS = "shared_seeds", "speakers"  # how many training seeds, and how many speakers
 WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH = "wa_difference", "wa_difference_low", "wa_difference_high"
 UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH = "ua_difference", "ua_difference_low", "ua_difference_high"
+F1_DIFFERENCE, F1_DIFFERENCE_LOW, F1_DIFFERENCE_HIGH = "f1_difference", "f1_difference_low", "f1_difference_high"
 WA_DIFFERENCE_SPEAKER_LOW, WA_DIFFERENCE_SPEAKER_HIGH = "wa_difference_speaker_low", "wa_difference_speaker_high"
 UA_DIFFERENCE_SPEAKER_LOW, UA_DIFFERENCE_SPEAKER_HIGH = "ua_difference_speaker_low", "ua_difference_speaker_high"
+F1_DIFFERENCE_SPEAKER_LOW, F1_DIFFERENCE_SPEAKER_HIGH = "f1_difference_speaker_low", "f1_difference_speaker_high"
 ONLY_FIRST, ONLY_SECOND = "only_first", "only_second"  # utterances that the majority of one alone has right
 P = "p"  # of McNemar's exact test; NaN where labels differ from a training seed to another
 P_HOLM = "p_holm"  # adjusted within the comparison's family
@@ -80,11 +86,13 @@ NETWORK = (BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE)
 COMPARISON_COLUMNS = (
     *(CORPUS, PARTIAL, SPLIT, LABELS, *NETWORK, *(SECOND + name for name in NETWORK)),
     *(DECISION, UTTERANCES, SPEAKERS, SHARED_SEEDS, COMPLETE),
-    *(WA, SECOND + WA, UA, SECOND + UA),
+    *(WA, SECOND + WA, UA, SECOND + UA, F1, SECOND + F1),
     *(WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH),
     *(UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH),
+    *(F1_DIFFERENCE, F1_DIFFERENCE_LOW, F1_DIFFERENCE_HIGH),
     *(WA_DIFFERENCE_SPEAKER_LOW, WA_DIFFERENCE_SPEAKER_HIGH),
     *(UA_DIFFERENCE_SPEAKER_LOW, UA_DIFFERENCE_SPEAKER_HIGH),
+    *(F1_DIFFERENCE_SPEAKER_LOW, F1_DIFFERENCE_SPEAKER_HIGH),
     *(ONLY_FIRST, ONLY_SECOND, P, P_HOLM, P_SPEAKER),
 )
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.layouts import Treatment
-from analysis.metrics import unweighted_accuracy, weighted_accuracy
+from analysis.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.results import decision_arrays
 from analysis.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
 from dsl.labels import BASELINE
@@ -157,6 +157,7 @@ def _rates(of: str, labels: np.ndarray, predicted: np.ndarray) -> dict[str, floa
     return {
         of + columns.WA: 100 * float(np.mean([weighted_accuracy(*row) for row in rows])),
         of + columns.UA: 100 * float(np.mean([unweighted_accuracy(*row) for row in rows])),
+        of + columns.F1: 100 * float(np.mean([macro_f1(*row) for row in rows])),
     }
 
 
@@ -169,10 +170,15 @@ def _differences(by_utterance: Rates, by_speaker: Rates) -> dict[str, float]:
         columns.UA_DIFFERENCE: by_utterance.ua.value,
         columns.UA_DIFFERENCE_LOW: by_utterance.ua.low,
         columns.UA_DIFFERENCE_HIGH: by_utterance.ua.high,
+        columns.F1_DIFFERENCE: by_utterance.f1.value,
+        columns.F1_DIFFERENCE_LOW: by_utterance.f1.low,
+        columns.F1_DIFFERENCE_HIGH: by_utterance.f1.high,
         columns.WA_DIFFERENCE_SPEAKER_LOW: by_speaker.wa.low,
         columns.WA_DIFFERENCE_SPEAKER_HIGH: by_speaker.wa.high,
         columns.UA_DIFFERENCE_SPEAKER_LOW: by_speaker.ua.low,
         columns.UA_DIFFERENCE_SPEAKER_HIGH: by_speaker.ua.high,
+        columns.F1_DIFFERENCE_SPEAKER_LOW: by_speaker.f1.low,
+        columns.F1_DIFFERENCE_SPEAKER_HIGH: by_speaker.f1.high,
     }
     return {name: 100 * value for name, value in values.items()}
 

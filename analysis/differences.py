@@ -17,6 +17,10 @@ _COLUMNS = {
         *(columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
         *(columns.UA_DIFFERENCE_SPEAKER_LOW, columns.UA_DIFFERENCE_SPEAKER_HIGH),
     ),
+    "F1": (
+        *(columns.F1_DIFFERENCE, columns.F1_DIFFERENCE_LOW, columns.F1_DIFFERENCE_HIGH),
+        *(columns.F1_DIFFERENCE_SPEAKER_LOW, columns.F1_DIFFERENCE_SPEAKER_HIGH),
+    ),
 }
 
 
@@ -39,7 +43,7 @@ class Difference:
 
     @classmethod
     def of(cls, line: Mapping[Any, Any], metric: str) -> "Difference":
-        """From a line of `comparisons`; `metric` is WA or UA."""
+        """From a line of `comparisons`; `metric` is WA, UA or F1."""
         value, *bounds = (float(line[name]) for name in _COLUMNS[metric])
         tests = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
         p, p_holm, p_speaker = (float(line[name]) if metric == "WA" else math.nan for name in tests)

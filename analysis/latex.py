@@ -15,7 +15,7 @@ from analysis.render import Block, Line, TextTable, as_texts
 from analysis.tables import Table
 
 _OF_PAPER = re.compile(r"Table [IVX]+")
-_METRIC = re.compile(r"(?P<metric>WA|UA) (?P<group>.+)")
+_METRIC = re.compile(r"(?P<metric>WA|UA|F1) (?P<group>.+)")
 _DETAIL = re.compile(r"(?:(?P<value>\S.*?) )?(?P<detail>(?:\[|\(\d+/\d+ folds\)).*)")  # of a cell, set below its value
 _ENDING = re.compile(r"(?P<value>.*\d)(?P<mark>[ᵃ-ᵪ])")  # the mark of a footnote hangs over
 _SYMBOLS = {
@@ -68,7 +68,7 @@ def _float(table: TextTable, block: Block, label: str) -> str:
         r"\centering",
         rf"\caption{{{escape(caption)}}}",
         rf"\label{{tab:{label}}}",
-        r"\smallskip\footnotesize\setlength{\tabcolsep}{4pt}%",
+        r"\smallskip\footnotesize\setlength{\tabcolsep}{3.5pt}%",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{'r' * (len(block.head) - 1)}@{{}}}}",
         r"\toprule",
@@ -102,7 +102,7 @@ def _concerns(footnote: str, table: TextTable, block: Block) -> bool:
 
 
 def _head(headings: Sequence[str]) -> Iterator[str]:
-    """The headings, with WA and UA of one kind under a heading and a rule of their own."""
+    """The headings, with the metrics of one kind under a heading and a rule of their own."""
     matches = [_METRIC.fullmatch(heading) for heading in headings]
     groups = [match["group"] if match else "" for match in matches]
     if any(groups):

@@ -29,6 +29,19 @@ def unweighted_accuracy(label: ArrayLike, predicted: ArrayLike) -> float:
     return float((np.bincount(position, label == predicted) / np.bincount(position)).mean())
 
 
+def macro_f1(label: ArrayLike, predicted: ArrayLike) -> float:
+    """Macro-averaged F1: the mean over classes of the harmonic mean of precision and recall.
+
+    The classes are those that occur in `label` or `predicted`; one of which no decision is right counts as 0, as in
+    scikit-learn's `f1_score(average="macro")`. Shapes and errors as in `weighted_accuracy`.
+    """
+    label, predicted = _checked(label, predicted)
+    classes, position = np.unique(np.concatenate([label, predicted]), return_inverse=True)
+    there, said = (np.bincount(part, minlength=len(classes)) for part in np.split(position, 2))
+    right = np.bincount(position[: len(label)], label == predicted, minlength=len(classes))
+    return float((2 * right / (there + said)).mean())
+
+
 def class_recall(label: ArrayLike, predicted: ArrayLike, classes: int) -> NDArray[np.float64]:
     """Recall of each class 0 ... `classes` - 1, shape [classes]: what Figures 7-9 draw.
 

@@ -24,6 +24,7 @@ from analysis.listings import (
 from analysis.results import score_networks
 from analysis.tables import (
     METRICS,
+    PAPER_METRICS,
     About,
     Footnote,
     Score,
@@ -44,7 +45,8 @@ ALL_NETWORKS = "All networks"
 CHOSEN_BY_VALIDATION = "Iteration chosen by validation"
 CHOSEN_BY_TEST = "Iteration chosen on the test folds (optimistic)"
 _RATES = (
-    "Recognition rate in percent by random forest, [95% bootstrap interval over utterances]; mean: by mean pooling."
+    "Recognition rate in percent by random forest, [95% bootstrap interval over utterances]; mean: by mean pooling; "
+    "F1: macro-averaged."
 )
 _NOTHING_CHOOSES = "No rate on validation utterances is known, as with validation_share: 0: no iteration is chosen."
 _DIFFERENCE = (
@@ -207,13 +209,14 @@ def _networks_listing(block: Block) -> Listing:
             texts[source] = [
                 *_forest_texts(block, source, treatment),
                 *(score_text(score, interval=False) for score in by_mean),
-                *(_difference_text(block, source, treatment, metric) for metric in METRICS),
+                *(_difference_text(block, source, treatment, metric) for metric in PAPER_METRICS),
                 speaker_text(block.differences.get((source, treatment, "WA"))),
             ]
             if treatment.iteration or source == block.sources[0]:  # iteration 0 is the same for all sources
                 records += _records(ALL_NETWORKS, name, block, source, treatment)
         rows.append(ListingRow(RowLabel(name), texts, tuple(records), treatment.backbone))
-    names = ("WA forest", "UA forest", "WA mean", "UA mean", "WA − baseline", "UA − baseline", "WA by speaker")
+    rates = (f"{metric} {decision}" for decision in ("forest", "mean") for metric in METRICS)
+    names = (*rates, *(f"{metric} − baseline" for metric in PAPER_METRICS), "WA by speaker")
     caption = f"{block.caption(_OF_NETWORKS)} {_BY_SPEAKER}"
     notes = block.footnotes()
     return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), notes, block.about)
@@ -246,7 +249,8 @@ def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: boo
         rows.append(ListingRow(RowLabel(chain_name(chain)), texts, tuple(records), chain.backbone))
     how = _HOW_BY_TEST if by_test else _HOW_BY_VALIDATION
     caption = block.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
-    names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
+    rates = (f"{metric} {of}" for of in ("forest", "baseline") for metric in METRICS)
+    names = ("t (folds)", "WA validation", *rates, "WA − baseline")
     unknown = not by_test and all(value != value for value in block.validation.values())
     notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *block.footnotes())
     return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), notes, block.about)

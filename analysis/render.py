@@ -15,7 +15,18 @@ from analysis import columns
 from analysis.formats import MISSING, score_text, signed
 from analysis.layouts import RowLabel
 from analysis.listings import Group, Listing, Record, group_heading
-from analysis.tables import METRICS, About, Cell, Footnote, Row, Table, corpus_name, recall_records, score_record
+from analysis.tables import (
+    METRICS,
+    PAPER_METRICS,
+    About,
+    Cell,
+    Footnote,
+    Row,
+    Table,
+    corpus_name,
+    recall_records,
+    score_record,
+)
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 _OURS = ("forest", "mean")
@@ -109,7 +120,7 @@ def _as_text(table: Table | Listing, apart: tuple[str, ...]) -> TextTable:
 
 
 def _corpus_block(table: Table, corpus: str) -> Block:
-    headings = [f"{metric} {group}" for group in _column_groups(table, corpus) for metric in METRICS]
+    headings = [f"{metric} {group}" for group in _column_groups(table, corpus) for metric in _metrics_of(group)]
     lines = [
         Line((_label_text(row.label), *_corpus_texts(table, row, corpus)), row.label.leaky, row.backbone)
         for row in table.rows
@@ -211,9 +222,13 @@ def _column_groups(table: Table, corpus: str) -> tuple[str, ...]:
 
 
 def _corpus_texts(table: Table, row: Row, corpus: str) -> list[str]:
-    """What a row shows of a corpus: WA and UA of each column group."""
+    """What a row shows of a corpus: the metrics of each column group."""
     groups = _column_groups(table, corpus)
-    return [_cell_text(table, row.cells[corpus, metric], group) for group in groups for metric in METRICS]
+    return [_cell_text(table, row.cells[corpus, metric], group) for group in groups for metric in _metrics_of(group)]
+
+
+def _metrics_of(group: str) -> tuple[str, ...]:
+    return METRICS if group in _OURS else PAPER_METRICS
 
 
 def _markdown(table: TextTable) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.cores import on_all_cores
-from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
+from analysis.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.setup import setup_of
 from analysis.statistics import UNDECIDED, rate_intervals
 from data_prep.checked import read_frame
@@ -80,7 +80,7 @@ def decide(
 
 
 def score(decisions: pd.DataFrame) -> pd.DataFrame:
-    """One row for each cell and decision: WA, UA and per-class recall in percent, means over forest seeds.
+    """One row for each cell and decision: WA, UA, macro-F1 and per-class recall in percent, means over forest seeds.
 
     `decisions` is what `decide` returns; the columns are `columns.SCORE_COLUMNS`.
     """
@@ -412,9 +412,9 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
     for seed, decided in group.groupby([columns.SEED, columns.FOREST_SEED]):
         label, predicted = decided[columns.LABEL].to_numpy(), decided[columns.PREDICTED].to_numpy()
         seeds.append(seed)
-        rates.append((100 * weighted_accuracy(label, predicted), 100 * unweighted_accuracy(label, predicted)))
+        rates.append([100 * rate(label, predicted) for rate in (weighted_accuracy, unweighted_accuracy, macro_f1)])
         recalls.append(100 * class_recall(label, predicted, int(decided[columns.CLASSES].iloc[0])))
-    by_seed = pd.DataFrame(rates, pd.MultiIndex.from_tuples(seeds), [columns.WA, columns.UA])
+    by_seed = pd.DataFrame(rates, pd.MultiIndex.from_tuples(seeds), [columns.WA, columns.UA, columns.F1])
     trainings = by_seed.groupby(level=0)
     over_forests, over_trainings = trainings.std().mean(), trainings.mean().std()
     return {
@@ -422,15 +422,17 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
         **by_seed.mean(),
         columns.WA_SD_FOREST_SEEDS: over_forests[columns.WA],
         columns.UA_SD_FOREST_SEEDS: over_forests[columns.UA],
+        columns.F1_SD_FOREST_SEEDS: over_forests[columns.F1],
         columns.WA_SD_TRAINING_SEEDS: over_trainings[columns.WA],
         columns.UA_SD_TRAINING_SEEDS: over_trainings[columns.UA],
+        columns.F1_SD_TRAINING_SEEDS: over_trainings[columns.F1],
         **_intervals_of(group),
         columns.RECALL: pd.DataFrame(recalls).mean().tolist(),  # of the seeds that have the class
     }
 
 
 def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
-    """95% bootstrap intervals of WA and UA, over utterances and over speakers, in percent."""
+    """95% bootstrap intervals of WA, UA and macro-F1, over utterances and over speakers, in percent."""
     label, predicted, speaker = decision_arrays(group)
     by_utterance = rate_intervals(label, predicted)
     by_speaker = rate_intervals(label, predicted, cluster=speaker)
@@ -439,8 +441,12 @@ def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
         columns.WA_HIGH: 100 * by_utterance.wa.high,
         columns.UA_LOW: 100 * by_utterance.ua.low,
         columns.UA_HIGH: 100 * by_utterance.ua.high,
+        columns.F1_LOW: 100 * by_utterance.f1.low,
+        columns.F1_HIGH: 100 * by_utterance.f1.high,
         columns.WA_SPEAKER_LOW: 100 * by_speaker.wa.low,
         columns.WA_SPEAKER_HIGH: 100 * by_speaker.wa.high,
         columns.UA_SPEAKER_LOW: 100 * by_speaker.ua.low,
         columns.UA_SPEAKER_HIGH: 100 * by_speaker.ua.high,
+        columns.F1_SPEAKER_LOW: 100 * by_speaker.f1.low,
+        columns.F1_SPEAKER_HIGH: 100 * by_speaker.f1.high,
     }

@@ -31,8 +31,11 @@ class Estimate(NamedTuple):
 
 
 class Rates(NamedTuple):
+    """WA, UA and macro-F1."""
+
     wa: Estimate
     ua: Estimate
+    f1: Estimate
 
 
 class McNemar(NamedTuple):
@@ -51,14 +54,16 @@ def rate_intervals(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Rates:
-    """WA and UA (§VIII-A) with percentile bootstrap intervals.
+    """WA and UA (§VIII-A) and macro-F1 with percentile bootstrap intervals.
 
     Utterances are drawn with replacement or, with `cluster` [U] (their speakers), whole clusters: then what the
     utterances of a speaker have in common does not pass for independent evidence. UA is the mean over the classes that
-    a resample holds. Raises ValueError for shapes that do not fit and where nothing is decided.
+    a resample holds, F1 over those that it holds or that are decided in it. Raises ValueError for shapes that do not
+    fit and where nothing is decided.
     """
-    tally = _tally(label, predicted)
-    return _estimates(tally.columns, [tally], [1.0], cluster, resamples, level, seed)
+    drawn = cluster, resamples, level, seed
+    f1 = _estimates([_F1Tally.of(label, predicted)], [1.0], *drawn)
+    return Rates(*_estimates([_tally(label, predicted)], [1.0], *drawn), *f1)
 
 
 def difference_intervals(
@@ -70,13 +75,13 @@ def difference_intervals(
     level: float = LEVEL,
     seed: int = 0,
 ) -> Rates:
-    """WA and UA of `first` minus those of `second`, with paired bootstrap intervals.
+    """WA, UA and macro-F1 of `first` minus those of `second`, with paired bootstrap intervals.
 
     Both decide the same utterances, and each resample is scored for both. Shapes and errors as in `rate_intervals`.
     """
-    tallies = [_tally(label, first), _tally(label, second)]
-    columns = np.concatenate([tally.columns for tally in tallies], axis=1)
-    return _estimates(columns, tallies, [1.0, -1.0], cluster, resamples, level, seed)
+    drawn = cluster, resamples, level, seed
+    f1 = _estimates([_F1Tally.of(label, first), _F1Tally.of(label, second)], [1.0, -1.0], *drawn)
+    return Rates(*_estimates([_tally(label, first), _tally(label, second)], [1.0, -1.0], *drawn), *f1)
 
 
 def majority(predicted: ArrayLike) -> NDArray[np.int64]:
@@ -163,13 +168,44 @@ class _Tally:
         return np.stack([wa @ self.weight, ua @ self.weight], axis=1)
 
 
-def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
+@dataclass(frozen=True)
+class _F1Tally:
+    """What utterances add to the counts that macro-F1 is made of: for each row and class, how many utterances are of
+    it or decided to be, and how many of these rightly, side by side in `columns` [U, R * K * 2]."""
+
+    columns: NDArray[np.float64]
+    rows: int
+
+    @classmethod
+    def of(cls, label: ArrayLike, predicted: ArrayLike) -> "_F1Tally":
+        label, predicted = _of_one_shape(label, predicted)
+        label = np.broadcast_to(label, predicted.shape)
+        classes = np.arange(max(label.max(), predicted.max()) + 1)
+        there, said = label[..., None] == classes, predicted[..., None] == classes
+        both = np.stack([there.astype(np.float64) + said, there & said], axis=-1)
+        return cls(np.moveaxis(both, 0, 1).reshape(predicted.shape[1], -1), len(predicted))
+
+    def rates(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Macro-F1 [B, 1], the mean over the rows, from sums of `columns` [B, R * K * 2]."""
+        counted, right = np.moveaxis(sums.reshape(len(sums), self.rows, -1, 2), -1, 0)
+        of_class = 2 * right / np.maximum(counted, 1)
+        occurring = np.maximum((counted > 0).sum(axis=2), 1)
+        return (of_class.sum(axis=2) / occurring).mean(axis=1, keepdims=True)
+
+
+def _of_one_shape(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Labels [U] or [R, U] and decisions [R, U]. Raises ValueError for other shapes."""
     predicted = np.atleast_2d(np.asarray(predicted))
     label = np.asarray(label)
     if label.shape not in (predicted.shape, predicted.shape[1:]):
         raise ValueError(
             f"label: shape {label.shape}, expected {predicted.shape[1:]} or {predicted.shape} of predicted"
         )
+    return label, predicted
+
+
+def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
+    label, predicted = _of_one_shape(label, predicted)
     rows = [tuple(row) for row in np.atleast_2d(label).tolist()]
     distinct = sorted(set(rows))
     labels = np.array(distinct)
@@ -184,15 +220,15 @@ def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
 
 
 def _estimates(
-    columns: NDArray[np.float64],
-    tallies: Sequence[_Tally],
+    tallies: Sequence["_Tally | _F1Tally"],
     signs: Sequence[float],
     cluster: ArrayLike | None,
     resamples: int,
     level: float,
     seed: int,
-) -> Rates:
-    """The signed sum of the tallies' rates, and its interval. `columns` are theirs side by side."""
+) -> list[Estimate]:
+    """The signed sum of the tallies' rates, and its interval."""
+    columns = np.concatenate([tally.columns for tally in tallies], axis=1)
 
     def signed(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         parts = np.split(sums, len(tallies), axis=1)
@@ -203,10 +239,10 @@ def _estimates(
     value = signed(columns.sum(axis=0, keepdims=True))[0]
     units, copies = _units(columns, cluster)
     if copies.sum() < 2:
-        return Rates(*(Estimate(float(rate), np.nan, np.nan) for rate in value))
+        return [Estimate(float(rate), np.nan, np.nan) for rate in value]
     drawn = _draw(tuple(copies.tolist()), resamples, seed)
     low, high = np.nanquantile(signed(drawn @ units), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return Rates(*(Estimate(*map(float, each)) for each in zip(value, low, high, strict=True)))
+    return [Estimate(*map(float, each)) for each in zip(value, low, high, strict=True)]
 
 
 @lru_cache(maxsize=8)  # the speakers of a corpus are the same in all its cells

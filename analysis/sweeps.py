@@ -22,7 +22,7 @@ from analysis.listings import chain_name
 from analysis.render import aligned
 from analysis.setup import PAPER_SPLIT
 from analysis.statistics import holm
-from analysis.tables import METRICS, corpus_name, source_name
+from analysis.tables import PAPER_METRICS, corpus_name, source_name
 from data_prep.errors import UserError
 
 AXES = (columns.BACKBONE, columns.SPLIT, columns.LABEL_SOURCE)
@@ -184,7 +184,7 @@ CHOSEN_EXPLAINED = "\nMarked *: what validation chooses in each fold of A agains
 
 
 def _row(line: dict[Any, Any], several_splits: bool) -> list[str]:
-    wa, ua = (Difference.of(line, metric) for metric in METRICS)
+    wa, ua = (Difference.of(line, metric) for metric in PAPER_METRICS)
     mark = " *" if line[CHOSEN] else ""
     return [
         f"{_name(line, '', line[columns.SPLIT], several_splits)}{mark}",

@@ -48,5 +48,5 @@ def fold_parts(chain: ChainSettings, utterances: pd.DataFrame) -> FoldParts:
             heard = tested[column].isin(learnt[column])
             values = tested[column].nunique(), tested.loc[heard, column].nunique()
             overlaps[column] = Overlap(shared=values[1], values=values[0], utterances=int(heard.sum()))
-    sizes = (int(part.sum()) for part in (parts.training, parts.validation, parts.tested))
-    return FoldParts(chain.fold, *sizes, overlaps)
+    training, validation, test = (int(part.sum()) for part in (parts.training, parts.validation, parts.tested))
+    return FoldParts(chain.fold, training, validation, test, overlaps)

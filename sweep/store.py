@@ -122,7 +122,7 @@ class Store:
         """Raise StoreError where a folder of it on a disk cannot be written to, such as one that another user made."""
         if not self.folder.is_local:
             return
-        name = f"try-{uuid.uuid4().hex}"
+        name = f".{uuid.uuid4().hex}.tmp"  # as of a write that was cut off, if this is
         for folder in (".", *self.folder.folders()):
             file = name if folder == "." else f"{folder}/{name}"
             try:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, recall_score
+from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from analysis.metrics import class_recall, unweighted_accuracy, weighted_accuracy
+from analysis.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
 
 LABEL = [0, 0, 0, 0, 1, 1]
 PREDICTED = [0, 0, 0, 1, 1, 0]
@@ -46,11 +46,13 @@ def test_weighted_and_unweighted_accuracy_agree_on_balanced_classes(pairs: list[
 @given(decisions, st.randoms(use_true_random=False))
 def test_order_of_utterances_does_not_matter(pairs: list[tuple[int, int]], random) -> None:
     shuffled = random.sample(pairs, len(pairs))
-    for metric in (weighted_accuracy, unweighted_accuracy):
+    for metric in (weighted_accuracy, unweighted_accuracy, macro_f1):
         assert metric(*np.array(pairs).T) == pytest.approx(metric(*np.array(shuffled).T))
 
 
-@pytest.mark.parametrize("metric", [weighted_accuracy, unweighted_accuracy, lambda *arrays: class_recall(*arrays, 2)])
+@pytest.mark.parametrize(
+    "metric", [weighted_accuracy, unweighted_accuracy, macro_f1, lambda *arrays: class_recall(*arrays, 2)]
+)
 @pytest.mark.parametrize(
     ("label", "predicted", "message"),
     [
@@ -78,3 +80,5 @@ def test_rates_are_those_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
     assert weighted_accuracy(label, predicted) == pytest.approx(accuracy_score(label, predicted))
     present = recall_score(label, predicted, labels=np.unique(label), average="macro", zero_division=0)
     assert unweighted_accuracy(label, predicted) == pytest.approx(present)
+    of_labels_and_decisions = f1_score(label, predicted, average="macro", zero_division=0)
+    assert macro_f1(label, predicted) == pytest.approx(of_labels_and_decisions, abs=1e-12)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.formats import p_text
-from analysis.metrics import unweighted_accuracy, weighted_accuracy
+from analysis.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.statistics import (
     UNDECIDED,
     Rates,
@@ -35,12 +35,24 @@ def decisions(utterances: int = 120, rows: int = 3, right: float = 0.6, seed: in
 
 
 def bounds(rates: Rates) -> np.ndarray:
-    return np.array([[rates.wa.low, rates.wa.high], [rates.ua.low, rates.ua.high]])
+    return np.array([[rate.low, rate.high] for rate in rates])
 
 
 def mean_rates(label: np.ndarray, predicted: np.ndarray) -> list[float]:
-    """WA and UA, each the mean over rows."""
-    return [np.mean([rate(label, row) for row in predicted]) for rate in (weighted_accuracy, unweighted_accuracy)]
+    """WA, UA and macro-F1, each the mean over rows."""
+    rates = (weighted_accuracy, unweighted_accuracy, macro_f1)
+    return [np.mean([rate(label, row) for row in predicted]) for rate in rates]
+
+
+def f1_along(label: np.ndarray, predicted: np.ndarray, axis: int) -> np.ndarray:
+    """Macro-F1 along an axis, where every class occurs."""
+    of_class = [
+        2
+        * ((label == one) & (predicted == one)).sum(axis=axis)
+        / ((label == one).sum(axis) + (predicted == one).sum(axis))
+        for one in range(CLASSES)
+    ]
+    return np.mean(of_class, axis=0)
 
 
 seeds = st.integers(0, 1_000)
@@ -54,10 +66,10 @@ seeds = st.integers(0, 1_000)
 def test_the_value_is_the_mean_of_the_metric_over_rows(seed: int, rows: int) -> None:
     label, predicted = decisions(30, rows, seed=seed)
     rates = rate_intervals(label, predicted, resamples=10)
-    assert [rates.wa.value, rates.ua.value] == pytest.approx(mean_rates(label, predicted))
+    assert [rate.value for rate in rates] == pytest.approx(mean_rates(label, predicted), abs=1e-12)
 
 
-@pytest.mark.parametrize("metric", ["wa", "ua"])
+@pytest.mark.parametrize("metric", ["wa", "ua", "f1"])
 def test_intervals_are_scipys(metric: str) -> None:
     label, predicted = decisions()
 
@@ -65,6 +77,9 @@ def test_intervals_are_scipys(metric: str) -> None:
         right = (predicted == label).mean(axis=0)[drawn]
         if metric == "wa":
             return right.mean(axis=axis)
+        if metric == "f1":
+            rows = [(label[drawn], row[drawn]) for row in predicted]
+            return np.mean([f1_along(*row, axis) for row in rows], axis=0)
         classes = [label[drawn] == one for one in range(CLASSES)]
         return np.mean([(right * one).sum(axis=axis) / one.sum(axis=axis) for one in classes], axis=0)
 
@@ -120,7 +135,7 @@ def test_a_lower_level_is_a_narrower_interval() -> None:
 
 def test_decisions_that_are_all_right_leave_no_doubt() -> None:
     label, _ = decisions()
-    assert rate_intervals(label, label) == Rates((1, 1, 1), (1, 1, 1))
+    assert rate_intervals(label, label) == Rates((1, 1, 1), (1, 1, 1), (1, 1, 1))
 
 
 def test_one_utterance_and_one_speaker_have_no_interval() -> None:
@@ -153,6 +168,9 @@ def test_an_utterance_that_a_row_does_not_decide_counts_in_the_others_alone() ->
     rates = rate_intervals(label, predicted)
     assert rates.wa.value == pytest.approx((3 / 4 + 2 / 3) / 2)
     assert rates.ua.value == pytest.approx(3 / 4)
+    assert rates.f1.value == pytest.approx(
+        np.mean([macro_f1([0, 0, 1, 1], [0, 0, 1, 0]), macro_f1([0, 1, 1], [0, 1, 0])])
+    )
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
@@ -183,7 +201,7 @@ def test_a_difference_changes_its_sign_with_its_order(seed: int) -> None:
     _, second = decisions(40, right=0.8, seed=seed)
     there = difference_intervals(label, first, second)
     back = difference_intervals(label, second, first)
-    assert there.wa.value == pytest.approx(-back.wa.value)
+    assert [one.value for one in there] == pytest.approx([-one.value for one in back])
     np.testing.assert_allclose(bounds(there), -bounds(back)[:, ::-1], atol=0.04)
 
 

@@ -58,6 +58,7 @@ class Judge:
         self.launches: list[Running] = []
         self.trainings: dict[str, list[Training]] = {}
         self.trained_twice = 0
+        self.torn: set[bytes] = set()
         self.mended: dict[str, str] = {}  # stages that had lost their predictions, and who wrote them anew
         self.upkeep: set[str] = set()  # processes that may delete stages
         storage.watch = self.changed
@@ -98,7 +99,8 @@ class Judge:
                 self._world.violated("garbage", f"stage {key} was removed by {by}, and {needing[0]} needs it")
             del self.committed[key]
             self.saved.discard(key)
-        if described is not None and not self._storage.arrives_late:  # when gc has taken the stage out meanwhile
+        # A write may arrive late, when gc has taken the stage out, and what a fault left be there again.
+        if described is not None and not self._storage.arrives_late and described.content not in self.torn:
             self._world.violated("half-written", f"stage {key} is there, and is not whole, by {by}")
 
     def _has_lease(self, launch: Running) -> bool:
@@ -121,8 +123,10 @@ class Judge:
             self._world.violated("predictions", f"stage {key} has those of another")
         return True
 
-    def destroyed(self, key: str) -> None:
-        """A fault that no storage should have is about to take a stage away."""
+    def destroyed(self, key: str, torn: bytes | None = None) -> None:
+        """A fault that no storage should have is about to take a stage away, or to leave this of a file of it."""
+        if torn is not None:
+            self.torn.add(torn)
         self.excused.add(key)
         self.saved.discard(key)
 

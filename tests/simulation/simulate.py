@@ -128,12 +128,12 @@ class Simulation:
         names = sorted(name for name in files if "/." not in name)
         if names:
             name = names[fault.which % len(names)]
-            if name.startswith("stages/"):
-                self.judge.destroyed(name.split("/")[1])
-            if name.startswith("leases/"):
-                self.judge.unreadable(name)
             content = files[name].content
             torn = content[: int(fault.amount * len(content))]
+            if name.startswith("stages/"):
+                self.judge.destroyed(name.split("/")[1], torn)
+            if name.startswith("leases/"):
+                self.judge.unreadable(name)
             self.storage.put(name, torn, "fate")
             for user in self.users:
                 user.done = False

@@ -199,6 +199,20 @@ def test_a_store_whose_store_json_is_damaged_is_made_one_again(store: Store, con
     assert Store(store.uri).is_named
 
 
+def test_what_a_launch_that_was_killed_has_tried_is_nobody_elses_file(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """World 72446 of the simulation: with store.json damaged besides, the store was refused from then on."""
+    store.commit(STAGE, PREDICTIONS, {})
+    monkeypatch.setattr(type(store.folder), "delete", lambda *arguments: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        store.check_writable()
+    monkeypatch.undo()
+    (Path(store.uri) / "store.json").write_bytes(b"{")
+    Store(store.uri).create()
+    assert Store(store.uri).is_named
+
+
 def test_the_first_of_two_commits_stands(store: Store) -> None:
     assert store.commit(STAGE, PREDICTIONS, {"metrics": {"epochs": 1}})
     assert not store.commit(STAGE, PREDICTIONS, {"metrics": {"epochs": 2}})
