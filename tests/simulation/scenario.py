@@ -75,7 +75,7 @@ def scenario_of(seed: int, without: tuple[int, ...] = ()) -> Scenario:
             slots=random.choice((1, 1, 2, 3)),
             fuse=random.choice((1, 1, 1, 2)),
         )
-        for _ in range(random.choice((1, 2, 2, 2, 3)))
+        for _ in range(random.choice((1, 1, 2, 2, 2, 3)))
     )
     kinds = LOCAL if local else REMOTE
     faults = tuple(

@@ -16,7 +16,7 @@ from dsl.chain import MissingInputsError, StageResult
 from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from dsl.steps import Epoch
-from sweep import store, trial
+from sweep import lease, store, trial, upkeep
 from sweep.launch import Task
 from sweep.stages import ChainSpec, StageSpec
 from sweep.store import Predictions, Store
@@ -132,11 +132,12 @@ def remember() -> None:
     """Have pure functions of the product remember what they came to, in this process, for good."""
     folders.PurePosixPath = cache(PurePosixPath)
     folders.Folder.local_path = cache(folders.Folder.local_path)
-    store.decode_predictions = cache(store.decode_predictions)
+    store.decode_predictions = upkeep.decode_predictions = cache(store.decode_predictions)
     store._parquet = _remembered(
         store._parquet, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes()
     )
     store._parsed = lru_cache(REMEMBERED)(store._parsed)
+    lease._parsed = lru_cache(REMEMBERED)(lease._parsed)
     store.is_record = _remembered(store.is_record, id)
     StageSpec.at = cache(StageSpec.at)
     facts = _remembered(trial.stage_facts, lambda stage, *_: stage.key)

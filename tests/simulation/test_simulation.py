@@ -47,7 +47,7 @@ def test_a_seed_that_fails_is_told_with_a_short_history_and_how_to_replay_it() -
     assert replayed.returncode == 1 and "lost: " in replayed.stdout
 
 
-@pytest.mark.parametrize("seed", [64, 252])
+@pytest.mark.parametrize("seed", [44, 82])
 def test_a_stage_that_was_taken_out_is_not_there_by_halves_after_a_power_failure(seed: int) -> None:
     assert simulate("--seed", str(seed), "--bug", "deletions_that_are_not_synced").returncode == 1
     assert simulate("--seed", str(seed)).returncode == 0
