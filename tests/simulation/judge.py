@@ -95,7 +95,7 @@ class Judge:
             if by not in self.upkeep and (by != POWER or key in self.saved):
                 self._world.violated("lost", f"stage {key} was committed and is not there any more, by {by}")
             needing = [one.name for one in self.launches if key in one.needs and self._has_lease(one)]
-            if needing:
+            if needing and not self._was_on("stale"):
                 self._world.violated("garbage", f"stage {key} was removed by {by}, and {needing[0]} needs it")
             del self.committed[key]
             self.saved.discard(key)
@@ -153,13 +153,15 @@ class Judge:
 
     def claimed(self, launch: Running, keys: set[str], answered: bool) -> None:
         """A launch was given `keys`; perhaps although the storage had not answered, or not with what is there."""
-        faults, now = self._storage.faults, self._world.now
-        stale = faults.get("stale", 0.0) > now - STALE_SECONDS
-        late = faults.get("late", 0.0) > now - STALE_SECONDS or faults.get("twice", 0.0) > now - STALE_SECONDS
-        if answered and not stale and (self._storage.swaps or not late):
+        late = self._was_on("late") or self._was_on("twice")
+        if answered and not self._was_on("stale") and (self._storage.swaps or not late):
             launch.unguarded -= keys
         else:
             launch.unguarded |= keys
+
+    def _was_on(self, fault: str) -> bool:
+        """Whether a fault is upon the storage, or was a moment ago."""
+        return self._storage.faults.get(fault, 0.0) > self._world.now - STALE_SECONDS
 
     def training(self, key: str, one: Training, begins: bool) -> None:
         others = self.trainings.setdefault(key, [])
