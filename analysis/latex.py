@@ -68,7 +68,7 @@ def _float(table: TextTable, block: Block, label: str) -> str:
         r"\centering",
         rf"\caption{{{escape(caption)}}}",
         rf"\label{{tab:{label}}}",
-        r"\smallskip\footnotesize\setlength{\tabcolsep}{3.5pt}%",
+        r"\smallskip\footnotesize\setlength{\tabcolsep}{3pt}%",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{@{{}}l{'r' * (len(block.head) - 1)}@{{}}}}",
         r"\toprule",

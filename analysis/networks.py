@@ -205,9 +205,10 @@ def _networks_listing(block: Block) -> Listing:
         for source in block.sources:
             if treatment not in block.treatments(source):
                 continue
-            by_mean = [block.score(source, treatment, columns.MEAN_POOLING, metric) for metric in METRICS]
+            by_mean = [block.score(source, treatment, columns.MEAN_POOLING, metric) for metric in PAPER_METRICS]
             texts[source] = [
                 *_forest_texts(block, source, treatment),
+                score_text(block.score(source, treatment, columns.FOREST, "F1"), interval=False),
                 *(score_text(score, interval=False) for score in by_mean),
                 *(_difference_text(block, source, treatment, metric) for metric in PAPER_METRICS),
                 speaker_text(block.differences.get((source, treatment, "WA"))),
@@ -215,8 +216,11 @@ def _networks_listing(block: Block) -> Listing:
             if treatment.iteration or source == block.sources[0]:  # iteration 0 is the same for all sources
                 records += _records(ALL_NETWORKS, name, block, source, treatment)
         rows.append(ListingRow(RowLabel(name), texts, tuple(records), treatment.backbone))
-    rates = (f"{metric} {decision}" for decision in ("forest", "mean") for metric in METRICS)
-    names = (*rates, *(f"{metric} − baseline" for metric in PAPER_METRICS), "WA by speaker")
+    names = (
+        *(f"{metric} forest" for metric in METRICS),
+        *(f"{metric} {what}" for what in ("mean", "− baseline") for metric in PAPER_METRICS),
+        "WA by speaker",
+    )
     caption = f"{block.caption(_OF_NETWORKS)} {_BY_SPEAKER}"
     notes = block.footnotes()
     return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), notes, block.about)
@@ -234,7 +238,7 @@ def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: boo
             if one is None:
                 continue
             iterations = _iterations_text(one)
-            baseline = [block.score(source, chain.at(0), columns.FOREST, metric) for metric in METRICS]
+            baseline = [block.score(source, chain.at(0), columns.FOREST, metric) for metric in PAPER_METRICS]
             texts[source] = [
                 iterations,
                 _validation_text(block, source, chain),
@@ -249,8 +253,7 @@ def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: boo
         rows.append(ListingRow(RowLabel(chain_name(chain)), texts, tuple(records), chain.backbone))
     how = _HOW_BY_TEST if by_test else _HOW_BY_VALIDATION
     caption = block.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
-    rates = (f"{metric} {of}" for of in ("forest", "baseline") for metric in METRICS)
-    names = ("t (folds)", "WA validation", *rates, "WA − baseline")
+    names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
     unknown = not by_test and all(value != value for value in block.validation.values())
     notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *block.footnotes())
     return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), notes, block.about)
@@ -263,7 +266,7 @@ def _iterations_text(chosen: Chosen) -> str:
 
 
 def _forest_texts(block: Block, source: str, treatment: Treatment) -> list[str]:
-    return [score_text(block.score(source, treatment, columns.FOREST, metric)) for metric in METRICS]
+    return [score_text(block.score(source, treatment, columns.FOREST, metric)) for metric in PAPER_METRICS]
 
 
 def _difference_text(block: Block, source: str, treatment: Treatment, metric: str) -> str:

@@ -14,6 +14,7 @@ from analysis.listings import Group, Listing, ListingRow, Record, chain_name, tr
 from analysis.setup import Setup
 from analysis.tables import (
     METRICS,
+    PAPER_METRICS,
     About,
     Footnote,
     conditions,
@@ -72,7 +73,9 @@ def _listing(decision: str, decisions: pd.DataFrame, known: list[Network]) -> Li
         SOURCES_COMPARED,
         f"{corpus_name(corpus)}. {conditions('', split, labels)} Rate by {columns.DECISION_NAMES[decision]} {_CAPTION}",
         "Network",
-        tuple(Group(_name(first, second), (*METRICS, "WA by speaker")) for second, first in combinations(sources, 2)),
+        tuple(
+            Group(_name(first, second), (*PAPER_METRICS, "WA by speaker")) for second, first in combinations(sources, 2)
+        ),
         tuple(rows),
         tuple(Footnote("", text) for text in [*[_INCOMPLETE] * incomplete, *setup_texts(corpus, trained.values())]),
         About.named(corpus=corpus, split=split, labels=labels),
@@ -98,7 +101,7 @@ def _row(treatment: Treatment, lines: list[Line], setup: Record) -> ListingRow:
 
 
 def _texts(line: Line) -> list[str]:
-    differences = [Difference.of(line, metric) for metric in METRICS]
+    differences = [Difference.of(line, metric) for metric in PAPER_METRICS]
     return [*map(difference_text, differences), speaker_text(differences[0])]
 
 

@@ -16,7 +16,16 @@ from analysis.listings import chain_name, treatment_order
 from analysis.published import PublishedValue, index_published, load_published
 from analysis.results import score_networks
 from analysis.setup import stands_beside_paper
-from analysis.tables import METRICS, Score, ScoreKey, comparable, corpus_name, index_scores, paper_order, setup_notes
+from analysis.tables import (
+    PAPER_METRICS,
+    Score,
+    ScoreKey,
+    comparable,
+    corpus_name,
+    index_scores,
+    paper_order,
+    setup_notes,
+)
 from data_prep.text import counted
 
 
@@ -103,7 +112,7 @@ def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | N
         network=shown.name,
         choice=_choice(shown, candidates, known),
         decided=f"The rates below are by {columns.DECISION_NAMES[decision]}, on the test folds, which chose nothing.",
-        rates=tuple(_rate(shown, baseline, metric) for metric in METRICS),
+        rates=tuple(_rate(shown, baseline, metric) for metric in PAPER_METRICS),
         verdict=_verdict(shown, baseline, tested),
         rival="" if rival is None or tested is None else _rival_text(rival, tested),
         tested=tested is not None,

@@ -48,8 +48,8 @@ def both_decisions(**columns: Any) -> list[dict[str, Any]]:
     """A line by the random forest and one by mean pooling, which is a point lower and has no spread over forests."""
     forest = score(**spreads((0.25, 0.5)) | columns)
     rates = {"wa": forest["wa"] - 1, "ua": forest["ua"] - 1}
-    none = {"wa_sd_forest_seeds": math.nan, "ua_sd_forest_seeds": math.nan}
-    mean = forest | {"decision": "mean"} | none | rates | intervals(**rates)
+    none = {f"{metric}_sd_forest_seeds": math.nan for metric in ("wa", "ua", "f1")}
+    mean = forest | {"decision": "mean", "f1": forest["f1"] - 1} | none | rates | intervals(**rates)
     return [forest, mean]
 
 

@@ -372,14 +372,14 @@ def test_the_plan_says_what_leaks(
         assert main(["plan", str(grid), "--data", str(small_data), "--store", str(tmp_path / "none"), *more]) == 0
         return capsys.readouterr().out
 
-    leaky = {"label_sources": ["in_fold", "global_oof"], "splits": ["stratified", "text"]}
+    leaky = {"label_sources": ["in_fold", "global_oof"], "splits": ["stratified", "text"], "training": TRAINING}
     told = [line for line in planned(**leaky).splitlines() if line.startswith("leak")]
     corpus = find_prepared(small_data, "synthetic").name
     reaching = "the labels of 32 of 32 test utterances reach the networks that predict them"
     assert told == [f"leak    global_oof, {corpus}, {split} split: {reaching}" for split in leaky["splits"]]
     (one, _) = json.loads(planned("--json", **leaky))["leaks"]
     assert (one["reaching"], one["tested"]) == (32, 32)
-    assert "leak" not in planned(label_sources=["in_fold", "cross_fit"])
+    assert "leak" not in planned(label_sources=["in_fold", "cross_fit"], inner_folds=2, training=TRAINING)
 
 
 def test_altered_stages_have_keys_of_their_own_and_come_back_from_a_store(audit: Audit, tmp_path: Path) -> None:
