@@ -1,6 +1,7 @@
 """A small synthetic corpus, prepared once, and grids over it that train in seconds."""
 
 import logging
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,13 @@ def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     truth = read_truth(folder / "audio" / "truth.csv")
     prepare("synthetic", read_manifest(manifest), folder / "data", truth=truth, inline=True)
     return folder / "data"
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background, or nohup, inherits a deaf ear, and so would all that tests start."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from killing import FOLDS, GRID, SECONDS, SER_SWEEP, checksums, heed_signals
+from killing import FOLDS, GRID, SECONDS, SER_SWEEP, checksums
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     def start(*arguments: str, before: Sequence[str] = (), **environment: str) -> "subprocess.Popen[str]":
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": os.environ | environment}
         command = [*before, *SER_SWEEP, *arguments]
-        started.append(subprocess.Popen(command, start_new_session=True, preexec_fn=heed_signals, **pipes))
+        started.append(subprocess.Popen(command, start_new_session=True, **pipes))
         return started[-1]
 
     yield start

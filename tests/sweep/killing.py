@@ -18,12 +18,6 @@ TRIAL = "ray::ImplicitFunc"  # what Ray calls the processes of trials
 SER_SWEEP = [sys.executable, "-m", "sweep.cli"]
 
 
-def heed_signals() -> None:
-    """What a shell starts in the background, or nohup, inherits a deaf ear."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-
-
 def checksums(store: Path) -> dict[str, str]:
     stages = [json.loads(path.read_text()) for path in (store / "stages").glob("*/stage.json")]
     return {stage["key"]: stage["predictions"]["sha256"] for stage in stages}

@@ -19,7 +19,6 @@ from killing import (
     checksums,
     clear_away,
     descendants,
-    heed_signals,
     in_the_middle,
     is_alive,
     wait_for,
@@ -95,7 +94,6 @@ def test_a_terminal_that_closes_stops_a_run_in_it(small_data: Path, write_grid: 
     command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store), "--inline"]
     pid, terminal = pty.fork()
     if pid == 0:
-        heed_signals()
         os.execv(sys.executable, [*SER_SWEEP, *command])
     deadline = time.monotonic() + SECONDS
     while not in_the_middle(store)():
