@@ -16,11 +16,13 @@ from killing import (
     GRID,
     SECONDS,
     SER_SWEEP,
+    TRAINING,
     checksums,
     clear_away,
     descendants,
     in_the_middle,
     is_alive,
+    unfinished,
     wait_for,
 )
 
@@ -110,9 +112,10 @@ def test_ray_s_own_processes_are_missed_in_our_words(
     small_data: Path, write_grid: WriteGrid, tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"], name: str
 ) -> None:
     store = tmp_path / "store"
-    command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store)]
-    process = start(*command)
-    wait_for(in_the_middle(store), process)
+    longer = {**TRAINING, "epochs": 500, "patience": 500}  # than it takes to miss them
+    grid = write_grid(**{**GRID, "training": longer, "rules": ["none"]})
+    process = start("run", str(grid), "--data", str(small_data), "--store", str(store))
+    wait_for(lambda: bool(unfinished(store)), process)
     below = descendants(process.pid)
     (victim,) = (pid for pid, line in below.items() if line.partition(" ")[0].endswith(f"/{name}"))
     os.kill(victim, signal.SIGKILL)
