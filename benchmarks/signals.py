@@ -115,7 +115,7 @@ def judged(status: int, number: signal.Signals, said: str, store: Path, left: bo
         "how to go on is not said": "Go on with the same command:" not in said,
         "a trace": "Traceback" in said or "***" in said,
         "event log without an interrupted end": bool(events) and not (ended and ended[-1]["interrupted"]),
-        "a lease is left": bool(list((store / "leases").glob("*"))),
+        "a lease is left": bool(list((store / "leases").glob("*.json"))),
         "a process is left": left,
     }
     return ", ".join(what for what, is_so in wrong.items() if is_so) or "as it should"
