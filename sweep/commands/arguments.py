@@ -30,6 +30,11 @@ def add_command(
     return command
 
 
+def add_group(commands: Any, name: str, help: str) -> Any:
+    """A command that is a group of others, which `add_command` adds to what is returned."""
+    return commands.add_parser(name, help=help, description=help).add_subparsers(metavar="COMMAND", required=True)
+
+
 def common() -> argparse.ArgumentParser:
     """What every command takes."""
     parent = argparse.ArgumentParser(add_help=False)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from data_prep.text import counted
-from sweep.commands.arguments import DONE, add_command, path
+from sweep.commands.arguments import DONE, add_command, add_group, path
 
 if TYPE_CHECKING:
     from dsl.overlaps import FoldParts
@@ -25,9 +25,7 @@ UNKNOWN = "not told"
 
 
 def add(commands: Any) -> None:
-    help = "the folds of a grid: what training and test share"
-    folds = commands.add_parser("folds", help=help, description=help)
-    group = folds.add_subparsers(metavar="COMMAND", required=True)
+    group = add_group(commands, "folds", "the folds of a grid: what training and test share")
     show = add_command(
         group,
         "show",

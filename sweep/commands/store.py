@@ -14,15 +14,13 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.text import command, counted
-from sweep.commands.arguments import DONE, FAILED, add_command, of_store, path, quietly
+from sweep.commands.arguments import DONE, FAILED, add_command, add_group, of_store, path, quietly
 from sweep.commands.sweeps import existing_store, expand, open_sweep
 from sweep.commands.terminal import ProgressBar
 
 
 def add(commands: Any) -> None:
-    help = "look after a store: verify, gc, export"
-    store = commands.add_parser("store", help=help, description=help)
-    group = store.add_subparsers(metavar="COMMAND", required=True)
+    group = add_group(commands, "store", "look after a store: verify, gc, export")
     verify = add_command(
         group,
         "verify",
