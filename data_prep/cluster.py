@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from data_prep.scratch import PREFIX, scratch_folder
+from data_prep.scratch import PREFIX, Scratch, end_holders, scratch_folder
 from data_prep.signals import handlers_kept
 
 # glibc keeps what a process has freed, in one heap: a step of a training would otherwise have its pages zeroed anew.
@@ -62,7 +62,8 @@ def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]
     if ray.is_initialized():
         yield
         return
-    with scratch_folder(None if address else _place_for_sockets()) as (folder, lock):
+    with scratch_folder(None if address else _place_for_sockets()) as scratch:
+        folder, lock = scratch
         # Ray's workers import from the folder it is started in before any other: the user's may hold a `sweep.py`.
         empty = folder / "empty"
         empty.mkdir()
@@ -73,10 +74,10 @@ def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]
             with handlers_kept(), _started_as_we_need_it(lock), contextlib.chdir(empty):
                 ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
         except (KeyboardInterrupt, SystemExit) as error:  # the latter is what Ray makes of SIGTERM
-            ray.shutdown()
+            _shut_down(scratch)
             raise KeyboardInterrupt from error
         except Exception as error:  # a runtime that does not start raises no kind of its own
-            ray.shutdown()
+            _shut_down(scratch)
             if address is None:
                 raise UserError(
                     f"a Ray runtime does not start here ({error}); its logs are in {folder}/session_latest/logs until "
@@ -89,7 +90,16 @@ def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]
             yield
         finally:
             with handlers_kept():
-                ray.shutdown()
+                _shut_down(scratch)
+
+
+def _shut_down(scratch: Scratch) -> None:
+    """End the runtime, and its processes that would outlive it: a raylet that is still starting, or has much to do, is
+    killed before it has ended those that it started, and they miss it only seconds later."""
+    import ray
+
+    ray.shutdown()
+    end_holders(scratch)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 PREFIX = "ser-sweep-"
 LOCK = "in-use"
+GONE_SECONDS = 10.0  # that a process which was killed has for being gone
 
 
 class Scratch(NamedTuple):
@@ -46,6 +47,19 @@ def scratch_folder(among: Path | None = None) -> Iterator[Scratch]:
         shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
+
+
+def end_holders(scratch: Scratch) -> None:
+    """Kill the other processes that hold the lock, and wait until they are gone."""
+    import psutil
+
+    name, holders = str(scratch.folder / LOCK), []
+    for one in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # gone meanwhile, or another user's
+            if one.pid != os.getpid() and any(file.path == name for file in one.open_files()):
+                one.kill()
+                holders.append(one)
+    psutil.wait_procs(holders, timeout=GONE_SECONDS)
 
 
 def remove_left_over(place: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.scratch import LOCK, scratch_folder
+from data_prep.scratch import LOCK, end_holders, scratch_folder
 
 OWNER = """
 import subprocess, sys, time
@@ -40,6 +40,19 @@ def test_it_goes_at_an_orderly_end(tmp_path: Path) -> None:
     with scratch_folder(tmp_path) as (folder, _):
         (folder / "file").touch()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_processes_that_hold_its_lock_are_ended_and_no_others(tmp_path: Path) -> None:
+    waiting = [sys.executable, "-c", "input()"]
+    with scratch_folder(tmp_path) as scratch, scratch_folder(tmp_path) as other:
+        holder = subprocess.Popen(waiting, stdin=subprocess.PIPE, pass_fds=(scratch.lock,))
+        others = [subprocess.Popen(waiting, stdin=subprocess.PIPE, pass_fds=(other.lock,))]
+        others.append(subprocess.Popen(waiting, stdin=subprocess.PIPE, cwd=scratch.folder))
+        end_holders(scratch)
+        assert holder.poll() is not None
+        assert [one.poll() for one in others] == [None, None]
+        for one in others:
+            one.communicate(b"\n")
 
 
 def test_it_goes_when_the_process_is_interrupted(tmp_path: Path) -> None:

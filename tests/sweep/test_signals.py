@@ -61,6 +61,20 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(
     assert checksums(store) == undisturbed
 
 
+@pytest.mark.parametrize("name", ["raylet", "agent.py"])
+def test_a_signal_while_ray_starts_leaves_none_of_its_processes(
+    small_data: Path, write_grid: WriteGrid, tmp_path: Path, start: Callable[..., "subprocess.Popen[str]"], name: str
+) -> None:
+    store = tmp_path / "store"
+    process = start("run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store))
+    wait_for(lambda: any(f"/{name}" in line for line in descendants(process.pid).values()), process)
+    below = descendants(process.pid)
+    process.send_signal(signal.SIGTERM)
+    said, _ = process.communicate(timeout=SECONDS)
+    assert process.returncode == 130, said
+    assert not [line for pid, line in below.items() if is_alive(pid)]
+
+
 def assert_it_was_interrupted(process: "subprocess.Popen[str]", store: Path, command: list[str]) -> None:
     said, _ = process.communicate(timeout=SECONDS)
     assert process.returncode == 130, said
