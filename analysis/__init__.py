@@ -8,12 +8,12 @@
 in `analysis.columns`.
 """
 
-from analysis.collection import collect_tables
-from analysis.comparisons import compare, comparisons
-from analysis.latex import to_latex
-from analysis.render import to_csv, to_json, to_markdown
-from analysis.results import decide, keep_results, label_correction, score, score_networks, usable_decisions
-from analysis.tables import build_tables
+from analysis.scoring.comparisons import compare, comparisons
+from analysis.scoring.results import decide, keep_results, label_correction, score, score_networks, usable_decisions
+from analysis.tables.collection import collect_tables
+from analysis.tables.latex import to_latex
+from analysis.tables.paper_tables import build_tables
+from analysis.tables.render import to_csv, to_json, to_markdown
 
 __all__ = [
     "build_tables",

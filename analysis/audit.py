@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from analysis import columns
-from analysis.formats import interval_text, p_text
-from analysis.render import aligned
-from analysis.results import decision_arrays, score_networks
-from analysis.statistics import UNDECIDED, holm
-from analysis.tables import source_name
+from analysis.scoring.formats import interval_text, p_text
+from analysis.scoring.results import decision_arrays, score_networks
+from analysis.scoring.statistics import UNDECIDED, holm
+from analysis.tables.paper_tables import source_name
+from analysis.tables.render import aligned
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 PERMUTATIONS = 10_000

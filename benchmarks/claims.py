@@ -22,7 +22,7 @@ from typing import Any
 
 from data_prep.files import write_json
 from data_prep.folders import Folder
-from sweep.lease import Lease
+from sweep.storage.lease import Lease
 
 TRAINING_SECONDS, WAIT_SECONDS = 0.05, 0.02
 KEYS = {
@@ -117,7 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description="Claims on S3.")
     parser.add_argument("--pairs", type=int, default=20, help="of launches (default: 20)")
     parser.add_argument("--keys", type=int, default=30, help="that both want to train (default: 30)")
-    parser.add_argument("--against", type=Path, help="a checkout of other code, to be tried in turn")
+    parser.add_argument("--against", type=Path, help="a checkout of other code, with a sweep/storage/ in it, to be tried in turn")
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     parser.add_argument("--launch", help=argparse.SUPPRESS)
     options = parser.parse_args()

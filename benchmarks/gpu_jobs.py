@@ -185,7 +185,7 @@ def versions(ask: Namespace) -> None:
         query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.used,clocks.sm,compute_mode", "--format=csv"]
         done = subprocess.run(query, capture_output=True, text=True, check=False, timeout=20)
         told(nvidia_smi=done.stdout.splitlines()[1:])
-    for name in ("sweep.launch", "sweep.grid", "sweep.trial", "sweep.export"):
+    for name in ("sweep.running.launch", "sweep.planning.grid", "sweep.running.trial", "sweep.storage.export"):
         with part(module=name) as told:
             __import__(name)
 
@@ -324,10 +324,10 @@ class Trial:
 
     def run(self, gpu: float) -> dict[str, Any]:
         """What became of the trial: whether its stages were committed, and its last report arrived."""
-        from sweep.grid import parse_grid, resolve_corpora
-        from sweep.stages import bundled
-        from sweep.store import Store
-        from sweep.trial import run_trial
+        from sweep.planning.grid import parse_grid, resolve_corpora
+        from sweep.planning.stages import bundled
+        from sweep.running.trial import run_trial
+        from sweep.storage.store import Store
 
         corpus = self.corpus()
         content = {
@@ -673,10 +673,10 @@ def compiled(ask: Namespace) -> None:
 def stages(ask: Namespace) -> None:
     """Train a grid's stages of a backbone through the sweep itself, into the store, until there are no more or it is
     interrupted."""
-    from sweep.grid import load_grid, resolve_corpora
-    from sweep.launch import launch
-    from sweep.stages import Plan
-    from sweep.store import Store
+    from sweep.planning.grid import load_grid, resolve_corpora
+    from sweep.planning.stages import Plan
+    from sweep.running.launch import launch
+    from sweep.storage.store import Store
 
     grid = load_grid(Path(ask.grid)).model_copy(update={"fuse": ask.fuse})
     prepared = resolve_corpora(grid, ask.data)
@@ -699,7 +699,7 @@ def stages(ask: Namespace) -> None:
 
 def first_iterations(chains: Sequence[Any], rule: str, alpha: str, folds: int | None) -> list[Any]:
     """The stages that tell of a rule first: iteration 0 without one, else iteration 1; of the first `folds` folds."""
-    from sweep.stages import ChainSpec, distinct
+    from sweep.planning.stages import ChainSpec, distinct
 
     lasts = [one.last.at(0 if rule == "none" else 1) for one in chains if one.last.iteration or rule == "none"]
     return distinct(

@@ -59,7 +59,7 @@ def chain_trainer(work: Path, grid: Path) -> Any:
     from dsl.chain import StageResult, run_chain
     from dsl.settings import Step
     from dsl.training import Checkpoint
-    from sweep.grid import load_grid, resolve_corpora
+    from sweep.planning.grid import load_grid, resolve_corpora
 
     spec = load_grid(grid)
     prepared = resolve_corpora(spec, work / "data")
@@ -150,8 +150,8 @@ def optuna_with_joblib(work: Path, grid: Path, folds: int) -> dict[str, Any]:
 
 
 def ser_sweep(work: Path, grid: Path, folds: int) -> dict[str, Any]:
-    from sweep.cli import main
-    from sweep.store import Store
+    from ser_sweep.cli import main
+    from sweep.storage.store import Store
 
     store = work / f"store-{folds}"
     assert main(["run", str(grid), "--data", str(work / "data"), "--store", str(store)]) == 0

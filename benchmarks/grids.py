@@ -26,7 +26,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from sweep.grid import load_grid, resolve_corpora
+from sweep.planning.grid import load_grid, resolve_corpora
 
 ROOT = Path(__file__).parents[1]
 GRIDS = {
@@ -83,7 +83,7 @@ def main() -> None:
 
 def ser_sweep(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     """What a command prints; its progress goes to the terminal. Raises CalledProcessError for any other status."""
-    command = [sys.executable, "-m", "sweep.cli", *arguments]
+    command = [sys.executable, "-m", "ser_sweep.cli", *arguments]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode not in allowed:
         raise subprocess.CalledProcessError(done.returncode, command)

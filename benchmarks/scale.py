@@ -67,7 +67,7 @@ def rival(grid: Path, data: Path) -> dict[str, Any]:
     from dsl.chain import StageResult, run_chain
     from dsl.settings import Step
     from dsl.training import Checkpoint
-    from sweep.grid import load_grid, resolve_corpora
+    from sweep.planning.grid import load_grid, resolve_corpora
 
     spec = load_grid(grid)
     prepared = resolve_corpora(spec, data)
@@ -125,9 +125,9 @@ def rival(grid: Path, data: Path) -> dict[str, Any]:
 
 
 def ours(grid: Path, data: Path, store: Path) -> dict[str, Any]:
-    import sweep.launch  # noqa: F401  # imported before the clock starts, as the rival's modules are
+    import sweep.running.launch  # noqa: F401  # imported before the clock starts, as the rival's modules are
     from data_prep.cluster import ray_session
-    from sweep.cli import main
+    from ser_sweep.cli import main
 
     with ray_session():
         begun = time.perf_counter()
@@ -160,7 +160,7 @@ def command_seconds(*arguments: str) -> float:
     begun = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(
-        [sys.executable, "-m", "sweep.cli", *arguments], check=True, stdout=subprocess.DEVNULL, env=environment
+        [sys.executable, "-m", "ser_sweep.cli", *arguments], check=True, stdout=subprocess.DEVNULL, env=environment
     )
     return time.perf_counter() - begun
 

@@ -56,10 +56,10 @@ def measure(grid: Path, data: Path, store: Path, concurrent: int) -> dict[str, A
     import ray
 
     from data_prep.folders import Folder
-    from sweep.cli import main
-    from sweep.events import read_events
-    from sweep.grid import load_grid, resolve_corpora
-    from sweep.stages import Plan
+    from ser_sweep.cli import main
+    from sweep.planning.grid import load_grid, resolve_corpora
+    from sweep.planning.stages import Plan
+    from sweep.storage.events import read_events
 
     spec = load_grid(grid)
     plan = Plan.of(spec.expand(resolve_corpora(spec, data)), (), {})

@@ -64,7 +64,7 @@ class Place:
 
 
 def ser_sweep(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "sweep.cli", *arguments]
+    return [sys.executable, "-m", "ser_sweep.cli", *arguments]
 
 
 def heed_all() -> None:

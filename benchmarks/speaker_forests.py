@@ -19,14 +19,14 @@ import yaml
 from grids import ser_sweep
 from measured import report
 
-from analysis.metrics import weighted_accuracy
-from analysis.results import FOREST_SEEDS, decide
+from analysis.scoring.metrics import weighted_accuracy
+from analysis.scoring.results import FOREST_SEEDS, decide
 from dsl.labels import labels_of
 from dsl.splits import assign_folds
 from dsl.utterances import ForestFold, forest_decisions, second_cross_validation, utterance_features
-from sweep.grid import load_grid, resolve_corpora
-from sweep.stages import ChainSpec
-from sweep.store import Store
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.planning.stages import ChainSpec
+from sweep.storage.store import Store
 
 GRID: dict[str, Any] = {
     "corpora": ["emodb"],

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.errors import UserError
-from sweep.stages import StageSpec
-from sweep.store import Store
+from sweep.planning.stages import StageSpec
+from sweep.storage.store import Store
 
 LARGEST = 15_000_000  # bytes of a pack
 MOST = 6  # packs

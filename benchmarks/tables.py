@@ -37,8 +37,8 @@ def make_store(work: Path, stages: int) -> None:
     from data_prep.shards import load_corpus
     from data_prep.synthetic import SyntheticCorpus, write_corpus
     from dsl.splits import assign_folds
-    from sweep.grid import load_grid, resolve_corpora
-    from sweep.store import Predictions, Store
+    from sweep.planning.grid import load_grid, resolve_corpora
+    from sweep.storage.store import Predictions, Store
 
     manifest = write_corpus(work / "audio", SyntheticCorpus(speakers=8, texts=10, takes=6))
     prepared = prepare("synthetic", read_manifest(manifest), work / "data", inline=True).corpus
@@ -117,9 +117,9 @@ def rival(work: Path, stages: int) -> Rates:
 
 
 def ours(work: Path, stages: int) -> Rates:
-    from analysis.results import decide, score
-    from sweep.grid import load_grid, resolve_corpora
-    from sweep.store import Store
+    from analysis.scoring.results import decide, score
+    from sweep.planning.grid import load_grid, resolve_corpora
+    from sweep.storage.store import Store
 
     grid = load_grid(grid_of(work, stages))
     chains = grid.expand(resolve_corpora(grid, work / "data"))
@@ -131,7 +131,7 @@ def ours(work: Path, stages: int) -> Rates:
 def only(what: str, work: Path, stages: int) -> dict[str, Any]:
     from joblib.externals.loky import get_reusable_executor
 
-    import analysis.results  # noqa: F401  # before the clock starts, as what the rival imports nearly all is
+    import analysis.scoring.results  # noqa: F401  # before the clock starts, as what the rival imports nearly all is
 
     began = time.perf_counter()
     rates = {"rival": rival, "ours": ours}[what](work, stages)

@@ -2,8 +2,8 @@
 
     python docs/figures.py           # writes it, with all else that is generated
 
-A room is a package; the command line (sweep/cli.py and sweep/commands/), which alone may import all rooms, is drawn by
-itself. The positions are given here, boxes' contents and dashed arrows are not.
+A room is a package; the way in, ser_sweep, is drawn by itself. The positions are given here,
+ boxes' contents and dashed arrows are not.
 """
 
 import ast
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("data_prep", "dsl", "sweep", "analysis")
-COMMAND_LINE = "command line"
+ROOMS = ("data_prep", "dsl", "sweep", "analysis", "ser_sweep")
+WAY_IN = "ser_sweep"
 SIZE = (1080, 650)
 INK, FAINT, PAPER, DATA_PAPER, ROOM_PAPER = "#1f2933", "#7b8794", "#ffffff", "#fdf3dc", "#e7eefb"
 
@@ -39,7 +39,7 @@ BOXES = {
     "dsl": Box(300, 170, 190, 250),
     "sweep": Box(560, 170, 210, 250),
     "analysis": Box(840, 170, 220, 250),
-    COMMAND_LINE: Box(20, 560, 1040, 70),
+    WAY_IN: Box(20, 560, 1040, 70),
 }
 KEPT = {  # what lies on a disk, between the rooms
     "audio files": Box(20, 50, 110, 50),
@@ -59,7 +59,7 @@ FLOWS = [  # from and to, as points
 
 def room_of(module: str) -> str:
     """The box that a module is drawn in."""
-    return COMMAND_LINE if module == "sweep.cli" or module.startswith("sweep.commands") else module.partition(".")[0]
+    return module.partition(".")[0]
 
 
 def modules() -> dict[str, Path]:
@@ -137,14 +137,14 @@ def _room(room: str, box: Box) -> str:
     listed = list(dict.fromkeys(name.partition(".")[0] for name in names if name))
     rows = 13
     columns = max(2, -(-len(listed) // rows))
-    if room == COMMAND_LINE:
+    if room == WAY_IN:
         lines = [_text(box.x + 130, box.y + 40, ", ".join(name.removeprefix("commands.") for name in names), size=12)]
     else:
         lines = [
             _text(box.x + 14 + number // rows * (box.width - 14) / columns, box.y + 48 + number % rows * 15.5, name)
             for number, name in enumerate(listed)
         ]
-    y = box.y + (40 if room == COMMAND_LINE else 24)
+    y = box.y + (40 if room == WAY_IN else 24)
     return (
         f'<g data-room="{room}" data-modules="{" ".join(names)}"><rect x="{box.x}" y="{box.y}" width="{box.width}" '
         f'height="{box.height}" rx="6" fill="{ROOM_PAPER}" stroke="{INK}"/><text x="{box.x + 14}" y="{y}" '
@@ -165,7 +165,7 @@ def _import(edge: tuple[str, str], names: list[str]) -> str:
     order = list(BOXES)
     distance = order.index(edge[0]) - order.index(edge[1])
     label = ""
-    if edge[0] == COMMAND_LINE:
+    if edge[0] == WAY_IN:
         x = end.x + 24
         path = f"M {x} {start.y} L {x} {end.bottom}"
     elif distance == 1:

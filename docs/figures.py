@@ -19,8 +19,8 @@ from architecture import drawing
 from gpu_figures import GPU_BLOCKS
 from pydantic import BaseModel
 
-from analysis.render import aligned
-from sweep.grid import FeatureChoice, GridSpec, Resources, Tracking, TrainingChoice, grid_schema
+from analysis.tables.render import aligned
+from sweep.planning.grid import FeatureChoice, GridSpec, Resources, Tracking, TrainingChoice, grid_schema
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

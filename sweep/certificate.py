@@ -12,8 +12,8 @@ from typing import Any, get_args
 import numpy as np
 
 from dsl.settings import Alteration, Altered
-from sweep.stages import ChainSpec, StageSpec, distinct
-from sweep.store import Store, StoreError
+from sweep.planning.stages import ChainSpec, StageSpec, distinct
+from sweep.storage.store import Store, StoreError
 
 # Of stage.json: what follows from training and validation alone.
 LEARNT = ("training_segments", "validation_loss", "validation_wa", "kept_epoch", "epochs")

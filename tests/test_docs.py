@@ -12,7 +12,7 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from sweep.cli import build_parser, main
+from ser_sweep.cli import build_parser, main
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -102,7 +102,7 @@ def test_getting_started_works_as_it_is_written(tmp_path: Path) -> None:
     page = (ROOT / "docs/getting_started.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     (tmp_path / "bin").mkdir()
-    for name, command in {"ser-sweep": "-m sweep.cli", "python": ""}.items():
+    for name, command in {"ser-sweep": "-m ser_sweep.cli", "python": ""}.items():
         program = tmp_path / "bin" / name
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {command} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
@@ -148,7 +148,7 @@ def test_the_words_of_a_plan_and_of_a_status_are_explained(tmp_path: Path, capsy
 
 
 def test_the_grids_of_pages_load() -> None:
-    from sweep.grid import parse_grid
+    from sweep.planning.grid import parse_grid
 
     found = [
         text

@@ -29,13 +29,13 @@ from data_prep.folders import Folder, FolderError, without_secrets
 from data_prep.shards import find_prepared, list_prepared, load_corpus, sha256
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun
-from sweep.cli import main
-from sweep.events import launches_of, read_events
-from sweep.grid import GridError, load_grid
-from sweep.store import Store, StoreError, decode_predictions
+from ser_sweep.cli import main
+from sweep.planning.grid import GridError, load_grid
+from sweep.storage.events import launches_of, read_events
+from sweep.storage.store import Store, StoreError, decode_predictions
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("data_prep", "dsl", "sweep", "analysis")
+ROOMS = ("data_prep", "dsl", "sweep", "analysis", "ser_sweep")
 SECRET = "wJalrXUtnFEMI-bPxRfiCY"
 
 Train = Callable[[Path], Store]
@@ -75,7 +75,7 @@ def test_nothing_that_is_read_is_unpickled_or_evaluated() -> None:
         if name == "yaml.load":
             assert ast.unparse(call.args[1]) == "_UniqueKeys", f"{file} calls yaml.load"
         if name in ("pickle.loads", "pickle.load"):  # of what a launch itself has sent to its own trials
-            assert file == "sweep/launch.py", f"{file} calls {name}"
+            assert file == "sweep/running/launch.py", f"{file} calls {name}"
 
 
 def test_a_checkpoint_with_code_in_it_begins_the_training_anew_and_runs_nothing(tmp_path: Path) -> None:

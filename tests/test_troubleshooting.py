@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ("data_prep", "dsl", "sweep", "analysis")
+ROOMS = ("data_prep", "dsl", "sweep", "analysis", "ser_sweep")
 PAGE = ROOT / "docs" / "troubleshooting.md"
 OTHERS = {"unexpected …: …", "No space left on device", "grid …: … problems"}  # not of UserErrors, or counted
 NOT_SAID = 8  # characters of a message that is no more than another one's, passed on

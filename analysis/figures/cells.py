@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from analysis.figures.evidence import Method, Setting, shown_methods
-from sweep.stages import ChainSpec, StageSpec
+from sweep.planning.stages import ChainSpec, StageSpec
 
 
 @dataclass(frozen=True)

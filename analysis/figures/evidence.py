@@ -7,9 +7,9 @@ import pandas as pd
 
 from analysis import columns
 from analysis.figures.style import plain
-from analysis.layouts import BEST_ALPHA, backbone_name
-from analysis.setup import PAPER_SPLIT
-from analysis.tables import corpus_name, labels_name
+from analysis.paper.layouts import BEST_ALPHA, backbone_name
+from analysis.paper.setup import PAPER_SPLIT
+from analysis.tables.paper_tables import corpus_name, labels_name
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them

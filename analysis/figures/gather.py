@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from analysis import columns
-from analysis.figures import of_scores, of_stages
+from analysis.figures import score_figures as of_scores
+from analysis.figures import stage_figures as of_stages
 from analysis.figures.cells import shown_cells
 from analysis.figures.save import Drawing
-from analysis.results import corpus_names, label_correction, score_networks
+from analysis.scoring.results import corpus_names, label_correction, score_networks
 from data_prep.errors import UserError
-from sweep.stages import ChainSpec
-from sweep.store import Store
+from sweep.planning.stages import ChainSpec
+from sweep.storage.store import Store
 
 
 def figures_of(

@@ -8,27 +8,28 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import audit, claims
-from analysis.collection import tables_of
-from analysis.comparisons import comparisons
-from analysis.formats import MISSING, number
-from analysis.listings import CORRECTION, Listing
-from analysis.published import PAPER_UTTERANCES
-from analysis.render import Block, Line, TextTable, as_texts
+from analysis import audit
+from analysis.paper import claims
+from analysis.paper.published import PAPER_UTTERANCES
 from analysis.report import runs
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
-from analysis.results import FOREST_SEEDS, decide, score_networks
-from analysis.sources import SOURCES_COMPARED
-from analysis.tables import Table, corpus_name
+from analysis.scoring.comparisons import comparisons
+from analysis.scoring.formats import MISSING, number
+from analysis.scoring.results import FOREST_SEEDS, decide, score_networks
+from analysis.tables.collection import tables_of
+from analysis.tables.label_source_tables import SOURCES_COMPARED
+from analysis.tables.listings import CORRECTION, Listing
+from analysis.tables.paper_tables import Table, corpus_name
+from analysis.tables.render import Block, Line, TextTable, as_texts
 from data_prep.corpora import known_name
 from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
 from dsl.labels import LEAKY_LABEL_SOURCES
-from sweep.events import launches_of, read_events
-from sweep.stages import Plan
-from sweep.store import Store
+from sweep.planning.stages import Plan
+from sweep.storage.events import launches_of, read_events
+from sweep.storage.store import Store
 
 MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
 ELSEWHERE = ("label-sources", "label-correction")  # figures that have sections of their own

@@ -6,17 +6,17 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import columns
-from analysis.choice import Chosen, choose_by_fold, eligible, is_leaky
-from analysis.claims import LEVEL
-from analysis.comparisons import Network, Pair, comparison, is_complete, of_networks
-from analysis.differences import Difference, difference_text, speaker_text
-from analysis.formats import interval_text, number, p_text, signed
-from analysis.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
-from analysis.listings import chain_name, treatment_order
-from analysis.published import PublishedValue, index_published, load_published
-from analysis.results import score_networks
-from analysis.setup import stands_beside_paper
-from analysis.tables import (
+from analysis.paper.claims import LEVEL
+from analysis.paper.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
+from analysis.paper.published import PublishedValue, index_published, load_published
+from analysis.paper.setup import stands_beside_paper
+from analysis.scoring.comparisons import Network, Pair, comparison, is_complete, of_networks
+from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.formats import interval_text, number, p_text, signed
+from analysis.scoring.results import score_networks
+from analysis.scoring.selection import Chosen, choose_by_fold, eligible, is_leaky
+from analysis.tables.listings import chain_name, treatment_order
+from analysis.tables.paper_tables import (
     PAPER_METRICS,
     Score,
     ScoreKey,

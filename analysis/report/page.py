@@ -14,12 +14,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from analysis.claims import EXPLANATION
 from analysis.figures.save import slug
-from analysis.formats import MISSING
-from analysis.render import Block
+from analysis.paper.claims import EXPLANATION
 from analysis.report.content import Report
-from analysis.tables import corpus_name
+from analysis.scoring.formats import MISSING
+from analysis.tables.paper_tables import corpus_name
+from analysis.tables.render import Block
 from data_prep.text import command, counted
 
 GENERATOR = "ser-sweep report"

@@ -9,7 +9,7 @@ import yaml
 from analysis.figures.save import slug
 from data_prep.text import command as command_line
 from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES, RULES, LabelUpdate
-from sweep.stages import ChainSpec, Plan, StageSpec
+from sweep.planning.stages import ChainSpec, Plan, StageSpec
 
 CELLS = "cells"
 

@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.formats import MISSING, number
-from analysis.layouts import backbone_name
-from analysis.render import Block, Line
-from analysis.setup import training_text
-from analysis.tables import source_name
+from analysis.paper.layouts import backbone_name
+from analysis.paper.setup import training_text
+from analysis.scoring.formats import MISSING, number
+from analysis.tables.paper_tables import source_name
+from analysis.tables.render import Block, Line
 from data_prep.text import counted
 from dsl.labels import LEAKY_LABEL_SOURCES
-from sweep.events import LaunchSummary
-from sweep.stages import Plan, StageSpec
+from sweep.planning.stages import Plan, StageSpec
+from sweep.storage.events import LaunchSummary
 
 Record = Mapping[str, Any]
 Fact = tuple[str, str]  # what it is, and its value

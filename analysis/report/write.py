@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from analysis.claims import claims_json
 from analysis.figures import Drawing, figures_of, save_figures
-from analysis.latex import to_latex
-from analysis.render import to_csv, to_json, to_markdown
+from analysis.paper.claims import claims_json
 from analysis.report.content import MOST_ON_ONE_PAGE, Figure, Report, Results, Source, decisions_of, gather, results_of
 from analysis.report.page import GENERATOR, page_of, render, render_figures
 from analysis.report.reproduce import CELLS
+from analysis.tables.latex import to_latex
+from analysis.tables.render import to_csv, to_json, to_markdown
 from data_prep.errors import UserError
 from data_prep.files import atomic_path
 

@@ -8,9 +8,9 @@ import yaml
 
 from analysis.report import Place, Source
 from data_prep.shards import PreparedCorpus
-from sweep.grid import parse_grid
-from sweep.stages import Plan
-from sweep.store import Store
+from sweep.planning.grid import parse_grid
+from sweep.planning.stages import Plan
+from sweep.storage.store import Store
 
 RECORDED = Path(__file__).parent / "recorded"
 TRAINING = {"epochs": 12, "every": 48, "batch_size": 32, "learning_rate": 0.01}

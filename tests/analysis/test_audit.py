@@ -11,9 +11,9 @@ import pytest
 from made_by_hand import setup_with
 
 from analysis.audit import ABOVE_CHANCE, INCOMPLETE, WITHIN_CHANCE, audit, conclusions, permutation_test, to_text
-from analysis.statistics import rate_intervals
+from analysis.scoring.statistics import rate_intervals
 from data_prep.synthetic import SyntheticCorpus, write_corpus
-from sweep.cli import main
+from ser_sweep.cli import main
 
 RNG = np.random.default_rng(0)
 LABEL = np.arange(120) % 3

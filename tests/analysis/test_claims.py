@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from made_by_hand import decisions_of, first_right, setup_with
 
-from analysis.claims import CLAIMS, Claim, Finding, claims_json, claims_text, evaluate_claims
-from analysis.layouts import Treatment
-from analysis.published import load_published
+from analysis.paper.claims import CLAIMS, Claim, Finding, claims_json, claims_text, evaluate_claims
+from analysis.paper.layouts import Treatment
+from analysis.paper.published import load_published
 
 UTTERANCES = 40
 LABEL = np.arange(UTTERANCES) % 2

@@ -8,11 +8,12 @@ import pytest
 from made_by_hand import decisions_of
 from scipy.stats import binomtest
 
-from analysis import compare, comparisons
+from analysis import compare
 from analysis.columns import COMPARISON_COLUMNS
-from analysis.comparisons import Network, Pair, networks
-from analysis.layouts import Treatment
-from analysis.statistics import difference_intervals
+from analysis.paper.layouts import Treatment
+from analysis.scoring import comparisons
+from analysis.scoring.comparisons import Network, Pair, networks
+from analysis.scoring.statistics import difference_intervals
 
 UTTERANCES = 10
 LABEL = np.arange(UTTERANCES) % 2

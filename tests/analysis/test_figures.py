@@ -39,18 +39,18 @@ from analysis.figures import (
 )
 from analysis.figures.cells import ChainCell, shown_cells
 from analysis.figures.evidence import INTERVALS, Method, notes_on, shown_methods
-from analysis.figures.of_scores import alpha_curves, by_method, class_recall, confusion_counts, confusions
-from analysis.figures.of_stages import label_corrections, segment_centres
 from analysis.figures.save import slug
+from analysis.figures.score_figures import alpha_curves, by_method, class_recall, confusion_counts, confusions
+from analysis.figures.stage_figures import label_corrections, segment_centres
 from analysis.figures.style import COLORS, HATCHES, ONE_COLUMN, TWO_COLUMNS, bar_style, series_style
-from analysis.published import load_published
-from analysis.results import label_correction
+from analysis.paper.published import load_published
+from analysis.scoring.results import label_correction
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
-from sweep.cli import main
-from sweep.grid import load_grid, resolve_corpora
-from sweep.stages import ChainSpec
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.planning.stages import ChainSpec
+from sweep.storage.store import Store
 
 EMOTIONS = ["anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -19,8 +19,8 @@ from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from dsl.splits import assign_folds
-from sweep.stages import ChainSpec, StageSpec
-from sweep.store import Predictions, Store
+from sweep.planning.stages import ChainSpec, StageSpec
+from sweep.storage.store import Predictions, Store
 
 EMOTIONS, SPEAKERS, TEXTS = 4, 12, 12
 CHANCE = 100 / EMOTIONS
@@ -138,7 +138,7 @@ def version_1_key(store: Store, asked: list[ChainSpec]) -> str:
     import sklearn
 
     from data_prep.files import canonical_hash
-    from sweep.stages import KEY_LENGTH
+    from sweep.planning.stages import KEY_LENGTH
 
     stages = [[one.last.key, store.read_stage(one.last.key)["predictions"]["sha256"]] for one in asked]
     identity = {"method": 1, "scikit-learn": sklearn.__version__, "forest_seeds": 1, "stages": stages}

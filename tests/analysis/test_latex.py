@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.latex import escape
+from analysis.tables.latex import escape
 
 GOLDEN = Path(__file__).parent / "golden"
 DOCUMENTS = {

@@ -10,12 +10,12 @@ import pytest
 from made_by_hand import setup_with
 
 from analysis import to_csv, to_json, to_latex, to_markdown
-from analysis.listings import corpora_listing, correction_listings
+from analysis.tables.listings import corpora_listing, correction_listings
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
-from sweep.stages import ChainSpec, StageSpec
-from sweep.store import Store
+from sweep.planning.stages import ChainSpec, StageSpec
+from sweep.storage.store import Store
 
 
 def hold(store: Store, corpus: str, folder: Path, partial: bool = False) -> ChainSpec:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
-from analysis.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
+from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
 
 LABEL = [0, 0, 0, 0, 1, 1]
 PREDICTED = [0, 0, 0, 1, 1, 0]

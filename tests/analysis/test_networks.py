@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from made_by_hand import decisions_of, first_right
 
-from analysis import comparisons, score_networks, to_csv, to_json, to_latex, to_markdown
-from analysis.listings import Listing
-from analysis.networks import chosen_listings, networks_listings
-from analysis.render import as_texts
-from analysis.sources import sources_listings
-from analysis.tables import build_tables
+from analysis import score_networks, to_csv, to_json, to_latex, to_markdown
+from analysis.scoring import comparisons
+from analysis.tables.label_source_tables import sources_listings
+from analysis.tables.listings import Listing
+from analysis.tables.networks import chosen_listings, networks_listings
+from analysis.tables.paper_tables import build_tables
+from analysis.tables.render import as_texts
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Listing]], str]] = {

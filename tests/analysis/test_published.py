@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from analysis.published import PAPER_UTTERANCES, index_published, load_published
+from analysis.paper.published import PAPER_UTTERANCES, index_published, load_published
 
 UNITS = {
     ("casia", "WA"): 7200,

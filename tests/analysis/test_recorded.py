@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 
 from analysis import collect_tables, decide, to_csv, to_json, to_latex, to_markdown
-from analysis.claims import claims_json, claims_text, evaluate_claims
 from analysis.figures import figures_of, save_figures
+from analysis.paper.claims import claims_json, claims_text, evaluate_claims
 from data_prep.shards import PreparedCorpus
-from sweep.grid import load_grid
-from sweep.stages import ChainSpec
-from sweep.store import Store
+from sweep.planning.grid import load_grid
+from sweep.planning.stages import ChainSpec
+from sweep.storage.store import Store
 
 HERE = Path(__file__).parent
 GOLDEN = HERE / "golden"

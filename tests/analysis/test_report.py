@@ -26,10 +26,10 @@ from data_prep.corpora.manifest import read_manifest
 from data_prep.errors import UserError
 from data_prep.prepare import prepare
 from data_prep.synthetic import SyntheticCorpus, write_corpus
-from sweep.cli import main
-from sweep.grid import load_grid, parse_grid, resolve_corpora
-from sweep.stages import ChainSpec, Plan
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import load_grid, parse_grid, resolve_corpora
+from sweep.planning.stages import ChainSpec, Plan
+from sweep.storage.store import Store
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]

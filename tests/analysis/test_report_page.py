@@ -17,7 +17,7 @@ from recorded_sweep import copy_store, source_of
 
 from analysis.report import write_report
 from data_prep.shards import PreparedCorpus
-from sweep.store import Store
+from sweep.storage.store import Store
 
 IN_CI = os.environ.get("CI") == "true"  # where nothing is skipped
 if not IN_CI:

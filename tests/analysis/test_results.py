@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from made_by_hand import setup_with
 
-import analysis.results
+import analysis.scoring.results
 from analysis import (
     build_tables,
     decide,
@@ -26,13 +26,13 @@ from analysis import (
     to_markdown,
 )
 from analysis.columns import CORRECTION_COLUMNS, DECISION_COLUMNS, NETWORK_SCORE_COLUMNS, SCORE_COLUMNS
-from analysis.statistics import rate_intervals
+from analysis.scoring.statistics import rate_intervals
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from dsl.utterances import ForestFold
-from sweep.stages import ChainSpec, StageSpec, canonical_updates
-from sweep.store import Predictions, Store, StoreError
+from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates
+from sweep.storage.store import Predictions, Store, StoreError
 
 FOLDS = 3
 LABEL = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])  # six of anger, three of sadness

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.formats import p_text
-from analysis.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
-from analysis.statistics import (
+from analysis.scoring.formats import p_text
+from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
+from analysis.scoring.statistics import (
     UNDECIDED,
     Rates,
     difference_intervals,

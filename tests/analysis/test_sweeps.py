@@ -12,9 +12,9 @@ import pytest
 from made_by_hand import decisions_of, first_right
 
 from analysis import columns
-from analysis.sweeps import CHOSEN, SECOND_SPLIT, SECOND_WA, compare_sweeps, compared_records, compared_text
+from analysis.sweep_comparison import CHOSEN, SECOND_SPLIT, SECOND_WA, compare_sweeps, compared_records, compared_text
 from data_prep.errors import UserError
-from sweep.cli import main
+from ser_sweep.cli import main
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]

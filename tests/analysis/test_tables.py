@@ -15,9 +15,9 @@ import pytest
 from made_by_hand import scores_of, setup_with, spreads
 
 from analysis.columns import NETWORK_SCORE_COLUMNS
-from analysis.latex import to_latex
-from analysis.render import to_csv, to_json, to_markdown
-from analysis.tables import Table, build_tables
+from analysis.tables.latex import to_latex
+from analysis.tables.paper_tables import Table, build_tables
+from analysis.tables.render import to_csv, to_json, to_markdown
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.store import Store
+from sweep.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 STORE = ROOT / "tests" / "analysis" / "recorded" / "store"

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.folders import Folder
-from sweep.events import read_events
-from sweep.provenance import code_revision, versions
-from sweep.store import Store
+from sweep.storage.events import read_events
+from sweep.storage.provenance import code_revision, versions
+from sweep.storage.store import Store
 from tests.chaos.machines import Machines, cluster_of, kill
 from tests.chaos.places import KEYS, PLACES, Place
 from tests.chaos.watcher import Watcher
@@ -74,7 +74,7 @@ class Limits:
 
 def command(name: str, grid: Path, data: Path, store: str, *flags: str) -> list[str]:
     place = [str(grid), "--data", str(data), "--store", store]
-    return [sys.executable, "-m", "sweep.cli", name, *place, *flags]
+    return [sys.executable, "-m", "ser_sweep.cli", name, *place, *flags]
 
 
 def in_peace(grid: Path, data: Path, store: Path) -> Peace:

@@ -29,7 +29,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
 
 from data_prep.folders import Folder
-from sweep.cli import build_parser
+from ser_sweep.cli import build_parser
 
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 SCRIPTS = [*(ROOT / "clusters").glob("*.sh"), ROOT / ".ci/run"]

@@ -19,7 +19,7 @@ SECONDS = 240
 PRIVATE_MOUNTS = ["unshare", "--mount", "sh", "-c"]
 LOOK = """
 import sys
-from sweep.nodes import examine_nodes
+from ser_sweep.nodes import examine_nodes
 for one in examine_nodes(sys.argv[1], seconds=10):
     print(one.what, one.state, one.said, sep="|")
 """
@@ -54,7 +54,7 @@ def add_node(head: str, start: Start, tmp_path: Path) -> AddNode:
 
 def doctor(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
     """Exit status, and findings by what they are of."""
-    command = [sys.executable, "-m", "sweep.cli", "doctor", "--json", *arguments]
+    command = [sys.executable, "-m", "ser_sweep.cli", "doctor", "--json", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     found: dict[str, list[dict[str, str]]] = {}
     for one in json.loads(done.stdout):
@@ -88,7 +88,7 @@ def test_a_node_with_another_store_other_data_and_other_code_is_named(
     shutil.copytree(small_data, other_data)
     shard = next(other_data.glob("*/shards/shard-*"))
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
-    for room in ("data_prep", "dsl", "sweep", "analysis", "configs"):
+    for room in ("data_prep", "dsl", "sweep", "analysis", "ser_sweep", "configs"):
         shutil.copytree(ROOT / room, other_code / room)
     with (other_code / "dsl" / "labels.py").open("a") as file:
         file.write("# changed\n")

@@ -10,7 +10,7 @@ import soundfile
 from data_prep.corpora import catalogue
 from data_prep.corpora.catalogue import CORPORA
 from data_prep.shards import find_prepared
-from sweep.cli import main
+from ser_sweep.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 

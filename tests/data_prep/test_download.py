@@ -22,7 +22,7 @@ from data_prep.corpora import catalogue
 from data_prep.corpora.catalogue import CORPORA, Archive
 from data_prep.download import fetch
 from data_prep.errors import FetchError
-from sweep.cli import main
+from ser_sweep.cli import main
 
 NAMES = TREES["emodb", "archive"]
 
@@ -237,7 +237,7 @@ def test_a_killed_download_leaves_no_corpus_and_the_next_call_clears_up(
 ) -> None:
     server = offered(GOOD)
     server.waits_after = 300_000
-    command = [sys.executable, "-m", "sweep.cli", "fetch", "emodb", "--out", str(tmp_path), "--url", server.url]
+    command = [sys.executable, "-m", "ser_sweep.cli", "fetch", "emodb", "--out", str(tmp_path), "--url", server.url]
     process = subprocess.Popen(command, cwd=Path(__file__).parents[2])
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in tmp_path.glob(".emodb.fetch/*")) and time.monotonic() < deadline:
@@ -301,9 +301,11 @@ def test_a_failed_download_is_one_message_and_status_2(tmp_path: Path, capsys: p
 
 def test_other_commands_do_not_need_pooch() -> None:
     """A machine that only trains has neither pooch nor librosa."""
-    script = "import sys; sys.modules.update(pooch=None, requests=None, librosa=None, soundfile=None); import sweep.cli"
+    script = (
+        "import sys; sys.modules.update(pooch=None, requests=None, librosa=None, soundfile=None); import ser_sweep.cli"
+    )
     done = subprocess.run(
-        [sys.executable, "-c", f"{script}; sys.exit(sweep.cli.main(['corpora']))"],
+        [sys.executable, "-c", f"{script}; sys.exit(ser_sweep.cli.main(['corpora']))"],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,

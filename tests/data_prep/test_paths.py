@@ -11,7 +11,7 @@ from data_prep.corpora import read_corpus, read_emodb, read_manifest
 from data_prep.errors import CorpusError
 from data_prep.features import FeatureSettings
 from data_prep.prepare import prepare
-from sweep.cli import main
+from ser_sweep.cli import main
 
 
 def ids(manifest: Path, allow_partial: bool = False) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from corpus_files import BAD_AUDIO, emodb_names, noise, write_emodb, write_manifest, write_sound
 
 from data_prep.corpora import CORPORA
-from sweep.cli import main
+from ser_sweep.cli import main
 
 NAMES = emodb_names()
 Arguments = list[str]

@@ -11,7 +11,7 @@ from corpus_trees import plant_sounds
 
 from data_prep.corpora import CORPORA, read_manifest
 from data_prep.prepare import prepare
-from sweep.cli import main
+from ser_sweep.cli import main
 
 # Corpus, layout, sampling rate -> names, of two emotions each; half a second long.
 SOUNDS: list[tuple[str, str, int, list[str]]] = [

@@ -20,7 +20,7 @@ from data_prep.errors import ShardError
 from data_prep.features import FeatureSettings
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import PreparedCorpus, SegmentCorpus, find_prepared, list_prepared, load_corpus
-from sweep.cli import main
+from ser_sweep.cli import main
 
 
 @pytest.fixture

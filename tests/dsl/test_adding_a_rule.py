@@ -12,8 +12,8 @@ from dsl import labels
 from dsl.chain import run_chain
 from dsl.labels import RULES, LabelUpdate, one_hot, updated_targets
 from dsl.settings import ChainSettings
-from sweep.grid import GridError, parse_grid
-from sweep.stages import canonical_updates
+from sweep.planning.grid import GridError, parse_grid
+from sweep.planning.stages import canonical_updates
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 GRID = {"corpora": ["emodb"], "backbones": ["tiny"]}

@@ -11,7 +11,7 @@ import pytest
 from dsl.overlaps import COLUMNS, Overlap, fold_parts
 from dsl.settings import ChainSettings, TrainingSettings
 from dsl.splits import SPLITS, parts_of
-from sweep.cli import main
+from ser_sweep.cli import main
 
 TRAINING = TrainingSettings(validation_by="utterance")
 

@@ -188,7 +188,7 @@ def test_labels_outside_the_training_utterances_do_not_matter(
 
 
 # A stage's key does not say which utterances a fold tests or what its seed came to: it relies on these never changing.
-# Where a new version of a library changes them, raise METHOD_VERSION in sweep/stages.py.
+# Where a new version of a library changes them, raise METHOD_VERSION in sweep/planning/stages.py.
 
 
 def test_folds_stay_what_they_were() -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import FlakyFailure
 
 from data_prep.files import write_json
-from sweep.provenance import code_revision, versions
+from sweep.storage.provenance import code_revision, versions
 from tests.fuzz.cases import KINDS
 from tests.fuzz.ground import SECONDS, Ground, Outcome, UnforeseenError
 

@@ -21,7 +21,7 @@ from joblib import parallel_config
 from data_prep.corpora import read_manifest
 from data_prep.prepare import prepare
 from data_prep.synthetic import SyntheticCorpus, write_corpus
-from sweep.cli import main
+from ser_sweep.cli import main
 
 MEMORY = 6 * 2**30  # bytes that the process may come to hold
 SECONDS = 20.0  # of computing that a command may take: a hundred times what it does

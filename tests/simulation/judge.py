@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from sweep.lease import EXPIRES_SECONDS, OVER
-from sweep.stages import StageSpec
+from sweep.planning.stages import StageSpec
+from sweep.storage.lease import EXPIRES_SECONDS, OVER
 from tests.simulation.stages import predictions_of
 from tests.simulation.storage import Blob, Storage
 from tests.simulation.world import Process, World

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from data_prep.folders import Folder
-from sweep import upkeep
-from sweep.lease import EXPIRES_SECONDS, Lease
 from sweep.machine import THIS_MACHINE, Machine
-from sweep.searcher import ChainQueue
-from sweep.store import Store
+from sweep.running.chain_queue import ChainQueue
+from sweep.storage import upkeep
+from sweep.storage.lease import EXPIRES_SECONDS, Lease
+from sweep.storage.store import Store
 from tests.simulation import storage
 
 write_described, write = Store._write_described, Folder.write

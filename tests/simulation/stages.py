@@ -16,11 +16,12 @@ from dsl.chain import MissingInputsError, StageResult
 from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from dsl.steps import Epoch
-from sweep import lease, store, trial, upkeep
-from sweep.launch import Task
-from sweep.stages import ChainSpec, StageSpec
-from sweep.store import Predictions, Store
-from sweep.trial import StoreMemory
+from sweep.planning.stages import ChainSpec, StageSpec
+from sweep.running import trial
+from sweep.running.launch import Task
+from sweep.running.trial import StoreMemory
+from sweep.storage import lease, store, upkeep
+from sweep.storage.store import Predictions, Store
 from tests.simulation.world import Process
 
 FOLDS, EPOCHS, UTTERANCES = 2, 2, 4
@@ -86,7 +87,7 @@ def train(
     training: Callable[[str, bool], None],
     saved: Callable[[str], None],
 ) -> None:
-    """`sweep.trial.run_trial` without networks: the stages of a task, an epoch being some time that goes by.
+    """`sweep.running.trial.run_trial` without networks: the stages of a task, an epoch being some time that goes by.
 
     `training` is told when a stage's training begins (True) and ends, and `saved` when the stage is in the store.
     """

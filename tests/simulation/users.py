@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sweep.grid import GridSpec, Resources
-from sweep.launch import Launch, Task, check_plan_holds, errors_reported, until_nothing_is_left
-from sweep.lease import Lease, LeaseCheck
 from sweep.machine import Machine
-from sweep.progress import NoDisplay, Tally
-from sweep.stages import ChainSpec, Plan, bundled
-from sweep.store import Store, StoreError
-from sweep.upkeep import delete_garbage, find_garbage, repair, verify
+from sweep.planning.grid import GridSpec, Resources
+from sweep.planning.stages import ChainSpec, Plan, bundled
+from sweep.running.launch import Launch, Task, check_plan_holds, errors_reported, until_nothing_is_left
+from sweep.running.progress import NoDisplay, Tally
+from sweep.storage.lease import Lease, LeaseCheck
+from sweep.storage.store import Store, StoreError
+from sweep.storage.upkeep import delete_garbage, find_garbage, repair, verify
 from tests.simulation.judge import Judge, Running, Training
 from tests.simulation.stages import CORPUS, keys_of, train
 from tests.simulation.storage import SimulatedFolder, Storage

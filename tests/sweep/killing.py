@@ -15,7 +15,7 @@ GRID = {"rules": ["none", "bdsl"], "training": TRAINING, "resources": {"checkpoi
 FOLDS = 2
 SECONDS = 180
 TRIAL = "ray::ImplicitFunc"  # what Ray calls the processes of trials
-SER_SWEEP = [sys.executable, "-m", "sweep.cli"]
+SER_SWEEP = [sys.executable, "-m", "ser_sweep.cli"]
 
 
 def checksums(store: Path) -> dict[str, str]:

@@ -9,8 +9,8 @@ import pytest
 
 from data_prep.files import write_json
 from data_prep.shards import find_prepared
-from sweep.cli import main
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 

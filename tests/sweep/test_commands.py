@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import build_parser, main
-from sweep.commands.completion import SHELLS, parsers_in
+from ser_sweep.cli import build_parser, main
+from ser_sweep.commands.completion import SHELLS, parsers_in
 
 LEAVES = [one for one in parsers_in(build_parser()) if one.get_default("run") is not None]
 

@@ -8,16 +8,24 @@ from typing import Any
 
 import pytest
 
-from analysis.needs import stages_by_table
+from analysis.paper.table_stages import stages_by_table
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.backbones import VERSIONS
 from dsl.settings import TrainingSettings
-from sweep.cli import main
-from sweep.cost import Estimate, Rate, bytes_per_segment, estimate, estimate_beside_truth, rates_of, suggested_share
-from sweep.grid import GridSpec, load_grid
-from sweep.probe import probe
-from sweep.stages import Plan, StageSpec
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.cost import (
+    Estimate,
+    Rate,
+    bytes_per_segment,
+    estimate,
+    estimate_beside_truth,
+    rates_of,
+    suggested_share,
+)
+from sweep.planning.grid import GridSpec, load_grid
+from sweep.planning.probe import probe
+from sweep.planning.stages import Plan, StageSpec
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 PAPER = Path(__file__).parents[2] / "configs" / "paper.yaml"

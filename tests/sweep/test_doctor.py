@@ -13,10 +13,10 @@ from packaging.requirements import Requirement
 
 from data_prep.folders import Folder
 from data_prep.shards import find_prepared
-from sweep.cli import main
-from sweep.doctor import check_data, check_open_files, check_store, check_threads, clock_finding, unlocked, unmet
-from sweep.findings import State
-from sweep.store import Store
+from ser_sweep.cli import main
+from ser_sweep.doctor import check_data, check_open_files, check_store, check_threads, clock_finding, unlocked, unmet
+from ser_sweep.findings import State
+from sweep.storage.store import Store
 
 Run = Callable[..., dict[str, dict[str, str]]]  # arguments and the status to expect -> findings by name
 

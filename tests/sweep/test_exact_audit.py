@@ -16,10 +16,10 @@ from dsl import chain, splits
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
 from dsl.settings import Alteration, ChainSettings, TrainingSettings
-from sweep.cli import main
-from sweep.grid import load_grid
-from sweep.label_flow import labels_reaching
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import load_grid
+from sweep.planning.label_flow import labels_reaching
+from sweep.storage.store import Store
 
 Monkey = pytest.MonkeyPatch
 Audit = Callable[..., list[dict[str, Any]]]

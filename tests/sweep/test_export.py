@@ -12,12 +12,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-import sweep.export
+import sweep.storage.export
 from dsl.labels import LabelUpdate, labels_of
-from sweep.cli import main
-from sweep.export import export
-from sweep.stages import StageSpec
-from sweep.store import Predictions, Store, StoreError
+from ser_sweep.cli import main
+from sweep.planning.stages import StageSpec
+from sweep.storage.export import export
+from sweep.storage.store import Predictions, Store, StoreError
 
 DOCS = Path(__file__).parents[2] / "docs" / "store.md"
 WriteGrid = Callable[..., Path]

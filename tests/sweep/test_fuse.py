@@ -12,12 +12,12 @@ from test_grid import CONFIGS, CORPORA
 
 from data_prep.folders import Folder
 from dsl.settings import TrainingSettings
-from sweep.cli import main
-from sweep.events import read_events
-from sweep.grid import load_grid
-from sweep.searcher import ChainQueue
-from sweep.stages import Bundle, ChainSpec, Plan, StageSpec, bundled, canonical_updates
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import load_grid
+from sweep.planning.stages import Bundle, ChainSpec, Plan, StageSpec, bundled, canonical_updates
+from sweep.running.chain_queue import ChainQueue
+from sweep.storage.events import read_events
+from sweep.storage.store import Store
 
 RULES = ["none", "bdsl", "gsl", {"wdsl": [0.2, 0.5, 0.8]}]
 STAGE = StageSpec("emodb-0", "tiny", "stratified", 3, 0, 0, None, (), TrainingSettings())

@@ -14,8 +14,8 @@ from data_prep.features import FeatureSettings
 from data_prep.files import write_json
 from data_prep.shards import PreparedCorpus
 from dsl.splits import SPLITS
-from sweep.grid import GridError, load_grid, parse_grid, resolve_corpora
-from sweep.stages import ChainSpec, Plan
+from sweep.planning.grid import GridError, load_grid, parse_grid, resolve_corpora
+from sweep.planning.stages import ChainSpec, Plan
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CORPORA = {

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from sweep.grid import GridError, GridSpec, grid_schema, parse_grid
+from sweep.planning.grid import GridError, GridSpec, grid_schema, parse_grid
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 AXES = {"corpora": ["emodb"], "backbones": ["tiny"], "rules": ["bdsl"]}

@@ -10,11 +10,11 @@ import pytest
 
 from data_prep.cluster import ray_session
 from dsl.settings import Step
-from sweep import trial
-from sweep.cli import main
-from sweep.grid import load_grid, resolve_corpora
-from sweep.stages import Bundle, ChainSpec
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.planning.stages import Bundle, ChainSpec
+from sweep.running import trial
+from sweep.storage.store import Store
 
 FOLDS = 3
 GRID = (

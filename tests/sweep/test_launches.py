@@ -18,13 +18,13 @@ from safetensors.numpy import load
 from data_prep.cluster import ray_session
 from data_prep.folders import Folder
 from data_prep.shards import find_prepared, load_corpus
-from sweep.cli import main
-from sweep.events import EventLog, launches_of, read_events
-from sweep.grid import Resources, load_grid, resolve_corpora
-from sweep.launch import _launch as started_launch
-from sweep.shares import GpuShares, kind_of, slots
-from sweep.stages import Plan, bundled
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import Resources, load_grid, resolve_corpora
+from sweep.planning.stages import Plan, bundled
+from sweep.running.launch import _launch as started_launch
+from sweep.running.resources import GpuShares, kind_of, slots
+from sweep.storage.events import EventLog, launches_of, read_events
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 
@@ -156,7 +156,7 @@ def test_status_is_not_watched_for_ever_where_nobody_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("sweep.commands.status.ALONE_SECONDS", 0.0)
+    monkeypatch.setattr("ser_sweep.commands.status.ALONE_SECONDS", 0.0)
     command = ["status", str(write_grid()), "--data", str(small_data), "--store", str(tmp_path / "store"), "--watch"]
     assert main(command) == 1
     assert "no launch has run on this store for 0 s; ser-sweep run goes on with it" in capsys.readouterr().out
@@ -165,7 +165,7 @@ def test_status_is_not_watched_for_ever_where_nobody_runs(
 def test_status_can_be_watched_until_all_is_done(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
     grid = write_grid(rules=["none"], training={"epochs": 8, "every": 1, "patience": 8})
     place = [str(grid), "--data", str(small_data), "--store", str(tmp_path / "store")]
-    watch = [sys.executable, "-m", "sweep.cli", "status", *place, "--watch", "--every", "1"]
+    watch = [sys.executable, "-m", "ser_sweep.cli", "status", *place, "--watch", "--every", "1"]
     process = subprocess.Popen(watch, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert main(["run", *place, "--inline"]) == 0
     said, _ = process.communicate(timeout=120)
@@ -184,7 +184,7 @@ def test_two_launches_of_overlapping_grids_train_each_stage_once(
     same = {"training": {"epochs": 4, "every": 1, "patience": 4}, "resources": {"max_concurrent": 1}}
     one = write_grid(rules=["none", "bdsl"], **same).rename(tmp_path / "one.yaml")
     two = write_grid(rules=["hdl", "none"], **same).rename(tmp_path / "two.yaml")
-    command = [sys.executable, "-m", "sweep.cli", "run"]
+    command = [sys.executable, "-m", "ser_sweep.cli", "run"]
     place = ["--data", str(small_data), "--store", str(tmp_path / "store"), *flags]
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     launches = [subprocess.Popen([*command, str(grid), *place], **pipes) for grid in (one, two)]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from data_prep.folders import Folder
-from sweep import lease
-from sweep.lease import Lease, LeaseCheck, SupersededError
 from sweep.machine import THIS_MACHINE, Machine
+from sweep.storage import lease
+from sweep.storage.lease import Lease, LeaseCheck, SupersededError
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_lease_is_renewed_while_its_launch_lives(folder: Folder, monkeypatch: 
 def test_the_lease_of_a_process_that_is_gone_from_this_machine_is_over_at_once(folder: Folder) -> None:
     """Killed, as with SIGKILL: nothing was given back."""
     code = (
-        "import os, sys; from data_prep.folders import Folder; from sweep.lease import Lease;"
+        "import os, sys; from data_prep.folders import Folder; from sweep.storage.lease import Lease;"
         "lease = Lease(Folder(sys.argv[1]), 'killed').__enter__(); lease.claim({'a'}); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, folder.uri], check=False, timeout=60)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.text import counted
-from sweep.cli import main
+from ser_sweep.cli import main
 
 WriteGrid = Callable[..., Path]
 TRAINED = {"epochs": 1, "every": 16, "validation_by": "utterance"}

@@ -10,10 +10,10 @@ import pytest
 from data_prep.files import canonical_hash
 from dsl.backbones import BACKBONES, VERSIONS
 from dsl.settings import TrainingSettings
-from sweep import stages
-from sweep.cli import main
-from sweep.stages import KEY_LENGTH, StageSpec
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning import stages
+from sweep.planning.stages import KEY_LENGTH, StageSpec
+from sweep.storage.store import Store
 
 STAGE = StageSpec("emodb-0123456789ab", "densenet22", "stratified", 10, 3, 0, None, (), TrainingSettings())
 KEYS = {

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from data_prep.shards import find_prepared
-from sweep.cli import main
+from ser_sweep.cli import main
 
 EMOTIONS = ("joie", "悲しみ", "ärger & wut")
 SPEAKERS = ("Zoë", "O'Brien", "<b>3</b>", '4 "IV"')

@@ -11,8 +11,8 @@ import pytest
 
 from data_prep.folders import Folder
 from data_prep.shards import find_prepared
-from sweep.cli import main
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 QUICK = {"rules": ["none"], "training": {"epochs": 1, "every": 32}}
@@ -154,7 +154,7 @@ def test_grids_recordings_and_reports_may_have_names_that_are_not_utf_8(
 
     def play(*arguments: str) -> None:
         """In a process of its own, whose output takes UTF-8 only."""
-        words = [sys.executable, "-m", "sweep.cli", *arguments]
+        words = [sys.executable, "-m", "ser_sweep.cli", *arguments]
         done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"})
         assert done.returncode == 0, done.stderr
         (done.stdout + done.stderr).decode()

@@ -17,9 +17,9 @@ import yaml
 from data_prep.corpora import read_corpus
 from data_prep.prepare import prepare
 from dsl.backbones import VERSIONS
-from sweep.cli import main
-from sweep.predict import load_network, predict_recording
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.inference import load_network, predict_recording
+from sweep.storage.store import Store
 
 EMODB = os.environ.get("SER_SWEEP_EMODB")
 

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from data_prep.shards import load_corpus
-from sweep.grid import load_grid, resolve_corpora
-from sweep.progress import LiveDisplay, PlainDisplay, RunningTrial, Tally, duration, progress_words
-from sweep.stages import Bundle, Plan
-from sweep.store import Store
-from sweep.trial import run_trial
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.planning.stages import Bundle, Plan
+from sweep.running.progress import LiveDisplay, PlainDisplay, RunningTrial, Tally, duration, progress_words
+from sweep.running.trial import run_trial
+from sweep.storage.store import Store
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import main
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.storage.store import Store
 
 Capture = pytest.CaptureFixture[str]
 
@@ -72,7 +72,7 @@ def test_they_do_not_need_the_scikit_learn_that_decided(
 ) -> None:
     assert main(["tables", *results, "--quiet"]) == 0
     before = capsys.readouterr().out
-    monkeypatch.setattr("analysis.results.version", lambda package: "99.0")
+    monkeypatch.setattr("analysis.scoring.results.version", lambda package: "99.0")
     assert main(["tables", *results, "--quiet"]) == 0
     assert capsys.readouterr().out == before
 
@@ -80,7 +80,7 @@ def test_they_do_not_need_the_scikit_learn_that_decided(
 def test_another_version_of_the_method_is_told(
     results: list[str], monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    monkeypatch.setattr("analysis.results.DECISION_VERSION", {"stratified": 99})
+    monkeypatch.setattr("analysis.scoring.results.DECISION_VERSION", {"stratified": 99})
     assert main(["tables", *results, "--quiet"]) == 2
     assert "another version of the method; export them again" in capsys.readouterr().err
 

@@ -23,11 +23,11 @@ from data_prep.prepare import prepare
 from data_prep.shards import find_prepared, load_corpus, write_shard
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from dsl import backbones
-from sweep.cli import main
-from sweep.events import read_events
-from sweep.grid import Resources
-from sweep.shares import trial_share
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import Resources
+from sweep.running.resources import trial_share
+from sweep.storage.events import read_events
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 
@@ -247,7 +247,7 @@ class Blocked:
         if name.split(".")[0] in {blocked!r}:
             raise ImportError(f"{{name}} is blocked in this test")
 sys.meta_path.insert(0, Blocked())
-from sweep.cli import main
+from ser_sweep.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -291,7 +291,7 @@ def test_a_cluster_of_several_nodes_trains_each_stage_once_and_to_the_same_bits(
     finished: Path, small_data: Path, tmp_path: Path, cluster: Any
 ) -> None:
     command = ["run", str(finished / "grid.yaml"), "--data", str(small_data), "--store", str(tmp_path / "store")]
-    code = [sys.executable, "-m", "sweep.cli", *command, "--address", cluster.address]
+    code = [sys.executable, "-m", "ser_sweep.cli", *command, "--address", cluster.address]
     done = subprocess.run(code, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("trained synthetic tiny") == 12  # a line for each training

@@ -13,8 +13,8 @@ import pytest
 
 from data_prep.folders import Folder, FolderError
 from data_prep.synthetic import SyntheticCorpus, write_corpus
-from sweep.cli import main
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 GRID = {"rules": ["none", "bdsl"], "weights": "last"}
@@ -30,7 +30,7 @@ def test_prepare_run_kill_resume_and_tables_on_s3(
     training = {"epochs": 8, "every": 2, "patience": 8}
     grid = write_grid(**GRID, training=training, resources={"checkpoint_seconds": 0})
     place = [str(grid), "--data", data, "--store", store]
-    command = [sys.executable, "-m", "sweep.cli", "run", *place, "--inline"]
+    command = [sys.executable, "-m", "ser_sweep.cli", "run", *place, "--inline"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 120
     while not (Store(store).done_keys() and Folder(store).entries("checkpoints")):

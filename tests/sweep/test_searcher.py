@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.settings import TrainingSettings
-from sweep.searcher import ChainQueue, Issue
-from sweep.stages import ChainSpec, StageSpec, canonical_updates, distinct, launch_order
+from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates, distinct, launch_order
+from sweep.running.chain_queue import ChainQueue, Issue
 
 FOLDS = 3
 STAGE = StageSpec("emodb-0", "tiny", "stratified", FOLDS, 0, 0, None, (), TrainingSettings())

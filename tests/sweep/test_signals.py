@@ -100,7 +100,7 @@ def test_sigterm_stops_a_container_s_only_process(
     command = ["run", str(write_grid(**GRID)), "--data", str(small_data), "--store", str(store), "--inline"]
     process = start(*command, before=["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
     wait_for(in_the_middle(store), process)
-    (number_1,) = (pid for pid, line in descendants(process.pid).items() if "sweep.cli" in line)
+    (number_1,) = (pid for pid, line in descendants(process.pid).items() if "ser_sweep.cli" in line)
     os.kill(number_1, signal.SIGTERM)
     assert_it_was_interrupted(process, store, command)
 

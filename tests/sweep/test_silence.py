@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import main
+from ser_sweep.cli import main
 
 SAID = {
     "doctor": ("looking at this machine", "packages", "torch", "store", "data"),
@@ -30,7 +30,7 @@ def errors_in_a_terminal(*arguments: str) -> str:
     """What a command writes to its errors' stream, where that is a terminal."""
     screen, terminal = os.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    command = [sys.executable, "-m", "sweep.cli", *arguments]
+    command = [sys.executable, "-m", "ser_sweep.cli", *arguments]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=terminal, env=environment) as process:
         os.close(terminal)
         said = b""

@@ -17,10 +17,10 @@ from data_prep.shards import find_prepared, load_corpus
 from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 from dsl.labels import LABEL_SOURCES
 from dsl.splits import SPLITS, parts_of
-from sweep.cli import main
-from sweep.grid import load_grid, resolve_corpora
-from sweep.stages import StageSpec
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.planning.stages import StageSpec
+from sweep.storage.store import Store
 
 SIZES = [(speakers, texts) for speakers in (2, 3, 4) for texts in (2, 3)]
 EVERY = {"in_fold", "cross_fit", "global_oof"}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
-from sweep.stages import ChainSpec, Plan, StageSpec, canonical_updates, distinct, launch_order
+from sweep.planning.stages import ChainSpec, Plan, StageSpec, canonical_updates, distinct, launch_order
 
 STAGE = StageSpec(
     corpus="emodb-0123456789ab",

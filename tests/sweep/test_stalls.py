@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from killing import FOLDS, GRID, SECONDS, TRIAL, checksums, descendants, in_the_middle, is_alive, wait_for
 
-from sweep.stalls import Stalls
+from sweep.running.stalls import Stalls
 
 WriteGrid = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]

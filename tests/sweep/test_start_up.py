@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 
 from data_prep.cluster import ray_session
-from sweep.cli import main
+from ser_sweep.cli import main
 
 WriteGrid = Callable[..., Path]
 HEAVY = {"torch", "torch._dynamo", "sklearn", "timm", "torchaudio", "librosa", "matplotlib", "ray"}
 TELL = """
 import json, sys
-from sweep.cli import main
+from ser_sweep.cli import main
 status = main(sys.argv[1:])
 print(json.dumps(sorted(sys.modules)))
 sys.exit(status)
@@ -48,7 +48,7 @@ def test_processes_wait_with_what_they_will_need() -> None:
 
 def test_trials_get_the_processes_that_wait(small_data: Path, write_grid: WriteGrid, tmp_path: Path) -> None:
     place = [str(write_grid(rules=["none"])), "--data", str(small_data), "--store", str(tmp_path / "store")]
-    with ray_session(preload="sweep.trial"):
+    with ray_session(preload="sweep.running.trial"):
         import ray
 
         assert main(["run", *place]) == 0

@@ -16,8 +16,8 @@ import pytest
 from data_prep.folders import Disk, Folder
 from data_prep.shards import PreparedCorpus, find_prepared
 from dsl.settings import TrainingSettings
-from sweep.stages import StageSpec
-from sweep.store import Predictions, Store, StoreError
+from sweep.planning.stages import StageSpec
+from sweep.storage.store import Predictions, Store, StoreError
 
 STAGE = StageSpec("c-0", "tiny", "stratified", 2, 0, 0, None, (), TrainingSettings())
 Q = np.random.default_rng(0).dirichlet(np.ones(3), 5).astype(np.float32)

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_prep.synthetic import SyntheticCorpus, write_corpus
-from sweep.cli import main
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.storage.store import Store
 
 MADE = Path(__file__).parent / "made_by_0_1_0"
 Capture = pytest.CaptureFixture[str]

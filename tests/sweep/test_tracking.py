@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli import main
-from sweep.store import Store
-from sweep.tracking import TensorBoard
+from ser_sweep.cli import main
+from sweep.running.tracking import TensorBoard
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 

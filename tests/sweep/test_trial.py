@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-import sweep.trial
+import sweep.running.trial
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl import steps
 from dsl.recording import EXACT, Recorder
-from sweep.grid import load_grid, resolve_corpora
-from sweep.stages import Plan, bundled
-from sweep.store import Store
-from sweep.trial import OutOfMemory, StoreMemory, run_trial
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.planning.stages import Plan, bundled
+from sweep.running.trial import OutOfMemory, StoreMemory, run_trial
+from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
 
@@ -185,7 +185,7 @@ def test_states_are_written_as_often_as_a_trial_is_told(
 def test_a_grid_tells_its_trials_how_often(
     write_grid: WriteGrid, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sweep.cli import main
+    from ser_sweep.cli import main
 
     keys: list[str] = []
     monkeypatch.setattr(Store, "write_checkpoint", lambda store, key, content: keys.append(key))

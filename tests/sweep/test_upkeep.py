@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data_prep.shards import find_prepared
-from sweep.cli import main
-from sweep.stages import StageSpec
-from sweep.store import NewerSchemaError, Predictions, Store, StoreError
-from sweep.upkeep import Remedy, repair, verify
+from ser_sweep.cli import main
+from sweep.planning.stages import StageSpec
+from sweep.storage.store import NewerSchemaError, Predictions, Store, StoreError
+from sweep.storage.upkeep import Remedy, repair, verify
 
 GRID = {"rules": ["none", "bdsl"], "weights": "last", "training": {"epochs": 1, "every": 64}}
 DAYS_AGO = time.time() - 2 * 24 * 3600

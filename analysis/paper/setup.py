@@ -1,0 +1,133 @@
+"""How a network was trained and tested, in words, and where that departs from the paper (§VI, §VIII-A).
+
+Every field of `dsl.settings.TrainingSettings` and `data_prep.features.FeatureSettings` counts: one that has another
+value than the paper's is a departure. The number of training seeds is none, for the paper does not tell it, and neither
+is what changes last bits alone.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
+
+from analysis.paper.published import PAPER_UTTERANCES
+from data_prep.corpora import CORPORA, known_name, settings_for
+from data_prep.features import FeatureSettings
+from dsl.settings import PAPER_EPOCHS, ChainSettings, TrainingSettings
+
+PAPER_SPLIT, PAPER_FOLDS = "stratified", 10
+_ROUNDING = ("layout",)
+_ALWAYS_SAID = ("every", "epochs", "folds", "split")
+
+
+class Setting(NamedTuple):
+    """A setting in words, `every 16th segment`, and the paper's, `every`, which is empty where it is the same."""
+
+    text: str
+    paper: str = ""
+
+    @property
+    def departure(self) -> str:
+        """`every 16th segment (paper: every)`, or the text alone."""
+        return f"{self.text} (paper: {self.paper})" if self.paper else self.text
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How a network was trained and tested: the settings that are always told and those that depart from the paper's.
+
+    `classes` are the names of its classes, in the order of labels.
+    """
+
+    settings: tuple[Setting, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """The settings that are not the paper's, each beside the paper's."""
+        return tuple(one.departure for one in self.settings if one.paper)
+
+    def text(self, seeds: Iterable[int], beside_paper: bool = False) -> str:
+        """All settings and the numbers of training `seeds`; with the paper's where they are shown beside it."""
+        said = [one.departure if beside_paper else one.text for one in self.settings]
+        return ", ".join([*said, _seeds_text(sorted(set(seeds)))])
+
+
+def setup_of(stage: ChainSettings, about: Mapping[str, Any]) -> Setup:
+    """The set-up of the network that `stage` is a fold of, on a prepared corpus with the manifest `about`.
+
+    Of a corpus that the paper does not have, any number of epochs and of utterances is as good as another.
+    """
+    corpus, held = known_name(about), FeatureSettings(**about["settings"])
+    training, utterances = stage.training, about["utterances"]
+    readings = [_beside(held, papers) for papers in _paper_features(corpus)]
+    features = min(readings, key=lambda settings: sum(bool(one.paper) for one in settings.values()))
+    found = {
+        **_beside(training, TrainingSettings(epochs=PAPER_EPOCHS.get(corpus, training.epochs))),
+        "folds": _setting("folds", stage.folds, PAPER_FOLDS),
+        "split": _setting("split", stage.split, PAPER_SPLIT),
+        "labels": _setting("labels", stage.labels, "given"),
+        **features,
+        "utterances": _setting("utterances", utterances, PAPER_UTTERANCES.get(corpus, utterances)),
+    }
+    always = [found.pop(name) for name in _ALWAYS_SAID]
+    return Setup((*always, *(one for one in found.values() if one.paper)), tuple(about["classes"]))
+
+
+def training_text(training: TrainingSettings) -> str:
+    """All training settings in words."""
+    return ", ".join(one.text for one in _beside(training, training).values())
+
+
+def stands_beside_paper(split: str, labels: str) -> bool:
+    """Whether published values may stand beside networks of this split and kind of labels at all."""
+    return (split, labels) == (PAPER_SPLIT, "given")
+
+
+def _paper_features(corpus: str) -> list[FeatureSettings]:
+    """The features of a corpus as the paper describes them, and those that it seems to have counted."""
+    framings = CORPORA[corpus].framings if corpus in CORPORA else ("described",)
+    return [settings_for(corpus, framing=framing) for framing in framings]
+
+
+def _beside(ours: Any, papers: Any) -> dict[str, Setting]:
+    """Each field of a dataclass of settings in words, beside the paper's."""
+    names = [one.name for one in fields(ours) if one.name not in _ROUNDING]
+    found = {name: _setting(name, getattr(ours, name), getattr(papers, name)) for name in names}
+    if not getattr(ours, "early_stopping", True):
+        found["epochs"] = _setting("all_epochs", ours.epochs, papers.epochs)
+    return found
+
+
+def _setting(name: str, ours: Any, papers: Any) -> Setting:
+    sentence, value = _WORDS.get(name, (f"{name.replace('_', ' ')} {{}}", str))
+    singular = sentence.removesuffix("s") if ours == 1 else sentence
+    return Setting(singular.format(value(ours)), "" if ours == papers else value(papers))
+
+
+def _every(count: int) -> str:
+    if count == 1:
+        return "every"
+    ending = "th" if count % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(count % 10, "th")
+    return f"every {count}{ending}"
+
+
+def _seeds_text(seeds: Collection[int]) -> str:
+    return f"{' or '.join(map(str, seeds))} training {'seed' if list(seeds) == [1] else 'seeds'}"
+
+
+_WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
+    "every": ("{} segment", _every),
+    "epochs": ("at most {} epochs", str),
+    "all_epochs": ("{} epochs", str),
+    "folds": ("{} folds", str),
+    "split": ("{} split", str),
+    "labels": ("labels {}", lambda labels: labels.replace("_", " ")),
+    "batch_size": ("batches of {}", str),
+    "learning_rate": ("learning rate {}", "{:g}".format),
+    "decay": ("rate × {} at each step", "{:g}".format),
+    "decay_epochs": ("a rate step every {} epochs", str),
+    "validation_share": ("{} for validation", lambda share: f"{100 * share:g}%" if share else "no part"),
+    "early_stopping": ("{}", lambda on: "early stopping" if on else "no early stopping"),
+    "precision": ("{}", str),
+    "utterances": ("{} utterances", "{:,}".format),
+}

@@ -1,0 +1,86 @@
+"""Which tables a grid comes to, and which stages each of them needs, before anything is trained."""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import product
+from typing import NamedTuple
+
+from analysis.paper.layouts import Treatment
+from analysis.tables.label_source_tables import SOURCES_COMPARED
+from analysis.tables.listings import CORRECTION
+from analysis.tables.networks import ALL_NETWORKS, CHOSEN_BY_VALIDATION
+from analysis.tables.paper_tables import About, layouts_of, paper_order, source_order
+from analysis.tables.render import told_apart
+from sweep.planning.stages import ChainSpec, StageSpec
+
+
+class _Tested(NamedTuple):
+    """A stage that is tested, and the chain that trains it."""
+
+    stage: StageSpec
+    chain: ChainSpec
+
+    @property
+    def treatment(self) -> Treatment:
+        return Treatment(self.stage.backbone, self.stage.rule, self.stage.alpha, self.stage.iteration)
+
+    @property
+    def keys(self) -> set[str]:
+        """Those of the stage, and of all that it is made from."""
+        stages = self.chain.stages
+        return {one.key for one in stages[: stages.index(self.stage) + 1]}
+
+
+def stages_by_table(
+    chains: Sequence[ChainSpec], names: Mapping[str, str], with_truth: Collection[str] = ()
+) -> dict[str, set[str]]:
+    """Heading of each table that `ser-sweep tables` has once a grid is trained, but Table I -> keys of the stages that
+    its rows show, and of those they are made from.
+
+    `names` are those of corpora in scores, by their full names; of `with_truth` the true class of each segment is
+    known. A stage in several tables, such as iteration 0, is trained once.
+    """
+    tested = [_Tested(stage, chain) for chain in chains for stage in chain.stages if stage.inner_fold is None]
+    tables = [*_paper_tables(tested), *_listings(tested, names, with_truth)]
+    apart = told_apart([(title, about) for title, about, _ in tables])
+    return {
+        ", ".join([title, *own]): set().union(*(one.keys for one in shown))
+        for (title, _, shown), own in zip(tables, apart, strict=True)
+    }
+
+
+_Table = tuple[str, About, list[_Tested]]
+
+
+def _conditions(tested: Iterable[_Tested]) -> list[tuple[str, str]]:
+    return sorted({(one.stage.split, one.stage.labels) for one in tested})
+
+
+def _paper_tables(tested: Sequence[_Tested]) -> Iterator[_Table]:
+    for split, labels in _conditions(tested):
+        alike = [one for one in tested if (one.stage.split, one.stage.labels) == (split, labels)]
+        for source in source_order(one.stage.label_source or "" for one in alike):
+            own = [one for one in alike if one.stage.label_source in (source, None)]
+            for layout, backbone, plans in layouts_of({one.treatment for one in own}):
+                shown = {plan.treatment for plan in plans}
+                about = About.named(backbone=backbone or "", label_source=source, split=split, labels=labels)
+                yield layout.title, about, [one for one in own if one.treatment in shown]
+
+
+def _listings(tested: Sequence[_Tested], names: Mapping[str, str], with_truth: Collection[str]) -> Iterator[_Table]:
+    titles = (ALL_NETWORKS, SOURCES_COMPARED, CHOSEN_BY_VALIDATION, CORRECTION)
+    corpora = paper_order(names[one.stage.corpus] for one in tested)
+    for title, (split, labels), corpus in product(titles, _conditions(tested), corpora):
+        about = About.named(corpus=corpus, split=split, labels=labels)
+        alike = [one for one in tested if about == _about(one.stage, names)]
+        later = [one for one in alike if one.stage.iteration]
+        if title == SOURCES_COMPARED:
+            used = {(one.treatment, one.stage.label_source) for one in later}
+            alike = [one for one in later if sum(treatment == one.treatment for treatment, _ in used) > 1]
+        if title == CORRECTION:
+            alike = [one for one in alike if one.stage.corpus in with_truth]
+        if alike and (later or title == ALL_NETWORKS):
+            yield title, about, alike
+
+
+def _about(stage: StageSpec, names: Mapping[str, str]) -> About:
+    return About.named(corpus=names[stage.corpus], split=stage.split, labels=stage.labels)

@@ -1,0 +1,1 @@
+"""From a store's predictions to rates and differences, with how sure they are."""

@@ -1,0 +1,196 @@
+"""Which of two networks is better, on the same utterances and training seeds: differences, intervals, tests.
+
+A difference is the first network's rate minus the second's, with its paired bootstrap intervals over utterances and
+over whole speakers. McNemar's test asks of the majority decision over all forest and training seeds which utterances
+only one of the two has right, and the sign-flip test which speakers the one has more right of. Where labels are
+permuted anew for each training seed there is no such majority, and no p.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis import columns
+from analysis.paper.layouts import Treatment
+from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
+from analysis.scoring.results import decision_arrays
+from analysis.scoring.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
+from dsl.labels import BASELINE
+
+
+class Network(NamedTuple):
+    """Everything that identifies a network but its training seed. `label_source` is empty for iteration 0."""
+
+    corpus: str
+    split: str
+    labels: str
+    label_source: str
+    treatment: Treatment
+
+    @property
+    def baseline(self) -> "Network":
+        """Iteration 0 of the same backbone, which all rules and label sources share."""
+        return self._replace(label_source="", treatment=Treatment(self.treatment.backbone, BASELINE, "", 0))
+
+
+class Pair(NamedTuple):
+    """Two networks to compare, of the same corpus, split and labels."""
+
+    first: Network
+    second: Network
+
+
+_OF_NETWORK = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE]
+_OF_TREATMENT = [columns.BACKBONE, columns.RULE, columns.ALPHA, columns.ITERATION]
+FAMILY = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE, columns.DECISION]
+
+
+def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Who decided, and the lines of that: the paper's random forest, or mean pooling where there is none."""
+    decision = columns.FOREST if (lines[columns.DECISION] == columns.FOREST).any() else columns.MEAN_POOLING
+    return decision, lines[lines[columns.DECISION] == decision]
+
+
+def networks(decisions: pd.DataFrame) -> list[Network]:
+    """The networks that there are decisions of, in the order in which they first appear."""
+    found = decisions[_OF_NETWORK + _OF_TREATMENT].drop_duplicates().itertuples(index=False)
+    return [_network(line) for line in found]
+
+
+def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
+    """Every network beside its baseline, a line for each kind of decision; columns `columns.COMPARISON_COLUMNS`.
+
+    Differences are in percentage points. p values are adjusted by Holm's method within a family: all networks of one
+    label source on one corpus and split, of all backbones, by one kind of decision. Those of the sign-flip test stay as
+    they are. Comparisons of which one side is missing are left out, and those with missing folds are of the utterances
+    that both have.
+    """
+    pairs = [Pair(one, one.baseline) for one in networks(decisions) if one != one.baseline]
+    lines = _compared(decisions, pairs)
+    lines[columns.P_HOLM] = lines.groupby(FAMILY, sort=False)[columns.P].transform(holm)
+    return lines
+
+
+def compare(decisions: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
+    """The comparisons asked for, as in `comparisons`; all of one kind of decision are one family."""
+    lines = _compared(decisions, pairs)
+    lines[columns.P_HOLM] = lines.groupby(columns.DECISION, sort=False)[columns.P].transform(holm)
+    return lines
+
+
+def _network(values: Sequence[Any]) -> Network:
+    """From the values of _OF_NETWORK and _OF_TREATMENT, and whatever comes after."""
+    corpus, split, labels, label_source, backbone, rule, alpha, iteration, *_ = values
+    return Network(corpus, split, labels, label_source, Treatment(backbone, rule, alpha, int(iteration)))
+
+
+def by_network(decisions: pd.DataFrame) -> dict[tuple[Network, str], pd.DataFrame]:
+    """The decisions of each network and kind of decision."""
+    grouped = decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT, columns.DECISION], sort=False)
+    return {(_network(key), key[-1]): group for key, group in grouped}
+
+
+def of_networks(decisions: pd.DataFrame) -> dict[Network, pd.DataFrame]:
+    """The decisions of each network, of either kind, in the order in which networks first appear."""
+    return {_network(key): group for key, group in decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT], sort=False)}
+
+
+def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
+    groups = by_network(decisions)
+    lines = [
+        comparison(pair, decision, groups[pair.first, decision], groups[pair.second, decision])
+        for pair in pairs
+        for decision in (columns.FOREST, columns.MEAN_POOLING)
+        if (pair.first, decision) in groups and (pair.second, decision) in groups
+    ]
+    found = [line for line in lines if line is not None]
+    empty = {columns.P: pd.Series(dtype=np.float64)}
+    return pd.DataFrame(found or empty, columns=list(columns.COMPARISON_COLUMNS))
+
+
+def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
+    """A line of `comparisons` from one kind of decision of two networks on utterances that have the same labels.
+
+    None where the two have no utterance of the same training seed.
+    """
+    complete = is_complete(first) and is_complete(second)
+    partial = bool(first[columns.PARTIAL].iloc[0])
+    key = [columns.SEED, columns.FOREST_SEED, columns.UTTERANCE]
+    both = first[key].merge(second[key])
+    if both.empty:
+        return None
+    (label, decided, speaker), (_, other, _) = (decision_arrays(both.merge(one)) for one in (first, second))
+    labels, decided, other = label.to_numpy(), decided.to_numpy(), other.to_numpy()
+    by_utterance = difference_intervals(labels, decided, other)
+    by_speaker = difference_intervals(labels, decided, other, cluster=speaker)
+    decisions = majority(labels), majority(decided), majority(other)
+    consistent = ((labels == decisions[0]) | (labels == UNDECIDED)).all()
+    test = mcnemar(*decisions)
+    return {
+        columns.CORPUS: pair.first.corpus,
+        columns.PARTIAL: partial,
+        columns.SPLIT: pair.first.split,
+        columns.LABELS: pair.first.labels,
+        **_named(pair.first),
+        **{columns.SECOND + name: value for name, value in _named(pair.second).items()},
+        columns.DECISION: decision,
+        columns.UTTERANCES: label.shape[1],
+        columns.SPEAKERS: speaker.nunique(),
+        columns.SHARED_SEEDS: both[columns.SEED].nunique(),
+        columns.COMPLETE: complete,
+        **_rates("", labels, decided),
+        **_rates(columns.SECOND, labels, other),
+        **_differences(by_utterance, by_speaker),
+        columns.ONLY_FIRST: test.only_first if consistent else np.nan,
+        columns.ONLY_SECOND: test.only_second if consistent else np.nan,
+        columns.P: test.p if consistent else np.nan,
+        columns.P_SPEAKER: sign_flips(*decisions, speaker) if consistent else np.nan,
+    }
+
+
+def _rates(of: str, labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """WA and UA of decisions [R, U] in percent, means over rows; `of` comes before the names of their columns."""
+    decided = labels != UNDECIDED
+    rows = [(label[there], row[there]) for label, row, there in zip(labels, predicted, decided, strict=True)]
+    return {
+        of + columns.WA: 100 * float(np.mean([weighted_accuracy(*row) for row in rows])),
+        of + columns.UA: 100 * float(np.mean([unweighted_accuracy(*row) for row in rows])),
+        of + columns.F1: 100 * float(np.mean([macro_f1(*row) for row in rows])),
+    }
+
+
+def _differences(by_utterance: Rates, by_speaker: Rates) -> dict[str, float]:
+    """In percentage points."""
+    values = {
+        columns.WA_DIFFERENCE: by_utterance.wa.value,
+        columns.WA_DIFFERENCE_LOW: by_utterance.wa.low,
+        columns.WA_DIFFERENCE_HIGH: by_utterance.wa.high,
+        columns.UA_DIFFERENCE: by_utterance.ua.value,
+        columns.UA_DIFFERENCE_LOW: by_utterance.ua.low,
+        columns.UA_DIFFERENCE_HIGH: by_utterance.ua.high,
+        columns.F1_DIFFERENCE: by_utterance.f1.value,
+        columns.F1_DIFFERENCE_LOW: by_utterance.f1.low,
+        columns.F1_DIFFERENCE_HIGH: by_utterance.f1.high,
+        columns.WA_DIFFERENCE_SPEAKER_LOW: by_speaker.wa.low,
+        columns.WA_DIFFERENCE_SPEAKER_HIGH: by_speaker.wa.high,
+        columns.UA_DIFFERENCE_SPEAKER_LOW: by_speaker.ua.low,
+        columns.UA_DIFFERENCE_SPEAKER_HIGH: by_speaker.ua.high,
+        columns.F1_DIFFERENCE_SPEAKER_LOW: by_speaker.f1.low,
+        columns.F1_DIFFERENCE_SPEAKER_HIGH: by_speaker.f1.high,
+    }
+    return {name: 100 * value for name, value in values.items()}
+
+
+def _named(network: Network) -> dict[str, Any]:
+    """The columns that tell the two networks of a comparison apart."""
+    treatment = zip(_OF_TREATMENT, network.treatment, strict=True)
+    return {**dict(treatment), columns.LABEL_SOURCE: network.label_source}
+
+
+def is_complete(group: pd.DataFrame) -> bool:
+    """Whether a network's decisions are of every fold of every training seed that the grid asks for."""
+    seeds = group.drop_duplicates(columns.SEED)
+    whole = (seeds[columns.FOLDS_DONE] >= seeds[columns.FOLDS]).all()
+    return bool(whole) and len(seeds) >= seeds[columns.SEEDS].max()

@@ -1,0 +1,82 @@
+"""A difference between two networks by one metric, and how it is written: in tables, claims, reports and records."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from analysis import columns
+from analysis.scoring.formats import MISSING, interval_text, p_text, signed
+
+_COLUMNS = {
+    "WA": (
+        *(columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
+        *(columns.WA_DIFFERENCE_SPEAKER_LOW, columns.WA_DIFFERENCE_SPEAKER_HIGH),
+    ),
+    "UA": (
+        *(columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
+        *(columns.UA_DIFFERENCE_SPEAKER_LOW, columns.UA_DIFFERENCE_SPEAKER_HIGH),
+    ),
+    "F1": (
+        *(columns.F1_DIFFERENCE, columns.F1_DIFFERENCE_LOW, columns.F1_DIFFERENCE_HIGH),
+        *(columns.F1_DIFFERENCE_SPEAKER_LOW, columns.F1_DIFFERENCE_SPEAKER_HIGH),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Percentage points, their 95% intervals over utterances and over whole speakers, and the p of tests of WA.
+
+    `p` is McNemar's, `p_holm` the same adjusted by Holm's method, `p_speaker` the sign-flip test's over speakers; NaN
+    without a test. `complete` is whether every fold of every training seed is there: otherwise the difference is of
+    the utterances and seeds that both have.
+    """
+
+    value: float
+    interval: tuple[float, float]
+    by_speaker: tuple[float, float]
+    p: float
+    p_holm: float
+    p_speaker: float
+    complete: bool
+
+    @classmethod
+    def of(cls, line: Mapping[Any, Any], metric: str) -> "Difference":
+        """From a line of `comparisons`; `metric` is WA, UA or F1."""
+        value, *bounds = (float(line[name]) for name in _COLUMNS[metric])
+        tests = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
+        p, p_holm, p_speaker = (float(line[name]) if metric == "WA" else math.nan for name in tests)
+        low, high, speaker_low, speaker_high = bounds
+        return cls(value, (low, high), (speaker_low, speaker_high), p, p_holm, p_speaker, bool(line[columns.COMPLETE]))
+
+
+def difference_text(difference: Difference | None, p: float | None = None) -> str:
+    """`+5.11 [1.5, 8.7] p 0.02`, with the adjusted p unless another is given."""
+    if difference is None:
+        return MISSING
+    folds = "" if difference.complete else " (incomplete)"
+    shown = difference.p_holm if p is None else p
+    return f"{signed(difference.value)}{interval_text(*difference.interval)}{p_text(shown)}{folds}"
+
+
+def speaker_text(difference: Difference | None) -> str:
+    """`[0.3, 9.9] p 0.04`: the interval over whole speakers and the p of the test over them."""
+    if difference is None:
+        return MISSING
+    return f"{interval_text(*difference.by_speaker)}{p_text(difference.p_speaker)}".strip() or MISSING
+
+
+def difference_record(name: str, difference: Difference) -> dict[str, float]:
+    """For machines, under `name` and p, to six decimals; what is not known is left out."""
+    values = {
+        name: difference.value,
+        f"{name}_low": difference.interval[0],
+        f"{name}_high": difference.interval[1],
+        f"{name}_speaker_low": difference.by_speaker[0],
+        f"{name}_speaker_high": difference.by_speaker[1],
+        "p": difference.p,
+        "p_holm": difference.p_holm,
+        "p_speaker": difference.p_speaker,
+    }
+    return {key: round(value, 6) for key, value in values.items() if not math.isnan(value)}

@@ -1,0 +1,278 @@
+"""How sure rates and their differences are: bootstrap intervals, McNemar's test, one by speaker, Holm's correction.
+
+Pure functions on arrays of class indices, in the shapes of `metrics`. An utterance may be decided several
+times, by forests and networks of several seeds: `predicted` is then [R, U], and a rate is the mean over the R rows.
+`label` is [U], or [R, U] where labels are permuted anew for each training seed; UNDECIDED in a row's label and
+decision stands for an utterance that the row says nothing of, as where folds are missing.
+
+Intervals and tests tell the chance in which utterances were recorded. Networks are taken as they are: what another
+training would give is seen in the spread over seeds alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+UNDECIDED = -1
+
+
+class Estimate(NamedTuple):
+    """A rate, or a difference of two, as a fraction, and its interval; NaN where nothing can be resampled."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Rates(NamedTuple):
+    """WA, UA and macro-F1."""
+
+    wa: Estimate
+    ua: Estimate
+    f1: Estimate
+
+
+class McNemar(NamedTuple):
+    """Utterances that only the first, or only the second set of decisions has right, and the two-sided p of that."""
+
+    only_first: int
+    only_second: int
+    p: float
+
+
+def rate_intervals(
+    label: ArrayLike,
+    predicted: ArrayLike,
+    cluster: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Rates:
+    """WA and UA (§VIII-A) and macro-F1 with percentile bootstrap intervals.
+
+    Utterances are drawn with replacement or, with `cluster` [U] (their speakers), whole clusters: then what the
+    utterances of a speaker have in common does not pass for independent evidence. UA is the mean over the classes that
+    a resample holds, F1 over those that it holds or that are decided in it. Raises ValueError for shapes that do not
+    fit and where nothing is decided.
+    """
+    drawn = cluster, resamples, level, seed
+    f1 = _estimates([_F1Tally.of(label, predicted)], [1.0], *drawn)
+    return Rates(*_estimates([_tally(label, predicted)], [1.0], *drawn), *f1)
+
+
+def difference_intervals(
+    label: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    cluster: ArrayLike | None = None,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Rates:
+    """WA, UA and macro-F1 of `first` minus those of `second`, with paired bootstrap intervals.
+
+    Both decide the same utterances, and each resample is scored for both. Shapes and errors as in `rate_intervals`.
+    """
+    drawn = cluster, resamples, level, seed
+    f1 = _estimates([_F1Tally.of(label, first), _F1Tally.of(label, second)], [1.0, -1.0], *drawn)
+    return Rates(*_estimates([_tally(label, first), _tally(label, second)], [1.0, -1.0], *drawn), *f1)
+
+
+def majority(predicted: ArrayLike) -> NDArray[np.int64]:
+    """The decision that most rows of `predicted` [R, U] agree on, [U]; among equals that of the first row to have one.
+
+    UNDECIDED where no row decides.
+    """
+    rows = np.atleast_2d(np.asarray(predicted))
+    votes = np.array([(rows == row).sum(axis=0) for row in rows])
+    votes[rows == UNDECIDED] = 0
+    return rows[votes.argmax(axis=0), np.arange(rows.shape[1])]
+
+
+def mcnemar(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
+    """McNemar's exact test of two decisions on each of the same utterances, all [U].
+
+    Under the null hypothesis an utterance that only one of them has right is as likely the first's as the second's.
+    """
+    from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
+
+    label, first_right, second_right = np.asarray(label), np.asarray(first) == label, np.asarray(second) == label
+    if not label.shape == first_right.shape == second_right.shape or label.ndim != 1:
+        raise ValueError(f"label: shape {label.shape}, expected one class per utterance, [U], and as many decisions")
+    only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
+    table = [
+        [int((first_right & second_right).sum()), only_first],
+        [only_second, int((~first_right & ~second_right).sum())],
+    ]
+    p = float(exact_mcnemar(table, exact=True).pvalue) if only_first + only_second else 1.0
+    return McNemar(only_first, only_second, p)
+
+
+def sign_flips(label: ArrayLike, first: ArrayLike, second: ArrayLike, cluster: ArrayLike) -> float:
+    """Two-sided p of the exact sign-flip (paired permutation) test of two decisions on utterances in clusters, all [U].
+
+    Under the null hypothesis either set of decisions is as likely as the other to have the more right in a cluster
+    (a speaker), by as many utterances as are observed. p is the share of all assignments of signs to the clusters'
+    differences under which their sum is as far from zero as it is. With n clusters that differ it is 2 / 2^n at
+    least. Raises ValueError for shapes that do not fit.
+    """
+    label, first, second, cluster = map(np.asarray, (label, first, second, cluster))
+    if not label.shape == first.shape == second.shape == cluster.shape or label.ndim != 1:
+        raise ValueError(f"label: shape {label.shape}, expected [U], as of the decisions and clusters")
+    _, member = np.unique(cluster, return_inverse=True)
+    gained = (first == label).astype(np.int64) - (second == label)
+    difference = np.bincount(member, gained).astype(np.int64)
+    chance = np.ones(1)  # of each sum from the least to the largest, in steps of 1
+    for step in np.abs(difference[difference != 0]):
+        chance = (np.pad(chance, (0, 2 * step)) + np.pad(chance, (2 * step, 0))) / 2
+    sums = np.arange(len(chance)) - len(chance) // 2
+    return min(1.0, float(chance[np.abs(sums) >= abs(difference.sum())].sum()))
+
+
+def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+    """p values of one family of tests, adjusted by Holm's step-down method; NaN is no test and stays NaN."""
+    from statsmodels.stats.multitest import multipletests
+
+    adjusted = np.array(p, dtype=np.float64)
+    tested = ~np.isnan(adjusted)
+    if tested.any():
+        adjusted[tested] = multipletests(adjusted[tested], method="holm")[1]
+    return adjusted
+
+
+@dataclass(frozen=True)
+class _Tally:
+    """What utterances add to the counts that rates are made of.
+
+    Rows with the same labels are one group: `columns` [U, G * K * 2] holds for each group and class how many utterances
+    there are (0 or 1) and the share of rows that have it right. `weight` [G] is the share of rows in each group.
+    """
+
+    columns: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+    def rates(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """WA and UA [B, 2] from sums of `columns` [B, G * K * 2]."""
+        there, right = np.moveaxis(sums.reshape(len(sums), len(self.weight), -1, 2), -1, 0)
+        with np.errstate(invalid="ignore"):  # a resample may lack a class, or a group
+            wa = right.sum(axis=2) / there.sum(axis=2)
+            recall = right / there
+        occurs = there > 0
+        ua = np.where(occurs, recall, 0).sum(axis=2) / np.maximum(occurs.sum(axis=2), 1)
+        return np.stack([wa @ self.weight, ua @ self.weight], axis=1)
+
+
+@dataclass(frozen=True)
+class _F1Tally:
+    """What utterances add to the counts that macro-F1 is made of: for each row and class, how many utterances are of
+    it or decided to be, and how many of these rightly, side by side in `columns` [U, R * K * 2]."""
+
+    columns: NDArray[np.float64]
+    rows: int
+
+    @classmethod
+    def of(cls, label: ArrayLike, predicted: ArrayLike) -> "_F1Tally":
+        label, predicted = _of_one_shape(label, predicted)
+        label = np.broadcast_to(label, predicted.shape)
+        classes = np.arange(max(label.max(), predicted.max()) + 1)
+        there, said = label[..., None] == classes, predicted[..., None] == classes
+        both = np.stack([there.astype(np.float64) + said, there & said], axis=-1)
+        return cls(np.moveaxis(both, 0, 1).reshape(predicted.shape[1], -1), len(predicted))
+
+    def rates(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Macro-F1 [B, 1], the mean over the rows, from sums of `columns` [B, R * K * 2]."""
+        counted, right = np.moveaxis(sums.reshape(len(sums), self.rows, -1, 2), -1, 0)
+        of_class = 2 * right / np.maximum(counted, 1)
+        occurring = np.maximum((counted > 0).sum(axis=2), 1)
+        return (of_class.sum(axis=2) / occurring).mean(axis=1, keepdims=True)
+
+
+def _of_one_shape(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray, NDArray]:
+    """Labels [U] or [R, U] and decisions [R, U]. Raises ValueError for other shapes."""
+    predicted = np.atleast_2d(np.asarray(predicted))
+    label = np.asarray(label)
+    if label.shape not in (predicted.shape, predicted.shape[1:]):
+        raise ValueError(
+            f"label: shape {label.shape}, expected {predicted.shape[1:]} or {predicted.shape} of predicted"
+        )
+    return label, predicted
+
+
+def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
+    label, predicted = _of_one_shape(label, predicted)
+    rows = [tuple(row) for row in np.atleast_2d(label).tolist()]
+    distinct = sorted(set(rows))
+    labels = np.array(distinct)
+    group = np.broadcast_to([distinct.index(row) for row in rows], len(predicted))
+    if not (labels != UNDECIDED).any(axis=1).all():
+        raise ValueError("label: a row without an utterance that is decided, expected at least one")
+    right = np.array([(predicted[group == g] == row).mean(axis=0) for g, row in enumerate(labels)])
+    of_class = labels[:, :, None] == np.arange(labels.max() + 1)
+    both = np.stack([of_class, of_class * right[:, :, None]], axis=-1)
+    columns = np.moveaxis(both, 0, 1).reshape(predicted.shape[1], -1)
+    return _Tally(columns, np.bincount(group) / len(group))
+
+
+def _estimates(
+    tallies: Sequence["_Tally | _F1Tally"],
+    signs: Sequence[float],
+    cluster: ArrayLike | None,
+    resamples: int,
+    level: float,
+    seed: int,
+) -> list[Estimate]:
+    """The signed sum of the tallies' rates, and its interval."""
+    columns = np.concatenate([tally.columns for tally in tallies], axis=1)
+
+    def signed(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        parts = np.split(sums, len(tallies), axis=1)
+        return np.sum(
+            [sign * tally.rates(part) for sign, tally, part in zip(signs, tallies, parts, strict=True)], axis=0
+        )
+
+    value = signed(columns.sum(axis=0, keepdims=True))[0]
+    units, copies = _units(columns, cluster)
+    if copies.sum() < 2:
+        return [Estimate(float(rate), np.nan, np.nan) for rate in value]
+    drawn = _draw(tuple(copies.tolist()), resamples, seed)
+    low, high = np.nanquantile(signed(drawn @ units), [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return [Estimate(*map(float, each)) for each in zip(value, low, high, strict=True)]
+
+
+@lru_cache(maxsize=8)  # the speakers of a corpus are the same in all its cells
+def _draw(copies: tuple[int, ...], resamples: int, seed: int) -> NDArray[np.float64]:
+    """How often each unit is in each resample, [resamples, units]."""
+    total = sum(copies)
+    drawn = np.random.default_rng(seed).multinomial(total, np.array(copies) / total, size=resamples)
+    return drawn.astype(np.float64)
+
+
+def _units(columns: NDArray[np.float64], cluster: ArrayLike | None) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What is drawn, one line each, and how many there are of each.
+
+    Utterances whose lines are equal are interchangeable: how often each kind is drawn is multinomial, and there are
+    few kinds. Clusters are drawn one by one.
+    """
+    if cluster is None:
+        return _distinct(columns)
+    members, position = np.unique(np.asarray(cluster), return_inverse=True)
+    sums = np.zeros((len(members), columns.shape[1]))
+    np.add.at(sums, position, columns)
+    return sums, np.ones(len(members), dtype=np.int64)
+
+
+def _distinct(lines: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The distinct of many short lines, in order, and how many there are of each: faster than np.unique along an axis,
+    which compares whole lines."""
+    number = np.zeros(len(lines), dtype=np.int64)
+    for column in lines.T:
+        values, place = np.unique(column, return_inverse=True)
+        _, number = np.unique(number * len(values) + place, return_inverse=True)
+    _, first, copies = np.unique(number, return_index=True, return_counts=True)
+    return lines[first], copies

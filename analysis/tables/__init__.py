@@ -1,0 +1,1 @@
+"""Tables of every kind, and the formats that they are written in."""

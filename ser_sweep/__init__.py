@@ -1,0 +1,1 @@
+"""The way in, above all rooms: the command `ser-sweep`, and what a program calls."""

@@ -1,0 +1,35 @@
+"""What the paper says, tested on a sweep's results.
+
+ser-sweep claims GRID.yaml --data DATA --store STORE
+"""
+
+import argparse
+from typing import Any
+
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, quietly
+from ser_sweep.commands.sweeps import open_decided
+from ser_sweep.commands.terminal import ProgressBar
+
+
+def add(commands: Any) -> None:
+    claims = add_command(
+        commands,
+        "claims",
+        run_claims,
+        "what the paper says, tested on a grid's results: supported, contradicted, undecided or not tested",
+        f"ser-sweep claims {GRID_DATA_STORE} --json",
+        of_results(),
+        quietly(),
+    )
+    claims.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run_claims(options: argparse.Namespace) -> int:
+    _, decisions = open_decided(options)
+    from analysis.paper.claims import claims_json, claims_text, evaluate_claims
+
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        findings = evaluate_claims(decisions)
+    print((claims_json if options.json else claims_text)(findings).rstrip())
+    return DONE

@@ -1,0 +1,62 @@
+"""Two sweeps side by side.
+
+ser-sweep compare A.yaml B.yaml --data DATA --store STORE
+ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER
+"""
+
+import argparse
+import json
+from typing import Any
+
+from ser_sweep.commands.arguments import DONE, add_command, path, quietly
+from ser_sweep.commands.sweeps import open_decided
+from ser_sweep.commands.terminal import ProgressBar
+
+
+def add(commands: Any) -> None:
+    compare = add_command(
+        commands,
+        "compare",
+        run_compare,
+        "paired tests between the networks of two sweeps, on the same utterances",
+        "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
+        "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json",
+        quietly(),
+    )
+    compare.add_argument("grids", type=path, nargs=2, metavar="GRID.yaml", help="the grid files of A and of B")
+    compare.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
+    compare.add_argument(
+        "--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder"
+    )
+    compare.add_argument("--other-data", metavar="DATA", help="of B (default: that of A)")
+    compare.add_argument("--other-store", metavar="STORE", help="of B (default: that of A)")
+    compare.add_argument("--no-forests", action="store_true", help="mean pooling only, for a quick look")
+    compare.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def run_compare(options: argparse.Namespace) -> int:
+    first, second = options.grids
+    places = (
+        argparse.Namespace(grid=first, data=options.data, store=options.store, quiet=options.quiet),
+        argparse.Namespace(
+            grid=second,
+            data=options.other_data or options.data,
+            store=options.other_store or options.store,
+            quiet=options.quiet,
+        ),
+    )
+    decided = [open_decided(place, forests=not options.no_forests)[1] for place in places]
+    from analysis.sweep_comparison import compare_sweeps, compared_records, compared_text
+
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        compared = compare_sweeps(*decided)
+    if options.json:
+        sweeps = [{name: str(value) for name, value in vars(place).items() if name != "quiet"} for place in places]
+        about = {"sweeps": sweeps, "differ": compared.differ, "comparisons": compared_records(compared)}
+        print(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False))
+        return DONE
+    for name, place in zip("AB", places, strict=True):
+        print(f"{name}  {place.grid} in {place.store}")
+    print(f"\n{compared_text(compared)}")
+    return DONE

@@ -1,0 +1,51 @@
+"""Completion of commands, options and files in a shell.
+
+ser-sweep completion bash
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ser_sweep.commands.arguments import DONE, add_command
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def add(commands: Any) -> None:
+    completion = add_command(
+        commands,
+        "completion",
+        run_completion,
+        "a script that lets a shell complete commands, options and files",
+        'eval "$(ser-sweep completion bash)"  # in ~/.bashrc\n'
+        "ser-sweep completion zsh > ~/.zsh/completions/_ser-sweep  # a folder of $fpath\n"
+        "ser-sweep completion fish > ~/.config/fish/completions/ser-sweep.fish",
+    )
+    completion.add_argument("shell", choices=SHELLS)
+
+
+def run_completion(options: argparse.Namespace) -> int:
+    import shtab
+
+    from ser_sweep.cli import build_parser  # which imports this module
+
+    parser = build_parser()
+    for command in parsers_in(parser):
+        for action in command._actions:
+            if action.type is Path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.dest in ("data", "store"):
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    print(shtab.complete(parser, options.shell))
+    return DONE
+
+
+def parsers_in(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """A parser, and those of its commands."""
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers_in(command)

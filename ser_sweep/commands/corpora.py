@@ -1,0 +1,69 @@
+"""Corpora: what is known of them, and how to get them.
+
+ser-sweep corpora --data DATA
+ser-sweep fetch emodb --out ~/corpora
+"""
+
+import argparse
+import sys
+from typing import Any
+
+from data_prep.errors import ShardError
+from data_prep.text import command, plain
+from ser_sweep.commands.arguments import DONE, FAILED, add_command, path, quietly
+from ser_sweep.commands.terminal import ProgressBar
+
+
+def add(commands: Any) -> None:
+    from data_prep.corpora import CORPORA
+
+    corpora = add_command(
+        commands,
+        "corpora",
+        run_corpora,
+        "corpora, how to get them, and the paper's Table I beside what is prepared",
+        "ser-sweep corpora --data DATA",
+    )
+    corpora.add_argument("--data", help="folder of prepared corpora (default: the paper's lines only)")
+    fetch = add_command(
+        commands,
+        "fetch",
+        run_fetch,
+        "download a corpus whose licence allows it, or tell where to ask for it",
+        "ser-sweep fetch emodb --out ~/corpora",
+        quietly(),
+    )
+    fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
+    fetch.add_argument("--out", type=path, required=True, help="folder in which the corpus gets a folder of its name")
+    fetch.add_argument("--url", help="a mirror of the archive; its checksum must be the same")
+
+
+def run_corpora(options: argparse.Namespace) -> int:
+    from data_prep.corpora.overview import corpora_table, table_1
+    from data_prep.shards import list_prepared
+
+    if options.data is None:
+        print(corpora_table(), table_1(None), sep="\n\n")
+        return DONE
+    prepared, unreadable = list_prepared(options.data)
+    whole = []
+    for one in prepared:
+        try:
+            one.utterances()
+            whole.append(one)
+        except ShardError as error:
+            unreadable[one.name] = error
+    print(corpora_table(), table_1(whole), sep="\n\n")
+    for why in unreadable.values():
+        print(f"notice: {plain(why)}", file=sys.stderr)
+    return FAILED if unreadable else DONE
+
+
+def run_fetch(options: argparse.Namespace) -> int:
+    from data_prep.download import fetch
+
+    with ProgressBar(options) as progress:
+        folder, made = fetch(options.corpus, options.out, options.url, progress)
+    print(f"{plain(folder)}{'' if made else ' (was there before)'}")
+    print(f"prepare it with: {plain(command('prepare', options.corpus, '--source', folder, '--out', 'DATA'))}")
+    return DONE

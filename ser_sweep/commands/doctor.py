@@ -1,0 +1,58 @@
+"""Whether this machine, a store and prepared data are as a sweep needs them.
+
+ser-sweep doctor --store STORE --data DATA
+ser-sweep doctor --store STORE --data DATA --address auto
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+from data_prep.text import counted
+from ser_sweep.commands.arguments import DONE, FAILED, add_command, quietly
+from ser_sweep.commands.terminal import ProgressBar, painted
+
+
+def add(commands: Any) -> None:
+    doctor = add_command(
+        commands,
+        "doctor",
+        run_doctor,
+        "check versions, devices, Ray, a store and data, and tell what to mend (exit status 1 if anything must be)",
+        "ser-sweep doctor --store STORE --data DATA --ray",
+        quietly(),
+    )
+    doctor.add_argument("--store", help="stage store to try: a folder or an address such as s3://bucket/folder")
+    doctor.add_argument("--data", help="folder of prepared corpora to look at: a path or an address")
+    doctor.add_argument("--ray", action="store_true", help="start a Ray runtime here, and stop it")
+    doctor.add_argument("--address", help="a Ray cluster's address, or auto: look at each of its nodes, too")
+    doctor.add_argument("--json", action="store_true", help="a JSON list")
+
+
+def run_doctor(options: argparse.Namespace) -> int:
+    with ProgressBar(options) as progress:
+        progress("looking at this machine", 0, None)
+        from ser_sweep.doctor import examine
+        from ser_sweep.findings import Finding, State
+
+    colors = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
+    findings = examine(options.store, options.data, options.ray, options.address, lambda what: progress(what, 0, None))
+    found: list[Finding] = []
+    while True:
+        with ProgressBar(options) as progress:  # gone before anything is printed
+            one = next(findings, None)
+        if one is None:
+            break
+        found.append(one)
+        if not options.json:
+            print(f"{painted(f'{one.state:8}', colors[one.state])} {one.what:18} {one.said}", flush=True)
+            if one.remedy:
+                print(f"{'':27} -> {one.remedy}", flush=True)
+    problems = sum(one.state is State.PROBLEM for one in found)
+    if options.json:
+        print(json.dumps([asdict(one) for one in found], indent=2))
+    else:
+        warnings = sum(one.state is State.WARNING for one in found)
+        print(f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}")
+    return FAILED if problems else DONE

@@ -1,0 +1,155 @@
+"""What a grid comes to, before it is run.
+
+ser-sweep plan GRID.yaml --data DATA --store STORE --probe --price-per-hour 2.50
+"""
+
+import argparse
+import json
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from data_prep.errors import UserError
+from data_prep.text import counted
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
+from ser_sweep.commands.sweeps import Sweep, estimate_missing, open_sweep
+from ser_sweep.commands.terminal import print_counts
+
+if TYPE_CHECKING:
+    from sweep.planning.cost import Estimate
+    from sweep.planning.grid import GridSpec
+    from sweep.planning.probe import Probe
+    from sweep.planning.stages import StageSpec
+
+
+def add(commands: Any) -> None:
+    plan = add_command(
+        commands,
+        "plan",
+        run_plan,
+        "what a grid comes to: trials, stages, what is shared and missing, hours and money",
+        f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50",
+        of_grid(),
+    )
+    plan.add_argument("--json", action="store_true", help="one JSON object")
+    plan.add_argument("--concurrency", type=count, help="trials at once (default: as many as this machine holds)")
+    plan.add_argument("--price-per-hour", type=price, help="of a GPU, or without any of a trial's CPUs")
+    plan.add_argument(
+        "--probe", action="store_true", help="train a few batches of each backbone that the store has no stage of"
+    )
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    from sweep.planning.label_flow import leaks_of
+    from sweep.running.resources import kind_of
+
+    sweep = open_sweep(options)
+    plan = sweep.plan
+    leaks = leaks_of(plan.chains, sweep.prepared.values())
+    probes = _probe_unknown(sweep) if options.probe else {}
+    estimated = estimate_missing(sweep, {kind: one.rate for kind, one in probes.items()})
+    concurrency = options.concurrency or _slots_here(sweep.grid)
+    tables = {heading: plan.counts_of(keys) for heading, keys in _needed(sweep).items()}
+    if options.json:
+        about = {
+            "leaks": [asdict(one) for one in leaks],
+            "tables": tables,
+            "estimate": estimated.as_dict(concurrency, options.price_per_hour),
+        }
+        print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
+        return DONE
+    print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
+    print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
+    print_counts(plan)
+    print("tables  and the stages that each needs; one that several need is trained once")
+    width = max(map(len, tables))
+    for heading, counts in tables.items():
+        print(f"        {heading:{width}} {counts['total']:6,}: {counts['done']:,} done, {counts['missing']:,} missing")
+    for leak in leaks:
+        print(f"leak    {leak.text}")
+    for told in estimated.untaught:
+        print(f"notice  {told}")
+    for kind, one in probes.items():
+        print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
+        _print_choices(one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
+    if estimated.stages:
+        _print_estimate(estimated, concurrency, options.price_per_hour)
+    return DONE
+
+
+def _needed(sweep: Sweep) -> dict[str, set[str]]:
+    from analysis.paper.table_stages import stages_by_table
+    from analysis.scoring.results import told_by_name
+    from data_prep.corpora import known_name
+
+    corpora = {one.name: one for one in sweep.prepared.values()}
+    names = told_by_name({name: known_name(one.manifest) for name, one in corpora.items()})
+    with_truth = [name for name, one in corpora.items() if "true_labels" in one.utterances()]
+    return stages_by_table(sweep.plan.chains, names, with_truth)
+
+
+def _memory_words(probe: "Probe") -> str:
+    if probe.memory is None:
+        return ""
+    return f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
+
+
+def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
+    """What a GPU makes of layouts, precisions and several networks side by side."""
+    from sweep.planning.probe import advice
+
+    for one in probe.choices:
+        print(
+            f"        {one.layout:13}  {one.precision:8}  {counted(one.at_once, 'network'):11}  "
+            f"{one.segments_per_second:>9,.0f} segments/s"
+            f"  {one.memory / 1e6:>8,.0f} MB  recorded: {one.recorded}"
+        )
+    said = advice(probe, stage)
+    if said is not None:
+        print(f"        the fastest with precision {stage.training.precision}: write {said} in the grid")
+
+
+def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | None) -> None:
+    from sweep.running.progress import duration
+
+    print(f"missing {'at most ' if estimated.at_most else ''}{counted(estimated.updates, 'segment update')}")
+    print(f"        {estimated.bytes / 1e6:,.1f} MB of predictions")
+    if estimated.unknown:
+        kinds = ", ".join(estimated.unknown)
+        print(f"        hours and price unknown: no stage of {kinds} is in the store yet; --probe measures them")
+        return
+    print(
+        f"        {estimated.device_seconds / 3600:,.2f} device-hours, "
+        f"{duration(estimated.wall_seconds(concurrency))} with {counted(concurrency, 'trial')} at once"
+    )
+    if per_hour is not None:
+        print(f"        price {estimated.price(per_hour):,.2f}, at {per_hour:g} a device-hour")
+    for kind, basis in estimated.basis.items():
+        print(f"        from {basis} ({kind})")
+
+
+def _probe_unknown(sweep: Sweep) -> "dict[str, Probe]":
+    """A probe of each kind of training that is missing and of which the store holds no stage."""
+    from sweep.planning.cost import rates_of
+    from sweep.planning.probe import probe
+    from sweep.running.resources import kind_of
+
+    known = rates_of(sweep.records)
+    by_name = {one.name: one for one in sweep.prepared.values()}
+    found: dict[str, Probe] = {}
+    for key, stage in sweep.plan.stages.items():
+        if key not in sweep.plan.done and kind_of(stage) not in {*known, *found}:
+            one = by_name[stage.corpus]
+            found[kind_of(stage)] = probe(stage, len(one.classes), one.settings, sweep.grid.resources.cpu)
+    return found
+
+
+def _slots_here(grid: "GridSpec") -> int:
+    """Trials that run at once if the grid is run on this machine."""
+    from sweep.running.resources import gpus_here, slots, trial_share
+
+    here = {"CPU": float(os.cpu_count() or 1), "GPU": float(gpus_here())}
+    try:
+        return slots(trial_share(grid.resources, here), here, grid.resources.max_concurrent)
+    except UserError:  # the grid is for a larger machine
+        return grid.resources.max_concurrent or 1

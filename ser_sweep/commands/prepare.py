@@ -1,0 +1,98 @@
+"""From a corpus's audio files to Parquet shards.
+
+ser-sweep prepare emodb --source ~/corpora/emodb --out DATA
+"""
+
+import argparse
+from typing import Any
+
+from data_prep.addresses import is_address, local_path
+from data_prep.errors import UserError, bulleted
+from data_prep.text import clean, counted, plain
+from ser_sweep.commands.arguments import DONE, LINES, add_command, of_place, path, quietly
+from ser_sweep.commands.terminal import ProgressBar
+
+
+def add(commands: Any) -> None:
+    from data_prep.corpora import CORPORA
+
+    prepare = add_command(
+        commands,
+        "prepare",
+        run_prepare,
+        "turn a corpus into Parquet shards of segment spectrograms",
+        "ser-sweep prepare emodb --source ~/corpora/emodb --out DATA\n"
+        "ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted\n"
+        "ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215",
+        of_place(),
+        quietly(),
+    )
+    prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
+    prepare.add_argument("--source", type=path, help="the corpus's folder; for manifest, the CSV file")
+    prepare.add_argument("--out", required=True, help="folder of prepared corpora: a path or an address (s3://...)")
+    prepare.add_argument("--name", help="another name for the corpus, for manifests (default: manifest)")
+    prepare.add_argument("--allow-partial", action="store_true", help="accept a corpus of which files are missing")
+    prepare.add_argument(
+        "--segment-ms", type=int, help="length of a segment: 215, 225, ... 415 (default: 335, 32 frames)"
+    )
+    prepare.add_argument(
+        "--hop-ms", type=int, help="from a segment to the next one: 10, 20, ... (default: 10; casia: 30)"
+    )
+    prepare.add_argument(
+        "--framing",
+        choices=["described", "counted"],
+        help="savee: frames as the paper describes them (default), or those that give its number of segments",
+    )
+    prepare.add_argument("--seed", type=int, default=0, help="of the synthetic corpus (default: 0)")
+
+
+def run_prepare(options: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from data_prep.corpora import check_name, read_corpus, settings_for
+    from data_prep.prepare import prepare
+    from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
+
+    truth: pd.DataFrame | None = None
+    name = clean(options.name or options.corpus)
+    check_name(name, options.corpus)
+    settings = settings_for(options.corpus, options.segment_ms, options.hop_ms, options.framing)
+    if options.corpus == "synthetic":
+        if options.source is None and is_address(options.out):
+            raise UserError(f"prepare synthetic --out {options.out} needs --source: a folder here for its audio files")
+        source = options.source or local_path(options.out) / "audio" / f"synthetic-seed{options.seed}"
+        utterances, lacking = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
+        truth = read_truth(source / "truth.csv")
+    elif options.source is None:
+        raise UserError(f"prepare {options.corpus} needs --source: the corpus's folder, or the manifest's CSV file")
+    else:
+        utterances, lacking = read_corpus(options.corpus, options.source, options.allow_partial)
+    with ProgressBar(options) as progress:
+        done = prepare(
+            name,
+            utterances,
+            options.out,
+            settings,
+            truth=truth,
+            partial=bool(lacking),
+            inline=options.inline,
+            address=options.address,
+            progress=progress,
+        )
+    manifest = done.corpus.manifest
+    notices = list(done.notices)
+    if lacking:
+        notices.append(
+            f"{options.corpus} is a part of the corpus here, not to be compared with figures for all of it; "
+            f"left out or missing, {len(lacking)} in all:\n{bulleted(lacking)}"
+        )
+    for notice in [] if options.quiet else notices:
+        print(f"notice: {plain(notice, keep=LINES)}")
+    print(f"{done.corpus.folder}")
+    speakers = counted(manifest["speakers"], "speaker")
+    print(f"  utterances  {manifest['utterances']:,} by {speakers}, {manifest['seconds']:,.0f} s")
+    print("  classes     " + ", ".join(f"{plain(emotion)} {count}" for emotion, count in manifest["classes"].items()))
+    print(f"  segments    {manifest['segments']:,}")
+    size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
+    print(f"  shards      {len(manifest['shards'])} ({size:.1f} MB): {done.made} made, {done.kept} kept")
+    return DONE

@@ -1,0 +1,112 @@
+"""How far a sweep is, and what was launched on a store.
+
+ser-sweep status GRID.yaml --data DATA --store STORE --watch
+ser-sweep launches --store STORE
+"""
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+from data_prep.text import counted
+from ser_sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, count, of_grid, of_store, price
+from ser_sweep.commands.sweeps import Sweep, existing_store, open_sweep
+from ser_sweep.commands.terminal import print_counts
+
+ALONE_SECONDS = 60.0  # that `status --watch` waits for a launch
+
+
+def add(commands: Any) -> None:
+    status = add_command(
+        commands,
+        "status",
+        run_status,
+        "how far a grid is, and what failed",
+        f"ser-sweep status {GRID_DATA_STORE} --watch",
+        of_grid(),
+    )
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    status.add_argument("--watch", action="store_true", help="again and again, until all is done or nobody runs it")
+    status.add_argument("--every", type=count, default=5, metavar="SECONDS", help="between looks (default: 5)")
+    launches = add_command(
+        commands,
+        "launches",
+        run_launches,
+        "who has run what on a store, what came of it and what it cost",
+        "ser-sweep launches --store STORE --price-per-hour 2.50",
+        of_store(),
+    )
+    launches.add_argument("--price-per-hour", type=price, help="of a device: a GPU, or without any the CPUs of a trial")
+    launches.add_argument("--json", action="store_true", help="a JSON list")
+
+
+def run_status(options: argparse.Namespace) -> int:
+    if options.json:
+        print(json.dumps(open_sweep(options).plan.as_dict(), indent=2))
+        return DONE
+    if not options.watch:
+        _print_status(open_sweep(options))
+        return DONE
+    from sweep.running.progress import duration
+    from sweep.storage.upkeep import running_launches
+
+    seen = time.monotonic()
+    while True:
+        sweep = open_sweep(options)
+        if sys.stdout.isatty():
+            print("\033[H\033[2J", end="")  # to the top of a cleared screen
+        _print_status(sweep)
+        sys.stdout.flush()
+        stages = sweep.plan.counts()
+        if stages["done"] == stages["total"]:
+            return DONE
+        if running_launches(sweep.store):
+            seen = time.monotonic()
+        elif time.monotonic() - seen >= ALONE_SECONDS:
+            print(f"no launch has run on this store for {duration(ALONE_SECONDS)}; ser-sweep run goes on with it")
+            return FAILED
+        time.sleep(options.every)
+
+
+def _print_status(sweep: Sweep) -> None:
+    from sweep.running.progress import duration
+    from sweep.storage.events import launches_of, read_events
+    from sweep.storage.upkeep import running_launches
+
+    cells = sweep.plan.progress_by_cell()
+    width = max(map(len, cells))
+    for cell, (done, total) in cells.items():
+        print(f"{cell:{width}}  {done:4} of {total}")
+    print_counts(sweep.plan)
+    running = running_launches(sweep.store)
+    for one in launches_of(read_events(sweep.store.folder, running)):
+        print(
+            f"running {one.launch} by {one.user} on {one.host}: {one.trained} trained in {duration(one.seconds)}, "
+            f"{one.running} running"
+        )
+
+
+def run_launches(options: argparse.Namespace) -> int:
+    from sweep.storage.events import launches_of, read_events
+
+    store = existing_store(options)
+    launches = launches_of(read_events(store.folder))
+    if options.json:
+        print(json.dumps([asdict(one) for one in launches], indent=2))
+        return DONE
+    print(
+        f"{'launch':26} {'by':10} {'grid':16} {'trained':>7} {'reused':>6} {'failed':>6} {'hours':>7} {'device-h':>8}"
+    )
+    for one in launches:
+        who, hours, device = one.user[:10], one.seconds / 3600, one.device_seconds / 3600
+        print(
+            f"{one.launch:26} {who:10} {one.grid[:16]:16} {one.trained:7,} {one.reused:6,} {one.failed:6,} "
+            f"{hours:7.2f} {device:8.2f}{'  ' + one.end if one.end else ''}"
+        )
+    total = sum(one.device_seconds for one in launches) / 3600
+    cost = "" if options.price_per_hour is None else f", price {total * options.price_per_hour:,.2f}"
+    print(f"{counted(len(launches), 'launch', 'launches')}, {total:,.2f} device-hours in all{cost}")
+    return DONE

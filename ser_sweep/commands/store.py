@@ -1,0 +1,144 @@
+"""Looking after a store.
+
+ser-sweep store verify --store STORE --repair
+ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
+ser-sweep store export --store STORE --out EXPORT
+ser-sweep store export GRID.yaml --data DATA --store STORE --decisions --out RESULTS
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from data_prep.errors import UserError
+from data_prep.text import command, counted
+from ser_sweep.commands.arguments import DONE, FAILED, add_command, add_group, of_store, path, quietly
+from ser_sweep.commands.sweeps import existing_store, expand, open_sweep
+from ser_sweep.commands.terminal import ProgressBar
+
+
+def add(commands: Any) -> None:
+    group = add_group(commands, "store", "look after a store: verify, gc, export")
+    verify = add_command(
+        group,
+        "verify",
+        run_store_verify,
+        "read the whole store and tell what is damaged or does not belong there (exit status 1 if anything)",
+        "ser-sweep store verify --store STORE --repair",
+        of_store(),
+        quietly(),
+    )
+    verify.add_argument("--repair", action="store_true", help="remove it, so that ser-sweep run trains it again")
+    verify.add_argument("--json", action="store_true", help="a JSON list")
+    gc = add_command(
+        group,
+        "gc",
+        run_store_gc,
+        "what none of the given grids needs, and with --delete away with it",
+        "ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE",
+        of_store(),
+        quietly(),
+    )
+    gc.add_argument("grids", type=path, nargs="+", metavar="GRID.yaml", help="the grids whose stages are kept")
+    gc.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
+    gc.add_argument("--delete", action="store_true", help="really delete it")
+    export = add_command(
+        group,
+        "export",
+        run_store_export,
+        "predictions of all stages, or of one grid, as a Parquet data set for DuckDB, polars or pandas",
+        "ser-sweep store export --store STORE --out EXPORT",
+        of_store(),
+        quietly(),
+    )
+    export.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
+    export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
+    export.add_argument(
+        "--decisions",
+        action="store_true",
+        help="of a grid, its decisions on utterances, metrics and histories instead: small, and all that ser-sweep "
+        "tables --from DIR needs",
+    )
+    export.add_argument("--out", required=True, metavar="DIR", help="a new folder, or an address (s3://...)")
+
+
+def run_store_verify(options: argparse.Namespace) -> int:
+    from sweep.storage.upkeep import repair, verify
+
+    store = existing_store(options)
+    with ProgressBar(options) as progress:
+        problems = verify(store, progress)
+    if options.json:
+        print(json.dumps([asdict(problem) for problem in problems], indent=2))
+    else:
+        for problem in problems:
+            print(f"{problem.path}: {problem.what}")
+        print(f"problems: {len(problems)}" if problems else "everything in the store is whole")
+    if not (options.repair and problems):
+        return FAILED if problems else DONE
+    left = repair(store, problems)
+    for problem in problems:
+        if problem not in left:
+            print(f"{'wrote' if problem.remedy == 'name' else 'removed'} {problem.path}", file=sys.stderr)
+    stages = sum(problem.remedy == "train" for problem in problems)
+    print(f"stages that the next ser-sweep run trains again: {stages}", file=sys.stderr)
+    if left:
+        print(f"problems that the store alone cannot make good: {len(left)}", file=sys.stderr)
+    return FAILED if left else DONE
+
+
+def run_store_gc(options: argparse.Namespace) -> int:
+    from analysis import usable_decisions
+    from sweep.storage.upkeep import delete_garbage, find_garbage
+
+    store = existing_store(options)
+    grids = [expand(path, options.data, store) for path in options.grids]
+    needed = {stage.key: stage for _, _, chains in grids for chain in chains for stage in chain.stages}
+    corpora = {one.name for _, prepared, _ in grids for one in prepared.values()}
+    records = list(store.records())
+    decisions = {key for _, _, chains in grids for key in usable_decisions(records, chains)}
+    garbage = find_garbage(store, needed, decisions, corpora)
+    for kind, found in garbage.files.items():
+        print(f"{kind:12} {len(found):9,}  {garbage.size(kind) / 1e6:10,.1f} MB")
+    if not garbage:
+        print("the grids need all that the store holds")
+    elif options.delete:
+        with ProgressBar(options) as progress:
+            delete_garbage(store, garbage, progress)
+        print("deleted")
+    else:
+        print("nothing was deleted; repeat the command with --delete to delete this")
+    return DONE
+
+
+def run_store_export(options: argparse.Namespace) -> int:
+    from sweep.storage.export import export
+
+    if (options.grid is None) != (options.data is None):
+        raise UserError("store export of one grid needs both the grid file and --data")
+    store = existing_store(options)
+    if options.decisions:
+        return _export_results(options)
+    plan = None if options.grid is None else open_sweep(options).plan
+    with ProgressBar(options) as progress:
+        count = export(store, options.out, None if plan is None else plan.done, progress)
+    of_grid = "" if plan is None else f" of the grid's {len(plan.stages)}"
+    print(f"{counted(count, 'stage')}{of_grid} in {options.out}: stages.parquet and predictions/")
+    return DONE
+
+
+def _export_results(options: argparse.Namespace) -> int:
+    from analysis import keep_results
+    from sweep.storage.export import results_folder
+
+    if options.grid is None:
+        raise UserError("store export --decisions is of one grid: give the grid file and --data")
+    sweep = open_sweep(options)
+    text = options.grid.read_text(encoding="utf-8")
+    with ProgressBar(options) as progress, results_folder(options.out, text, sweep.prepared.values()) as kept:
+        keys = keep_results(sweep.store, sweep.plan.chains, kept, progress)
+    print(f"results of {len(keys)} of {len(sweep.plan.stages)} stages in {options.out}; see them with:")
+    print(f"  {command('tables', '--from', options.out)}")
+    return DONE

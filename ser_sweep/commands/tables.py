@@ -1,0 +1,55 @@
+"""The paper's tables, from a sweep's results.
+
+ser-sweep tables GRID.yaml --data DATA --store STORE --format latex --out tables.tex
+"""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, path, quietly
+from ser_sweep.commands.sweeps import open_decided
+from ser_sweep.commands.terminal import ProgressBar, notice
+
+
+def add(commands: Any) -> None:
+    tables = add_command(
+        commands,
+        "tables",
+        run_tables,
+        "the paper's Tables I to V, ours beside the published values, and every network beside its baseline",
+        f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
+        of_results(),
+        quietly(),
+    )
+    tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
+    tables.add_argument("--out", type=path, help="write to this file instead of the terminal")
+    tables.add_argument(
+        "--test-chosen", action="store_true", help="show the iterations that the test folds would choose, too"
+    )
+    tables.add_argument(
+        "--no-forests",
+        action="store_true",
+        help="mean pooling only, for a quick look: forests take seconds for each network and seed, the first time",
+    )
+
+
+def run_tables(options: argparse.Namespace) -> int:
+    sweep, decisions = open_decided(options, forests=not options.no_forests)
+    from analysis import collect_tables, to_csv, to_json, to_latex, to_markdown
+
+    with ProgressBar(options) as progress:
+        progress("intervals and tests", 0, None)
+        tables = collect_tables(sweep.store, sweep.plan.chains, decisions, options.test_chosen)
+    render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
+    text = render(tables).rstrip()
+    if options.out is None:
+        print(text)
+    else:
+        from data_prep.files import atomic_path
+
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(options.out) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+        notice(options, f"wrote {options.out}")
+    return DONE

@@ -1,0 +1,108 @@
+"""What commands show alike: counts of stages, failures, and progress of what takes long."""
+
+import argparse
+import contextlib
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from data_prep.text import plain
+from ser_sweep.commands.arguments import LINES
+
+if TYPE_CHECKING:
+    from sweep.planning.stages import Plan
+
+
+def print_counts(plan: "Plan") -> None:
+    stages = plan.counts()
+    print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
+    if plan.earlier:
+        print(
+            f"        {plan.earlier:,} of the missing were trained by an earlier version of the method, or of their "
+            "backbone, which may have come to something else: they are kept, and not used (CHANGELOG.md)"
+        )
+    print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
+
+
+def print_failures(failures: dict[str, str]) -> None:
+    """What failed, by label; an equal cause of several stands there once."""
+    if failures:
+        print(f"{len(failures)} failed:")
+    labels: dict[str, list[str]] = {}
+    for label, cause in failures.items():
+        labels.setdefault(cause, []).append(label)
+    for cause, same in labels.items():
+        more = len(same) - SHOWN_OF_A_CAUSE
+        print(f"  {', '.join(same[:SHOWN_OF_A_CAUSE])}{f' and {more} more' if more > 0 else ''}: {cause}")
+
+
+SHOWN_OF_A_CAUSE = 3
+COLORS = {"red": 31, "green": 32, "yellow": 33}
+
+
+def painted(text: str, color: str) -> str:
+    """`text` in a color, in a terminal whose user has not said otherwise (https://no-color.org)."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\033[{COLORS[color]}m{text}\033[0m"
+
+
+def notice(options: argparse.Namespace, text: str) -> None:
+    """What a user may want to know beside the result."""
+    if not options.quiet:
+        print(plain(text, keep=LINES), file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def warnings_told(options: argparse.Namespace) -> Iterator[None]:
+    """Tell what figures warn of as notices, each once."""
+    from analysis.figures.fonts import NoFontWarning
+
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", NoFontWarning)
+        yield
+    for text in dict.fromkeys(str(one.message) for one in found if issubclass(one.category, NoFontWarning)):
+        notice(options, f"notice: {text}")
+    for one in found:
+        if not issubclass(one.category, NoFontWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known
+
+
+class ProgressBar:
+    """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere. Of what has no
+    known end, such as reading, only the last is shown."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._quiet = getattr(options, "quiet", False)
+
+    def __enter__(self) -> Progress:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        if sys.stderr.isatty() and not self._quiet:
+            try:
+                from rich.console import Console
+                from rich.progress import Progress
+
+                self._bar = Progress(console=Console(stderr=True), transient=True)
+                self._bar.__enter__()
+            except ImportError:
+                pass
+        return self._update
+
+    def __exit__(self, *raised: Any) -> None:
+        if self._bar is not None:
+            self._bar.__exit__(*raised)
+
+    def _update(self, what: str, done: int, total: int | None) -> None:
+        if self._bar is None:
+            return
+        if what not in self._tasks:
+            for task in [one.id for one in self._bar.tasks if one.total is None]:
+                self._bar.remove_task(task)
+            self._tasks[what] = self._bar.add_task(what, total=total)
+        self._bar.update(self._tasks[what], completed=done)

@@ -1,0 +1,228 @@
+"""What the missing stages of a plan come to: segment updates, hours, bytes and money.
+
+Nothing is made up: a rate is measured, in the store's own finished stages of the same kind or by a probe
+(`sweep.planning.probe`), or it is unknown and said to be.
+"""
+
+import math
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from data_prep.shards import PreparedCorpus
+from data_prep.text import counted
+from dsl.backbones import version_of
+from dsl.labels import labels_of
+from dsl.splits import parts_of
+from sweep.planning.stages import Plan, StageSpec, backbone_version_of
+from sweep.running.progress import duration
+from sweep.running.resources import kind_of
+
+ROW_BYTES = 6  # of a stored prediction beside its probabilities, where no stage was measured
+PROBABILITY_BYTES = 4
+NAMED_FOLDS = 5  # that a notice lists
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast trainings of a kind are, and from what that is known.
+
+    `seconds_per_update`: of a stage, evaluation and all, divided by its segment updates. `epochs_share`: epochs
+    that early stopping let run, of those allowed; None where that is not known. `memory` is the peak of a GPU in bytes,
+    where one was used.
+    """
+
+    seconds_per_update: float
+    epochs_share: float | None
+    basis: str
+    on_gpu: bool = False
+    memory: int | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What missing stages come to. `seconds` is of training, one after the other; `unknown` names the kinds without a
+    rate, whose stages are in no sum but those of updates and bytes. Where nothing tells how many epochs early stopping
+    lets run, all are counted: `at_most`. `untaught` tells of folds that test what no training utterance taught them."""
+
+    stages: int = 0
+    updates: int = 0
+    at_most: bool = False
+    seconds: float = 0.0
+    device_seconds: float = 0.0
+    bytes: int = 0
+    basis: dict[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    untaught: tuple[str, ...] = ()
+
+    def wall_seconds(self, concurrency: int) -> float:
+        """How long it takes with so many trials at once."""
+        return self.seconds / concurrency
+
+    def price(self, per_hour: float) -> float:
+        """What the device-hours cost."""
+        return self.device_seconds / 3600 * per_hour
+
+    def as_dict(self, concurrency: int, per_hour: float | None) -> dict[str, Any]:
+        known = not self.unknown
+        return {
+            **asdict(self),
+            "concurrency": concurrency,
+            "device_hours": self.device_seconds / 3600 if known else None,
+            "wall_seconds": self.wall_seconds(concurrency) if known else None,
+            "price": self.price(per_hour) if known and per_hour is not None else None,
+        }
+
+
+def rates_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Rate]:
+    """Kind -> rate, from finished stages (stage.json). A kind that ran on several devices has the rate of the last."""
+    by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        stage = StageSpec.of_record(record)
+        if stage is not None and _is_measured(record) and _is_of_this_version(stage, record):
+            by_kind[kind_of(stage)][record["device"].get("name", "")].append(record)
+    return {kind: _rate_of(max(devices.values(), key=_last_finished)) for kind, devices in by_kind.items()}
+
+
+def _is_of_this_version(stage: StageSpec, record: Mapping[str, Any]) -> bool:
+    """Whether it trained the backbone that is trained now: an earlier version may be faster or slower."""
+    return backbone_version_of(record["identity"]) == version_of(stage.backbone)
+
+
+def _is_measured(record: Mapping[str, Any]) -> bool:
+    metrics, timing = record.get("metrics", {}), record.get("timing", {})
+    whole = timing.get("resumed_at_epoch") == 0  # the seconds of a resumed stage are not of all its epochs
+    whole = whole and bool(timing.get("seconds"))
+    return whole and bool(metrics.get("training_segments")) and bool(metrics.get("epochs")) and "device" in record
+
+
+def _last_finished(records: list[Mapping[str, Any]]) -> str:
+    return max(str(record["timing"].get("finished", "")) for record in records)
+
+
+def _rate_of(records: list[Mapping[str, Any]]) -> Rate:
+    seconds, shares, memory = [], [], []
+    for record in records:
+        metrics = record["metrics"]
+        seconds.append(record["timing"]["seconds"] / (metrics["training_segments"] * metrics["epochs"]))
+        shares.append(metrics["epochs"] / record["identity"]["training"]["epochs"])
+        if record["device"].get("fused", 1) == 1:
+            memory.append(record["device"].get("peak_memory_bytes") or 0)
+    device = records[0]["device"]
+    basis = f"{counted(len(records), 'stage')} of this store on {device.get('name', 'an unknown device')}"
+    on_gpu = device.get("type") == "cuda"
+    return Rate(statistics.median(seconds), statistics.mean(shares), basis, on_gpu, max(memory, default=0) or None)
+
+
+def bytes_per_segment(records: Iterable[Mapping[str, Any]]) -> float | None:
+    """Bytes that a stored prediction takes, from finished stages; None where there are none."""
+    sizes = [(r["predictions"]["bytes"], r["segments"]) for r in records if r.get("segments")]
+    return sum(size for size, _ in sizes) / sum(rows for _, rows in sizes) if sizes else None
+
+
+def estimate(
+    plan: Plan,
+    prepared: Iterable[PreparedCorpus],
+    rates: Mapping[str, Rate],
+    gpu_share: float,
+    segment_bytes: float | None = None,
+) -> Estimate:
+    """What the missing stages of `plan` come to; a trial takes `gpu_share` of a GPU where its kind runs on one."""
+    sizes = _Sizes(prepared)
+    updates, at_most, seconds, device_seconds, size = 0, False, 0.0, 0.0, 0.0
+    unknown: dict[str, None] = {}
+    basis: dict[str, str] = {}
+    untaught: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
+    for stage in plan.to_train.values():
+        training, predicted, classes, lacking = sizes.of(stage)
+        if lacking:
+            untaught[stage.corpus, stage.split][f"{_fold_words(stage)} ({', '.join(lacking)})"] = None
+        kind = kind_of(stage)
+        rate = rates.get(kind)
+        share = rate.epochs_share if rate is not None and stage.training.early_stopping else None
+        at_most = at_most or (share is None and stage.training.early_stopping)
+        epochs = stage.training.epochs * (share or 1.0)
+        if rate is None:
+            unknown[kind] = None
+        else:
+            took = training * epochs * rate.seconds_per_update
+            seconds += took
+            device_seconds += took * (gpu_share if rate.on_gpu else 1.0)
+            basis[kind] = rate.basis
+        updates += round(training * epochs)
+        size += predicted * (segment_bytes or ROW_BYTES + PROBABILITY_BYTES * classes)
+    told = tuple(_untaught_words(*of, list(folds)) for of, folds in untaught.items())
+    missing = len(plan.to_train)
+    return Estimate(missing, updates, at_most, seconds, device_seconds, round(size), basis, tuple(unknown), told)
+
+
+def _fold_words(stage: StageSpec) -> str:
+    inner = "" if stage.inner_fold is None else f"inner fold {stage.inner_fold} of "
+    return f"{inner}fold {stage.fold} seed {stage.seed}"
+
+
+def _untaught_words(corpus: str, split: str, folds: list[str]) -> str:
+    more = f" and {len(folds) - NAMED_FOLDS} more" if len(folds) > NAMED_FOLDS else ""
+    return (
+        f"{corpus}, splits: {split}: folds test a class that none of their training utterances is of, and cannot "
+        f"recognise it: {', '.join(folds[:NAMED_FOLDS])}{more}"
+    )
+
+
+class _Size(NamedTuple):
+    """Segments that a stage trains on and predicts, the number of classes, and those tested that it has none of."""
+
+    training: int
+    predicted: int
+    classes: int
+    untaught: tuple[str, ...]
+
+
+class _Sizes:
+    """How large a stage is, from utterances alone; each part of a corpus is made once."""
+
+    def __init__(self, prepared: Iterable[PreparedCorpus]) -> None:
+        self._prepared = {one.name: one for one in prepared}
+        self._utterances: dict[str, Any] = {}
+        self._found: dict[tuple[Any, ...], _Size] = {}
+
+    def of(self, stage: StageSpec) -> _Size:
+        inner = (stage.inner_folds, stage.inner_fold) if stage.inner_fold is not None else ()
+        part = (stage.corpus, stage.split, stage.folds, stage.fold, stage.seed, stage.labels)
+        share = (stage.training.every, stage.training.validation_share, stage.training.validation_by)
+        identity = (*part, *share, *inner)
+        if identity not in self._found:
+            self._found[identity] = self._count(stage)
+        return self._found[identity]
+
+    def _count(self, stage: StageSpec) -> _Size:
+        one = self._prepared[stage.corpus]
+        if stage.corpus not in self._utterances:
+            self._utterances[stage.corpus] = one.utterances()
+        utterances = self._utterances[stage.corpus]
+        label = labels_of(utterances, stage.labels, stage.seed)
+        parts = parts_of(stage, utterances.assign(label=label), stage.inner_fold)
+        segments = -(-utterances["segments"].to_numpy() // stage.training.every)
+        predicted = segments if stage.inner_fold is None else segments[parts.tested]
+        classes = list(one.classes)
+        untaught = tuple(classes[k] for k in np.setdiff1d(label[parts.tested], label[parts.training]))
+        return _Size(int(segments[parts.training].sum()), int(np.sum(predicted)), len(classes), untaught)
+
+
+def estimate_beside_truth(estimated: Estimate, training_seconds: float, seconds: float, slots: int) -> str:
+    """What a launch took, and what was expected of it from the stages that the store held before."""
+    truth = f"took {duration(training_seconds)} of training, in {duration(seconds)}"
+    if estimated.unknown or not estimated.stages:
+        return f"{truth}; nothing was known to estimate it from"
+    expected = f"{duration(estimated.seconds)} in {duration(estimated.wall_seconds(slots))}"
+    return f"{truth}; estimated: {expected}, from {'; '.join(dict.fromkeys(estimated.basis.values()))}"
+
+
+def suggested_share(memory: int, total: int) -> float:
+    """The smallest of 1, 1/2, 1/3, ... 1/16 of a GPU that holds `memory` of its `total` bytes with a fifth to spare."""
+    fits = max(1, min(16, math.floor(total / (1.2 * memory))))
+    return 1 / fits

@@ -1,0 +1,1 @@
+"""A launch: which trial comes next, on what, and what the user hears of it."""

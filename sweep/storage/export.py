@@ -1,0 +1,274 @@
+"""What a store gives away: predictions as one data set that DuckDB, polars and pandas read, or results alone.
+
+    EXPORT/stages.parquet                                           one row a stage
+    EXPORT/predictions/corpus=.../backbone=.../part-00000.parquet   one row a stage and segment
+
+    RESULTS/grid.yaml                                               the grid
+    RESULTS/data/<corpus>/                                          its corpora, prepared, without their shards
+    RESULTS/store/                                                  its stages and decisions, without predictions
+
+docs/store.md tells the columns, and shows how to ask for something.
+"""
+
+import io
+import json
+import shutil
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep.errors import UserError
+from data_prep.folders import Folder
+from data_prep.shards import PreparedCorpus
+from dsl.labels import labels_of
+from sweep.planning.stages import StageSpec
+from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.upkeep import AT_ONCE, Progress, no_progress
+
+GRID_FILE, DATA_FOLDER, STORE_FOLDER = "grid.yaml", "data", "store"  # of a folder of results
+PART_BYTES = 64 * 1024 * 1024  # a file is closed when it is larger: what is in memory at a time
+
+# What tells a stage from another, beside the corpus and the backbone that the files are partitioned by.
+IDENTITY = {
+    "stage": pa.string(),
+    "split": pa.string(),
+    "folds": pa.int32(),
+    "fold": pa.int32(),
+    "seed": pa.int64(),
+    "label_source": pa.string(),
+    "rule": pa.string(),
+    "alpha": pa.string(),
+    "iteration": pa.int32(),
+    "inner_fold": pa.int32(),
+    "labels": pa.string(),
+    "altered": pa.string(),
+}
+NUMBERS = ("segment", "probability", "q")  # of the predictions; a dictionary of them would only take room and time
+# Of stage.json: what gets a prefix in stages.parquet, what has columns of its own, and what is left out.
+PREFIXES = {"device": "device", "versions": "version"}
+OWN_COLUMNS = ("classes", "segments", "revision", "history")
+LEFT_OUT = ("schema", "key", "identity", "iteration", "predictions", "weights")
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """Names of classes; for each utterance its row, and where its segments begin in `true_labels`, where it has any."""
+
+    classes: tuple[str, ...]
+    utterances: pd.DataFrame
+    first: np.ndarray
+    true_labels: np.ndarray | None
+
+
+def export(store: Store, out: str | Path, keys: Collection[str] | None = None, progress: Progress = no_progress) -> int:
+    """Write the stages `keys` (all, if None) as a data set; returns how many there were.
+
+    On a disk `out` appears under its name when all is written; in an object store, stages.parquet comes last. One
+    file's worth of rows is in memory at a time. Raises UserError where `out` holds something, StoreError for a stage
+    that is damaged.
+    """
+    store.require_predictions()
+    records = [record for record in store.records() if keys is None or record["key"] in keys]
+    if not records:
+        raise UserError(f"store {store.uri} holds no stage to export")
+    rows = sorted(map(_stage_row, records), key=_order)
+    corpora = {name: _read_corpus(store, name) for name in {row["corpus"] for row in rows}}
+    done = 0
+
+    def read(row: dict[str, Any]) -> pa.Table:
+        predictions = store.read_predictions(row["stage"])
+        if predictions is None:
+            raise StoreError(f"stage {row['stage']} is damaged; find and remove such with: ser-sweep store verify")
+        return _prediction_table(row, predictions, corpora[row["corpus"]])
+
+    def counted(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+        nonlocal done
+        for table in tables:
+            yield table
+            done += 1
+            progress("stages", done, len(rows))
+
+    with whole(Folder(out)) as folder:
+        for (corpus, backbone), group in groupby(rows, key=lambda row: (row["corpus"], row["backbone"])):
+            tables = store.folder.each(read, group, AT_ONCE)
+            for number, part in enumerate(_parts(counted(tables))):
+                folder.write(f"predictions/corpus={corpus}/backbone={backbone}/part-{number:05d}.parquet", part)
+        folder.write("stages.parquet", _parquet(_stages_table(rows)))
+    return len(rows)
+
+
+@contextmanager
+def results_folder(out: str | Path, grid: str, corpora: Iterable[PreparedCorpus]) -> Iterator[Store]:
+    """A block with the new, empty store of a folder of results, in which `grid` (its text) and `corpora` are already.
+
+    `out` appears when the block ends. Raises UserError where it holds something.
+    """
+    with whole(Folder(out)) as folder:
+        folder.write(GRID_FILE, grid.encode())
+        for one in corpora:
+            manifest = {name: value for name, value in one.manifest.items() if name != "shards"}
+            folder.write(f"{DATA_FOLDER}/{one.name}/utterances.parquet", one.utterances_file())
+            folder.write(f"{DATA_FOLDER}/{one.name}/manifest.json", json.dumps(manifest, indent=1).encode())
+        yield Store((folder / STORE_FOLDER).uri)
+
+
+@contextmanager
+def whole(out: Folder) -> Iterator[Folder]:
+    """A folder to write to, which is `out` when the block ends; nothing of it stays where the block fails."""
+    path = out.local_path("") if out.is_local else None
+    if any(path.iterdir()) if path is not None and path.is_dir() else (out.entries() or out.folders()):
+        raise UserError(f"{out} is there already; give an empty or new folder for the export")
+    if path is None:
+        try:
+            yield out
+        except BaseException:
+            out.delete_folder("predictions")
+            raise
+        return
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        yield Folder(temporary)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+# Stages
+
+
+def _stage_row(record: dict[str, Any]) -> dict[str, Any]:
+    """A stage's row in stages.parquet. Metrics and timing go by their own names, unless the identity has that name."""
+    stage = StageSpec.of_record(record)
+    if stage is None:
+        raise StoreError(
+            f"stage {record['key']} is damaged, or of a newer ser-sweep; ser-sweep store verify tells which"
+        )
+    row = {
+        "stage": record["key"],
+        "corpus": stage.corpus,
+        "backbone": stage.backbone,
+        **{name: getattr(stage, name) for name in IDENTITY if name != "stage"},
+        "label_source": stage.label_source or "",
+        "altered": stage.altered.text if stage.altered else "",
+        "inner_folds": stage.inner_folds,
+        **_flat(asdict(stage.training), "setting"),
+        "weights": "weights" in record,
+    }
+    for name in OWN_COLUMNS:
+        row[name] = record.get(name)
+    for name, value in {**record.get("metrics", {}), **record.get("timing", {})}.items():
+        row.setdefault(name, value)
+    for name, value in record.items():
+        if name not in (*LEFT_OUT, *OWN_COLUMNS, "metrics", "timing"):
+            row |= _flat(value, PREFIXES.get(name, name))
+    if isinstance(row.get("finished"), str):
+        row["finished"] = datetime.fromisoformat(row["finished"])
+    return row
+
+
+def _flat(value: Any, name: str) -> dict[str, Any]:
+    """Nested names joined by an underscore."""
+    if not isinstance(value, dict):
+        return {name: value}
+    return {inner: found for key, each in value.items() for inner, found in _flat(each, f"{name}_{key}").items()}
+
+
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Files of one corpus and backbone together, and in them what is compared."""
+    names = ("corpus", "backbone", "split", "labels", "rule", "alpha", "label_source", "seed", "iteration", "fold")
+    return (*(row[name] for name in names), -1 if row["inner_fold"] is None else row["inner_fold"], row["stage"])
+
+
+def _stages_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.table({name: _column([row.get(name) for row in rows], IDENTITY.get(name)) for name in names})
+
+
+def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
+    """As text where versions wrote values that do not agree on a type, or that Parquet has no type for."""
+    try:
+        found = pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        found = None
+    if found is None or _has_empty_struct(found.type):
+        return pa.array([None if value is None else str(value) for value in values])
+    return found
+
+
+def _has_empty_struct(kind: pa.DataType) -> bool:
+    inside = [kind.field(number).type for number in range(kind.num_fields)]
+    return (pa.types.is_struct(kind) and not inside) or any(map(_has_empty_struct, inside))
+
+
+# Predictions
+
+
+def _read_corpus(store: Store, name: str) -> _Corpus:
+    about, utterances = store.read_corpus(name)
+    if "true_labels" not in utterances:
+        return _Corpus(tuple(about["classes"]), utterances, np.zeros(len(utterances), np.int64), None)
+    counts = utterances["true_labels"].map(len).to_numpy()
+    first = np.cumsum(counts) - counts
+    return _Corpus(tuple(about["classes"]), utterances, first, np.concatenate(utterances["true_labels"].to_list()))
+
+
+def _prediction_table(row: dict[str, Any], predictions: Predictions, corpus: _Corpus) -> pa.Table:
+    """The rows of a stage: its identity, and of each segment what it is, what it should be and what was predicted."""
+    q, utterance = predictions.q, predictions.utterance
+    label = labels_of(corpus.utterances, row["labels"], row["seed"])
+    classes = pa.array(corpus.classes, pa.string())
+    best = q.argmax(axis=1)
+    if corpus.true_labels is None:
+        true_emotion = pa.nulls(len(q), pa.string())
+    else:
+        true_emotion = classes.take(pa.array(corpus.true_labels[corpus.first[utterance] + predictions.segment]))
+    return pa.table(
+        {
+            **{name: pa.repeat(pa.scalar(row[name], kind), len(q)) for name, kind in IDENTITY.items()},
+            "utterance": pa.array(corpus.utterances["id"], pa.string()).take(pa.array(utterance)),
+            "speaker": pa.array(corpus.utterances["speaker"], pa.string()).take(pa.array(utterance)),
+            "emotion": classes.take(pa.array(label[utterance])),
+            "true_emotion": true_emotion,
+            "segment": pa.array(predictions.segment, pa.int32()),
+            "test": pa.array(predictions.test, pa.bool_()),
+            "predicted": classes.take(pa.array(best)),
+            "probability": pa.array(q[np.arange(len(q)), best], pa.float32()),
+            "q": pa.ListArray.from_arrays(
+                np.arange(0, q.size + 1, q.shape[1], dtype=np.int32), pa.array(q.ravel(), pa.float32())
+            ),
+        }
+    )
+
+
+def _parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
+    """Parquet files of about PART_BYTES, with a row group for each table: a query of some stages skips the others."""
+    buffer, writer = io.BytesIO(), None
+    for table in tables:
+        if writer is None:
+            buffer = io.BytesIO()
+            words = [name for name in table.column_names if name not in NUMBERS]
+            writer = pq.ParquetWriter(buffer, table.schema, compression="zstd", use_dictionary=words)
+        writer.write_table(table, row_group_size=max(len(table), 1))
+        if buffer.tell() > PART_BYTES:
+            writer.close()
+            writer = None
+            yield buffer.getvalue()
+    if writer is not None:
+        writer.close()
+        yield buffer.getvalue()
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

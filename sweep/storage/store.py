@@ -1,0 +1,509 @@
+"""The stage store: content-addressed, the one truth for resuming and for analysis.
+
+    store.json                                  what this folder is, and its schema
+    corpora/<name>/corpus.json                  the prepared corpus that stages refer to, without its shards
+    corpora/<name>/utterances.parquet
+    stages/<key>/predictions-<sha256>.parquet   one row a segment: utterance, segment, test, q
+    stages/<key>/weights-<sha256>.safetensors   the network, where the grid keeps weights
+    stages/<key>/stage.json                     identity, metrics, history, timing, versions; written last
+    checkpoints/<key>                           the state of an unfinished training
+    failures/<key>.json                         why a stage could not be trained
+    decisions/<key>                             decisions on utterances that analysis made; may be deleted, except
+                                                where store.json says `results_only`: then no predictions are there
+    leases/<launch>.json                        what a running launch is computing (sweep.storage.lease)
+    events/<launch>.jsonl                       what happened in a launch (sweep.storage.events)
+    shares/<kind>.json                          the share of a GPU that trainings of a kind turned out to need
+    shares/<kind>-on-<share>.json               how many of them side by side a share turned out to hold
+
+A stage is there when its stage.json is: everything it names was written before. Files appear whole, or not at all.
+This module is the only one that knows the paths. A store is anywhere that `data_prep.folders.Folder` may be.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data_prep import shards
+from data_prep.checked import checked_manifest, parse_json, read_table, read_utterances
+from data_prep.errors import UserError
+from data_prep.folders import Entry, Folder, FolderError
+from data_prep.shards import PreparedCorpus
+from sweep.planning.stages import StageSpec
+from sweep.storage.records import is_record
+
+SCHEMA_VERSION = 1
+FOLDERS = {"corpora", "stages", "checkpoints", "failures", "decisions", "leases", "events", "shares"}
+DIGEST_BYTES = 32
+ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
+PREDICTION_TYPES = {"utterance": pa.int32(), "segment": pa.int32(), "test": pa.bool_()}
+
+
+class StoreError(UserError):
+    """The store cannot be used, or a stage in it is damaged."""
+
+
+class NewerSchemaError(StoreError):
+    """Something in the store was written by a newer version."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a stage predicts: for each of S segments its `utterance` (row of the corpus's utterances), `segment` number,
+    whether it is of a `test` utterance, and `q` float32 [S, K]."""
+
+    utterance: np.ndarray
+    segment: np.ndarray
+    test: np.ndarray
+    q: np.ndarray
+
+
+class Store:
+    """A stage store at a place, or in a folder. Nothing is written before something is saved."""
+
+    def __init__(self, place: str | Path | Folder) -> None:
+        try:
+            self.folder = place if isinstance(place, Folder) else Folder(place)
+        except FolderError as error:
+            raise StoreError(f"store {error}") from error
+        self.uri = self.folder.uri
+        self._shapes: dict[str, tuple[int, int]] = {}  # of its corpora, which never change
+        about = self._read_json("store.json")
+        self._refuse_newer(f"store {self.uri}", about)
+        self.results_only: dict[str, Any] | None = (about or {}).get("results_only")  # what decided, if it has no more
+
+    @property
+    def exists(self) -> bool:
+        return self.is_named or bool(self.keys_like(""))
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its store.json is there, which something that tidies up may have taken away."""
+        return self._read_json("store.json") is not None
+
+    def create(self) -> None:
+        """Make this a store, unless it is one. Raises StoreError where other files lie there, or only results."""
+        self.require_predictions()
+        if self.is_named:
+            return
+        try:
+            files, folders = self.folder.entries(), self.folder.folders()
+        except FolderError as error:
+            raise StoreError(f"store {error}") from error
+        others = [entry for entry in files if entry.path.name != "store.json"]  # which may be damaged
+        if (others or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
+            raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
+        self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
+
+    def create_results_only(self, decided_by: dict[str, Any]) -> None:
+        """Make this a store of stages without predictions, beside decisions that `decided_by` made."""
+        about = {"kind": "ser-sweep store", "schema": SCHEMA_VERSION, "results_only": decided_by}
+        self._write_json("store.json", about)
+
+    def require_predictions(self) -> None:
+        """Raise StoreError where it holds results only."""
+        if self.results_only:
+            raise StoreError(
+                f"store {self.uri} holds results only, as ser-sweep store export --decisions writes them: tables, "
+                "claims, figures and reports are made of it, and nothing else; give the store itself"
+            )
+
+    def check_writable(self) -> None:
+        """Raise StoreError where a folder of it on a disk cannot be written to, such as one that another user made."""
+        if not self.folder.is_local:
+            return
+        name = f".{uuid.uuid4().hex}.tmp"  # as of a write that was cut off, if this is
+        for folder in (".", *self.folder.folders()):
+            file = name if folder == "." else f"{folder}/{name}"
+            try:
+                self.folder.write(file, b"", durable=False)
+                self.folder.delete(file)
+            except OSError as error:
+                raise StoreError(
+                    f"store {self.uri}: {folder} cannot be written to ({error.strerror or error}); where several use "
+                    "it, let their group write to all of it: chmod -R g+rwX, and chmod g+s its folders"
+                ) from error
+
+    # Stages
+
+    def done_keys(self) -> set[str]:
+        """The keys of all stages that are there: stage.json can be read, and the files it names have the right size."""
+        return {record["key"] for record in self.records()}
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """stage.json of every stage that is there. Raises NewerSchemaError where a newer version wrote one of them."""
+        sizes = {(e.path.parent.name, e.path.name): e.size for e in self.folder.entries("stages", recursive=True)}
+        keys = [key for key, name in sizes if name == "stage.json"]
+        contents = self.folder.read_all(f"stages/{key}/stage.json" for key in keys)
+        for key, content in zip(keys, contents, strict=True):
+            record = self._record(key, _parsed(content))
+            described = [] if record is None or self.results_only else described_files(record).values()
+            if record is not None and all(one and sizes.get((key, one["file"])) == one["bytes"] for one in described):
+                yield {**record, "key": key}
+
+    def copy_results(self, keys: Iterable[str], corpora: Iterable[str], into: "Store") -> None:
+        """Copy stage.json of the stages `keys`, and `corpora`, to another store."""
+        names = [f"corpora/{name}/{file}" for name in corpora for file in ("utterances.parquet", "corpus.json")]
+        names += [f"stages/{key}/stage.json" for key in keys]
+        for name, content in zip(names, self.folder.read_all(names), strict=True):
+            if content is None:
+                raise StoreError(f"store {self.uri} has lost {name} meanwhile; repeat the export")
+            into.folder.write(name, content)
+
+    def keys_like(self, prefix: str) -> list[str]:
+        """The keys that begin with `prefix`, of stages that are there."""
+        paths = [entry.path for entry in self.folder.entries("stages", recursive=True)]
+        return sorted(
+            path.parent.name for path in paths if path.name == "stage.json" and path.parent.name.startswith(prefix)
+        )
+
+    def has(self, key: str) -> bool:
+        """Whether a stage is there, undamaged."""
+        return self.read_predictions(key) is not None
+
+    def read_stage(self, key: str) -> dict[str, Any] | None:
+        """A stage's stage.json; None where it is missing or damaged.
+
+        Raises NewerSchemaError for one that a newer version wrote: to train it again would not make it readable.
+        """
+        return self._record(key, self._read_json(f"stages/{key}/stage.json"))
+
+    def _record(self, key: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
+        self._refuse_newer(f"stage {key} in store {self.uri}", found)
+        return found if found is not None and is_record(found) else None
+
+    def read_stage_file(self, key: str, file: str) -> bytes | None:
+        """A file beside a stage's stage.json as it is, unchecked; None where there is none."""
+        return self.folder.read(f"stages/{key}/{file}")
+
+    def read_predictions(self, key: str, record: dict[str, Any] | None = None) -> Predictions | None:
+        """A stage's predictions, checked against their checksum and their corpus; None where the stage is missing or
+        damaged.
+
+        `record` is its stage.json, where that was read before."""
+        record = record or self.read_stage(key) or {}
+        described = record.get("predictions")
+        content = None if described is None else self._read_described(key, described)
+        try:
+            predictions = None if content is None else decode_predictions(content)
+        except ValueError:
+            return None
+        shape = self._shape_of((record.get("identity") or {}).get("corpus", ""))
+        if predictions is None or shape is None:
+            return predictions
+        utterances, classes = shape
+        fits = predictions.utterance.max() < utterances and predictions.q.shape[1] == classes
+        return predictions if fits else None
+
+    def _shape_of(self, corpus: str) -> tuple[int, int] | None:
+        """Utterances and classes of a corpus; None where the store does not hold it."""
+        if corpus not in self._shapes:
+            about = self._read_json(f"corpora/{corpus}/corpus.json") if corpus else None
+            if about is None:
+                return None
+            try:
+                about = checked_manifest(about)
+            except ValueError:
+                return None
+            self._shapes[corpus] = about["utterances"], len(about["classes"])
+        return self._shapes[corpus]
+
+    def read_weights(self, key: str) -> bytes | None:
+        """A stage's network as safetensors, checked; None where it was not kept, or is missing or damaged."""
+        described = (self.read_stage(key) or {}).get("weights")
+        return None if described is None else self._read_described(key, described)
+
+    def _read_described(self, key: str, described: dict[str, Any]) -> bytes | None:
+        """A file that stage.json describes; None where it is missing, or not what was written."""
+        if not _describes_file(described):
+            return None
+        content = self.read_stage_file(key, described["file"])
+        return content if content is not None and hashlib.sha256(content).hexdigest() == described["sha256"] else None
+
+    def commit(
+        self, stage: StageSpec, predictions: Predictions, facts: dict[str, Any], weights: bytes | None = None
+    ) -> bool:
+        """Save a finished stage: its predictions and weights, then stage.json with its identity and `facts`.
+
+        Returns whether this is the commit that stands: of several the first does, as far as the storage can swap files.
+        """
+        seen = self.folder.read(f"stages/{stage.key}/stage.json")
+        if seen is not None and self.has(stage.key):
+            self._tidy_up_after(stage.key)
+            return False
+        files = {"predictions": self._write_described(stage.key, "predictions", "parquet", _parquet(predictions))}
+        if weights is not None:
+            files["weights"] = self._write_described(stage.key, "weights", "safetensors", weights)
+        record = {
+            "schema": SCHEMA_VERSION,
+            "key": stage.key,
+            "identity": stage.identity,
+            "iteration": stage.iteration,
+            **files,
+            **facts,
+        }
+        stands = self._commit_first(stage.key, _json(record), seen)
+        self._tidy_up_after(stage.key)
+        return stands
+
+    def _commit_first(self, key: str, record: bytes, seen: bytes | None) -> bool:
+        """Write a stage.json in place of what was `seen`, of a stage that is not whole, unless another did."""
+        file = f"stages/{key}/stage.json"
+        while not self.folder.swap(file, record, seen):
+            seen = self.folder.read(file)
+            if self.has(key):
+                return False
+        return True
+
+    def _tidy_up_after(self, key: str) -> None:
+        self._tidy_up(f"checkpoints/{key}", f"failures/{key}.json")
+
+    def _tidy_up(self, *names: str) -> None:
+        """Take files away that nobody needs, or leave them where they are another user's."""
+        for name in names:
+            with contextlib.suppress(OSError):
+                self.folder.delete(name)
+
+    def _write_described(self, key: str, kind: str, suffix: str, content: bytes) -> dict[str, Any]:
+        digest = hashlib.sha256(content).hexdigest()
+        file = f"{kind}-{digest[:12]}.{suffix}"
+        self.folder.write(f"stages/{key}/{file}", content)
+        return {"file": file, "sha256": digest, "bytes": len(content)}
+
+    def damaged(self, keys: Iterable[str]) -> list[str]:
+        """The stages among `keys` whose predictions are not what was committed. They stay until they are committed
+        anew: another launch may be about to do so."""
+        return [key for key in keys if not self.has(key)]
+
+    def delete_stage(self, key: str) -> None:
+        """Take a stage out: stage.json first, so that what is left if this is interrupted is no stage."""
+        self.folder.delete(f"stages/{key}/stage.json", durable=True)
+        self.folder.delete_folder(f"stages/{key}")
+
+    # Unfinished and failed stages
+
+    def read_checkpoint(self, key: str) -> bytes | None:
+        """The state of an unfinished training; None where there is none, or a damaged one."""
+        return self._read_checked(f"checkpoints/{key}")
+
+    def write_checkpoint(self, key: str, state: bytes) -> None:
+        self._write_checked(f"checkpoints/{key}", state)
+
+    def discard_leftovers(self, keys: Iterable[str]) -> None:
+        """Take checkpoints and failures of stages away that are there: of launches that were killed before they could,
+        and of trials that went on when another had committed already."""
+        there = set(keys)
+        for folder in ("checkpoints", "failures"):
+            for entry in self.folder.entries(folder):
+                if entry.path.stem in there:
+                    self._tidy_up(str(entry.path))
+
+    def record_failure(self, key: str, cause: str) -> None:
+        """Note why a stage could not be trained; a store that cannot be written goes without."""
+        with contextlib.suppress(OSError):
+            self._write_json(f"failures/{key}.json", {"cause": cause})
+
+    def read_failure(self, key: str) -> str | None:
+        """Why a stage could not be trained; None where nothing is noted, or the note is damaged."""
+        return _cause(self.folder.read(f"failures/{key}.json"))
+
+    def failures(self) -> dict[str, str]:
+        """Key -> cause, of the stages that could not be trained the last time they were tried."""
+        paths = [entry.path for entry in self.folder.entries("failures")]
+        contents = self.folder.read_all(map(str, paths))
+        causes = zip(paths, map(_cause, contents), strict=True)
+        return {path.stem: cause for path, cause in causes if cause is not None}
+
+    # What launches tell one another
+
+    def read_share(self, kind: str) -> float | None:
+        """The share of a GPU that trainings of a kind turned out to need; None where nothing was learnt of it."""
+        share = (self._read_json(f"shares/{kind}.json") or {}).get("gpu")
+        return float(share) if isinstance(share, int | float) else None
+
+    def write_share(self, kind: str, share: float) -> None:
+        self._write_json(f"shares/{kind}.json", {"gpu": share})
+
+    def read_at_once(self, kind: str, share: float) -> int | None:
+        """How many trainings of a kind side by side a share of a GPU turned out to hold; None where that was not
+        learnt."""
+        found = (self._read_json(f"shares/{kind}-on-{share:g}.json") or {}).get("at_once")
+        return found if isinstance(found, int) and found >= 1 else None
+
+    def write_at_once(self, kind: str, share: float, at_once: int) -> None:
+        self._write_json(f"shares/{kind}-on-{share:g}.json", {"at_once": at_once})
+
+    # Decisions, kept because forests take long
+
+    def read_decisions(self, key: str) -> bytes | None:
+        """Decisions that were made before; None where there are none, or damaged ones."""
+        return self._read_checked(f"decisions/{key}")
+
+    def write_decisions(self, key: str, content: bytes) -> None:
+        """Keep decisions; a store that cannot be written goes without."""
+        with contextlib.suppress(OSError):
+            self._write_checked(f"decisions/{key}", content)
+
+    # Corpora
+
+    def check_corpus(self, prepared: PreparedCorpus, asked_for: str) -> None:
+        """Raise StoreError where the store's stages are of another preparation of the same corpus.
+
+        A grid that names the preparation in full has chosen it, and may add it.
+        """
+        if not self.exists or asked_for == prepared.name:
+            return
+        others = [name for name in self.corpora() if name.rpartition("-")[0] == prepared.corpus]
+        if others and prepared.name not in others:
+            raise StoreError(
+                f"store {self.uri} belongs to other data: it holds {', '.join(others)}, and {prepared.folder.parent} "
+                f"holds {prepared.name}. Use another --store or --data; to keep both in one store, write "
+                f"{prepared.name} in the grid's corpora"
+            )
+
+    def corpora(self) -> list[str]:
+        paths = [entry.path for entry in self.folder.entries("corpora", recursive=True)]
+        return sorted(path.parent.name for path in paths if path.name == "corpus.json")
+
+    def add_corpus(self, prepared: PreparedCorpus) -> None:
+        """Note the corpus that stages refer to, so that analysis needs nothing but the store. A damaged note is made
+        again."""
+        with contextlib.suppress(StoreError, ValueError, OSError):  # what Arrow raises of a file that was cut off
+            self.read_corpus(prepared.name)
+            return
+        self.folder.write(f"corpora/{prepared.name}/utterances.parquet", prepared.utterances_file())
+        about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
+        self._write_json(f"corpora/{prepared.name}/corpus.json", about)
+
+    def read_corpus(self, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
+        """The manifest (without shards) and the utterances of a corpus in the store. Raises StoreError."""
+        about = self._read_json(f"corpora/{name}/corpus.json")
+        self._refuse_newer(f"corpus {name} in store {self.uri}", about, shards.SCHEMA_VERSION)
+        content = self.folder.read(f"corpora/{name}/utterances.parquet")
+        if about is None or content is None:
+            raise StoreError(f"store {self.uri} does not hold corpus {name}; ser-sweep run adds it")
+        try:
+            about = checked_manifest(about)
+            return about, read_utterances(content, about)
+        except ValueError as error:
+            raise StoreError(
+                f"corpus {name} in store {self.uri} is damaged ({error}); ser-sweep run adds it again"
+            ) from error
+
+    def delete_corpus(self, name: str) -> None:
+        """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""
+        self.folder.delete(f"corpora/{name}/corpus.json", durable=True)
+        self.folder.delete_folder(f"corpora/{name}")
+
+    # Files
+
+    def inventory(self) -> dict[str, dict[str, list[Entry]]]:
+        """All files: the folder of the store they are in -> the key, corpus or launch they are of -> its files."""
+        found: dict[str, dict[str, list[Entry]]] = {}
+        for entry in self.folder.entries(recursive=True):
+            kind, *rest = entry.path.parts
+            has_folders = kind in ("stages", "corpora")
+            if len(rest) == (2 if has_folders else 1):
+                owner = rest[0] if has_folders else entry.path.stem
+                found.setdefault(kind, {}).setdefault(owner, []).append(entry)
+        return found
+
+    def _refuse_newer(self, what: str, about: dict[str, Any] | None, known: int = SCHEMA_VERSION) -> None:
+        schema = (about or {}).get("schema")
+        if isinstance(schema, int) and schema > known:
+            raise NewerSchemaError(
+                f"{what} was written by a newer ser-sweep (schema {schema}, this one knows {known}); upgrade to use it"
+            )
+
+    def _read_checked(self, name: str) -> bytes | None:
+        """What `_write_checked` wrote; None where it is missing or damaged."""
+        written = self.folder.read(name) or b""
+        digest, content = written[:DIGEST_BYTES], written[DIGEST_BYTES:]
+        return content if hashlib.sha256(content).digest() == digest else None
+
+    def _write_checked(self, name: str, content: bytes) -> None:
+        self.folder.write(name, hashlib.sha256(content).digest() + content)
+
+    def _read_json(self, name: str) -> dict[str, Any] | None:
+        return _parsed(self.folder.read(name))
+
+    def _write_json(self, name: str, content: dict[str, Any]) -> None:
+        self.folder.write(name, _json(content))
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    """A line for each field: to be read by people, and fast to write."""
+    lines = ",\n".join(f"{ENCODER.encode(name)}: {ENCODER.encode(content[name])}" for name in sorted(content))
+    return f"{{\n{lines}\n}}\n".encode()
+
+
+def _parsed(content: bytes | None) -> dict[str, Any] | None:
+    """A JSON object; None where the content is missing or damaged."""
+    try:
+        found = parse_json(content or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _cause(failure: bytes | None) -> str | None:
+    return (_parsed(failure) or {}).get("cause")
+
+
+def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
+    """The files that a stage.json names: predictions, and weights if it says so. None for one it does not describe."""
+    named = {"predictions": record.get("predictions")}
+    if "weights" in record:
+        named["weights"] = record["weights"]
+    return {kind: described if _describes_file(described) else None for kind, described in named.items()}
+
+
+def _describes_file(described: Any) -> bool:
+    return isinstance(described, dict) and all(
+        isinstance(described.get(name), kind) for name, kind in (("file", str), ("sha256", str), ("bytes", int))
+    )
+
+
+def decode_predictions(content: bytes) -> Predictions:
+    """The predictions in a stage's Parquet file. Raises ValueError where they are not, or are no probabilities."""
+    table = read_table(content)
+    types = {name: table.schema.field(name).type for name in table.column_names if name in PREDICTION_TYPES}
+    q_type = table.schema.field("q").type if table.column_names.count("q") == 1 else pa.null()
+    if types != PREDICTION_TYPES or not pa.types.is_fixed_size_list(q_type) or q_type.value_type != pa.float32():
+        raise ValueError(f"columns are {', '.join(map(str, table.schema))}")
+    if not len(table) or not q_type.list_size or any(column.null_count for column in table.columns):
+        raise ValueError("values are missing")
+    q = table["q"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    if table["utterance"].to_numpy().min() < 0 or table["segment"].to_numpy().min() < 0:
+        raise ValueError("numbers below 0")
+    if not np.isfinite(q).all() or (q < 0).any() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
+        raise ValueError("they are no probabilities")
+    return Predictions(
+        utterance=table["utterance"].to_numpy(),
+        segment=table["segment"].to_numpy(),
+        test=table["test"].to_numpy(),
+        q=q,
+    )
+
+
+def _parquet(predictions: Predictions) -> bytes:
+    q = pa.FixedSizeListArray.from_arrays(pa.array(predictions.q.ravel()), predictions.q.shape[1])
+    table = pa.table(
+        {
+            **{name: pa.array(getattr(predictions, name), kind) for name, kind in PREDICTION_TYPES.items()},
+            "q": q,
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=["utterance"])
+    return buffer.getvalue()
