@@ -117,7 +117,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.claims", description="Claims on S3.")
     parser.add_argument("--pairs", type=int, default=20, help="of launches (default: 20)")
     parser.add_argument("--keys", type=int, default=30, help="that both want to train (default: 30)")
-    parser.add_argument("--against", type=Path, help="a checkout of other code, with a sweep/storage/ in it, to be tried in turn")
+    whose = "a checkout of other code, with a sweep/storage/ in it, to be tried in turn"
+    parser.add_argument("--against", type=Path, help=whose)
     parser.add_argument("--out", type=Path, help="JSON file for the result")
     parser.add_argument("--launch", help=argparse.SUPPRESS)
     options = parser.parse_args()

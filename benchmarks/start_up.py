@@ -174,7 +174,8 @@ def cpu_seconds(pid: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="how often each is tried (default: 7)")
-    parser.add_argument("--against", type=Path, help="a checkout of other code, with a ser_sweep/ in it, to try beside this one's")
+    whose = "a checkout of other code, with a ser_sweep/ in it, to try beside this one's"
+    parser.add_argument("--against", type=Path, help=whose)
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
     codes = {"ours": ROOT, **({"before": options.against.resolve()} if options.against else {})}
