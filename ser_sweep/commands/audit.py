@@ -6,15 +6,13 @@ ser-sweep audit GRID.yaml --data DATA --store AUDIT --exact --folds 0 3
 
 import argparse
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_prep.errors import UserError
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_results, quietly
-from ser_sweep.commands.sweeps import open_decided, open_sweep
+from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar, print_failures
-
-if TYPE_CHECKING:
-    from sweep.planning.stages import ChainSpec
+from ser_sweep.sweeps import AuditedChain, Sweep
 
 ALTERED = ("labels", "sound")  # dsl.settings.Altered, which takes long to import
 IDENTICAL = "identical"
@@ -55,65 +53,48 @@ def run_audit(options: argparse.Namespace) -> int:
 
 
 def _run_null_label_test(options: argparse.Namespace) -> int:
-    sweep, decisions = open_decided(options)
-    from analysis.audit import audit, to_text
+    sweep = opened(options)
+    decided(options, sweep)
+    from analysis.audit import to_text
 
-    if sweep.grid.labels == "given":
-        raise UserError(
-            f"grid {options.grid} has the corpus's own labels, and an audit needs labels: permuted or, where "
-            "speakers are left out, permuted_by_speaker; see "
-            "configs/leakage_audit.yaml"
-        )
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)
-        findings = audit(decisions)
+        findings = sweep.audit()
     print(json.dumps([one.as_dict() for one in findings], indent=2) if options.json else to_text(findings), end="")
     return FAILED if any(one.unexpected for one in findings) else DONE
 
 
 def _run_exact(options: argparse.Namespace) -> int:
-    from dsl.labels import LEAKY_LABEL_SOURCES
-    from sweep.certificate import check_networks_kept, checks_of, needed_chains, parting
-    from sweep.planning.label_flow import labels_reaching
-    from sweep.planning.stages import Plan
-    from sweep.running.launch import launch
-
     if options.results is not None:
         raise UserError("audit --exact trains: give GRID.yaml, --data and --store instead of --from")
-    sweep = open_sweep(options)
+    sweep = opened(options)
     beyond = [one for one in options.folds if one >= sweep.grid.folds]
     if beyond:
         raise UserError(f"--folds {beyond[0]}: the grid has folds 0 to {sweep.grid.folds - 1}")
-    checks = checks_of(sweep.plan.chains, set(options.folds))
-    keeping = sweep.grid.model_copy(update={"weights": "all"})
-    chains, done = needed_chains(checks), sweep.store.done_keys()
-    check_networks_kept(sweep.store, chains, done)
-    plan = Plan.of(chains, done, sweep.store.failures())
     place = {"inline": options.inline, "address": options.address, "quiet": options.quiet}
-    outcome = launch(plan, sweep.prepared, sweep.store, keeping, **place)
-    if outcome.interrupted:
-        raise KeyboardInterrupt
+    outcome, found = sweep.audit_exactly(options.folds, **place)
     if outcome.failures:
         print_failures(outcome.failures)
         return FAILED
-    flow = labels_reaching([check.chain for check in checks], sweep.prepared.values())
-    found: dict[ChainSpec, dict[str, Any]] = {}
-    for check in checks:
-        last, parted = check.chain.last, parting(sweep.store, check)
-        reaching, tested = flow[last.key]
-        about = {
-            "network": sweep.plan.cell_of(last),
-            "split": last.split,
-            "fold": last.fold,
-            "seed": last.seed,
-            "leaky_source": last.label_source in LEAKY_LABEL_SOURCES,
-            "labels_reaching": reaching,
-            "test_utterances": tested,
-        }
-        found.setdefault(check.chain, about)[check.alteration.what] = parted.text if parted else IDENTICAL
-    lines = list(found.values())
+    lines = [_line(sweep, check) for check in found]
     print(json.dumps(lines, indent=2) if options.json else _exact_text(lines))
     return FAILED if any(_parts(one) and not one["leaky_source"] for one in lines) else DONE
+
+
+def _line(sweep: Sweep, audited: AuditedChain) -> dict[str, Any]:
+    from dsl.labels import LEAKY_LABEL_SOURCES
+
+    last = audited.chain.last
+    return {
+        "network": sweep.plan.cell_of(last),
+        "split": last.split,
+        "fold": last.fold,
+        "seed": last.seed,
+        "leaky_source": last.label_source in LEAKY_LABEL_SOURCES,
+        "labels_reaching": audited.labels_reaching,
+        "test_utterances": audited.test_utterances,
+        **{what: parted.text if parted else IDENTICAL for what, parted in audited.partings.items()},
+    }
 
 
 def _parts(line: dict[str, Any]) -> bool:

@@ -7,7 +7,7 @@ import argparse
 from typing import Any
 
 from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, quietly
-from ser_sweep.commands.sweeps import open_decided
+from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar
 
 
@@ -25,11 +25,12 @@ def add(commands: Any) -> None:
 
 
 def run_claims(options: argparse.Namespace) -> int:
-    _, decisions = open_decided(options)
-    from analysis.paper.claims import claims_json, claims_text, evaluate_claims
+    sweep = opened(options)
+    decided(options, sweep)
+    from analysis.paper.claims import claims_json, claims_text
 
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)
-        findings = evaluate_claims(decisions)
+        findings = sweep.claims()
     print((claims_json if options.json else claims_text)(findings).rstrip())
     return DONE

@@ -9,8 +9,9 @@ import json
 from typing import Any
 
 from ser_sweep.commands.arguments import DONE, add_command, path, quietly
-from ser_sweep.commands.sweeps import open_decided
+from ser_sweep.commands.sweeps import decided
 from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.sweeps import open_sweep
 
 
 def add(commands: Any) -> None:
@@ -36,27 +37,22 @@ def add(commands: Any) -> None:
 
 def run_compare(options: argparse.Namespace) -> int:
     first, second = options.grids
-    places = (
-        argparse.Namespace(grid=first, data=options.data, store=options.store, quiet=options.quiet),
-        argparse.Namespace(
-            grid=second,
-            data=options.other_data or options.data,
-            store=options.other_store or options.store,
-            quiet=options.quiet,
-        ),
+    sweeps = (
+        open_sweep(first, options.data, options.store),
+        open_sweep(second, options.other_data or options.data, options.other_store or options.store),
     )
-    decided = [open_decided(place, forests=not options.no_forests)[1] for place in places]
+    decisions = [decided(options, one, forests=not options.no_forests) for one in sweeps]
     from analysis.sweep_comparison import compare_sweeps, compared_records, compared_text
 
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)
-        compared = compare_sweeps(*decided)
+        compared = compare_sweeps(*decisions)
     if options.json:
-        sweeps = [{name: str(value) for name, value in vars(place).items() if name != "quiet"} for place in places]
-        about = {"sweeps": sweeps, "differ": compared.differ, "comparisons": compared_records(compared)}
+        places = [{"grid": str(one.grid_file), "data": one.data, "store": one.place} for one in sweeps]
+        about = {"sweeps": places, "differ": compared.differ, "comparisons": compared_records(compared)}
         print(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False))
         return DONE
-    for name, place in zip("AB", places, strict=True):
-        print(f"{name}  {place.grid} in {place.store}")
+    for name, one in zip("AB", sweeps, strict=True):
+        print(f"{name}  {one.grid_file} in {one.place}")
     print(f"\n{compared_text(compared)}")
     return DONE

@@ -4,16 +4,12 @@ ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, of_utterances, path, quietly
-from ser_sweep.commands.sweeps import open_decided
-from ser_sweep.commands.terminal import Progress, ProgressBar, warnings_told
-
-if TYPE_CHECKING:
-    from analysis.figures import Drawing
+from ser_sweep.commands.sweeps import decided, opened
+from ser_sweep.commands.terminal import ProgressBar, warnings_told
 
 
 def add(commands: Any) -> None:
@@ -34,18 +30,9 @@ def add(commands: Any) -> None:
 
 
 def run_figures(options: argparse.Namespace) -> int:
-    sweep, decisions = open_decided(options)
-    from analysis.figures import figures_of, save_figures
-
-    drawings = figures_of(sweep.store, sweep.plan.chains, decisions, options.utterance)
+    sweep = opened(options)
+    decided(options, sweep)
     with warnings_told(options), ProgressBar(options) as progress:
-        saved = save_figures(_counted(drawings, progress), options.out, options.format)
+        saved = sweep.figures(options.out, options.utterance, options.format, progress)
     print(plain(f"{counted(len(saved), 'figure')} in {options.out}, described in {options.out / 'index.json'}"))
     return DONE
-
-
-def _counted(drawings: Iterable["Drawing"], progress: Progress) -> Iterator["Drawing"]:
-    """The drawings, each told of when it is saved; how many there will be shows at the end."""
-    for number, drawing in enumerate(drawings):
-        progress("figures", number, None)
-        yield drawing

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.text import counted
 from ser_sweep.commands.arguments import DONE, add_command, add_group, path
+from ser_sweep.sweeps import open_sweep
 
 if TYPE_CHECKING:
     from dsl.overlaps import FoldParts
@@ -39,22 +40,7 @@ def add(commands: Any) -> None:
 
 
 def run_folds_show(options: argparse.Namespace) -> int:
-    from dsl.labels import labels_of
-    from dsl.overlaps import fold_parts
-    from sweep.planning.grid import load_grid, resolve_corpora
-
-    grid = load_grid(options.grid)
-    prepared = resolve_corpora(grid, options.data)
-    corpora = {one.name: one.utterances() for one in prepared.values()}
-    found: dict[tuple[Any, ...], tuple[StageSpec, dict[int, FoldParts]]] = {}
-    for chain in grid.expand(prepared):
-        first = chain.last.at(0)
-        split = (first.corpus, first.split, first.folds, first.seed, first.labels, first.training.validation_share)
-        _, folds = found.setdefault((*split, first.training.validation_by), (first, {}))
-        if first.fold not in folds:
-            own = corpora[first.corpus]
-            folds[first.fold] = fold_parts(first, own.assign(label=labels_of(own, first.labels, first.seed)))
-    listed = [(stage, [folds[fold] for fold in sorted(folds)]) for stage, folds in found.values()]
+    listed = open_sweep(options.grid, options.data).folds()
     if options.json:
         about = [{**_about(stage), "parts": [asdict(one) for one in parts]} for stage, parts in listed]
         print(json.dumps(about, indent=2))

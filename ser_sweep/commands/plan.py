@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import UserError
 from data_prep.text import counted
 from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
-from ser_sweep.commands.sweeps import Sweep, estimate_missing, open_sweep
+from ser_sweep.commands.sweeps import opened
 from ser_sweep.commands.terminal import print_counts
+from ser_sweep.sweeps import Sweep
 
 if TYPE_CHECKING:
     from sweep.planning.cost import Estimate
@@ -43,11 +44,11 @@ def run_plan(options: argparse.Namespace) -> int:
     from sweep.planning.label_flow import leaks_of
     from sweep.running.resources import kind_of
 
-    sweep = open_sweep(options)
+    sweep = opened(options)
     plan = sweep.plan
     leaks = leaks_of(plan.chains, sweep.prepared.values())
     probes = _probe_unknown(sweep) if options.probe else {}
-    estimated = estimate_missing(sweep, {kind: one.rate for kind, one in probes.items()})
+    estimated = sweep.estimate({kind: one.rate for kind, one in probes.items()})
     concurrency = options.concurrency or _slots_here(sweep.grid)
     tables = {heading: plan.counts_of(keys) for heading, keys in _needed(sweep).items()}
     if options.json:

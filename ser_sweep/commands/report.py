@@ -20,11 +20,12 @@ from ser_sweep.commands.arguments import (
     price,
     quietly,
 )
-from ser_sweep.commands.sweeps import Sweep, open_sweep
+from ser_sweep.commands.sweeps import opened
 from ser_sweep.commands.terminal import ProgressBar, warnings_told
+from ser_sweep.sweeps import Sweep
 
 if TYPE_CHECKING:
-    from analysis.report import Report, Source
+    from analysis.report import Report
 
 
 def add(commands: Any) -> None:
@@ -48,52 +49,36 @@ def add(commands: Any) -> None:
 def run_report(options: argparse.Namespace) -> int:
     with ProgressBar(options) as progress:
         progress("reading the store", 0, None)
-        sweep = open_sweep(options)
+        sweep = opened(options)
+        plan = sweep.plan
     if not options.watch:
         _say(_write(options, sweep), options)
         return DONE
     seen = None
     try:
-        while len(sweep.plan.done) < len(sweep.plan.stages):
-            state = sweep.plan.done, frozenset(sweep.plan.failed)
+        while len(plan.done) < len(plan.stages):
+            state = plan.done, frozenset(plan.failed)
             if state != seen:
                 _say(_write(options, sweep, refresh=options.every), options)
                 seen = state
             time.sleep(options.every)
-            sweep = open_sweep(options)
+            sweep.refresh()
+            plan = sweep.plan
     finally:  # interrupted or not, the page is left as one that nothing writes again
         _say(_write(options, sweep), options)
     return DONE
 
 
 def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None) -> "Report":
-    from analysis.report import write_report
-
     with warnings_told(options), ProgressBar(options) as progress:
-        return write_report(
-            _source(options, sweep),
+        return sweep.report(
             options.out,
             options.utterance,
+            forests=not options.no_forests,
             price_per_hour=options.price_per_hour,
             refresh=refresh,
             progress=progress,
         )
-
-
-def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
-    from analysis.report import Place, Source
-
-    return Source(
-        name=sweep.grid.name,
-        settings=sweep.grid.model_dump(mode="json"),
-        text=options.grid.read_text(encoding="utf-8"),
-        place=Place(*map(plain, (options.grid, options.data, options.store, options.out))),
-        plan=sweep.plan,
-        corpora=tuple(sweep.prepared.values()),
-        store=sweep.store,
-        records=sweep.records,
-        **({"forest_seeds": 0} if options.no_forests else {}),
-    )
 
 
 def _say(report: "Report", options: argparse.Namespace) -> None:

@@ -13,8 +13,9 @@ from typing import Any
 
 from data_prep.text import counted
 from ser_sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, count, of_grid, of_store, price
-from ser_sweep.commands.sweeps import Sweep, existing_store, open_sweep
+from ser_sweep.commands.sweeps import existing_store, opened
 from ser_sweep.commands.terminal import print_counts
+from ser_sweep.sweeps import Sweep
 
 ALONE_SECONDS = 60.0  # that `status --watch` waits for a launch
 
@@ -45,17 +46,17 @@ def add(commands: Any) -> None:
 
 def run_status(options: argparse.Namespace) -> int:
     if options.json:
-        print(json.dumps(open_sweep(options).plan.as_dict(), indent=2))
+        print(json.dumps(opened(options).plan.as_dict(), indent=2))
         return DONE
     if not options.watch:
-        _print_status(open_sweep(options))
+        _print_status(opened(options))
         return DONE
     from sweep.running.progress import duration
     from sweep.storage.upkeep import running_launches
 
-    seen = time.monotonic()
+    seen, sweep = time.monotonic(), opened(options)
     while True:
-        sweep = open_sweep(options)
+        sweep.refresh()
         if sys.stdout.isatty():
             print("\033[H\033[2J", end="")  # to the top of a cleared screen
         _print_status(sweep)

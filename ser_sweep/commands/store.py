@@ -15,8 +15,9 @@ from typing import Any
 from data_prep.errors import UserError
 from data_prep.text import command, counted
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, add_group, of_store, path, quietly
-from ser_sweep.commands.sweeps import existing_store, expand, open_sweep
+from ser_sweep.commands.sweeps import existing_store
 from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.sweeps import open_sweep
 
 
 def add(commands: Any) -> None:
@@ -94,11 +95,11 @@ def run_store_gc(options: argparse.Namespace) -> int:
     from sweep.storage.upkeep import delete_garbage, find_garbage
 
     store = existing_store(options)
-    grids = [expand(path, options.data, store) for path in options.grids]
-    needed = {stage.key: stage for _, _, chains in grids for chain in chains for stage in chain.stages}
-    corpora = {one.name for _, prepared, _ in grids for one in prepared.values()}
-    records = list(store.records())
-    decisions = {key for _, _, chains in grids for key in usable_decisions(records, chains)}
+    sweeps = [open_sweep(path, options.data, options.store) for path in options.grids]
+    needed = {stage.key: stage for one in sweeps for chain in one.chains for stage in chain.stages}
+    corpora = {prepared.name for one in sweeps for prepared in one.prepared.values()}
+    records = sweeps[0].records
+    decisions = {key for one in sweeps for key in usable_decisions(records, one.chains)}
     garbage = find_garbage(store, needed, decisions, corpora)
     for kind, found in garbage.files.items():
         print(f"{kind:12} {len(found):9,}  {garbage.size(kind) / 1e6:10,.1f} MB")
@@ -121,24 +122,23 @@ def run_store_export(options: argparse.Namespace) -> int:
     store = existing_store(options)
     if options.decisions:
         return _export_results(options)
-    plan = None if options.grid is None else open_sweep(options).plan
-    with ProgressBar(options) as progress:
-        count = export(store, options.out, None if plan is None else plan.done, progress)
-    of_grid = "" if plan is None else f" of the grid's {len(plan.stages)}"
+    if options.grid is None:
+        with ProgressBar(options) as progress:
+            count, of_grid = export(store, options.out, None, progress), ""
+    else:
+        sweep = open_sweep(options.grid, options.data, options.store)
+        with ProgressBar(options) as progress:
+            count, of_grid = sweep.export(options.out, progress), f" of the grid's {len(sweep.plan.stages)}"
     print(f"{counted(count, 'stage')}{of_grid} in {options.out}: stages.parquet and predictions/")
     return DONE
 
 
 def _export_results(options: argparse.Namespace) -> int:
-    from analysis import keep_results
-    from sweep.storage.export import results_folder
-
     if options.grid is None:
         raise UserError("store export --decisions is of one grid: give the grid file and --data")
-    sweep = open_sweep(options)
-    text = options.grid.read_text(encoding="utf-8")
-    with ProgressBar(options) as progress, results_folder(options.out, text, sweep.prepared.values()) as kept:
-        keys = keep_results(sweep.store, sweep.plan.chains, kept, progress)
+    sweep = open_sweep(options.grid, options.data, options.store)
+    with ProgressBar(options) as progress:
+        keys = sweep.export_results(options.out, progress)
     print(f"results of {len(keys)} of {len(sweep.plan.stages)} stages in {options.out}; see them with:")
     print(f"  {command('tables', '--from', options.out)}")
     return DONE

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, path, quietly
-from ser_sweep.commands.sweeps import open_decided
+from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar, notice
 
 
@@ -35,12 +35,13 @@ def add(commands: Any) -> None:
 
 
 def run_tables(options: argparse.Namespace) -> int:
-    sweep, decisions = open_decided(options, forests=not options.no_forests)
-    from analysis import collect_tables, to_csv, to_json, to_latex, to_markdown
+    sweep, forests = opened(options), not options.no_forests
+    decided(options, sweep, forests)
+    from analysis import to_csv, to_json, to_latex, to_markdown
 
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)
-        tables = collect_tables(sweep.store, sweep.plan.chains, decisions, options.test_chosen)
+        tables = sweep.tables(forests=forests, test_chosen=options.test_chosen)
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables).rstrip()
     if options.out is None:

@@ -144,7 +144,7 @@ def test_there_is_a_row_for_each_cell_decision_forest_seed_and_utterance(store: 
     assert tuple(decisions.columns) == DECISION_COLUMNS
     assert not decisions.duplicated(["decision", "forest_seed", "utterance"]).any()
     rows = decisions.groupby(["decision", "forest_seed"]).size().to_dict()
-    seeds = [("mean", 0), *(("forest", seed) for seed in range(analysis.results.FOREST_SEEDS))]
+    seeds = [("mean", 0), *(("forest", seed) for seed in range(analysis.scoring.results.FOREST_SEEDS))]
     assert rows == dict.fromkeys(seeds, len(LABEL))
 
 
@@ -350,13 +350,13 @@ def test_order_of_chains_does_not_matter_for_scores(store: Store) -> None:
 def count_forests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many forest seeds each call for forests asked for."""
     calls: list[int] = []
-    grow = analysis.results.forest_decisions
+    grow = analysis.scoring.results.forest_decisions
 
     def counted(folds_of_seeds: list[list[ForestFold]]) -> np.ndarray:
         calls.append(len(folds_of_seeds))
         return grow(folds_of_seeds)
 
-    monkeypatch.setattr(analysis.results, "forest_decisions", counted)
+    monkeypatch.setattr(analysis.scoring.results, "forest_decisions", counted)
     return calls
 
 

@@ -88,7 +88,7 @@ def test_a_gpu_that_does_not_replay_says_why(
         store, chain, corpus, _, *rest = given
         return StoreMemory(store, chain, corpus, torch.device("cuda"), *rest)
 
-    monkeypatch.setattr(sweep.trial, "StoreMemory", on_a_gpu)
+    monkeypatch.setattr(sweep.running.trial, "StoreMemory", on_a_gpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
     monkeypatch.setattr(steps.TrainingRun, "recorded", recorded)
     trial.run()

@@ -1,0 +1,400 @@
+"""The way in: a grid with its data and its store, and all that can be asked of them.
+
+    from ser_sweep import open_sweep
+
+    sweep = open_sweep("configs/demo.yaml", data="DATA", store="STORE")
+    sweep.run(inline=True)
+    print(sweep.scores())
+
+The commands of `ser-sweep` are made of the same calls. What takes long to import is imported when it is asked for.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.addresses import is_address, local_path
+from data_prep.errors import UserError
+from data_prep.text import command
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.audit import Finding as AuditFinding
+    from analysis.paper.claims import Finding
+    from analysis.report import Report
+    from analysis.tables.listings import Listing
+    from analysis.tables.paper_tables import Table
+    from data_prep.shards import PreparedCorpus
+    from dsl.overlaps import FoldParts
+    from sweep.certificate import Parting
+    from sweep.planning.cost import Estimate, Rate
+    from sweep.planning.grid import GridSpec
+    from sweep.planning.stages import ChainSpec, Plan, StageSpec
+    from sweep.running.launch import Outcome
+    from sweep.storage.snapshot import Snapshot
+    from sweep.storage.store import Store
+
+Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known
+Place = str | Path
+
+
+def no_progress(what: str, done: int, total: int | None) -> None: ...
+
+
+def no_notice(text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a run came to: how the launch ended, what was estimated before, and the grid's stages: those there `before`,
+    those `done` now, and all. `gone` are those that were there or were trained, and are not there any more."""
+
+    outcome: "Outcome"
+    estimate: "Estimate"
+    before: int
+    done: int
+    total: int
+
+    @property
+    def gone(self) -> int:
+        return max(self.before + self.outcome.trained - self.done, 0)
+
+
+@dataclass(frozen=True)
+class AuditedChain:
+    """A chain of the exact audit: of how many of its test utterances a label can reach the network that is tested on
+    them, by the graph of stages alone; and where the chain and its twin part, for each alteration, if they do."""
+
+    chain: "ChainSpec"
+    labels_reaching: int
+    test_utterances: int
+    partings: "dict[str, Parting | None]"
+
+
+def open_sweep(grid: Place, data: Place, store: Place | None = None) -> "Sweep":
+    """A grid file with the folder of its prepared corpora and its store: paths, or addresses such as s3://bucket/folder.
+
+    Without a store, a sweep tells of its chains and folds only. Raises UserError where the grid, the data or the store
+    cannot be used, or the store is of other data.
+    """
+    return Sweep(local_path(str(grid)), _place(data), None if store is None else _place(store))
+
+
+def open_results(folder: Place) -> "Sweep":
+    """What `ser-sweep store export --decisions` wrote: everything but `run` and predictions. Raises UserError."""
+    from sweep.storage.export import DATA_FOLDER, GRID_FILE, STORE_FOLDER
+
+    results = local_path(str(folder))
+    if not (results / GRID_FILE).is_file():
+        raise UserError(f"{results} holds no {GRID_FILE}: ser-sweep store export --decisions writes such folders")
+    return Sweep(results / GRID_FILE, str(results / DATA_FOLDER), str(results / STORE_FOLDER))
+
+
+def _place(given: Place) -> str:
+    text = str(given)
+    return text if is_address(text) else str(local_path(text))
+
+
+class Sweep:
+    """A grid, its corpora and its store. What it tells of the store is of when that was first asked for; `refresh`
+    looks again, and so does `run`.
+
+    `grid_file`, `data` and `place` are as given; `prepared` maps the grid's names for corpora to what is on disk, and
+    `chains` are what it asks for, in its order.
+    """
+
+    def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
+        from sweep.planning.grid import load_grid, resolve_corpora
+
+        self.grid_file, self.data, self.place = grid_file, data, place
+        opened = self._open_store()
+        self.grid: GridSpec = load_grid(grid_file)
+        self.prepared: dict[str, PreparedCorpus] = resolve_corpora(self.grid, data)
+        if opened is not None:
+            for name, one in self.prepared.items():
+                opened.check_corpus(one, asked_for=name)
+        self._store = opened
+        self.chains: list[ChainSpec] = self.grid.expand(self.prepared)
+        self._decided: dict[bool, pd.DataFrame] = {}
+
+    def _open_store(self) -> "Store | None":
+        from sweep.storage.store import Store
+
+        return None if self.place is None else Store(self.place)
+
+    @property
+    def store(self) -> "Store":
+        """Raises UserError where the sweep was opened without one."""
+        if self._store is None:
+            raise UserError(f"grid {self.grid_file} was opened without a store; give one to open_sweep")
+        return self._store
+
+    # What there is
+
+    @cached_property
+    def seen(self) -> "Snapshot":
+        """The store as it is from now on for this sweep: each stage.json is read once."""
+        from sweep.storage.snapshot import Snapshot
+
+        return Snapshot(self.store.folder)
+
+    @property
+    def records(self) -> "list[dict[str, Any]]":
+        """stage.json of every stage that the store holds, of this grid and others."""
+        return list(self.seen.records())
+
+    @cached_property
+    def plan(self) -> "Plan":
+        """The grid's stages: which are done, missing and failed."""
+        from sweep.planning.stages import Plan
+
+        return Plan.of(self.chains, self.seen.done_keys(), self.seen.failures())
+
+    def refresh(self) -> None:
+        """Look at the store anew."""
+        for name in ("seen", "plan"):
+            self.__dict__.pop(name, None)
+        self._decided.clear()
+
+    def estimate(self, rates: "Mapping[str, Rate] | None" = None) -> "Estimate":
+        """What the missing stages come to, by what the store's own took, and by `rates` for kinds it has none of."""
+        from sweep.planning.cost import bytes_per_segment, estimate, rates_of
+        from sweep.running.resources import AUTO_GPU_SHARE
+
+        share = self.grid.resources.gpu
+        known = {**(rates or {}), **rates_of(self.records)}
+        gpu = AUTO_GPU_SHARE if share == "auto" else float(share)
+        return estimate(self.plan, self.prepared.values(), known, gpu, bytes_per_segment(self.records))
+
+    def folds(self) -> "list[tuple[StageSpec, list[FoldParts]]]":
+        """For each corpus, split and training seed, a stage of it and the parts of its folds in their order."""
+        from dsl.labels import labels_of
+        from dsl.overlaps import fold_parts
+
+        corpora = {one.name: one.utterances() for one in self.prepared.values()}
+        found: dict[tuple[Any, ...], tuple[StageSpec, dict[int, FoldParts]]] = {}
+        for chain in self.chains:
+            first = chain.last.at(0)
+            split = (first.corpus, first.split, first.folds, first.seed, first.labels, first.training.validation_share)
+            _, folds = found.setdefault((*split, first.training.validation_by), (first, {}))
+            if first.fold not in folds:
+                own = corpora[first.corpus]
+                folds[first.fold] = fold_parts(first, own.assign(label=labels_of(own, first.labels, first.seed)))
+        return [(stage, [folds[fold] for fold in sorted(folds)]) for stage, folds in found.values()]
+
+    # Training
+
+    def run(
+        self,
+        *,
+        inline: bool = False,
+        address: str | None = None,
+        quiet: bool = False,
+        notice: Callable[[str], object] = no_notice,
+    ) -> Ran:
+        """Train what is missing: on Ray, a local runtime's unless there is an `address` of a cluster, or `inline`, one
+        after the other in this process. Chains that cannot be trained are in `Ran.outcome.failures`.
+
+        `notice` is told of damaged stages, and of what the grid has too few utterances for. Raises UserError, and
+        KeyboardInterrupt where a signal ended it: what is finished is kept, and the same call goes on.
+        """
+        from sweep.running.launch import launch
+
+        damaged = self._leave_damaged_out()
+        if damaged:
+            several = "damaged stage" if len(damaged) == 1 else "damaged stages"
+            notice(f"notice: {len(damaged):,} {several} to be trained again: {', '.join(damaged)}")
+        self.store.discard_leftovers(self.plan.done)
+        estimated, before = self.estimate(), len(self.plan.done)
+        for told in estimated.untaught:
+            notice(f"notice: {told}")
+        outcome = launch(
+            self.plan,
+            self.prepared,
+            self.store,
+            self.grid,
+            inline=inline,
+            address=address,
+            quiet=quiet,
+            expected=None if estimated.unknown else estimated.seconds,
+        )
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        self.refresh()
+        stages = self.plan.counts()
+        return Ran(outcome, estimated, before, stages["done"], stages["total"])
+
+    def _leave_damaged_out(self) -> list[str]:
+        """Plan the stages anew whose predictions are not what was committed; returns their keys."""
+        damaged = self.store.damaged(sorted(self.plan.done))
+        if damaged:
+            self.__dict__["plan"] = self.plan.without(damaged)
+            self.seen.leave_out(damaged)
+        return damaged
+
+    # Results
+
+    def decisions(self, *, forests: bool = True, progress: Progress = no_progress) -> "pd.DataFrame":
+        """Decisions on utterances of all networks that are there (`analysis.decide`): what every result is made of.
+
+        Forests take seconds for each network and training seed, the first time; without `forests` there is mean pooling
+        only. Raises UserError where the store holds nothing of the grid.
+        """
+        if forests not in self._decided:
+            from analysis import decide
+
+            if not self.plan.done:
+                train = command("run", self.grid_file, "--data", self.data, "--store", self.place)
+                raise UserError(f"store {self.place} holds no stage of {self.grid_file}; train them with: {train}")
+            seeds = {} if forests else {"forest_seeds": 0}
+            decided = decide(self.seen, self.plan.chains, progress=progress, **seeds)
+            if decided.empty:
+                raise UserError(
+                    f"all stages of {self.grid_file} in store {self.place} are damaged; ser-sweep run repairs them"
+                )
+            self._decided[forests] = decided
+        return self._decided[forests]
+
+    def scores(self, *, forests: bool = True) -> "pd.DataFrame":
+        """Recognition rates of every network, with intervals (`analysis.score_networks`)."""
+        from analysis import score_networks
+
+        return score_networks(self.decisions(forests=forests))
+
+    def comparisons(self, *, forests: bool = True) -> "pd.DataFrame":
+        """Every network beside its baseline, on the same utterances (`analysis.comparisons`)."""
+        from analysis import comparisons
+
+        return comparisons(self.decisions(forests=forests))
+
+    def tables(self, *, forests: bool = True, test_chosen: bool = False) -> "list[Table | Listing]":
+        """All that `ser-sweep tables` shows (`analysis.collect_tables`), for `analysis.to_markdown` and its like."""
+        from analysis import collect_tables
+
+        return collect_tables(self.seen, self.plan.chains, self.decisions(forests=forests), test_chosen)
+
+    def claims(self) -> "list[Finding]":
+        """What the paper says, tested on these results (`analysis.paper.claims`)."""
+        from analysis.paper.claims import evaluate_claims
+
+        return evaluate_claims(self.decisions())
+
+    def audit(self) -> "list[AuditFinding]":
+        """The null-label test (`analysis.audit`). Raises UserError for a grid with the corpus's own labels."""
+        from analysis.audit import audit
+
+        decisions = self.decisions()
+        if self.grid.labels == "given":
+            raise UserError(
+                f"grid {self.grid_file} has the corpus's own labels, and an audit needs labels: permuted or, where "
+                "speakers are left out, permuted_by_speaker; see configs/leakage_audit.yaml"
+            )
+        return audit(decisions)
+
+    def figures(
+        self,
+        out: Place,
+        utterances: Sequence[str] = (),
+        formats: Sequence[str] = ("png", "svg"),
+        progress: Progress = no_progress,
+    ) -> list[dict[str, Any]]:
+        """Draw every figure for which there is data into the folder `out`; returns what its index.json says of each.
+
+        Contours are drawn along `utterances` (ids), by default the longest tested one of each corpus.
+        """
+        from analysis.figures import figures_of, save_figures
+
+        drawings = figures_of(self.seen, self.plan.chains, self.decisions(), utterances)
+        return save_figures(_counted(drawings, progress), local_path(str(out)), formats)
+
+    def report(
+        self,
+        out: Place,
+        utterances: Sequence[str] = (),
+        *,
+        forests: bool = True,
+        price_per_hour: float | None = None,
+        refresh: int | None = None,
+        progress: Progress = no_progress,
+    ) -> "Report":
+        """Write one page of all that the sweep came to so far into the folder `out` (`analysis.report`)."""
+        from analysis.report import Place as Places
+        from analysis.report import Source, write_report
+        from data_prep.text import plain
+
+        source = Source(
+            name=self.grid.name,
+            settings=self.grid.model_dump(mode="json"),
+            text=self.grid_text,
+            place=Places(*map(plain, (self.grid_file, self.data, self.place, out))),
+            plan=self.plan,
+            corpora=tuple(self.prepared.values()),
+            store=self.seen,
+            records=self.records,
+            **({} if forests else {"forest_seeds": 0}),
+        )
+        folder = local_path(str(out))
+        return write_report(source, folder, utterances, price_per_hour, refresh, progress)
+
+    def audit_exactly(
+        self, folds: Collection[int] = (0,), *, inline: bool = False, address: str | None = None, quiet: bool = False
+    ) -> "tuple[Outcome, list[AuditedChain]]":
+        """Train the chains of `folds`, and again with other labels, and with another sound, of the utterances that they
+        are tested on, and compare them bit by bit (`sweep.certificate`). Where trainings fail there is nothing to tell.
+
+        Raises UserError where the store holds stages without their networks, and KeyboardInterrupt after a signal.
+        """
+        from sweep.certificate import check_networks_kept, checks_of, needed_chains, parting
+        from sweep.planning.label_flow import labels_reaching
+        from sweep.planning.stages import Plan
+        from sweep.running.launch import launch
+
+        checks = checks_of(self.chains, set(folds))
+        chains, done = needed_chains(checks), self.seen.done_keys()
+        check_networks_kept(self.seen, chains, done)
+        plan, keeping = Plan.of(chains, done, self.seen.failures()), self.grid.model_copy(update={"weights": "all"})
+        outcome = launch(plan, self.prepared, self.store, keeping, inline=inline, address=address, quiet=quiet)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        self.refresh()
+        if outcome.failures:
+            return outcome, []
+        flow = labels_reaching([check.chain for check in checks], self.prepared.values())
+        found: dict[ChainSpec, AuditedChain] = {}
+        for check in checks:
+            about = found.setdefault(check.chain, AuditedChain(check.chain, *flow[check.chain.last.key], {}))
+            about.partings[check.alteration.what] = parting(self.seen, check)
+        return outcome, list(found.values())
+
+    @property
+    def grid_text(self) -> str:
+        """The grid's file as it is written."""
+        return self.grid_file.read_text(encoding="utf-8")
+
+    # Giving away
+
+    def export(self, out: Place, progress: Progress = no_progress) -> int:
+        """Write the predictions of the grid's finished stages to a new folder or address; returns of how many stages
+        (`sweep.storage.export`)."""
+        from sweep.storage.export import export
+
+        return export(self.store, _place(out), self.plan.done, progress)
+
+    def export_results(self, out: Place, progress: Progress = no_progress) -> set[str]:
+        """Write the results alone to a new folder, small enough to be committed, for `open_results`; returns the keys
+        of their stages."""
+        from analysis import keep_results
+        from sweep.storage.export import results_folder
+
+        with results_folder(str(out), self.grid_text, self.prepared.values()) as kept:
+            return keep_results(self.store, self.plan.chains, kept, progress)
+
+
+def _counted(drawings: Iterable[Any], progress: Progress) -> Iterable[Any]:
+    """The drawings, each told of when it is saved; how many there will be shows at the end."""
+    for number, drawing in enumerate(drawings):
+        progress("figures", number, None)
+        yield drawing
