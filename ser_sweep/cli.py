@@ -81,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="ser-sweep",
         description="Sweeps of deep self-learning for segment-based speech emotion recognition.",
     )
+    parser.set_defaults(parser=parser, main=main)  # for commands that are about the others
     parser.add_argument("--version", action="version", version=f"ser-sweep {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     corpora.add(commands)

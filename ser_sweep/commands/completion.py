@@ -29,9 +29,7 @@ def add(commands: Any) -> None:
 def run_completion(options: argparse.Namespace) -> int:
     import shtab
 
-    from ser_sweep.cli import build_parser  # which imports this module
-
-    parser = build_parser()
+    parser = options.parser
     for command in parsers_in(parser):
         for action in command._actions:
             if action.type is Path:

@@ -27,8 +27,6 @@ def add(commands: Any) -> None:
 
 def run_demo(options: argparse.Namespace) -> int:
     """Prepare, run and tables on the synthetic corpus, as a user would call them."""
-    from ser_sweep.cli import main  # which imports this module
-
     data, store = str(options.out / "data"), str(options.out / "store")
     with as_file(files("configs") / "demo.yaml") as grid:
         steps = [
@@ -39,7 +37,7 @@ def run_demo(options: argparse.Namespace) -> int:
         for step in steps:
             notice(options, f"\n$ {command(*step)}")
             flags = [f"--{name}" for name in ("debug", "quiet") if getattr(options, name)]
-            status = main([*step, *flags])
+            status = options.main([*step, *flags])
             if status != DONE:
                 return status
     return DONE
