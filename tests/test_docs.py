@@ -127,6 +127,32 @@ def test_getting_started_works_as_it_is_written(tmp_path: Path) -> None:
     assert "DSL-BDSL" in (tmp_path / "here/REPORT/index.html").read_text(encoding="utf-8")
 
 
+def run_blocks(page: str, folder: Path, before: str = "", after: str = "") -> str:
+    """What the Python blocks of a page print, pasted one after the other in a folder; they check themselves."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / page).read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert any("assert" in block for block in blocks)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "\n".join([before, *blocks, after])]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def test_the_walk_from_a_wav_to_a_table_works_as_it_is_written(tmp_path: Path) -> None:
+    assert run_blocks("walk.md", tmp_path, after="print(row.label)") == "NO DSL (baseline)\n"
+
+
+def test_what_is_done_in_python_works_as_it_is_written(small_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "DATA").symlink_to(small_data)
+    training = "training: {epochs: 1, every: 16, early_stopping: false}"
+    (tmp_path / "grid.yaml").write_text(
+        f"{{corpora: [synthetic], backbones: [tiny], rules: [none, bdsl], folds: 2, {training}}}"
+    )
+    said = run_blocks("api.md", tmp_path, after="print(len(decisions), len(scores), len(differences))")
+    assert "**Table II.**" in said
+    assert (tmp_path / "REPORT" / "index.html").is_file()
+
+
 def test_the_words_of_a_plan_and_of_a_status_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Those that only this project, or only who trains networks, uses."""
     grid = tmp_path / "grid.yaml"
