@@ -3,19 +3,21 @@
     python docs/figures.py           # writes it, with all else that is generated
 
 A room is a package; the way in, ser_sweep, is drawn by itself. The positions are given here,
- boxes' contents and dashed arrows are not.
+boxes' contents and dashed arrows are not.
 """
 
 import ast
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("data_prep", "dsl", "sweep", "analysis", "ser_sweep")
 WAY_IN = "ser_sweep"
-SIZE = (1080, 650)
+SIZE = (1080, 790)
+SMALL, LETTER = 11.5, 6.1  # size of names, and how wide a letter of it is
 INK, FAINT, PAPER, DATA_PAPER, ROOM_PAPER = "#1f2933", "#7b8794", "#ffffff", "#fdf3dc", "#e7eefb"
 
 
@@ -35,11 +37,11 @@ class Box(NamedTuple):
 
 
 BOXES = {
-    "data_prep": Box(20, 170, 210, 250),
-    "dsl": Box(300, 170, 190, 250),
-    "sweep": Box(560, 170, 210, 250),
-    "analysis": Box(840, 170, 220, 250),
-    WAY_IN: Box(20, 560, 1040, 70),
+    "data_prep": Box(20, 170, 210, 370),
+    "dsl": Box(300, 170, 190, 370),
+    "sweep": Box(560, 170, 210, 370),
+    "analysis": Box(840, 170, 220, 370),
+    WAY_IN: Box(20, 685, 1040, 90),
 }
 KEPT = {  # what lies on a disk, between the rooms
     "audio files": Box(20, 50, 110, 50),
@@ -131,23 +133,23 @@ def _kept(name: str, box: Box) -> str:
 
 
 def _room(room: str, box: Box) -> str:
-    """A box with its name and its modules, in two columns where one is too short."""
-    names = [name.partition(".")[2] for name in modules() if room_of(name) == room]
-    # A package within a room stands for what is in it, such as figures for figures.save.
-    listed = list(dict.fromkeys(name.partition(".")[0] for name in names if name))
-    rows = 13
-    columns = max(2, -(-len(listed) // rows))
-    if room == WAY_IN:
-        lines = [_text(box.x + 130, box.y + 40, ", ".join(name.removeprefix("commands.") for name in names), size=12)]
-    else:
-        lines = [
-            _text(box.x + 14 + number // rows * (box.width - 14) / columns, box.y + 48 + number % rows * 15.5, name)
-            for number, name in enumerate(listed)
-        ]
-    y = box.y + (40 if room == WAY_IN else 24)
+    """A box with its name, and its modules by the package within the room that they are in."""
+    names = [name.partition(".")[2] for name in modules() if room_of(name) == room and "." in name]
+    packages: dict[str, list[str]] = {}
+    for name in names:
+        package, _, module = name.rpartition(".")
+        if name not in {other.rpartition(".")[0] for other in names}:
+            packages.setdefault(package, []).append(module)
+    width = int((box.width - 28) / LETTER)
+    lines, y = [], box.y + 46
+    for package, listed in packages.items():
+        for number, text in enumerate(wrap(f"{package}: " * bool(package) + ", ".join(listed), width)):
+            lines.append(_text(box.x + 14 + 10 * bool(number), y, text, size=SMALL))
+            y += 15
+        y += 4
     return (
         f'<g data-room="{room}" data-modules="{" ".join(names)}"><rect x="{box.x}" y="{box.y}" width="{box.width}" '
-        f'height="{box.height}" rx="6" fill="{ROOM_PAPER}" stroke="{INK}"/><text x="{box.x + 14}" y="{y}" '
+        f'height="{box.height}" rx="6" fill="{ROOM_PAPER}" stroke="{INK}"/><text x="{box.x + 14}" y="{box.y + 24}" '
         f'fill="{INK}" font-size="15" font-weight="bold">{escape(room)}</text>{"".join(lines)}</g>'
     )
 
@@ -174,7 +176,8 @@ def _import(edge: tuple[str, str], names: list[str]) -> str:
         if len(names) <= 3:
             middle = (start.x + end.right) / 2
             label = "".join(
-                _text(middle, y + 17 + 15 * row, name, FAINT, "middle", 12) for row, name in enumerate(names)
+                _text(middle, y + 17 + 15 * row, name.rpartition(".")[2], FAINT, "middle", 12)
+                for row, name in enumerate(names)
             )
     else:
         low = start.bottom + 40 * (abs(distance) - 1) + (20 if edge[0] == "sweep" else 0)
