@@ -30,11 +30,11 @@ import numpy as np
 import torch
 
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
+from dsl.acceleration.layers import learning_with, suit_gpu
+from dsl.acceleration.recording import SWITCH, record_cuda_graph
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
-from dsl.layers import learning_with, suit_gpu
 from dsl.process import is_out_of_memory, settle
-from dsl.recording import SWITCH, record_cuda_graph
 from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, side_by_side

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsl.layers import learning_with, suit_cpu, suit_gpu
+from dsl.acceleration.layers import learning_with, suit_cpu, suit_gpu
+from dsl.acceleration.recording import RecordedStep, recorder_for
 from dsl.process import bits_depend_on
-from dsl.recording import RecordedStep, recorder_for
 from dsl.segments import Segments
 from dsl.settings import Layout, TrainingSettings
 

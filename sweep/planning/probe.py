@@ -14,9 +14,9 @@ import torch
 
 from data_prep.features import FeatureSettings
 from data_prep.shards import SegmentCorpus
+from dsl.acceleration.recording import WARM_UP_STEPS
 from dsl.backbones import BACKBONES
 from dsl.process import free_device_memory, is_out_of_memory, settle
-from dsl.recording import WARM_UP_STEPS
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
 from dsl.steps import TrainingRun, predict, side_by_side

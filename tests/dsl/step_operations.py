@@ -2,7 +2,7 @@
 
 torch's autograd engine wants a real GPU for tensors that say they lie on one. So the whole step is taken on tensors of
 a CPU, with the layers of a GPU; and what comes before the backward pass once more on tensors of a GPU, where it shows
-whether any goes to the host or comes from there. The kernels of `dsl.gpu_kernels` are noted and not run.
+whether any goes to the host or comes from there. The kernels of `dsl.acceleration.gpu_kernels` are noted and not run.
 """
 
 from collections import Counter
@@ -21,8 +21,9 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dsl import gpu_layers, recording, steps
-from dsl.recording import SWITCH
+from dsl import steps
+from dsl.acceleration import gpu_layers, recording
+from dsl.acceleration.recording import SWITCH
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
 from dsl.steps import MEMORY_FORMATS, Learning, TrainingRun
@@ -58,7 +59,7 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
 
 
 class Kernels:
-    """In the place of `dsl.gpu_kernels`: `counted` are the kernels that were started."""
+    """In the place of `dsl.acceleration.gpu_kernels`: `counted` are the kernels that were started."""
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
