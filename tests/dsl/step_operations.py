@@ -26,7 +26,7 @@ from dsl.acceleration import gpu_layers, recording
 from dsl.acceleration.recording import SWITCH
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
-from dsl.steps import MEMORY_FORMATS, Learning, TrainingRun
+from dsl.steps import MEMORY_FORMATS, TrainingRun
 
 BATCH = 128
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -135,16 +135,15 @@ def _operations_on(device: torch.device, build: Build, settings: TrainingSetting
     with FakeTensorMode(allow_non_fake_inputs=True), device:
         corpus = paper_sized(2 * BATCH)
         segments = Segments(corpus, np.zeros(64), np.ones(64), device)
-        goal = torch.rand(len(corpus), 3, device=device)
-        run = TrainingRun(lambda: _laid_out(build(), settings.layout), settings, 0, device)
+        target = torch.rand(len(corpus), 3, device=device)
+        run = TrainingRun(lambda: _laid_out(build(), settings.layout), settings, 0, segments, target)
         run.network.train()
-        learning = Learning(run.network, run.optimizer, settings, segments, goal)
         index = torch.arange(BATCH, device=device)
         try:
-            learning.step(index)
+            run._step(index)
             kernels.counted.clear()
             with noting:
-                learning.step(index)
+                run._step(index)
         except (DataDependentOutputException, DynamicOutputShapeException) as waits:
             noting.counted[waits.func._schema.name.partition("::")[2]] += 1
     return noting.counted

@@ -309,13 +309,13 @@ def losses_of_learning(steps: int = 3) -> tuple[list[float], list[float]]:
     )
     suited = on_gpu(copy.deepcopy(plain))
     assert sum(isinstance(module, gpu_layers.NormalisingOnGpu) for module in suited) == 4
-    input, goal = torch.randn(7, 1, 14, 10), torch.arange(7) % 4
+    input, target = torch.randn(7, 1, 14, 10), torch.arange(7) % 4
     found = []
     for network, given in ((suited, input), (plain.double(), input.double())):
         optimizer = torch.optim.Adam(network.parameters(), 0.01)
         found.append([])
         for _ in range(steps):
-            loss = functional.cross_entropy(network(given.to(memory_format=CHANNELS_LAST)), goal)
+            loss = functional.cross_entropy(network(given.to(memory_format=CHANNELS_LAST)), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
