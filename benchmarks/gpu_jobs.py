@@ -30,11 +30,11 @@ import numpy as np
 import torch
 
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
+from dsl.acceleration.layers import learning_with, suit_gpu
+from dsl.acceleration.recording import SWITCH, record_cuda_graph
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
-from dsl.layers import learning_with, suit_gpu
 from dsl.process import is_out_of_memory, settle
-from dsl.recording import SWITCH, record_cuda_graph
 from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, side_by_side
@@ -90,7 +90,7 @@ class Ground:
         self.corpus = load_corpus(find_prepared(ask.data, ask.corpus))
         self.segments = Segments(self.corpus, *band_statistics(self.corpus, np.arange(len(self.corpus))), self.device)
         self.classes = len(self.corpus.classes)
-        self.goal = torch.from_numpy(one_hot(self.corpus.label, self.classes)).to(self.device)
+        self.target = torch.from_numpy(one_hot(self.corpus.label, self.classes)).to(self.device)
         self._drawn: dict[tuple[str, int], torch.nn.Module] = {}
 
     def build(self, backbone: str, seed: int) -> Callable[[], torch.nn.Module]:
@@ -101,7 +101,7 @@ class Ground:
         return lambda: copy.deepcopy(self._drawn[backbone, seed])
 
     def run(self, backbone: str, seed: int = 0, **settings: Any) -> TrainingRun:
-        return TrainingRun(self.build(backbone, seed), TrainingSettings(**settings), seed, self.device)
+        return TrainingRun(self.build(backbone, seed), TrainingSettings(**settings), seed, self.segments, self.target)
 
     def index(self, batches: int, rest: int = 0) -> np.ndarray:
         """So many batches and `rest` segments, the same each time; repeated where the corpus has not so many."""
@@ -109,7 +109,7 @@ class Ground:
 
     def train(self, runs: Sequence[TrainingRun], index: np.ndarray, seed: int = 0) -> list[float]:
         """An epoch of each run, side by side; returns their losses."""
-        side_by_side(runs, [run.batches(self.segments, index, self.goal, seed) for run in runs])
+        side_by_side(runs, [run.batches(index, seed) for run in runs])
         return [run.end_epoch(len(index)) for run in runs]
 
     def seconds(self, runs: Sequence[TrainingRun], index: np.ndarray, seed: int = 0) -> float:
@@ -274,7 +274,7 @@ class Work:
             run = self.run(0)
             losses = self.ground.train([run], self.index, seed=0)
             build, settings = self.ground.build(self.backbone, 0), run.settings
-            again = TrainingRun.resumed(build, settings, 0, self.ground.device, run.state())
+            again = TrainingRun.resumed(build, settings, 0, self.ground.segments, self.ground.target, run.state())
             del run
             for epoch in (1, 2):
                 losses += self.ground.train([again], self.index, seed=epoch)
@@ -657,8 +657,8 @@ def compiled(ask: Namespace) -> None:
     with part(way="compiled") as told:
         ground = Ground(ask)
         began = time.perf_counter()
-        run = ground.run(ask.backbone)
-        run.network = torch.compile(run.network)
+        build = ground.build(ask.backbone, 0)
+        run = TrainingRun(lambda: torch.compile(build()), TrainingSettings(), 0, ground.segments, ground.target)
         ground.train([run], ground.index(STARTING_BATCHES))
         synchronize()
         told(start_seconds=time.perf_counter() - began, recorded=run.recorded)

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -136,9 +137,9 @@ class SweepLoop:
         self.label = found.label
         everything = np.arange(len(found))
         self.segments = Segments(found, *band_statistics(found, everything), device)
-        self.goal = torch.from_numpy(one_hot(found.label, len(found.classes))).to(device)
-        classes = len(found.classes)
-        self.run = TrainingRun(lambda: BACKBONES[work.backbone](classes), work.training, work.seed, device)
+        target = torch.from_numpy(one_hot(found.label, len(found.classes))).to(device)
+        build = partial(BACKBONES[work.backbone], len(found.classes))
+        self.run = TrainingRun(build, work.training, work.seed, self.segments, target)
         self._seed = 1000 * work.seed
 
     def __len__(self) -> int:
@@ -146,10 +147,10 @@ class SweepLoop:
 
     def epoch(self, index: np.ndarray) -> None:
         self._seed += 1
-        self.run.train_epoch(self.segments, index, self.goal, self._seed)
+        self.run.train_epoch(index, self._seed)
 
     def accuracy(self, index: np.ndarray) -> float:
-        q = predict(self.run.network, self.segments, torch.from_numpy(index).to(self.goal.device))
+        q = predict(self.run.network, self.segments, torch.from_numpy(index).to(self.segments.frames.device))
         return float((q.argmax(dim=1).cpu().numpy() == self.label[index]).mean())
 
 

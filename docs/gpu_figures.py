@@ -17,7 +17,7 @@ from analysis.paper.layouts import BACKBONE_NAMES
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 FILES = ("rented_gpu_earlier.jsonl", "rented_gpu_1.jsonl", "rented_gpu_2.jsonl")
-KERNELS = ROOT / "dsl" / "gpu_kernels.py"
+KERNELS = ROOT / "dsl" / "acceleration" / "gpu_kernels.py"
 NOT_YET = "Not measured yet."
 NOTHING = "—"
 NO_CARD = "a card that the results do not name"

@@ -341,7 +341,7 @@ class _Chain:
         if step.inner_fold is not None:
             asked = np.union1d(np.flatnonzero(part.test), part.validation)
         q = np.full_like(training.lesson.targets, np.nan)
-        said = training.run.predict(training.lesson.segments, torch.from_numpy(asked).to(device))
+        said = training.run.predict(torch.from_numpy(asked).to(device))
         q[asked] = said.cpu().numpy()
         validation_wa = _mean_pooled_wa(corpus, q, part.validation)
         if step.inner_fold is not None:

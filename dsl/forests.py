@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dsl.kernels import compiled
+from dsl.acceleration.kernels import compiled
 
 TREES = 100
 LARGEST_SEED = 2**31 - 1

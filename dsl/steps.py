@@ -3,7 +3,7 @@
 import contextlib
 import io
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from inspect import unwrap
 
@@ -12,11 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsl.layers import learning_with, suit_cpu, suit_gpu
+from dsl.acceleration.layers import learning_with, suit_cpu, suit_gpu
+from dsl.acceleration.recording import RecordedStep, recorder_for
 from dsl.process import bits_depend_on
-from dsl.recording import RecordedStep, recorder_for
 from dsl.segments import Segments
-from dsl.settings import Layout, TrainingSettings
+from dsl.settings import Layout, Precision, TrainingSettings
 
 EVALUATION_BATCH = 1024
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -52,73 +52,75 @@ class Adam(torch.optim.Adam):
     step = torch.no_grad()(unwrap(torch.optim.Adam.step))
 
 
-class Learning:
-    """How batches are learnt from: a step of the optimiser for each, recorded where the device can."""
+@dataclass(frozen=True)
+class TrainStep:
+    """One step of the optimiser on a batch, with all that it reads and changes: nothing is created between steps.
 
-    def __init__(
-        self,
-        network: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        settings: TrainingSettings,
-        segments: Segments,
-        goal: torch.Tensor,
-    ) -> None:
-        self._taught = segments, goal
-        total = self._total = torch.zeros((), dtype=torch.float64, device=goal.device)
+    `target` is float32 [S, K] (Eq. 5). `total_loss`, float64 [], adds up the loss of each segment that was learnt from.
+    """
 
-        def learn(index: torch.Tensor) -> None:
-            with learning_with(settings.precision, network, goal.device):
-                said = network(segments.batch(index, settings.layout))
-            loss = functional.cross_entropy(said.float(), goal[index])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            total.add_(loss.detach() * len(index))
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    segments: Segments
+    target: torch.Tensor
+    total_loss: torch.Tensor
+    precision: Precision
+    layout: Layout
 
-        def changed() -> list[torch.Tensor]:
-            moments = [value for state in optimizer.state.values() for value in state.values()]
-            return [*(weight.detach() for weight in network.parameters()), *network.buffers(), *moments, total]
+    def __call__(self, index: torch.Tensor) -> None:
+        """Learn from segments `index` [n]."""
+        with learning_with(self.precision, self.network, self.target.device):
+            logits = self.network(self.segments.batch(index, self.layout))
+        loss = functional.cross_entropy(logits.float(), self.target[index])
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.total_loss.add_(loss.detach() * len(index))
 
-        shapes = tuple((name, value.shape) for name, value in network.state_dict().items())
-        kind = (shapes, settings.batch_size, settings.precision, settings.layout, segments.shape)
-        # Functions of its own, not methods: what a training holds is large, and to go with its last reference.
-        self.step = RecordedStep(learn, changed, settings.batch_size, kind, recorder_for(goal.device))
+    def changed(self) -> list[torch.Tensor]:
+        """All tensors that a step changes, once there was one: the optimiser makes its moments in the first."""
+        moments = [value for state in self.optimizer.state.values() for value in state.values()]
+        weights = (weight.detach() for weight in self.network.parameters())
+        return [*weights, *self.network.buffers(), *moments, self.total_loss]
 
-    def teaches(self, segments: Segments, goal: torch.Tensor) -> bool:
-        """Whether it is of these: it stays the same from epoch to epoch, so that a step has to be recorded but once."""
-        return self._taught[0] is segments and self._taught[1] is goal
-
-    def of_batches(self, batches: Iterable[torch.Tensor]) -> Iterator[None]:
-        """Learn from a batch each time the next is asked for."""
-        self._total.zero_()
-        self.step.begin_epoch()
-        for index in batches:
-            self.step(index)
-            yield
-
-    def mean_loss(self, segments: int) -> float:
-        """Of all batches since they began; waits for the device."""
-        return self._total.item() / segments
+    def recorded(self, batch_size: int) -> RecordedStep:
+        """The step, recorded where the device can. It refers to this object and not the other way round: without a
+        cycle, the memory of a training is freed with the last reference to it, not when Python's collector runs."""
+        shapes = tuple((name, value.shape) for name, value in self.network.state_dict().items())
+        kind = (shapes, batch_size, self.precision, self.layout, self.segments.shape)
+        return RecordedStep(self, self.changed, batch_size, kind, recorder_for(self.target.device))
 
 
 class TrainingRun:
     """The state of one training: network, optimiser, history, best weights.
 
-    On a GPU its work has a stream of its own, so that several runs can be at work side by side.
+    It learns `target`, float32 [S, K], of `segments`, on the device where these lie. On a GPU its work has a stream of
+    its own, so that several runs can be at work side by side.
     """
 
     def __init__(
-        self, build: Callable[[], nn.Module], settings: TrainingSettings, seed: int, device: torch.device
+        self,
+        build: Callable[[], nn.Module],
+        settings: TrainingSettings,
+        seed: int,
+        segments: Segments,
+        target: torch.Tensor,
     ) -> None:
+        device = target.device
         seed_device(seed, device)
         self.settings = settings
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._learning: Learning | None = None
+        self._segments = segments
         network = suit_cpu(build()) if device.type == "cpu" else suit_gpu(build())
         with self.on_stream():
             self.network = network.to(device).to(memory_format=MEMORY_FORMATS[settings.layout])  # type: ignore[call-overload]
             self.optimizer = self._new_optimizer()
+            self._total_loss = torch.zeros((), dtype=torch.float64, device=device)
+        step = TrainStep(
+            self.network, self.optimizer, segments, target, self._total_loss, settings.precision, settings.layout
+        )
+        self._step = step.recorded(settings.batch_size)
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_epochs, settings.decay)
         self.history: list[Epoch] = []
         self.best = 0
@@ -133,12 +135,12 @@ class TrainingRun:
     @property
     def recorded(self) -> str:
         """Whether steps are replayed: `exact`, to the same bits, or `no: CAUSE`."""
-        return self._learning.step.verdict if self._learning is not None else "no: nothing trained yet"
+        return self._step.verdict
 
     @property
     def draws(self) -> bool:
         """Whether a step draws random numbers on a GPU: of these there is one source for all runs."""
-        return self._learning is not None and self._learning.step.draws
+        return self._step.draws
 
     def on_stream(self) -> contextlib.AbstractContextManager[object]:
         """A block whose work on a GPU comes after what this run did, and all else that was begun before the block."""
@@ -154,24 +156,22 @@ class TrainingRun:
         # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
         return Adam(self.network.parameters(), rate, eps=1e-7, fused=True, capturable=on_gpu)
 
-    def train_epoch(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> float:
+    def train_epoch(self, training: np.ndarray, seed: int) -> float:
         """One pass over segments `training` [n] in the order that `seed` gives; returns the mean loss."""
-        for _ in self.batches(segments, training, goal, seed):
+        for _ in self.batches(training, seed):
             pass
         return self.end_epoch(len(training))
 
-    def batches(self, segments: Segments, training: np.ndarray, goal: torch.Tensor, seed: int) -> Iterator[None]:
+    def batches(self, training: np.ndarray, seed: int) -> Iterator[None]:
         """The same as a step for each time the next is asked for; `end_epoch` is to follow the last one."""
         with self.on_stream():
             self.network.train()
-            if self._learning is None or not self._learning.teaches(segments, goal):
-                self._learning = Learning(self.network, self.optimizer, self.settings, segments, goal)
-            batches = shuffled_batches(training, self.settings.batch_size, seed, goal.device)
-            steps = self._learning.of_batches(batches)
-        while True:
+            self._total_loss.zero_()
+            self._step.begin_epoch()
+            batches = shuffled_batches(training, self.settings.batch_size, seed, self._device)
+        for index in batches:
             with self._stream_alone():
-                if next(steps, steps) is steps:
-                    return
+                self._step(index)
             yield
 
     def _stream_alone(self) -> contextlib.AbstractContextManager[object]:
@@ -179,9 +179,8 @@ class TrainingRun:
 
     def end_epoch(self, segments: int) -> float:
         """Let the learning rate decay; returns the mean loss of an epoch of so many segments."""
-        assert self._learning is not None
         with self.on_stream():
-            loss = self._learning.mean_loss(segments)
+            loss = self._total_loss.item() / segments  # waits for the device
             self.optimizer.zero_grad(set_to_none=True)
             self.scheduler.step()
         return loss
@@ -191,9 +190,9 @@ class TrainingRun:
         if self._stream is not None:
             self._stream.synchronize()
 
-    def predict(self, segments: Segments, index: torch.Tensor) -> torch.Tensor:
+    def predict(self, index: torch.Tensor) -> torch.Tensor:
         """Class probabilities q (Eq. 1) of segments `index` [n]: float32 [n, K] on the device."""
-        return predict(self.network, segments, index, self.settings.layout)
+        return predict(self.network, self._segments, index, self.settings.layout)
 
     def finish_epoch(self, epoch: Epoch) -> None:
         self.history.append(epoch)
@@ -233,17 +232,18 @@ class TrainingRun:
         build: Callable[[], nn.Module],
         settings: TrainingSettings,
         seed: int,
-        device: torch.device,
+        segments: Segments,
+        target: torch.Tensor,
         content: bytes | None,
     ) -> "TrainingRun":
         """The run that has the state `content`; a training without one, or with one that is none, begins anew."""
-        run = cls(build, settings, seed, device)
+        run = cls(build, settings, seed, segments, target)
         if content is None:
             return run
         try:
             run.restore(content)
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
-            return cls(build, settings, seed, device)
+            return cls(build, settings, seed, segments, target)
         return run
 
     def restore(self, content: bytes) -> None:

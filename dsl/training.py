@@ -70,9 +70,11 @@ class Training:
         self._on_epoch = on_epoch
         self._checkpoint_seconds = checkpoint_seconds
         device = lesson.segments.frames.device
-        self.run = TrainingRun.resumed(lesson.build, lesson.settings, lesson.seed, device, checkpoint.read())
+        self._target = torch.from_numpy(lesson.targets).to(device)
+        self.run = TrainingRun.resumed(
+            lesson.build, lesson.settings, lesson.seed, lesson.segments, self._target, checkpoint.read()
+        )
         self.resumed_at = len(self.run.history)
-        self._goal = torch.from_numpy(lesson.targets).to(device)
         self._held_out = torch.from_numpy(lesson.validation).to(device)
         self._kept = time.monotonic()
 
@@ -89,9 +91,7 @@ class Training:
         """The next epoch: a batch is learnt from each time the next is asked for."""
         settings, epoch = self.lesson.settings, len(self.run.history)
         an_epoch = math.ceil(self.rows / settings.batch_size)
-        batches = self.run.batches(
-            self.lesson.segments, self.lesson.training, self._goal, derived_seed(self.lesson.seed, epoch)
-        )
+        batches = self.run.batches(self.lesson.training, derived_seed(self.lesson.seed, epoch))
         for number, batch in enumerate(batches, start=1):
             self._on_batch(epoch * an_epoch + number, settings.epochs * an_epoch)
             yield batch
@@ -120,8 +120,7 @@ class Training:
         """Loss and accuracy on the validation part; None where there is none."""
         if not len(self._held_out):
             return None, None
-        q = self.run.predict(self.lesson.segments, self._held_out)
-        return _validation(q, self._goal[self._held_out])
+        return _validation(self.run.predict(self._held_out), self._target[self._held_out])
 
     def result(self) -> Fitted:
         """The network at its best epoch, or without early stopping as it is, and the history."""
@@ -165,8 +164,8 @@ def fit(
     return training.result()
 
 
-def _validation(q: torch.Tensor, goal: torch.Tensor) -> tuple[float, float]:
+def _validation(q: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:
     """Mean cross-entropy, and the share of segments whose most likely class is the target's."""
-    loss = -(goal * q.clamp_min(1e-30).log()).sum(dim=1).mean()
-    accuracy = (q.argmax(dim=1) == goal.argmax(dim=1)).float().mean()
+    loss = -(target * q.clamp_min(1e-30).log()).sum(dim=1).mean()
+    accuracy = (q.argmax(dim=1) == target.argmax(dim=1)).float().mean()
     return loss.item(), accuracy.item()

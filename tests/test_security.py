@@ -27,6 +27,7 @@ from data_prep.checked import parse_json, read_frame, read_utterances
 from data_prep.errors import AudioError, ShardError
 from data_prep.folders import Folder, FolderError, without_secrets
 from data_prep.shards import find_prepared, list_prepared, load_corpus, sha256
+from dsl.segments import Segments
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun
 from ser_sweep.cli import main
@@ -78,7 +79,9 @@ def test_nothing_that_is_read_is_unpickled_or_evaluated() -> None:
             assert file == "sweep/running/launch.py", f"{file} calls {name}"
 
 
-def test_a_checkpoint_with_code_in_it_begins_the_training_anew_and_runs_nothing(tmp_path: Path) -> None:
+def test_a_checkpoint_with_code_in_it_begins_the_training_anew_and_runs_nothing(
+    small_data: Path, tmp_path: Path
+) -> None:
     touched = tmp_path / "touched"
 
     class Code:
@@ -87,8 +90,11 @@ def test_a_checkpoint_with_code_in_it_begins_the_training_anew_and_runs_nothing(
 
     buffer = io.BytesIO()
     torch.save({"network": Code()}, buffer)
+    corpus = load_corpus(find_prepared(small_data, "synthetic"))
+    segments = Segments(corpus, np.zeros(64), np.ones(64), torch.device("cpu"))
+    target = torch.zeros(len(corpus), 2)
     for content in (buffer.getvalue(), b"no checkpoint", b""):
-        run = TrainingRun.resumed(lambda: nn.Linear(2, 2), TrainingSettings(), 0, torch.device("cpu"), content)
+        run = TrainingRun.resumed(lambda: nn.Linear(2, 2), TrainingSettings(), 0, segments, target, content)
         assert run.history == []
     assert not touched.exists()
 

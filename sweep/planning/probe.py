@@ -7,6 +7,7 @@ by side keep it busy.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,9 @@ import torch
 
 from data_prep.features import FeatureSettings
 from data_prep.shards import SegmentCorpus
+from dsl.acceleration.recording import WARM_UP_STEPS
 from dsl.backbones import BACKBONES
 from dsl.process import free_device_memory, is_out_of_memory, settle
-from dsl.recording import WARM_UP_STEPS
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
 from dsl.steps import TrainingRun, predict, side_by_side
@@ -78,18 +79,18 @@ def probe(
     size = stage.training.batch_size
     corpus = _noise(size * BATCHES, classes, settings)
     segments = Segments(corpus, np.zeros(settings.mels), np.ones(settings.mels), device)
-    goal = torch.eye(classes, device=device)[torch.from_numpy(corpus.label).to(device)]
+    target = torch.eye(classes, device=device)[torch.from_numpy(corpus.label).to(device)]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    run = TrainingRun(lambda: BACKBONES[stage.backbone](classes), _one_epoch(stage.training), 0, device)
+    run = TrainingRun(lambda: BACKBONES[stage.backbone](classes), _one_epoch(stage.training), 0, segments, target)
     index = np.arange(len(corpus))
     # The first batches take longer, on a GPU until they are recorded.
-    run.train_epoch(segments, index if device.type == "cuda" else index[:size], goal, seed=0)
+    run.train_epoch(index if device.type == "cuda" else index[:size], seed=0)
     rates: list[float] = []
     began = time.perf_counter()
     while len(rates) < ROUNDS and (not rates or time.perf_counter() - began < SECONDS):
         begun = time.perf_counter()
-        run.train_epoch(segments, index, goal, seed=len(rates))  # ends by reading the loss: the device is done
+        run.train_epoch(index, seed=len(rates))  # ends by reading the loss: the device is done
         rates.append(len(index) / (time.perf_counter() - begun))
     predict(run.network, segments, torch.from_numpy(index).to(device), stage.training.layout)
     if device.type != "cuda":
@@ -97,12 +98,12 @@ def probe(
     memory = torch.cuda.max_memory_reserved(device)
     total = torch.cuda.get_device_properties(device).total_memory
     del run
-    choices = measure_choices(stage, segments, goal, SIDE_BY_SIDE)
+    choices = measure_choices(stage, segments, target, SIDE_BY_SIDE)
     return Probe(max(rates), memory, suggested_share(memory, total), torch.cuda.get_device_name(device), tuple(choices))
 
 
 def measure_choices(
-    stage: StageSpec, segments: Segments, goal: torch.Tensor, at_once: Sequence[int], seconds: float = GPU_SECONDS
+    stage: StageSpec, segments: Segments, target: torch.Tensor, at_once: Sequence[int], seconds: float = GPU_SECONDS
 ) -> list[Choice]:
     """Each layout in each precision for one network; then, in the faster layout of each precision, several at once."""
     found: list[Choice] = []
@@ -110,12 +111,12 @@ def measure_choices(
         alone = []
         for layout in LAYOUTS:
             training = replace(stage.training, precision=precision, layout=layout)
-            alone += measure_side_by_side(stage.backbone, training, segments, goal, [1], seconds)
+            alone += measure_side_by_side(stage.backbone, training, segments, target, [1], seconds)
         found += alone
         if alone:
             faster = max(alone, key=lambda one: one.segments_per_second)
             training = replace(stage.training, precision=precision, layout=faster.layout)
-            found += measure_side_by_side(stage.backbone, training, segments, goal, at_once, seconds)
+            found += measure_side_by_side(stage.backbone, training, segments, target, at_once, seconds)
     return found
 
 
@@ -123,27 +124,27 @@ def measure_side_by_side(
     backbone: str,
     training: TrainingSettings,
     segments: Segments,
-    goal: torch.Tensor,
+    target: torch.Tensor,
     at_once: Sequence[int],
     seconds: float = GPU_SECONDS,
 ) -> list[Choice]:
     """So many networks at a time, ever more of them, as long as the device's memory holds them."""
-    device, classes = goal.device, goal.shape[1]
+    device, build = target.device, partial(BACKBONES[backbone], target.shape[1])
     free_device_memory(idle=True)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     runs: list[TrainingRun] = []
     found: list[Choice] = []
-    index = np.arange(len(goal) // training.batch_size * training.batch_size)
+    index = np.arange(len(target) // training.batch_size * training.batch_size)
     if len(index) < (WARM_UP_STEPS + 2) * training.batch_size:
         index = np.tile(index, WARM_UP_STEPS + 2)
     try:
         for count in sorted(at_once):
             while len(runs) < count:
-                run = TrainingRun(lambda: BACKBONES[backbone](classes), _one_epoch(training), len(runs), device)
+                run = TrainingRun(build, _one_epoch(training), len(runs), segments, target)
                 runs.append(run)
-                run.train_epoch(segments, index, goal, seed=0)
-            rate = _rate_of(runs, segments, index, goal, seconds)
+                run.train_epoch(index, seed=0)
+            rate = _rate_of(runs, index, seconds)
             memory = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
             found.append(Choice(training.layout, training.precision, count, rate, memory, runs[-1].recorded))
     except RuntimeError as error:
@@ -154,14 +155,12 @@ def measure_side_by_side(
     return found
 
 
-def _rate_of(
-    runs: Sequence[TrainingRun], segments: Segments, index: np.ndarray, goal: torch.Tensor, seconds: float
-) -> float:
+def _rate_of(runs: Sequence[TrainingRun], index: np.ndarray, seconds: float) -> float:
     """Segments a second of all `runs`, in steps of about so many seconds."""
     took, repeats = 0.0, 1
     while True:
         longer = np.tile(index, repeats)
-        epochs = [run.batches(segments, longer, goal, seed=repeats) for run in runs]
+        epochs = [run.batches(longer, seed=repeats) for run in runs]
         begun = time.perf_counter()
         side_by_side(runs, epochs)
         for run in runs:

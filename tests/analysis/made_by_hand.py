@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
 from analysis.setup import Setup, setup_of
+
 from data_prep.corpora import settings_for
 from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, ChainSettings, TrainingSettings
 

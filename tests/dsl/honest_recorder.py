@@ -16,8 +16,9 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dsl import recording, steps
-from dsl.recording import Recorder
+from dsl import steps
+from dsl.acceleration import recording
+from dsl.acceleration.recording import Recorder
 from dsl.steps import TrainingRun
 
 Replay = Callable[[], None]
@@ -166,7 +167,7 @@ def train_as_on_a_gpu(patch: pytest.MonkeyPatch, record: Callable[[Replay], Repl
 
     patch.setattr(TrainingRun, "__init__", begin_with_a_stream)
     patch.setattr(TrainingRun, "_new_optimizer", adam)
-    patch.setitem(sys.modules, "dsl.gpu_layers", None)  # its kernels run on a GPU alone
+    patch.setitem(sys.modules, "dsl.acceleration.gpu_layers", None)  # its kernels run on a GPU alone
     patch.setattr(steps, "suit_cpu", steps.suit_gpu)
     patch.setattr(steps, "recorder_for", lambda _: device.recorder)
     patch.setattr(torch.cuda, "stream", device.stream)

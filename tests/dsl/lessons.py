@@ -36,11 +36,11 @@ def lessons_of(
     targets = one_hot(corpus.label, 3), one_hot(mistaken, 3), distributions(len(corpus), 3)
     segments = Segments(corpus, np.zeros(corpus.frames.shape[1]), np.ones(corpus.frames.shape[1]), CPU)
     lessons = []
-    for number, goal in enumerate(targets):
+    for number, target in enumerate(targets):
         held_out = corpus.utterance % 4 == number
         training, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
         own = segments.standardised_by(*band_statistics(corpus, training))
-        lessons.append(Lesson(build, own, training, validation, goal, settings, seed=number + 1))
+        lessons.append(Lesson(build, own, training, validation, target, settings, seed=number + 1))
     return lessons
 
 

@@ -2,7 +2,7 @@
 
 torch's autograd engine wants a real GPU for tensors that say they lie on one. So the whole step is taken on tensors of
 a CPU, with the layers of a GPU; and what comes before the backward pass once more on tensors of a GPU, where it shows
-whether any goes to the host or comes from there. The kernels of `dsl.gpu_kernels` are noted and not run.
+whether any goes to the host or comes from there. The kernels of `dsl.acceleration.gpu_kernels` are noted and not run.
 """
 
 from collections import Counter
@@ -21,11 +21,12 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicO
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from dsl import gpu_layers, recording, steps
-from dsl.recording import SWITCH
+from dsl import steps
+from dsl.acceleration import gpu_layers, recording
+from dsl.acceleration.recording import SWITCH
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
-from dsl.steps import MEMORY_FORMATS, Learning, TrainingRun
+from dsl.steps import MEMORY_FORMATS, TrainingRun
 
 BATCH = 128
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -58,7 +59,7 @@ def _tensors(tree: Any) -> list[torch.Tensor]:
 
 
 class Kernels:
-    """In the place of `dsl.gpu_kernels`: `counted` are the kernels that were started."""
+    """In the place of `dsl.acceleration.gpu_kernels`: `counted` are the kernels that were started."""
 
     def __init__(self) -> None:
         self.counted: Counter[str] = Counter()
@@ -134,16 +135,15 @@ def _operations_on(device: torch.device, build: Build, settings: TrainingSetting
     with FakeTensorMode(allow_non_fake_inputs=True), device:
         corpus = paper_sized(2 * BATCH)
         segments = Segments(corpus, np.zeros(64), np.ones(64), device)
-        goal = torch.rand(len(corpus), 3, device=device)
-        run = TrainingRun(lambda: _laid_out(build(), settings.layout), settings, 0, device)
+        target = torch.rand(len(corpus), 3, device=device)
+        run = TrainingRun(lambda: _laid_out(build(), settings.layout), settings, 0, segments, target)
         run.network.train()
-        learning = Learning(run.network, run.optimizer, settings, segments, goal)
         index = torch.arange(BATCH, device=device)
         try:
-            learning.step(index)
+            run._step(index)
             kernels.counted.clear()
             with noting:
-                learning.step(index)
+                run._step(index)
         except (DataDependentOutputException, DynamicOutputShapeException) as waits:
             noting.counted[waits.func._schema.name.partition("::")[2]] += 1
     return noting.counted

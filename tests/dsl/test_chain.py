@@ -123,7 +123,7 @@ def standardised(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
 def predicted(corpus: SegmentCorpus, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """What every network says once it is trained: [S, 3]."""
     q = distributions(len(corpus), 3, seed=4)
-    monkeypatch.setattr(TrainingRun, "predict", lambda run, segments, index: torch.from_numpy(q)[index])
+    monkeypatch.setattr(TrainingRun, "predict", lambda run, index: torch.from_numpy(q)[index])
     return q
 
 

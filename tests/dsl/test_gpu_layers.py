@@ -19,8 +19,8 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 from torch.nn import functional
 
+from dsl.acceleration.layers import suit_gpu
 from dsl.backbones import BACKBONES
-from dsl.layers import suit_gpu
 
 pytest.importorskip("triton")
 
@@ -82,7 +82,7 @@ def errors_of_normalising(
     constants: dict[str, int] | None = None,
 ) -> Errors:
     """Of two batches, whose statistics run on."""
-    from dsl import gpu_layers
+    from dsl.acceleration import gpu_layers
 
     truth = normalising(shape[1], activation).double()
     ours = on_gpu(normalising(shape[1], activation))
@@ -99,7 +99,7 @@ def errors_of_normalising(
 
 def normalises_without_kernels(layout: torch.memory_format, mode: str) -> bool:
     """Whether a batch norm comes to torch's bits although there are no kernels."""
-    from dsl import gpu_layers
+    from dsl.acceleration import gpu_layers
 
     truth = normalising(6, nn.SiLU)
     ours = on_gpu(copy.deepcopy(truth))
@@ -172,7 +172,7 @@ def test_a_product_of_single_places_is_what_the_convolution_comes_to(bias: bool)
 def errors_of_convolving(
     shape: tuple[int, ...], kernel: int, stride: int, dtype: torch.dtype, constants: dict[str, int] | None = None
 ) -> Errors:
-    from dsl import gpu_layers
+    from dsl.acceleration import gpu_layers
 
     torch.manual_seed(0)
     channels = shape[1]
@@ -184,7 +184,7 @@ def errors_of_convolving(
 
 
 def convolves_without_kernels(convolution: nn.Conv2d, layout: torch.memory_format) -> bool:
-    from dsl import gpu_layers
+    from dsl.acceleration import gpu_layers
 
     input = torch.randn(3, 6, 8, 4).to(memory_format=layout)
     with mock.patch.object(gpu_layers, "kernels", None):
@@ -215,7 +215,7 @@ def errors_of_exciting(shape: tuple[int, ...], dtype: torch.dtype) -> Errors:
 
 
 def excites_without_kernels() -> bool:
-    from dsl import gpu_layers
+    from dsl.acceleration import gpu_layers
 
     truth = exciting(6)
     input = torch.randn(3, 6, 8, 4)
@@ -233,7 +233,7 @@ def exciting(channels: int) -> nn.Module:
 
 
 def test_copies_of_weights_come_to_the_bits_of_torchs_mixed_precision() -> None:
-    from dsl.gpu_layers import reduced_weights
+    from dsl.acceleration.gpu_layers import reduced_weights
 
     torch.manual_seed(0)
     plain = nn.Sequential(
@@ -272,7 +272,7 @@ def test_the_names_of_vgg19_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_b0"])
 def test_all_layers_of_a_backbone_that_have_kernels_are_changed(backbone: str) -> None:
-    from dsl.gpu_layers import ConvolutionOnGpu, NormalisingOnGpu
+    from dsl.acceleration.gpu_layers import ConvolutionOnGpu, NormalisingOnGpu
 
     modules = list(suit_gpu(BACKBONES[backbone](4)).modules())
     norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
@@ -290,7 +290,7 @@ def test_a_network_learns_what_it_learns_with_torchs_layers(interpreted: Interpr
 
 def losses_of_learning(steps: int = 3) -> tuple[list[float], list[float]]:
     """Of a network as it is on a GPU, and of the same with torch's layers in float64."""
-    from dsl import gpu_layers
+    from dsl.acceleration import gpu_layers
 
     torch.manual_seed(0)
     plain = nn.Sequential(
@@ -309,13 +309,13 @@ def losses_of_learning(steps: int = 3) -> tuple[list[float], list[float]]:
     )
     suited = on_gpu(copy.deepcopy(plain))
     assert sum(isinstance(module, gpu_layers.NormalisingOnGpu) for module in suited) == 4
-    input, goal = torch.randn(7, 1, 14, 10), torch.arange(7) % 4
+    input, target = torch.randn(7, 1, 14, 10), torch.arange(7) % 4
     found = []
     for network, given in ((suited, input), (plain.double(), input.double())):
         optimizer = torch.optim.Adam(network.parameters(), 0.01)
         found.append([])
         for _ in range(steps):
-            loss = functional.cross_entropy(network(given.to(memory_format=CHANNELS_LAST)), goal)
+            loss = functional.cross_entropy(network(given.to(memory_format=CHANNELS_LAST)), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -16,7 +16,7 @@ STEPS = """
 import hashlib, json, sys
 import torch
 from dsl.backbones import BACKBONES
-from dsl.layers import suit_cpu
+from dsl.acceleration.layers import suit_cpu
 torch.set_num_threads(1)
 found = {}
 for name in sys.argv[1:]:

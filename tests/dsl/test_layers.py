@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from dsl.acceleration.layers import Convolution, depthwise_weight_gradient, suit_cpu, suit_gpu
 from dsl.backbones import BACKBONES
-from dsl.layers import Convolution, depthwise_weight_gradient, suit_cpu, suit_gpu
 
 SIDES = st.integers(1, 7)
 
@@ -74,7 +74,7 @@ def test_what_a_convolution_cannot_do_faster_is_left_to_torch() -> None:
 @pytest.fixture
 def _no_kernels_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """They run on a GPU alone."""
-    monkeypatch.setitem(sys.modules, "dsl.gpu_layers", None)
+    monkeypatch.setitem(sys.modules, "dsl.acceleration.gpu_layers", None)
 
 
 @pytest.mark.usefixtures("_no_kernels_of_our_own")

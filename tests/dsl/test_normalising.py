@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from dsl import kernels
+from dsl.acceleration import kernels
+from dsl.acceleration.layers import suit_cpu
+from dsl.acceleration.normalising import Normalising
 from dsl.backbones import BACKBONES
-from dsl.layers import suit_cpu
-from dsl.normalising import Normalising
 
 ACTIVATIONS = [nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU]
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -124,7 +124,7 @@ def test_several_threads_and_other_precisions_are_left_to_torch(monkeypatch: pyt
 
 
 def test_without_numba_networks_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "dsl.normalising", None)
+    monkeypatch.setitem(sys.modules, "dsl.acceleration.normalising", None)
     assert type(suit_cpu(norm(4, nn.ReLU))) is BatchNormAct2d
 
 

@@ -13,7 +13,7 @@ from lessons import lessons_of, teach
 from torch import nn
 
 from data_prep.shards import SegmentCorpus
-from dsl.recording import (
+from dsl.acceleration.recording import (
     EXACT,
     SWITCH,
     WARM_UP_STEPS,

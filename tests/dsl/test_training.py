@@ -1,6 +1,8 @@
 """Fitting one network (§VIII-A): loss, decay, early stopping, and going on after a kill with the same bits."""
 
+import gc
 import io
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import chain
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless
+from honest_recorder import a_gpu
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -22,7 +25,7 @@ from dsl.labels import one_hot
 from dsl.segments import Segments, band_statistics
 from dsl.settings import Layout, TrainingSettings
 from dsl.steps import Epoch, TrainingRun, predict
-from dsl.training import Lesson, TrainingDivergedError, fit
+from dsl.training import Lesson, Training, TrainingDivergedError, fit, train_an_epoch
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "tiny": lambda: BACKBONES["tiny"](3),
@@ -199,6 +202,22 @@ def test_the_learning_rate_falls_to_four_fifths_every_two_epochs(trainer: Traine
     assert rates == pytest.approx([1e-3, 1e-3, 8e-4, 8e-4, 6.4e-4, 6.4e-4])
 
 
+def test_what_a_training_holds_goes_with_its_last_reference(trainer: Trainer) -> None:
+    """Not when Python's collector runs: the next training needs the memory."""
+    lesson = trainer.lesson(trainer.label, replace(SETTINGS, epochs=1), "tiny")
+    with a_gpu() as gpu:
+        under_way = Training(lesson, MemoryCheckpoint())
+        train_an_epoch([under_way])
+    assert gpu.recorder is not None and gpu.recorder.replayed
+    weights = [weakref.ref(weight) for weight in under_way.run.network.parameters()]
+    gc.disable()
+    try:
+        del under_way
+        assert not any(weight() is not None for weight in weights)
+    finally:
+        gc.enable()
+
+
 class RecordedSegments(Segments):
     """Notes the segments of every batch that is learned from."""
 
@@ -293,7 +312,7 @@ def test_a_training_ends_after_so_many_epochs_without_a_better_validation_loss(
     """Better than the best so far: neither better than the last one, nor as good."""
     losses = [5.0, 4.0, 6.0, 5.0, 3.0, 4.0, 3.5, 3.0, 2.0]
     scripted = iter(losses)
-    monkeypatch.setattr(training, "_validation", lambda q, goal: (next(scripted), 0.5))
+    monkeypatch.setattr(training, "_validation", lambda q, target: (next(scripted), 0.5))
     _, history = trainer.fit(trainer.label, replace(SETTINGS, epochs=len(losses), patience=patience), network="linear")
     assert [epoch.validation_loss for epoch in history] == losses[:epochs]
 
@@ -351,7 +370,7 @@ def test_without_early_stopping_a_training_has_all_its_epochs(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter(range(6))  # worse with every epoch
-    monkeypatch.setattr(training, "_validation", lambda q, goal: (float(next(losses)), 0.5))
+    monkeypatch.setattr(training, "_validation", lambda q, target: (float(next(losses)), 0.5))
     _, history = trainer.fit(trainer.label, TO_THE_END, network="linear")
     assert [epoch.number for epoch in history] == [0, 1, 2, 3, 4, 5]
 

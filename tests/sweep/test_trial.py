@@ -10,7 +10,7 @@ import torch
 import sweep.running.trial
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl import steps
-from dsl.recording import EXACT, Recorder
+from dsl.acceleration.recording import EXACT, Recorder
 from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.stages import Plan, bundled
 from sweep.running.trial import OutOfMemory, StoreMemory, run_trial

@@ -1,4 +1,4 @@
-"""Layers for a GPU whose maps lie channels-last: a few kernels (`dsl.gpu_kernels`) in the place of many of torch's.
+"""Layers for a GPU whose maps lie channels-last: a few kernels (`gpu_kernels`) in the place of many of torch's.
 
 At the end of a network for small images, maps have two places and a thousand channels. There cuDNN computes depthwise
 convolutions with a kernel for each channel, or in ways that no other kernel can run beside. Weights, and their names,
@@ -14,8 +14,8 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 from torch.nn import functional
 
-from dsl import gpu_kernels as kernels
-from dsl.batch_norm import Activation, activation_of, normalise_by
+from dsl.acceleration import gpu_kernels as kernels
+from dsl.acceleration.batch_norm import Activation, activation_of, normalise_by
 
 VALUES_AT_ONCE = 8192  # of a tile that a block of threads keeps in registers
 ROWS_AT_ONCE = 1024  # of a batch norm whose channels a block of threads takes whole

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsl.batch_norm import normalise_by
+from dsl.acceleration.batch_norm import normalise_by
 from dsl.settings import Precision
 
 LARGE_MAP = 8  # places that oneDNN's products want in a map
@@ -24,7 +24,7 @@ LARGE_MAPS = 16  # as few maps as torch leaves to oneDNN, not to MKL
 def suit_cpu(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a CPU is quick at."""
     with contextlib.suppress(ImportError):  # numba is there only to be faster
-        from dsl.normalising import Normalising
+        from dsl.acceleration.normalising import Normalising
 
         for module in network.modules():
             normalise_by(Normalising, module)
@@ -37,7 +37,7 @@ def suit_cpu(network: nn.Module) -> nn.Module:
 def suit_gpu(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a GPU is quick at, to the same bits each time."""
     with contextlib.suppress(ImportError):  # Triton is there only to be faster
-        from dsl.gpu_layers import suit
+        from dsl.acceleration.gpu_layers import suit
 
         for module in network.modules():
             suit(module)
@@ -50,7 +50,7 @@ def learning_with(precision: Precision, network: nn.Module, device: torch.device
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"), contextlib.ExitStack() as block:
         if precision == "bfloat16" and device.type == "cuda":
             with contextlib.suppress(ImportError):
-                from dsl.gpu_layers import reduced_weights
+                from dsl.acceleration.gpu_layers import reduced_weights
 
                 block.enter_context(reduced_weights(network))
         yield

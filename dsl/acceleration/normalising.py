@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from dsl import kernels
-from dsl.batch_norm import Activation, activation_of
+from dsl.acceleration import kernels
+from dsl.acceleration.batch_norm import Activation, activation_of
 
 
 class Normalising(nn.BatchNorm2d):
