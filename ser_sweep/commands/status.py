@@ -50,7 +50,7 @@ def run_status(options: argparse.Namespace) -> int:
     if not options.watch:
         _print_status(open_sweep(options))
         return DONE
-    from sweep.running.progress import duration
+    from data_prep.text import duration
     from sweep.storage.upkeep import running_launches
 
     seen = time.monotonic()
@@ -72,7 +72,7 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def _print_status(sweep: Sweep) -> None:
-    from sweep.running.progress import duration
+    from data_prep.text import duration
     from sweep.storage.events import launches_of, read_events
     from sweep.storage.upkeep import running_launches
 

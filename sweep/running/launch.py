@@ -24,12 +24,13 @@ from data_prep.scratch import scratch_folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import handlers_kept
 from data_prep.surroundings import settle_in
+from data_prep.text import duration
 from sweep.machine import THIS_MACHINE, Machine
 from sweep.planning.grid import GridSpec
-from sweep.planning.stages import Bundle, ChainSpec, Plan, bundled
+from sweep.planning.stages import Bundle, ChainSpec, Plan, bundled, kind_of
 from sweep.running.chain_queue import ChainQueue, Issue
-from sweep.running.progress import Display, Tally, duration, make_display
-from sweep.running.resources import GpuShares, kind_of, slots, trial_share
+from sweep.running.progress import Display, Tally, make_display
+from sweep.running.resources import GpuShares, slots, trial_share
 from sweep.running.stalls import Stalls
 from sweep.running.tracking import Trackers
 from sweep.storage.events import EventLog, new_launch, user

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from data_prep.text import counted
+from data_prep.text import counted, duration
 from sweep.planning.stages import Bundle, Plan
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -120,14 +120,6 @@ class Tally:
         if self.seconds_left is not None and self.missing:
             words.append(f"about {duration(self.seconds_left)} left")
         return ", ".join(words)
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class PlainDisplay:

@@ -20,9 +20,9 @@ from data_prep.folders import Folder
 from data_prep.shards import find_prepared, load_corpus
 from ser_sweep.cli import main
 from sweep.planning.grid import Resources, load_grid, resolve_corpora
-from sweep.planning.stages import Plan, bundled
+from sweep.planning.stages import Plan, bundled, kind_of
 from sweep.running.launch import _launch as started_launch
-from sweep.running.resources import GpuShares, kind_of, slots
+from sweep.running.resources import GpuShares, slots
 from sweep.storage.events import EventLog, launches_of, read_events
 from sweep.storage.store import Store
 

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from data_prep.shards import load_corpus
+from data_prep.text import duration
 from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.stages import Bundle, Plan
-from sweep.running.progress import LiveDisplay, PlainDisplay, RunningTrial, Tally, duration, progress_words
+from sweep.running.progress import LiveDisplay, PlainDisplay, RunningTrial, Tally, progress_words
 from sweep.running.trial import run_trial
 from sweep.storage.store import Store
 
