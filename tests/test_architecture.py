@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "analysis": {"analysis", "sweep", "dsl", "data_prep"},
     "ser_sweep": {"ser_sweep", "analysis", "sweep", "dsl", "data_prep"},
 }
-KNOW_RAY = {"data_prep/cluster.py", "data_prep/prepare.py", "sweep/running/launch.py"}
+KNOW_RAY = {"data_prep/cluster.py", "data_prep/prepare.py", "sweep/running/ray_tune.py"}
 READ_BY_ANALYSIS = {"sweep.storage.events", "sweep.planning.stages", "sweep.storage.store"}
 
 

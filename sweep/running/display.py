@@ -149,7 +149,7 @@ class PlainDisplay:
             self._last = time.monotonic()
             self._say(self._tally.summary())
             for trial in list(self._tally.running.values()):
-                self._say(f"  {trial.chains.label}: {progress_words(trial)}")
+                self._say(f"  {trial.chains.label}: {trial_words(trial)}")
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(OSError):  # a terminal that closes stops the sweep, and fails no trial
@@ -213,7 +213,7 @@ class NoDisplay:
 Display = PlainDisplay | LiveDisplay | NoDisplay
 
 
-def progress_words(trial: RunningTrial) -> str:
+def trial_words(trial: RunningTrial) -> str:
     steps = f"{trial.steps} steps" if trial.steps else ""
     if not trial.epoch:
         return ", ".join(filter(None, (f"t={trial.iteration} in its first epoch", steps)))
