@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data_prep.errors import UserError
-from sweep.planning.grid import Resources
+from sweep.planning.grid_fields import Resources
 from sweep.storage.store import Store
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of CUDA, of CUDA under WSL, of ROCm
