@@ -18,8 +18,7 @@ from measured import report
 
 from sweep.planning.cost import Rate, estimate
 from sweep.planning.grid import load_grid, resolve_corpora
-from sweep.planning.stages import ChainSpec, Plan
-from sweep.running.resources import kind_of
+from sweep.planning.stages import ChainSpec, Plan, kind_of
 
 Best = dict[str, dict[str, dict[str, float]]]  # backbone -> precision -> its best rate, and networks side by side
 

@@ -326,6 +326,7 @@ class Trial:
         """What became of the trial: whether its stages were committed, and its last report arrived."""
         from sweep.planning.grid import parse_grid, resolve_corpora
         from sweep.planning.stages import bundled
+        from sweep.running.task import Task
         from sweep.running.trial import run_trial
         from sweep.storage.store import Store
 
@@ -347,7 +348,8 @@ class Trial:
         reports: list[dict[str, Any]] = []
         found: dict[str, Any] = {}
         try:
-            run_trial(bundle, {corpus.name: corpus}, store, reports.append, threads=self.ask.threads, gpu=gpu)
+            task = Task(0, bundle, len(bundle.stages), threads=self.ask.threads, gpu=gpu)
+            run_trial(task, {corpus.name: corpus}, store, reports.append)
         except Exception as error:
             cause = error.__cause__ or error
             found = {"raised": described(error), "cause": described(cause), "out_of_memory": is_out_of_memory(cause)}

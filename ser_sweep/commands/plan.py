@@ -42,7 +42,7 @@ def add(commands: Any) -> None:
 
 def run_plan(options: argparse.Namespace) -> int:
     from sweep.planning.label_flow import leaks_of
-    from sweep.running.resources import kind_of
+    from sweep.planning.stages import kind_of
 
     sweep = opened(options)
     plan = sweep.plan
@@ -111,7 +111,7 @@ def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
 
 
 def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | None) -> None:
-    from sweep.running.progress import duration
+    from data_prep.text import duration
 
     print(f"missing {'at most ' if estimated.at_most else ''}{counted(estimated.updates, 'segment update')}")
     print(f"        {estimated.bytes / 1e6:,.1f} MB of predictions")
@@ -133,7 +133,7 @@ def _probe_unknown(sweep: Sweep) -> "dict[str, Probe]":
     """A probe of each kind of training that is missing and of which the store holds no stage."""
     from sweep.planning.cost import rates_of
     from sweep.planning.probe import probe
-    from sweep.running.resources import kind_of
+    from sweep.planning.stages import kind_of
 
     known = rates_of(sweep.records)
     by_name = {one.name: one for one in sweep.prepared.values()}

@@ -51,7 +51,7 @@ def run_status(options: argparse.Namespace) -> int:
     if not options.watch:
         _print_status(opened(options))
         return DONE
-    from sweep.running.progress import duration
+    from data_prep.text import duration
     from sweep.storage.upkeep import running_launches
 
     seen, sweep = time.monotonic(), opened(options)
@@ -73,7 +73,7 @@ def run_status(options: argparse.Namespace) -> int:
 
 
 def _print_status(sweep: Sweep) -> None:
-    from sweep.running.progress import duration
+    from data_prep.text import duration
     from sweep.storage.events import launches_of, read_events
     from sweep.storage.upkeep import running_launches
 

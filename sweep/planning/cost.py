@@ -14,13 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.shards import PreparedCorpus
-from data_prep.text import counted
+from data_prep.text import counted, duration
 from dsl.backbones import version_of
 from dsl.labels import labels_of
 from dsl.splits import parts_of
-from sweep.planning.stages import Plan, StageSpec, backbone_version_of
-from sweep.running.progress import duration
-from sweep.running.resources import kind_of
+from sweep.planning.stages import Plan, StageSpec, backbone_version_of, kind_of
 
 ROW_BYTES = 6  # of a stored prediction beside its probabilities, where no stage was measured
 PROBABILITY_BYTES = 4

@@ -12,254 +12,49 @@ may set its own axes and takes the rest from the top. docs/grids.md describes ev
 
 import itertools
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-import numpy as np
-import pandas as pd
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, Field, ValidationError
 
 from data_prep.errors import UserError, bulleted
-from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus, find_prepared
 from data_prep.text import counted
-from dsl.backbones import BACKBONES
-from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, LABELS, RULES, labels_of
-from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Layout, Precision, TrainingSettings, ValidationBy
-from dsl.splits import GROUPED_BY, SPLITS, canonical_training, impossible_parts, kept_whole
+from dsl.labels import LABELS
+from dsl.splits import GROUPED_BY
+from sweep.planning.grid_fields import (
+    Axes,
+    Backbones,
+    Corpora,
+    FeatureChoice,
+    Folds,
+    InnerFolds,
+    Iterations,
+    LabelSources,
+    Resources,
+    Rules,
+    Seeds,
+    Splits,
+    Strict,
+    Tracking,
+    TrainingChoice,
+    named,
+    one_of,
+)
+from sweep.planning.grid_yaml import UniqueKeys
+from sweep.planning.split_problems import split_problems
 from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates, distinct
 
 WEIGHTS = ("none", "last", "all")  # networks to keep in the store: none, each chain's last one, all
 LARGEST_FILE = 200_000  # bytes; a grid is a page of text
-LARGEST_CONTENT = 50_000  # values, each as often as aliases repeat it
 LARGEST_GRID = 200_000  # chains; the paper's has about a thousand
 LONGEST_PROBLEM = 300  # characters
 
 
 class GridError(UserError):
     """A grid file that cannot be used: every problem at once, each with its field."""
-
-
-def one_of(names: Sequence[str]) -> Callable[[str], str]:
-    """A validator that takes only `names`."""
-
-    def check(value: str) -> str:
-        if value not in names:
-            raise ValueError(f"{value!r} is not known; allowed: {', '.join(names)}")
-        return value
-
-    return check
-
-
-def number_or(word: str, kind: type, least: float) -> Callable[[Any], Any]:
-    """A validator that takes `word`, or a number of at least `least`; whole where `kind` is int."""
-
-    def check(value: Any) -> Any:
-        number = isinstance(value, int) if kind is int else isinstance(value, int | float)
-        if value == word or (number and not isinstance(value, bool) and least <= value < float("inf")):
-            return value
-        raise ValueError(
-            f"{value!r} is neither {word} nor a {'whole ' if kind is int else ''}number of at least {least}"
-        )
-
-    return check
-
-
-class Strict(BaseModel):
-    """Fields and no others; the string below a field is what docs/grids.md and the JSON Schema say of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-Alphas = float | tuple[float, ...] | None  # for all iterations; for each of them; of a rule that takes none
-
-
-class RuleChoice(Strict):
-    """A rule with the alphas to try."""
-
-    rule: str
-    alphas: tuple[Alphas, ...]
-
-
-def parse_rule(entry: Any) -> RuleChoice:
-    """`bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}` or, with an alpha for each iteration, `{wdsl: [[0.5, 0.2]]}`.
-
-    Raises ValueError.
-    """
-    if isinstance(entry, RuleChoice):
-        return entry
-    if isinstance(entry, Mapping):
-        if len(entry) != 1:
-            raise ValueError(f"{dict(entry)!r} must have one rule as its key, such as {{wdsl: 0.2}}")
-        name, given = next(iter(entry.items()))
-    else:
-        name, given = entry, None
-    names = [BASELINE, *RULES, *ALIASES]
-    if name not in names:
-        raise ValueError(f"{name!r} is not known; allowed: {', '.join(names)}")
-    rule = ALIASES.get(str(name), str(name))
-    takes_alpha = rule != BASELINE and RULES[rule].takes_alpha
-    if not takes_alpha:
-        if given is not None:
-            takers = [each for each in RULES if RULES[each].takes_alpha]
-            raise ValueError(f"{name} takes no alpha, but has {given!r}; only {', '.join(takers)} does")
-        return RuleChoice(rule=rule, alphas=(None,))
-    if given is None or given == []:
-        raise ValueError(f"{name} needs an alpha in [0, 1]: write {{{name}: 0.2}} or {{{name}: [0, 0.2]}}")
-    return RuleChoice(rule=rule, alphas=tuple(map(parse_alpha, given if isinstance(given, list) else [given])))
-
-
-def parse_alpha(value: Any) -> float | tuple[float, ...]:
-    if isinstance(value, list) and value and not any(isinstance(each, list) for each in value):
-        return tuple(float(parse_alpha(each)) for each in value)  # type: ignore[arg-type]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"alpha {value!r} is not a number in [0, 1]")
-    return float(value)
-
-
-def named(names: Sequence[str]) -> WithJsonSchema:
-    """What the JSON Schema says of one of `names`."""
-    return WithJsonSchema({"type": "string", "enum": list(names)})
-
-
-def rule_schema() -> dict[str, Any]:
-    """What `parse_rule` takes, as JSON Schema."""
-    takers = [name for name, rule in RULES.items() if rule.takes_alpha]
-    others = [name for name in (BASELINE, *RULES, *ALIASES) if name not in takers]
-    alpha = {"type": "number", "minimum": 0, "maximum": 1}
-    each = {"type": "array", "items": alpha, "minItems": 1}  # an alpha for each iteration
-    alphas = {"anyOf": [alpha, {"type": "array", "items": {"anyOf": [alpha, each]}, "minItems": 1}]}
-    of_takers = {"type": "object", "properties": dict.fromkeys(takers, alphas), "minProperties": 1, "maxProperties": 1}
-    return {"anyOf": [{"enum": others}, {**of_takers, "additionalProperties": False}]}
-
-
-Count = Annotated[int, Field(ge=1, le=10**9)]
-Corpora = Annotated[tuple[str, ...], Field(min_length=1)]
-Backbone = Annotated[str, AfterValidator(one_of(list(BACKBONES))), named(list(BACKBONES))]
-Backbones = Annotated[tuple[Backbone, ...], Field(min_length=1)]
-Rule = Annotated[RuleChoice, BeforeValidator(parse_rule), WithJsonSchema(rule_schema())]
-Rules = Annotated[tuple[Rule, ...], Field(min_length=1)]
-LabelSource = Annotated[str, AfterValidator(one_of(LABEL_SOURCES)), named(LABEL_SOURCES)]
-LabelSources = Annotated[tuple[LabelSource, ...], Field(min_length=1)]
-Split = Annotated[str, AfterValidator(one_of(SPLITS)), named(SPLITS)]
-Splits = Annotated[tuple[Split, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
-Folds = Annotated[int, Field(ge=2, le=1000)]
-Iterations = Annotated[int, Field(ge=1, le=100)]
-InnerFolds = Annotated[int, Field(ge=2, le=1000)]
-
-
-class Axes(Strict):
-    """The axes of a product of chains. What is left out comes from the grid's own axes."""
-
-    name: str | None = None
-    corpora: Corpora | None = None
-    backbones: Backbones | None = None
-    rules: Rules | None = None
-    iterations: Iterations | None = None
-    label_sources: LabelSources | None = None
-    splits: Splits | None = None
-    seeds: Seeds | None = None
-
-
-class TrainingChoice(Strict):
-    """How a stage is trained; the defaults are the paper's (§VIII-A)."""
-
-    epochs: Annotated[Count | Literal["paper"], BeforeValidator(number_or("paper", int, 1))] = "paper"
-    """At most so many; `paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
-    every: Count = 1
-    """Thin the corpus to every n-th segment of an utterance; the shards stay whole."""
-    batch_size: Annotated[int, Field(ge=2, le=10**9)] = 128
-    """Segments of a batch."""
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    """Adam's, in the first epoch."""
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """What the learning rate is multiplied by every `decay_epochs`."""
-    decay_epochs: Count = 2
-    """Epochs with one learning rate."""
-    patience: Count = 3
-    """Epochs without a better validation loss before the training ends."""
-    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Part of the training utterances held out for early stopping; 0 is none, and needs `early_stopping: false`."""
-    validation_by: ValidationBy = "split"
-    """What is held out: single utterances, whole speakers or whole texts; `split`: what the grid's split divides."""
-    early_stopping: bool = True
-    """Without it all epochs are trained, and the last weights kept."""
-    precision: Precision = "float32"
-    """Of convolutions and products while a network learns; weights and predictions are float32 with either."""
-    layout: Layout = "channels_last"
-    """Of maps in memory; which is the faster depends on the GPU (`plan --probe` measures it), and last bits do."""
-
-    def of_chain(self, corpus: str, split: str) -> TrainingSettings:
-        """Of a chain of this corpus and split, canonical."""
-        epochs = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if self.epochs == "paper" else self.epochs
-        return canonical_training(TrainingSettings(**{**self.model_dump(), "epochs": epochs}), split)
-
-
-class FeatureChoice(Strict):
-    """What the shards must have been made with; a setting left out may be anything."""
-
-    sample_rate: int | None = None
-    """Samples a second, to which recordings are brought: 16000."""
-    window: int | None = None
-    """Samples of a frame: 400."""
-    shift: int | None = None
-    """Samples from a frame to the next: 160."""
-    fft: int | None = None
-    """Points of the Fourier transform: 512."""
-    mels: int | None = None
-    """Mel bands: 64."""
-    low_hz: float | None = None
-    """Lower end of the lowest band: 125."""
-    high_hz: float | None = None
-    """Upper end of the highest band: 7500."""
-    floor: float | None = None
-    """Least power, before the logarithm."""
-    segment_frames: int | None = None
-    """Frames of a segment: 32 unless prepared with `--segment-ms`."""
-    segment_hop: int | None = None
-    """Frames from a segment to the next: 1 unless prepared with `--hop-ms`; 3 for CASIA."""
-
-    def differences(self, settings: FeatureSettings) -> list[str]:
-        wanted = self.model_dump(exclude_none=True)
-        made = settings.as_dict()
-        return [
-            f"{name}: the grid asks for {value}, the shards have {made[name]}"
-            for name, value in wanted.items()
-            if made[name] != value
-        ]
-
-
-class Resources(Strict):
-    """What one trial takes, and how many run at once. None of it is part of a stage's identity."""
-
-    cpu: Count = 1
-    """CPU cores of a trial, and threads it trains with; another number rounds sums differently, so last bits change."""
-    gpu: Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(number_or("auto", float, 0))] = (
-        "auto"
-    )
-    """Share of a GPU that a trial takes; `auto` is 0 where the cluster has no GPU and 0.25 elsewhere."""
-    max_concurrent: Count | None = None
-    """Trials at once; without it as many as fit."""
-    max_failures: Annotated[int, Field(ge=0, le=10**9)] = 2
-    """Times that a trial whose process or machine died is tried again."""
-    checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
-    """A training's state is written after an epoch that ends so long or longer after the last time; 0: after each."""
-    stalled_after_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
-    """A trial that finishes no epoch for so long is told, with where its process is; give more than an epoch takes."""
-    restart_stalled: bool = False
-    """Whether its process is then ended, to be tried again from its last checkpoint, as one that died; on Ray alone."""
-
-
-class Tracking(Strict):
-    """Experiment trackers that get the learning curves of every stage while the sweep runs."""
-
-    tensorboard: str | None = None
-    """Folder of TensorBoard's event files; needs the extra `tensorboard`."""
-    mlflow: str | None = None
-    """Address of an MLflow server or store; needs the extra `mlflow`."""
 
 
 class GridSpec(Strict):
@@ -374,7 +169,7 @@ def load_grid(path: Path) -> GridSpec:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise GridError(f"grid {path} has {path.stat().st_size} bytes, more than {LARGEST_FILE}: not a grid file")
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)
     except FileNotFoundError as error:
         raise GridError(f"grid file {path} does not exist; see configs/ for grids to start from") from error
     except OSError as error:
@@ -413,56 +208,10 @@ def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpu
         for one in prepared.values()
         for difference in grid.features.differences(one.settings)
     ]
-    problems = problems or _split_problems(grid, prepared)
+    problems = problems or split_problems(grid.expand(prepared), prepared.values())
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))
     return prepared
-
-
-def _split_problems(grid: GridSpec, prepared: Mapping[str, PreparedCorpus]) -> list[str]:
-    """What keeps folds, inner folds and validation parts from being made: all that differ are tried, and of what is the
-    matter with several seeds, folds and inner folds the first is told."""
-    corpora = {one.name: (list(one.classes), one.utterances()) for one in prepared.values()}
-    tried: dict[Hashable, StageSpec] = {}
-    for last in sorted((chain.last for chain in grid.expand(prepared)), key=lambda one: one.inner_folds is None):
-        tried.setdefault((last.corpus, last.split, last.training, last.seed), last)  # with inner folds where there are
-    problems: dict[tuple[str, str], str] = {}
-    for last in tried.values():
-        for where, problem, remedy in _problems_of_split(last, *corpora[last.corpus]):
-            problems.setdefault((where, remedy), f"{where}: {problem}; {remedy}")
-    return list(problems.values())
-
-
-def _problems_of_split(
-    last: StageSpec, classes: Sequence[str], utterances: pd.DataFrame
-) -> Iterator[tuple[str, str, str]]:
-    """What keeps a chain's cross-validation from being made of a corpus: what is asked for, what is there, a remedy."""
-    by = last.training.validation_by if last.training.validation_share else None
-    asked = {"splits": last.split, "folds": last.folds, "inner_folds": last.inner_folds, "training.validation_by": by}
-    where = ", ".join([last.corpus, *(f"{name}: {value}" for name, value in asked.items() if value is not None)])
-    for column in dict.fromkeys([*GROUPED_BY[last.split], kept_whole(last.split, by or "split")]):
-        unknown = 0 if column is None else (utterances[column] == "").sum()
-        if unknown:
-            yield where, f"{unknown} of {len(utterances)} utterances have no {column}", "use another split"
-            return
-    relabelled = utterances.assign(label=labels_of(utterances, last.labels, last.seed))
-    for one in impossible_parts(last, relabelled):
-        yield where, f"{one.whose} {_counted(relabelled[one.among], classes)}: {one.cause}", one.remedy
-
-
-def _counted(utterances: pd.DataFrame, classes: Sequence[str]) -> str:
-    """`24 utterances by 2 speakers, of 3 texts (anger 12, neutral 12)`."""
-    of_class = np.bincount(utterances["label"], minlength=len(classes))
-    texts = utterances.loc[utterances["text"] != "", "text"].nunique()
-    words = [
-        f"{_numbered(len(utterances), 'utterance')} by {_numbered(utterances['speaker'].nunique(), 'speaker')}",
-        *([f"of {_numbered(texts, 'text')}"] if texts else []),
-    ]
-    return f"{', '.join(words)} ({', '.join(f'{name} {count}' for name, count in zip(classes, of_class, strict=True))})"
-
-
-def _numbered(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _problems(error: ValidationError) -> list[str]:
@@ -539,41 +288,3 @@ def _nothing_to_stop_by(grid: GridSpec) -> list[str]:
         "training.validation_share: 0 leaves early stopping nothing to go by; write early_stopping: false beside it, "
         "or a share above 0"
     ]
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe YAML in which a key that stands twice is an error, not silently the last one, and aliases make no more of
-    a page than a page."""
-
-    def get_single_node(self) -> yaml.Node | None:
-        node = super().get_single_node()
-        if node is not None:
-            _count_nodes(node, {})
-        return node
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable):
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", node.start_mark)
-                seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def _count_nodes(node: yaml.Node, known: dict[int, int]) -> int:
-    """The nodes in `node`, each as often as it stands there. Raises ComposerError for too many, or for endlessly many.
-
-    `known` are those that were counted, by id; 0 for those of which the count is not finished.
-    """
-    if id(node) not in known:
-        known[id(node)] = 0
-        inside = [one for pair in node.value for one in pair] if isinstance(node, yaml.MappingNode) else node.value
-        children = inside if isinstance(node, yaml.CollectionNode) else ()
-        known[id(node)] = 1 + sum(_count_nodes(child, known) for child in children)
-    count = known[id(node)]
-    if count == 0 or count > LARGEST_CONTENT:
-        size = f"more than {LARGEST_CONTENT:,} values" if count else "itself as a part of it"
-        raise yaml.composer.ComposerError(None, None, f"aliases make this {size}", node.start_mark)
-    return count

@@ -172,6 +172,13 @@ def _network(stage: StageSpec, splits: Collection[str]) -> str:
     return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha, source, split) if part)
 
 
+def kind_of(stage: StageSpec) -> str:
+    """Trainings that need the same memory, and are as fast, have the same kind: `efficientnet_b0-batch128`."""
+    precision = "" if stage.training.precision == "float32" else f"-{stage.training.precision}"
+    layout = "" if stage.training.layout == "channels_last" else f"-{stage.training.layout}"
+    return f"{stage.backbone}-batch{stage.training.batch_size}{precision}{layout}"
+
+
 def backbone_version_of(identity: Mapping[str, Any]) -> int:
     """The version of its backbone that a stage with this identity was trained with."""
     return int(identity.get("backbone_version", 1))

@@ -8,31 +8,23 @@ needs the one before of every fold, a chain is issued for the part whose inputs 
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
-from sweep.planning.stages import Bundle, ChainSpec
-
-
-@dataclass(frozen=True)
-class Issue:
-    """What a trial is to do: the first `stages` stages of chain `number`; those that are done are not done again."""
-
-    number: int
-    stages: int
+from sweep.planning.stages import Bundle
+from sweep.running.task import Task
 
 
 class ChainQueue:
-    """Chains that wait, in launch order, and what the running ones are computing.
+    """Bundles of chains that wait, in launch order, and what the running ones are computing.
 
-    `numbers` are those of `chains` that are to be run; `done` are the keys of stages that are in the store, and
+    `numbers` are those of `bundles` that are to be run; `done` are the keys of stages that are in the store, and
     `failed` of those that cannot be trained. `claim` takes keys for this launch and returns those that another launch
-    has (`Lease.claim`); `release` gives them back. What an issue costs does not
-    grow with the number of chains: each waits for one key at a time.
+    has (`Lease.claim`); `release` gives them back. What issuing a task costs does not grow with the number of bundles:
+    each waits for one key at a time.
     """
 
     def __init__(
         self,
-        chains: Sequence[Bundle | ChainSpec],
+        bundles: Sequence[Bundle],
         numbers: Iterable[int],
         done: Iterable[str],
         claim: Callable[[set[str]], set[str]] = lambda keys: set(),
@@ -45,24 +37,22 @@ class ChainQueue:
         self._release = release
         listed = list(numbers)
         self._place = {number: place for place, number in enumerate(listed)}
-        self._keys = {n: [stage.key for stage in chains[n].stages] for n in listed}
+        self._bundles = bundles
+        self._keys = {n: [stage.key for stage in bundles[n].stages] for n in listed}
         self._foreign = {
-            n: [[needed.key for needed in chains[n].foreign_inputs(stage)] for stage in chains[n].stages]
+            n: [[needed.key for needed in bundles[n].foreign_inputs(stage)] for stage in bundles[n].stages]
             for n in listed
         }
-        self._alone = {n for n in listed if len(getattr(chains[n], "chains", [n])) == 1}
-        self.blocked: dict[int, str] = {}  # chain -> the key it needs of a stage that failed
+        self.blocked: dict[int, str] = {}  # bundle -> the key it needs of a stage that failed
         self._ready = [(place, number) for number, place in self._place.items()]  # a heap
-        self._waiting_for: dict[str, list[int]] = defaultdict(
-            list
-        )  # key -> chains that wait until it is done or let go
-        self._elsewhere: dict[int, set[str]] = {}  # chain -> keys it needs and another launch computes
-        self._running: dict[str, tuple[Issue, set[str]]] = {}  # trial -> what it does, and the keys it is to compute
+        self._waiting_for: dict[str, list[int]] = defaultdict(list)  # key -> those that wait until it is done or let go
+        self._elsewhere: dict[int, set[str]] = {}  # bundle -> keys it needs and another launch computes
+        self._running: dict[str, tuple[Task, set[str]]] = {}  # trial -> what it does, and the keys it is to compute
         self._busy: set[str] = set()
 
     @property
     def waiting(self) -> list[int]:
-        """Chains that are neither running nor over, in order."""
+        """Bundles that are neither running nor over, in order."""
         found = {number for _, number in self._ready} | self._elsewhere.keys()
         found.update(number for numbers in self._waiting_for.values() for number in numbers)
         return sorted((n for n in found if not self._is_done(n)), key=self._place.__getitem__)
@@ -70,24 +60,24 @@ class ChainQueue:
     @property
     def running(self) -> dict[str, int]:
         """The trials that are running, and the number of what each does."""
-        return {trial: issue.number for trial, (issue, _) in self._running.items()}
+        return {trial: task.number for trial, (task, _) in self._running.items()}
 
     @property
     def ready(self) -> bool:
-        """Whether a chain may be there that can be issued."""
+        """Whether a bundle may be there that can be issued."""
         return bool(self._ready)
 
     @property
     def elsewhere(self) -> set[str]:
-        """Keys that chains wait for and other launches compute."""
+        """Keys that bundles wait for and other launches compute."""
         return set().union(*self._elsewhere.values())
 
     def first_missing(self, number: int) -> str:
-        """The key of the first stage of a chain that is not done."""
+        """The key of the first stage of a bundle that is not done."""
         return next(key for key in self._keys[number] if key not in self._done)
 
-    def issue(self, trial: str) -> Issue | None:
-        """The next thing to do, as `trial`; None while every chain waits for a stage that is not done."""
+    def issue(self, trial: str) -> Task | None:
+        """The next thing to do, as `trial`; None while every bundle waits for a stage that is not done."""
         while self._ready:
             _, number = heapq.heappop(self._ready)
             stages, missing_input = self._within_reach(number)
@@ -107,12 +97,12 @@ class ChainQueue:
                 self._elsewhere[number] = taken
                 continue
             self._busy |= computing
-            self._running[trial] = Issue(number, stages), computing
+            self._running[trial] = Task(number, self._bundles[number], stages), computing
             return self._running[trial][0]
         return None
 
     def stage_done(self, key: str) -> None:
-        """A stage is in the store: chains that waited for it may start."""
+        """A stage is in the store: bundles that waited for it may start."""
         self._done.add(key)
         self._busy.discard(key)
         self._wake([key])
@@ -123,26 +113,26 @@ class ChainQueue:
                 heapq.heappush(self._ready, (self._place[number], number))
 
     def stage_failed(self, key: str) -> None:
-        """A stage cannot be trained: chains that are issued from now on end before it. Several side by side are tried
-        all the same, for the sake of those that do without it."""
+        """A stage cannot be trained: bundles that are issued from now on end before it. Several chains side by side are
+        tried all the same, for the sake of those that do without it."""
         self._failed.add(key)
 
     def look_elsewhere(self) -> None:
-        """Try the chains again that other launches held up."""
+        """Try the bundles again that other launches held up."""
         waiting, self._elsewhere = list(self._elsewhere), {}
         for number in waiting:
             heapq.heappush(self._ready, (self._place[number], number))
 
     def ended(self, trial: str, again: bool = False) -> None:
-        """A trial is over. A chain that did its part waits for the rest, and one that is to be tried `again` for
+        """A trial is over. A bundle that did its part waits for the rest, and one that is to be tried `again` for
         another trial; what a failed one left is another's to do."""
-        issue, computing = self._running.pop(trial, (None, set()))
-        if issue is None:
+        task, computing = self._running.pop(trial, (None, set()))
+        if task is None:
             return
         self._busy -= computing
         self._release(computing)
-        if not self._is_done(issue.number) and (again or computing <= self._done):
-            heapq.heappush(self._ready, (self._place[issue.number], issue.number))
+        if not self._is_done(task.number) and (again or computing <= self._done):
+            heapq.heappush(self._ready, (self._place[task.number], task.number))
         self._wake(computing)
 
     def _wake(self, keys: Iterable[str]) -> None:
@@ -154,12 +144,12 @@ class ChainQueue:
         return self._done.issuperset(self._keys[number])
 
     def _within_reach(self, number: int) -> tuple[int, str | None]:
-        """How many of a chain's stages can be had without anything that other folds have not done, and the first
+        """How many of a bundle's stages can be had without anything that other folds have not done, and the first
         thing that keeps the next one from it."""
         for place, (own, needed) in enumerate(zip(self._keys[number], self._foreign[number], strict=True)):
             for key in needed:
                 if key not in self._done:
                     return place, key
-            if own in self._failed and own not in self._done and number in self._alone:
+            if own in self._failed and own not in self._done and len(self._bundles[number].chains) == 1:
                 return place, own
         return len(self._keys[number]), None

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data_prep.errors import UserError
-from sweep.planning.grid import Resources
-from sweep.planning.stages import StageSpec
+from sweep.planning.grid_fields import Resources
 from sweep.storage.store import Store
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of CUDA, of CUDA under WSL, of ROCm
@@ -29,13 +28,6 @@ def slots(share: Mapping[str, float], cluster: Mapping[str, float], limit: int |
     """Trials that can run at once."""
     fits = min(int(cluster.get(name.upper(), 0) / amount + 1e-9) for name, amount in share.items() if amount)
     return max(1, min(fits, limit or fits))
-
-
-def kind_of(stage: StageSpec) -> str:
-    """Trainings that need the same memory, and are as fast, have the same kind: `efficientnet_b0-batch128`."""
-    precision = "" if stage.training.precision == "float32" else f"-{stage.training.precision}"
-    layout = "" if stage.training.layout == "channels_last" else f"-{stage.training.layout}"
-    return f"{stage.backbone}-batch{stage.training.batch_size}{precision}{layout}"
 
 
 class GpuShares:

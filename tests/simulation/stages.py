@@ -17,9 +17,9 @@ from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from dsl.steps import Epoch
 from sweep.planning.stages import ChainSpec, StageSpec
-from sweep.running import trial
-from sweep.running.launch import Task
-from sweep.running.trial import StoreMemory
+from sweep.running import store_memory
+from sweep.running.store_memory import StoreMemory, TrialContext
+from sweep.running.task import Task
 from sweep.storage import lease, store, upkeep
 from sweep.storage.store import Predictions, Store
 from tests.simulation.world import Process
@@ -96,8 +96,9 @@ def train(
     def say(event: dict[str, Any]) -> None:
         report({"events": [event]})
 
+    context = TrialContext(task, opened, CORPUS, CPU, say, check)
     for one in task.bundle.chains:
-        memory = StoreMemory(opened, one, CORPUS, CPU, say, task.gpu, task.keep_weights, check)
+        memory = StoreMemory(one, context)
         for step in one.last.steps:
             stage = one.last.at(step.iteration, step.inner_fold)
             if stage.key not in within or memory.load(step) is not None:
@@ -114,7 +115,7 @@ def train(
                 for number in range(int(read or b"0"), EPOCHS):
                     process.sleep(0.5 + 10 * process.world.random.random() ** 2)
                     checkpoint.write(b"%d" % (number + 1))
-                    memory.report_epoch(step, result_of(stage).history[number])
+                    memory.on_epoch(step, result_of(stage).history[number])
                 memory.save(step, replace(result_of(stage), seconds=process.world.now))
                 saved(stage.key)
             except Exception as error:
@@ -141,12 +142,12 @@ def remember() -> None:
     lease._parsed = lru_cache(REMEMBERED)(lease._parsed)
     store.is_record = _remembered(store.is_record, id)
     StageSpec.at = cache(StageSpec.at)
-    facts = _remembered(trial.stage_facts, lambda stage, *_: stage.key)
+    facts = _remembered(store_memory.stage_facts, lambda stage, *_: stage.key)
 
     def facts_of(stage: StageSpec, corpus: SegmentCorpus, result: StageResult, *device: Any) -> dict[str, Any]:
         return {**facts(stage, corpus, result, *device), "timing": {"seconds": result.seconds}}
 
-    trial.stage_facts = facts_of
+    store_memory.stage_facts = facts_of
 
 
 def _remembered(function: Callable[..., Any], what: Callable[..., Hashable]) -> Callable[..., Any]:

@@ -8,8 +8,14 @@ from typing import Any
 from sweep.machine import Machine
 from sweep.planning.grid import GridSpec, Resources
 from sweep.planning.stages import ChainSpec, Plan, bundled
-from sweep.running.launch import Launch, Task, check_plan_holds, errors_reported, until_nothing_is_left
-from sweep.running.progress import NoDisplay, Tally
+from sweep.running.display import NoDisplay, Tally
+from sweep.running.journal import Journal
+from sweep.running.launch import check_plan_holds
+from sweep.running.rounds import run_rounds
+from sweep.running.task import Task
+from sweep.running.tracking import Trackers
+from sweep.running.trial import errors_told
+from sweep.running.trials import Trials, Work
 from sweep.storage.lease import Lease, LeaseCheck
 from sweep.storage.store import Store, StoreError
 from sweep.storage.upkeep import delete_garbage, find_garbage, repair, verify
@@ -112,45 +118,46 @@ class User:
             check_plan_holds(plan, store, lease)
             tally = Tally(plan, concurrent=self.slots)
             events: Any = log
-            launch = Launch(process.name, bundles, store, grid, SHARE, events, lease, tally, NoDisplay(), machine)
-            until_nothing_is_left(launch, lambda: self._experiment(process, running, launch))
-            launch.close()
+            journal = Journal(events, tally, NoDisplay(), Trackers([]))
+            trials = Trials(Work(grid, plan, bundles, store, SHARE), lease, journal, machine)
+            run_rounds(trials, lambda: self._experiment(process, running, trials))
+            trials.close()
 
-    def _experiment(self, process: Process, running: Running, launch: Launch) -> None:
+    def _experiment(self, process: Process, running: Running, trials: Trials) -> None:
         """What Tune does with a launch: trials, each in a process, tried again when it dies."""
         number = 0
         while True:
             task = None
             while len(self.workers) < self.slots:
                 number += 1
-                task = launch.issue(f"t{number}")
+                task = trials.issue(f"t{number}")
                 if task is None:
                     break
                 self.workers[f"t{number}"] = self._start(running, task, 0)
                 self.workers[f"t{number}"].task = task  # type: ignore[attr-defined]
-            if task is None and not self.workers and launch.over:
+            if task is None and not self.workers and trials.over:
                 return
             process.sleep(POLL_SECONDS)
             for trial, worker in list(self.workers.items()):
-                self._hear(launch, running, trial, worker)
+                self._hear(trials, running, trial, worker)
 
-    def _hear(self, launch: Launch, running: Running, trial: str, worker: Worker) -> None:
+    def _hear(self, trials: Trials, running: Running, trial: str, worker: Worker) -> None:
         while worker.said:
             for event in worker.said.popleft()["events"]:
-                launch.reported(trial, worker.number, event)
+                trials.reported(trial, worker.number, event)
         if worker.ended:
             del self.workers[trial]
-            launch.completed(worker.number)
-            launch.ended(trial)
+            trials.completed(worker.number)
+            trials.ended(trial)
         elif worker.died or not worker.process.alive:
             del self.workers[trial]
-            if worker.tries < launch.resources.max_failures:
+            if worker.tries < trials.resources.max_failures:
                 task = worker.task  # type: ignore[attr-defined]
                 self.workers[trial] = self._start(running, task, worker.tries + 1)
                 self.workers[trial].task = task  # type: ignore[attr-defined]
             else:
-                launch.fail(worker.number, "its process died")
-                launch.ended(trial)
+                trials.fail(worker.number, "its process died")
+                trials.ended(trial)
 
     def _start(self, running: Running, task: Task, tries: int) -> Worker:
         process = Process(self.world, f"{running.name}/{task.number}", self.host)
@@ -159,7 +166,7 @@ class User:
         def work() -> None:
             try:
                 store = Store(SimulatedFolder(self.storage, process))
-                with errors_reported(task, worker.said.append):
+                with errors_told(task, worker.said.append):
                     check = LeaseCheck(store.folder, task.lease, process.machine)
                     train(task, store, worker.said.append, check, process, training, self.judge.saved.add)
                 worker.ended = True

@@ -12,8 +12,9 @@ from data_prep.cluster import ray_session
 from dsl.settings import Step
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid, resolve_corpora
-from sweep.planning.stages import Bundle, ChainSpec
+from sweep.planning.stages import ChainSpec
 from sweep.running import trial
+from sweep.running.task import Task
 from sweep.storage.store import Store
 
 FOLDS = 3
@@ -112,10 +113,10 @@ def failing_fold(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]
     """Fold 1 cannot be trained, until the function is called."""
     whole = trial.run_trial
 
-    def run_trial(bundle: Bundle, *arguments: Any, **options: Any) -> None:
-        if bundle.chains[0].last.fold == 1:
+    def run_trial(task: Task, *arguments: Any) -> None:
+        if task.bundle.chains[0].last.fold == 1:
             raise RuntimeError("no room on the device")
-        whole(bundle, *arguments, **options)
+        whole(task, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(trial, "run_trial", run_trial)

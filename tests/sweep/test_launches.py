@@ -20,9 +20,10 @@ from data_prep.folders import Folder
 from data_prep.shards import find_prepared, load_corpus
 from ser_sweep.cli import main
 from sweep.planning.grid import Resources, load_grid, resolve_corpora
-from sweep.planning.stages import Plan, bundled
-from sweep.running.launch import _launch as started_launch
-from sweep.running.resources import GpuShares, kind_of, slots
+from sweep.planning.stages import Plan, bundled, kind_of
+from sweep.running.launch import started
+from sweep.running.resources import GpuShares, slots
+from sweep.running.trials import Work
 from sweep.storage.events import EventLog, launches_of, read_events
 from sweep.storage.store import Store
 
@@ -303,7 +304,7 @@ def test_a_trial_that_runs_out_of_memory_gets_more_and_the_others_learn(
 
 
 def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path) -> None:
-    from tests.sweep.test_searcher import STAGE
+    from tests.sweep.test_chain_queue import STAGE
 
     store = Store(tmp_path)
     small, other = kind_of(STAGE), kind_of(replace(STAGE, backbone="vgg19"))
@@ -319,7 +320,7 @@ def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path)
 
 
 def test_a_kind_is_what_needs_the_same_memory_and_is_as_fast() -> None:
-    from tests.sweep.test_searcher import STAGE
+    from tests.sweep.test_chain_queue import STAGE
 
     def with_training(**changes: Any) -> str:
         return kind_of(replace(STAGE, training=replace(STAGE.training, **changes)))
@@ -405,10 +406,10 @@ def test_why_a_kind_of_training_is_not_recorded_is_said_once(
     bundles = bundled(plan.unfinished, 1)
     store = Store(tmp_path / "store")
     store.create()
-    with started_launch(plan, bundles, store, grid, {"cpu": 1.0, "gpu": 1.0}, 1) as launch:
+    with started(Work(grid, plan, bundles, store, {"cpu": 1.0, "gpu": 1.0}), 1) as launch:
         for number, cause in [(0, "it waits"), (1, "it waits"), (2, "other bits"), (0, "it waits")]:
-            launch.reported("a trial", number, {"event": "not_recorded", "cause": cause})
-        launch.interrupted = True
+            launch.trials.reported("a trial", number, {"event": "not_recorded", "cause": cause})
+        launch.trials.interrupted = True
     said = capsys.readouterr().err
     words = "tiny-batch128 is trained step by step, not as recorded CUDA graphs, which are faster: "
     assert [said.count(words + cause) for cause in ("it waits", "other bits")] == [1, 1]

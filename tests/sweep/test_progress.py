@@ -10,9 +10,11 @@ import pytest
 from rich.console import Console
 
 from data_prep.shards import load_corpus
+from data_prep.text import duration
 from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.stages import Bundle, Plan
-from sweep.running.progress import LiveDisplay, PlainDisplay, RunningTrial, Tally, duration, progress_words
+from sweep.running.display import LiveDisplay, PlainDisplay, RunningTrial, Tally, trial_words
+from sweep.running.task import Task
 from sweep.running.trial import run_trial
 from sweep.storage.store import Store
 
@@ -36,7 +38,7 @@ def shown(tally: Tally) -> str:
 
 def test_a_trial_that_only_starts_claims_no_loss(tally: Tally, chains: Bundle) -> None:
     tally.running[0] = RunningTrial(chains)
-    assert progress_words(tally.running[0]) == "t=0 in its first epoch"
+    assert trial_words(tally.running[0]) == "t=0 in its first epoch"
     assert "nan" not in shown(tally)
 
 
@@ -50,7 +52,7 @@ def test_the_bar_of_a_complete_sweep_ends_where_the_terminal_does(tally: Tally) 
 
 def test_a_trial_tells_epoch_loss_and_rate(tally: Tally, chains: Bundle) -> None:
     tally.reported(0, chains, {"event": "epoch", "iteration": 1, "number": 2, "loss": 1.25, "rate": 1234.0})
-    assert progress_words(tally.running[0]) == "t=1 epoch 3, loss 1.250, 1,234 segments/s"
+    assert trial_words(tally.running[0]) == "t=1 epoch 3, loss 1.250, 1,234 segments/s"
     assert "1.250" in shown(tally)
 
 
@@ -60,7 +62,7 @@ def steps(key: str, done: int, iteration: int = 0) -> dict[str, Any]:
 
 def test_steps_are_shown_from_the_first_one_on(tally: Tally, chains: Bundle) -> None:
     tally.reported(0, chains, steps("a", 120))
-    assert progress_words(tally.running[0]) == "t=0 in its first epoch, 120 of 800 steps"
+    assert trial_words(tally.running[0]) == "t=0 in its first epoch, 120 of 800 steps"
     assert "120 of 800" in shown(tally)
     tally.reported(0, chains, {"event": "trained", "iteration": 0, "key": "a", "seconds": 2.0})
     assert "of 800" not in shown(tally)
@@ -98,7 +100,7 @@ def test_a_trial_tells_its_steps_before_its_first_epoch_ends(
     for one in prepared.values():
         store.add_corpus(one)
     told: list[dict[str, Any]] = []
-    run_trial(Bundle((chain,)), corpora, store, lambda said: told.extend(said["events"]), threads=1, gpu=0)
+    run_trial(Task(0, Bundle((chain,)), 1), corpora, store, lambda said: told.extend(said["events"]))
     first = told[0]
     assert (first["event"], first["done"], first["key"]) == ("steps", 1, chain.last.key)
     segments = store.read_stage(chain.last.key)["metrics"]["training_segments"]  # type: ignore[index]
@@ -107,4 +109,4 @@ def test_a_trial_tells_its_steps_before_its_first_epoch_ends(
 
 def test_a_loss_that_turned_nan_is_shown(tally: Tally, chains: Bundle) -> None:
     tally.reported(0, chains, {"event": "epoch", "iteration": 0, "number": 0, "loss": math.nan, "rate": 10.0})
-    assert "loss nan" in progress_words(tally.running[0])
+    assert "loss nan" in trial_words(tally.running[0])

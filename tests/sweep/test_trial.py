@@ -1,6 +1,7 @@
 """A trial against a store: what it reports, what it notes of how its stages were trained, and how it ends."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl import steps
 from dsl.acceleration.recording import EXACT, Recorder
 from sweep.planning.grid import load_grid, resolve_corpora
-from sweep.planning.stages import Plan, bundled
-from sweep.running.trial import OutOfMemory, StoreMemory, run_trial
+from sweep.planning.stages import ChainSpec, Plan, bundled
+from sweep.running.store_memory import StoreMemory, TrialContext
+from sweep.running.task import Task
+from sweep.running.trial import OutOfMemory, run_trial
 from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
@@ -33,7 +36,8 @@ class Trial:
         self.reports: list[dict[str, Any]] = []
 
     def run(self, **how: Any) -> None:
-        run_trial(self.bundle, self.corpora, self.store, self.reports.append, **{"threads": 1, "gpu": 1.0, **how})
+        task = Task(0, self.bundle, len(self.bundle.stages), **{"gpu": 1.0, **how})
+        run_trial(task, self.corpora, self.store, self.reports.append)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [event for report in self.reports for event in report["events"] if event["event"] == name]
@@ -84,9 +88,8 @@ def test_a_stage_tells_whether_its_steps_were_replayed(
 def test_a_gpu_that_does_not_replay_says_why(
     trial: Trial, monkeypatch: pytest.MonkeyPatch, recorded: str, causes: list[str]
 ) -> None:
-    def on_a_gpu(*given: Any) -> StoreMemory:
-        store, chain, corpus, _, *rest = given
-        return StoreMemory(store, chain, corpus, torch.device("cuda"), *rest)
+    def on_a_gpu(chain: ChainSpec, context: TrialContext) -> StoreMemory:
+        return StoreMemory(chain, replace(context, device=torch.device("cuda")))
 
     monkeypatch.setattr(sweep.running.trial, "StoreMemory", on_a_gpu)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
@@ -206,7 +209,7 @@ def lose_the_machine_in(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError("lost")
 
     with monkeypatch.context() as lost:
-        lost.setattr(StoreMemory, "report_epoch", lose)
+        lost.setattr(StoreMemory, "on_epoch", lose)
         with pytest.raises(OSError, match="lost"):
             trial.run(checkpoint_seconds=0)
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from data_prep.text import counted
+from data_prep.text import counted, duration
 from sweep.planning.stages import Bundle, Plan
 
 SECONDS_BETWEEN_LINES = 30.0
@@ -122,14 +122,6 @@ class Tally:
         return ", ".join(words)
 
 
-def duration(seconds: float) -> str:
-    """`45 s`, `12 min`, `3 h 20 min`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 class PlainDisplay:
     """A line for every stage trained and every failure, and a summary now and then."""
 
@@ -157,7 +149,7 @@ class PlainDisplay:
             self._last = time.monotonic()
             self._say(self._tally.summary())
             for trial in list(self._tally.running.values()):
-                self._say(f"  {trial.chains.label}: {progress_words(trial)}")
+                self._say(f"  {trial.chains.label}: {trial_words(trial)}")
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(OSError):  # a terminal that closes stops the sweep, and fails no trial
@@ -221,7 +213,7 @@ class NoDisplay:
 Display = PlainDisplay | LiveDisplay | NoDisplay
 
 
-def progress_words(trial: RunningTrial) -> str:
+def trial_words(trial: RunningTrial) -> str:
     steps = f"{trial.steps} steps" if trial.steps else ""
     if not trial.epoch:
         return ", ".join(filter(None, (f"t={trial.iteration} in its first epoch", steps)))

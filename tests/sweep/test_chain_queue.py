@@ -1,14 +1,16 @@
 """Sharing exactly once: which chain may start while others run, and how far it may go."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.settings import TrainingSettings
-from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates, distinct, launch_order
-from sweep.running.chain_queue import ChainQueue, Issue
+from sweep.planning.stages import Bundle, ChainSpec, StageSpec, canonical_updates, distinct, launch_order
+from sweep.running.chain_queue import ChainQueue
 
 FOLDS = 3
 STAGE = StageSpec("emodb-0", "tiny", "stratified", FOLDS, 0, 0, None, (), TrainingSettings())
@@ -26,6 +28,17 @@ def chain(
 
 def of_all_folds(listed: list[ChainSpec]) -> list[ChainSpec]:
     return [ChainSpec(replace(one.last, fold=fold)) for one in listed for fold in range(FOLDS)]
+
+
+def queue_of(listed: list[ChainSpec], numbers: Iterable[int], *others: Any, **named: Any) -> ChainQueue:
+    """A queue of bundles of a chain each."""
+    return ChainQueue([Bundle((one,)) for one in listed], numbers, *others, **named)
+
+
+def issued(queue: ChainQueue, trial: str) -> tuple[int, int] | None:
+    """The number of the bundle that the trial is to train, and how many of its stages."""
+    task = queue.issue(trial)
+    return None if task is None else (task.number, task.stages)
 
 
 chains = st.lists(
@@ -49,14 +62,14 @@ def sweep(listed: list[ChainSpec], slots: int, failing: float, seed: int) -> tup
     before what it is made from.
     """
     rng = random.Random(seed)
-    queue = ChainQueue(listed, range(len(listed)), [])
+    queue = queue_of(listed, range(len(listed)), [])
     running: dict[str, tuple[ChainSpec, list[StageSpec]]] = {}
     done: set[str] = set()
     trained: list[str] = []
     for number in range(10_000):
-        while len(running) < slots and (issue := queue.issue(f"trial {number}")) is not None:
-            one = listed[issue.number]
-            running[f"trial {number}"] = one, [s for s in one.stages[: issue.stages] if s.key not in done]
+        while len(running) < slots and (task := queue.issue(f"trial {number}")) is not None:
+            one = listed[task.number]
+            running[f"trial {number}"] = one, [s for s in one.stages[: task.stages] if s.key not in done]
             number += 10_000
         if not running:
             break
@@ -93,24 +106,24 @@ def test_failures_repeat_nothing_and_hold_up_only_what_needs_them(
 
 def test_a_sharing_chain_starts_as_soon_as_the_shared_stage_is_done() -> None:
     owner, sharer = chain("bdsl"), chain("gsl")
-    queue = ChainQueue([owner, sharer], [0, 1], [])
-    assert queue.issue("a") == Issue(0, 2)
+    queue = queue_of([owner, sharer], [0, 1], [])
+    assert issued(queue, "a") == (0, 2)
     assert queue.issue("b") is None
     queue.stage_done(owner.stages[0].key)
-    assert queue.issue("b") == Issue(1, 2)
+    assert issued(queue, "b") == (1, 2)
 
 
 def test_when_an_owner_fails_one_that_waited_becomes_the_owner() -> None:
-    queue = ChainQueue([chain("none"), chain("bdsl"), chain("gsl")], [0, 1, 2], [])
-    assert [queue.issue("a"), queue.issue("b")] == [Issue(0, 1), None]
+    queue = queue_of([chain("none"), chain("bdsl"), chain("gsl")], [0, 1, 2], [])
+    assert [issued(queue, "a"), issued(queue, "b")] == [(0, 1), None]
     queue.ended("a")
-    assert [queue.issue("b"), queue.issue("c")] == [Issue(1, 2), None]
+    assert [issued(queue, "b"), issued(queue, "c")] == [(1, 2), None]
 
 
 def test_what_cannot_be_trained_is_tried_once_and_holds_up_only_what_needs_it() -> None:
     listed = [chain("bdsl"), chain("gsl"), chain("none"), chain("hdl", 1)]
-    queue = ChainQueue(listed, [0, 1, 2, 3], [])
-    assert [queue.issue("a"), queue.issue("b"), queue.issue("c")] == [Issue(0, 2), Issue(3, 2), None]
+    queue = queue_of(listed, [0, 1, 2, 3], [])
+    assert [issued(queue, "a"), issued(queue, "b"), issued(queue, "c")] == [(0, 2), (3, 2), None]
     shared = listed[0].stages[0].key
     queue.stage_failed(shared)
     queue.ended("a")
@@ -121,8 +134,8 @@ def test_what_cannot_be_trained_is_tried_once_and_holds_up_only_what_needs_it() 
 
 def test_what_comes_before_a_stage_that_cannot_be_trained_is_trained() -> None:
     one = chain("bdsl")
-    queue = ChainQueue([one], [0], [], failed=[one.stages[1].key])
-    assert queue.issue("a") == Issue(0, 1)
+    queue = queue_of([one], [0], [], failed=[one.stages[1].key])
+    assert issued(queue, "a") == (0, 1)
     queue.stage_done(one.stages[0].key)
     queue.ended("a")
     assert queue.issue("b") is None
@@ -130,19 +143,19 @@ def test_what_comes_before_a_stage_that_cannot_be_trained_is_trained() -> None:
 
 
 def test_a_chain_that_waits_lets_others_pass() -> None:
-    queue = ChainQueue([chain("none", 0), chain("bdsl", 0), chain("none", 1)], [0, 1, 2], [])
-    assert [queue.issue("a"), queue.issue("b")] == [Issue(0, 1), Issue(2, 1)]
+    queue = queue_of([chain("none", 0), chain("bdsl", 0), chain("none", 1)], [0, 1, 2], [])
+    assert [issued(queue, "a"), issued(queue, "b")] == [(0, 1), (2, 1)]
 
 
 def test_stages_in_the_store_hold_nobody_up() -> None:
     listed = [chain("bdsl"), chain("gsl")]
-    queue = ChainQueue(listed, [0, 1], [listed[0].stages[0].key])
-    assert [queue.issue("a"), queue.issue("b")] == [Issue(0, 2), Issue(1, 2)]
+    queue = queue_of(listed, [0, 1], [listed[0].stages[0].key])
+    assert [issued(queue, "a"), issued(queue, "b")] == [(0, 2), (1, 2)]
 
 
 def test_a_chain_that_others_have_finished_is_not_issued() -> None:
     listed = [chain("bdsl"), chain("none")]
-    queue = ChainQueue(listed, [0, 1], [])
+    queue = queue_of(listed, [0, 1], [])
     queue.issue("a")
     for stage in listed[0].stages:
         queue.stage_done(stage.key)
@@ -153,12 +166,12 @@ def test_a_chain_that_others_have_finished_is_not_issued() -> None:
 
 def test_chains_that_share_inner_networks_train_them_once() -> None:
     listed = [chain("bdsl", source="cross_fit"), chain("gsl", source="cross_fit")]
-    queue = ChainQueue(listed, [0, 1], [])
+    queue = queue_of(listed, [0, 1], [])
     queue.issue("a")
     for stage in listed[0].stages[:-1]:
         assert queue.issue("b") is None
         queue.stage_done(stage.key)
-    assert queue.issue("b") == Issue(1, 4)
+    assert issued(queue, "b") == (1, 4)
 
 
 # Other launches on the store
@@ -167,25 +180,25 @@ def test_chains_that_share_inner_networks_train_them_once() -> None:
 def test_a_chain_that_another_launch_computes_is_passed_by_and_tried_again() -> None:
     listed = [chain("bdsl", 0), chain("bdsl", 1)]
     theirs = {listed[0].stages[0].key}
-    queue = ChainQueue(listed, [0, 1], [], claim=lambda keys: keys & theirs)
-    assert queue.issue("a") == Issue(1, 2)
+    queue = queue_of(listed, [0, 1], [], claim=lambda keys: keys & theirs)
+    assert issued(queue, "a") == (1, 2)
     assert queue.issue("b") is None
     assert queue.elsewhere == theirs
     queue.look_elsewhere()
     assert queue.issue("b") is None
     theirs.clear()
     queue.look_elsewhere()
-    assert queue.issue("b") == Issue(0, 2)
+    assert issued(queue, "b") == (0, 2)
     assert not queue.elsewhere
 
 
 def test_what_another_launch_has_done_is_waited_for_no_longer() -> None:
     listed = [chain("bdsl"), chain("gsl")]
     first = listed[0].stages[0].key
-    queue = ChainQueue(listed, [0, 1], [], claim=lambda keys: keys & {first})
+    queue = queue_of(listed, [0, 1], [], claim=lambda keys: keys & {first})
     assert queue.issue("a") is None
     queue.stage_done(first)
-    assert [queue.issue("a"), queue.issue("b")] == [Issue(0, 2), Issue(1, 2)]
+    assert [issued(queue, "a"), issued(queue, "b")] == [(0, 2), (1, 2)]
 
 
 def test_keys_are_given_back_when_a_trial_ends() -> None:
@@ -195,7 +208,7 @@ def test_keys_are_given_back_when_a_trial_ends() -> None:
         held.update(keys)
         return set()
 
-    queue = ChainQueue([chain("bdsl")], [0], [], claim, held.difference_update)
+    queue = queue_of([chain("bdsl")], [0], [], claim, held.difference_update)
     queue.issue("a")
     assert len(held) == 2
     queue.ended("a")
@@ -203,10 +216,10 @@ def test_keys_are_given_back_when_a_trial_ends() -> None:
 
 
 def test_a_chain_that_is_to_be_tried_again_is_issued_again() -> None:
-    queue = ChainQueue([chain("bdsl")], [0], [])
+    queue = queue_of([chain("bdsl")], [0], [])
     queue.issue("a")
     queue.ended("a", again=True)
-    assert queue.issue("b") == Issue(0, 2)
+    assert issued(queue, "b") == (0, 2)
 
 
 # Predictions that all folds have made together
@@ -214,20 +227,20 @@ def test_a_chain_that_is_to_be_tried_again_is_issued_again() -> None:
 
 def test_a_chain_is_issued_for_the_part_whose_inputs_are_there() -> None:
     listed = of_all_folds([chain("bdsl", iterations=2, source="global_oof")])
-    queue = ChainQueue(listed, range(FOLDS), [])
-    assert [queue.issue(name) for name in "abc"] == [Issue(fold, 1) for fold in range(FOLDS)]
+    queue = queue_of(listed, range(FOLDS), [])
+    assert [issued(queue, name) for name in "abc"] == [(fold, 1) for fold in range(FOLDS)]
     for name, one in zip("ab", listed, strict=False):
         queue.stage_done(one.stages[0].key)
         queue.ended(name)
     assert queue.issue("d") is None  # the last fold's iteration 0 is not done
     queue.stage_done(listed[2].stages[0].key)
     queue.ended("c")
-    assert {queue.issue(name) for name in "def"} == {Issue(fold, 2) for fold in range(FOLDS)}
+    assert {issued(queue, name) for name in "def"} == {(fold, 2) for fold in range(FOLDS)}
 
 
 def test_folds_that_wait_for_one_that_failed_are_left_over() -> None:
     listed = of_all_folds([chain("bdsl", source="global_oof")])
-    queue = ChainQueue(listed, range(FOLDS), [])
+    queue = queue_of(listed, range(FOLDS), [])
     for name in "abc":
         queue.issue(name)
     for name, one in zip("ab", listed, strict=False):
@@ -241,7 +254,7 @@ def test_folds_that_wait_for_one_that_failed_are_left_over() -> None:
 
 
 def test_a_trial_that_did_not_do_its_part_is_not_issued_again() -> None:
-    queue = ChainQueue([chain("bdsl")], [0], [])
+    queue = queue_of([chain("bdsl")], [0], [])
     queue.issue("a")
     queue.ended("a")
     assert queue.issue("b") is None

@@ -1,0 +1,272 @@
+"""What a launch knows of its trials, and what each of them is to do: the same on Ray and in one process.
+
+An executor (`sweep.running.inline`, `sweep.running.ray_tune`) asks for tasks, has them done, and tells what becomes of
+their trials.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from sweep.machine import THIS_MACHINE, Machine
+from sweep.planning.grid import GridSpec
+from sweep.planning.stages import Bundle, ChainSpec, Plan, kind_of
+from sweep.running.chain_queue import ChainQueue
+from sweep.running.journal import Journal
+from sweep.running.resources import GpuShares
+from sweep.running.stalls import Stalls
+from sweep.running.task import Task
+from sweep.storage.lease import Lease
+from sweep.storage.store import Store
+
+LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a launch is to do: train the `bundles` that a `plan` of `grid` leaves, into `store`. A trial takes a `share`
+    of a machine, {"cpu": threads, "gpu": share of a GPU}."""
+
+    grid: GridSpec
+    plan: Plan
+    bundles: list[Bundle]
+    store: Store
+    share: Mapping[str, float]
+
+
+class Process(Protocol):
+    """The process of a trial."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, in words."""
+        ...
+
+    @property
+    def after(self) -> str:
+        """What becomes of its work once it has ended, in words."""
+        ...
+
+    def end(self) -> bool:
+        """End it, whatever it does; False where that would end this process."""
+        ...
+
+
+class Trials:
+    """The trials of a launch, those under way and those to come."""
+
+    def __init__(self, work: Work, lease: Lease, journal: Journal, machine: Machine = THIS_MACHINE) -> None:
+        self.bundles = work.bundles
+        self.store = work.store
+        self.resources = work.grid.resources
+        self.threads = int(work.share["cpu"])
+        self.interrupted = False
+        self.given_up: list[int] = []  # bundles whose trial ended with tries left
+        self.stalls = Stalls(60 * self.resources.stalled_after_minutes, self._stalled, machine)
+        self._processes: dict[str, Process] = {}
+        self._keep_weights = _keep_weights(work.grid.weights, work.plan.chains)
+        self._shares = GpuShares(work.share["gpu"], work.store)
+        self._lease = lease
+        self._journal = journal
+        self._again: set[str] = set()  # trials whose bundle is to be issued anew
+        self._causes: dict[int, str] = {}
+        self._errors: dict[int, str] = {}  # of trials that may be tried again
+        self._failed: dict[str, str] = {}  # key of a stage that cannot be trained -> cause
+        self._machine = machine
+        self._looked = machine.monotonic()
+        self.queue = self._queue_of(range(len(self.bundles)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Tune saves itself, with its searcher and callbacks, for a restore, which is never done here.
+        return (object, ())
+
+    def start_over(self, numbers: Iterable[int]) -> None:
+        """Issue these bundles anew."""
+        self.given_up = []
+        self.queue = self._queue_of(numbers)
+
+    def _queue_of(self, numbers: Iterable[int]) -> ChainQueue:
+        done = self._journal.tally.done
+        return ChainQueue(self.bundles, numbers, done, self._lease.claim, self._lease.release, self._failed)
+
+    @property
+    def trained(self) -> int:
+        """How many stages were trained so far."""
+        return len(self._journal.tally.trained)
+
+    # They begin
+
+    def issue(self, trial: str) -> Task | None:
+        """What `trial` is to do; None while there is nothing that can be done."""
+        task = self.queue.issue(trial)
+        if task is None and self.queue.elsewhere and self._since_a_look >= LOOK_ELSEWHERE_SECONDS:
+            self._look_elsewhere()
+            task = self.queue.issue(trial)
+        return None if task is None else self._equipped(trial, task)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing runs, and nothing is left to issue."""
+        return not (self.queue.running or self.queue.elsewhere)
+
+    def _equipped(self, trial: str, task: Task) -> Task:
+        """The task with what it may take, and what it needs to know."""
+        bundle = task.bundle
+        kind = _kind_of(bundle)
+        gpu, at_once = self._shares.of(kind), self._shares.at_once(kind, len(bundle.chains))
+        self._journal.issued(trial, bundle, task.stages, gpu)
+        return replace(
+            task,
+            bundle=bundle.bare,
+            threads=self.threads,
+            gpu=gpu,
+            at_once=at_once,
+            lease=self._lease.name,
+            keep_weights=tuple(stage.key for stage in bundle.stages if stage.key in self._keep_weights),
+            checkpoint_seconds=self.resources.checkpoint_seconds,
+        )
+
+    @property
+    def _since_a_look(self) -> float:
+        return self._machine.monotonic() - self._looked
+
+    def _look_elsewhere(self) -> None:
+        """Note what other launches have done of what this one waits for."""
+        for key in sorted(self.queue.elsewhere):
+            if self.store.has(key):
+                self._journal.tally.done.add(key)
+                self.queue.stage_done(key)
+        self.queue.look_elsewhere()
+        self._looked = self._machine.monotonic()
+
+    def began(self, trial: str, process: Process) -> None:
+        """A trial is at work, as it may be again after its process ended."""
+        self._processes[trial] = process
+        self.stalls.heard_of(trial)
+
+    def _stalled(self, trial: str, seconds: float) -> None:
+        """Tell that a trial makes no progress and, where the user wants that, end its process."""
+        number, process = self.queue.running.get(trial), self._processes.get(trial)
+        if number is None or process is None:  # it has ended meanwhile
+            return
+        place = process.place
+        restarted = self.resources.restart_stalled and process.end()
+        self._journal.stalled(trial, self.bundles[number], seconds, place, process.after, restarted)
+
+    # They report
+
+    def reported(self, trial: str, number: int, event: dict[str, Any]) -> None:
+        """Take in an event of a trial (`sweep.running.trial.run_trial`)."""
+        self.stalls.heard_of(trial)
+        bundle, kind, line = self.bundles[number], event["event"], None
+        if kind in ("trained", "reused"):
+            self.queue.stage_done(event["key"])
+        elif kind == "failed":
+            self._causes[number] = event["cause"]
+        elif kind == "error":
+            self._errors[number] = event["cause"]
+        elif kind == "superseded":
+            self._again.add(trial)
+        elif kind == "fewer_at_once":
+            self._shares.held(_kind_of(bundle), event["gpu"], event["at_once"])
+        elif kind == "out_of_memory":
+            line = self._ran_out_of_memory(trial, number, event)
+        self._journal.reported(trial, number, bundle, event, line)
+
+    def _ran_out_of_memory(self, trial: str, number: int, event: dict[str, Any]) -> str | None:
+        """Give trainings of this kind more of a GPU from now on, and this one another try."""
+        bundle = self.bundles[number]
+        larger = self._shares.ran_out(_kind_of(bundle), event["gpu"])
+        if larger is None:
+            self._causes[number] = f"{event['cause']}; lower training.batch_size, or use a GPU with more memory"
+            return None
+        self._again.add(trial)
+        return f"{bundle.label} ran out of memory on {event['gpu']:g} of a GPU; its kind gets {larger:g} from now on"
+
+    # They end
+
+    def ended(self, trial: str) -> None:
+        """A trial is over: what it had is free for others."""
+        self._forget(trial)
+        self.queue.ended(trial, again=trial in self._again)
+        self._again.discard(trial)
+
+    def _forget(self, trial: str) -> None:
+        self.stalls.ended(trial)
+        self._processes.pop(trial, None)
+
+    def died(self, trial: str) -> None:
+        """The process of a trial ended; it may begin again."""
+        self._forget(trial)
+
+    def completed(self, number: int) -> None:
+        """A trial came to its end; its bundle failed if it said so."""
+        cause = self._causes.pop(number, None)
+        if cause is not None:
+            self._give_up(number, cause)
+        self._end(number, cause)
+
+    def lost(self, number: int) -> None:
+        """A trial ended before its tries were used up."""
+        self.given_up.append(number)
+        self._errors.pop(number, None)
+        self._journal.tally.ended(number)
+
+    def broken(self, cause: str) -> None:
+        """All trials ended before their tries were used up."""
+        for trial, number in self.queue.running.items():
+            self._journal.lost(trial, self.bundles[number], cause)
+            self.lost(number)
+        self._journal.broken(cause)
+
+    def fail(self, number: int, cause: str) -> None:
+        """Note that a bundle could not be finished, and at which stage. What its trial said of its error comes before
+        `cause`."""
+        cause = self._errors.pop(number, cause)
+        key = self._give_up(number, cause)
+        if key is not None:
+            self.store.record_failure(key, cause)
+        self._journal.failed(self.bundles[number], cause)
+        self._end(number, cause)
+
+    def _give_up(self, number: int, cause: str) -> str | None:
+        """The key of the stage at which a bundle failed, which no other is to try again; None where all are done."""
+        key = next((stage.key for stage in self.bundles[number].stages if not self.store.has(stage.key)), None)
+        if key is not None:
+            self._failed[key] = cause
+            self.queue.stage_failed(key)
+        return key
+
+    def break_off(self, cause: str) -> None:
+        """Note that this process is about to end, and let go of all chains."""
+        self._journal.broken_off(cause)
+        self._lease.give_back()
+
+    def close(self) -> None:
+        """Note the bundles that could not go on because of stages that failed in others, and end the journal."""
+        if not self.interrupted:
+            self._fail_blocked()
+        self._journal.close()
+
+    def _fail_blocked(self) -> None:
+        for number, key in self.queue.blocked.items():
+            self._journal.tally.ended(number, self._failed[key])
+        for number in self.queue.waiting:
+            missing = self.queue.first_missing(number)
+            iteration = next(stage.iteration for stage in self.bundles[number].stages if stage.key == missing)
+            self._end(number, f"iteration {iteration} needs iteration {iteration - 1} of every fold, and one failed")
+
+    def _end(self, number: int, cause: str | None) -> None:
+        self._journal.ended(number, self.bundles[number], cause)
+
+
+def _kind_of(bundle: Bundle) -> str:
+    return kind_of(bundle.chains[0].last)
+
+
+def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:
+    """The keys of stages whose networks are kept."""
+    if policy == "none":
+        return frozenset()
+    listed = [chain.stages if policy == "all" else (chain.last,) for chain in chains]
+    return frozenset(stage.key for stages in listed for stage in stages)
