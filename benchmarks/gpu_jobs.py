@@ -29,7 +29,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
+from data_prep.data_folder import find_prepared
+from data_prep.shards import SegmentCorpus, load_corpus
 from dsl.acceleration.layers import learning_with, suit_gpu
 from dsl.acceleration.recording import SWITCH, record_cuda_graph
 from dsl.backbones import BACKBONES

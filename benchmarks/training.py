@@ -33,7 +33,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
-from data_prep.shards import find_prepared, load_corpus
+from data_prep.data_folder import find_prepared
+from data_prep.shards import load_corpus
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
 from dsl.process import settle

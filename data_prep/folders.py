@@ -8,12 +8,9 @@ conditional request. What cannot do that writes all the same.
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 import posixpath
 import stat
-import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
@@ -28,13 +25,13 @@ from pyarrow import fs
 
 from data_prep.addresses import is_address, local_path, without_options, without_secrets
 from data_prep.conditional import ConditionalWrites, S3Place
+from data_prep.disk import Disk
 from data_prep.errors import FolderError
 
 LOCK = ".lock"
 S3_OPTIONS = ("endpoint_override", "scheme", "region")
 CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS = 5.0, 20.0, 6
 READERS = 32  # threads that wait for an object store's answers
-LOCK_SECONDS = 2.0  # that a file's swap waits for another's
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,82 +43,6 @@ class Entry(NamedTuple):
     path: PurePosixPath
     size: int
     modified: float
-
-
-class Disk:
-    """The steps of a write on a disk. A simulation has its own, on which the power may fail between them."""
-
-    def create(self, path: Path, content: bytes, durable: bool) -> None:
-        """Write a new file; a `durable` one is on the disk when this returns, though under a name that may be lost."""
-        with path.open("wb") as file:
-            file.write(content)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-
-    def rename(self, path: Path, target: Path) -> None:
-        path.replace(target)
-
-    def link(self, path: Path, target: Path) -> bool:
-        """Give a file the name `target`, too; whether there was none of that name."""
-        try:
-            target.hardlink_to(path)
-        except FileExistsError:
-            return False
-        except OSError:  # of a file system without links
-            if target.exists():
-                return False
-            path.replace(target)
-        return True
-
-    @contextmanager
-    def locked(self, path: Path) -> Iterator[None]:
-        """Nobody else has the lock file `path`; where the file system has no locks, somebody may. Raises OSError where
-        another does not let go of it."""
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            _lock(lock)
-            yield
-        finally:
-            os.close(lock)
-
-    def remove(self, path: Path) -> None:
-        path.unlink(missing_ok=True)
-
-    def identity(self, path: Path) -> Hashable | None:
-        """What is another for a folder that is made in place of this one; None where there is none."""
-        try:
-            found = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return found.st_dev, found.st_ino
-
-    def make_folder(self, path: Path) -> None:
-        path.mkdir(exist_ok=True)
-
-    def sync_folder(self, path: Path) -> None:
-        """Have the names in a folder on the disk, where its file system can: some network's cannot."""
-        with contextlib.suppress(OSError):
-            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-
-
-def _lock(file: int) -> None:
-    deadline = time.monotonic() + LOCK_SECONDS
-    while True:
-        try:
-            return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-        except OSError as error:
-            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-            return None
 
 
 class Folder:

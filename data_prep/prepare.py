@@ -5,9 +5,8 @@ ser-sweep prepare emodb --source DIR --out DATA
 
 import io
 import json
-import os
 import platform
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,26 +16,19 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from data_prep.audio import Remark, read_audio
+from data_prep.audio import read_audio
 from data_prep.checked import LONGEST_NAME, checked_manifest, is_new_name, parse_json
 from data_prep.corpora import Utterance
+from data_prep.data_folder import data_folder
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
+from data_prep.inspection import Inspected, check_copies, inspect_file, notices_of
 from data_prep.names import check_names
-from data_prep.recordings import read_recording, recording_frames
+from data_prep.recordings import recording_frames
 from data_prep.segments import frame_count, segment_count, true_labels
-from data_prep.shards import (
-    SCHEMA_VERSION,
-    PreparedCorpus,
-    audio_hash,
-    data_folder,
-    sha256,
-    shard_file,
-    shard_problem,
-    write_shard,
-)
+from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, audio_hash, sha256, shard_file, shard_problem, write_shard
 from data_prep.text import counted
 
 SEGMENTS_PER_SHARD = 16_384
@@ -45,20 +37,6 @@ UTTERANCES_PER_INSPECTION = 64
 Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """What the first look at an audio file found, and on which `machine`; `problem` where it cannot be used."""
-
-    sha256: str = ""
-    sound: str = ""
-    source_rate: int = 0
-    channels: int = 0
-    samples: int = 0
-    remarks: tuple[Remark, ...] = ()
-    machine: str = ""
-    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +80,7 @@ def prepare(
     Folder(data)  # refused before anything takes time
     with _runner(inline, address) as run:
         inspected = _inspect(utterances, settings, run, progress)
-        _check_copies(utterances, inspected)
+        check_copies(utterances, inspected)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
         _check_readable(_manifest(corpus, fingerprint, table, "", settings, partial, []))
@@ -117,25 +95,31 @@ def prepare(
             )
             for number, rows in table.groupby("shard")
         ]
-        missing = [job for job in jobs if job.whole() is None]
-        progress("shards", len(jobs) - len(missing), len(jobs))
-        changed: list[str] = []
-        for done, problems in enumerate(run(_make_shard, missing), start=len(jobs) - len(missing) + 1):
-            changed += problems
-            progress("shards", done, len(jobs))
-    if changed:
-        raise AudioError(
-            f"{len(changed)} of {len(utterances)} audio files changed while they were prepared; repeat the command "
-            "when nothing is written to them any more:\n" + bulleted(sorted(changed))
-        )
+        made = _make_shards(jobs, run, progress)
     shards = _describe(jobs)
     buffer = io.BytesIO()
     table.to_parquet(buffer, compression="zstd", index=False)
     Folder(folder).write("utterances.parquet", buffer.getvalue())
-    notices += _notices(utterances, inspected, settings)
+    notices += notices_of(utterances, inspected, settings)
     manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
     Folder(folder).write("manifest.json", _json(manifest))
-    return Prepared(PreparedCorpus(folder, manifest), len(missing), len(jobs) - len(missing), notices)
+    return Prepared(PreparedCorpus(folder, manifest), made, len(jobs) - made, notices)
+
+
+def _make_shards(jobs: "Sequence[_ShardJob]", run: Callable[..., Iterator[list[str]]], progress: Progress) -> int:
+    """Make the shards that are not there yet; returns how many. Raises AudioError where files have changed."""
+    missing = [job for job in jobs if job.whole() is None]
+    progress("shards", len(jobs) - len(missing), len(jobs))
+    changed: list[str] = []
+    for done, problems in enumerate(run(_make_shard, missing), start=len(jobs) - len(missing) + 1):
+        changed += problems
+        progress("shards", done, len(jobs))
+    if changed:
+        raise AudioError(
+            f"{len(changed)} of {sum(len(job.files) for job in jobs)} audio files changed while they were prepared; "
+            "repeat the command when nothing is written to them any more:\n" + bulleted(sorted(changed))
+        )
+    return len(missing)
 
 
 @contextmanager
@@ -193,23 +177,7 @@ def _inspect(
 
 def _inspect_batch(job: tuple[int, list[Path], FeatureSettings]) -> tuple[int, list[Inspected]]:
     number, paths, settings = job
-    return number, [_inspect_one(path, settings) for path in paths]
-
-
-def _inspect_one(path: Path, settings: FeatureSettings) -> Inspected:
-    try:
-        audio = read_recording(path, settings)
-    except AudioError as error:
-        return Inspected(problem=str(error))
-    return Inspected(
-        audio.sha256,
-        audio.sound,
-        audio.source_rate,
-        audio.channels,
-        len(audio.samples),
-        audio.remarks,
-        platform.node(),
-    )
+    return number, [inspect_file(path, settings) for path in paths]
 
 
 def _utterance_table(
@@ -324,68 +292,6 @@ def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
             "on a mount that all machines of the cluster share, or in an object store:\n" + bulleted(absent)
         )
     return [shard for shard in described.values() if shard is not None]
-
-
-def _notices(
-    utterances: Sequence[Utterance], inspected: Sequence[Inspected], settings: FeatureSettings
-) -> tuple[str, ...]:
-    notices = []
-    mixed = sum(one.channels > 1 for one in inspected)
-    if mixed:
-        notices.append(f"{mixed} of {counted(len(inspected), 'file')} with more than one channel, mixed down to mono")
-    rates = Counter(one.source_rate for one in inspected if one.source_rate != settings.sample_rate)
-    notices += [
-        f"{counted(n, 'file')} at {rate} Hz resampled to {settings.sample_rate} Hz" for rate, n in sorted(rates.items())
-    ]
-    names = _short_names(utterances)
-    told: defaultdict[str, list[str]] = defaultdict(list)
-    for name, one in zip(names, inspected, strict=True):
-        for remark in one.remarks:
-            told[remark.kind].append(f"{name}: {remark.detail}")
-    notices += [
-        f"{len(files)} of {counted(len(inspected), 'file')} {kind}\n{bulleted(files)}" for kind, files in told.items()
-    ]
-    copies = _copies(inspected)
-    if copies:
-        notices.append(
-            f"{sum(map(len, copies))} files have the same sound as another; copies in training and test leak labels\n"
-            + bulleted([_said_of_copies(copy, utterances, names, "speaker") for copy in copies])
-        )
-    return tuple(notices)
-
-
-def _check_copies(utterances: Sequence[Utterance], inspected: Sequence[Inspected]) -> None:
-    """Raise CorpusError where one sound stands under more than one emotion."""
-    torn = [copy for copy in _copies(inspected) if len({utterances[i].emotion for i in copy}) > 1]
-    if torn:
-        names = _short_names(utterances)
-        raise CorpusError(
-            f"{counted(len(torn), 'sound')} under more than one emotion, nothing was prepared; take out what is "
-            "wrong:\n" + bulleted([_said_of_copies(copy, utterances, names, "emotion") for copy in torn])
-        )
-
-
-def _copies(inspected: Sequence[Inspected]) -> list[list[int]]:
-    """The recordings that have a sound which another has, too, by sound."""
-    by_sound: defaultdict[str, list[int]] = defaultdict(list)
-    for number, one in enumerate(inspected):
-        by_sound[one.sound].append(number)
-    return [numbers for numbers in by_sound.values() if len(numbers) > 1]
-
-
-def _said_of_copies(copies: Sequence[int], utterances: Sequence[Utterance], names: Sequence[str], of: str) -> str:
-    """`a.wav = b.flac`, each with its speaker or emotion where they differ."""
-    values = [getattr(utterances[number], of) for number in copies]
-    differ = len(set(values)) > 1
-    told = zip(copies, values, strict=True)
-    return " = ".join(names[number] + (f" ({of} {value})" if differ else "") for number, value in told)
-
-
-def _short_names(utterances: Sequence[Utterance]) -> list[str]:
-    """The files of `utterances`, from the folder on that all of them lie in."""
-    paths = [utterance.path.absolute() for utterance in utterances]
-    folder = os.path.commonpath([path.parent for path in paths])
-    return [str(path.relative_to(folder)) for path in paths]
 
 
 def _manifest(

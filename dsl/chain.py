@@ -11,7 +11,7 @@ With the first two no label of a test utterance ever reaches a network that is t
 
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
@@ -20,14 +20,13 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
-from data_prep.text import counted
-from dsl.alterations import altered
 from dsl.backbones import BACKBONES
-from dsl.labels import labels_of, one_hot, updated_targets
+from dsl.fold_parts import FoldPart, SegmentViews, mean_pooled_wa, targets_right
+from dsl.labels import one_hot, updated_targets
 from dsl.process import free_device_memory, is_out_of_memory
-from dsl.segments import Segments, band_statistics
+from dsl.segments import band_statistics
 from dsl.settings import ChainSettings, Step
-from dsl.splits import parts_of, training_seed
+from dsl.splits import training_seed
 from dsl.steps import Epoch
 from dsl.training import CHECKPOINT_SECONDS, Checkpoint, Lesson, Training, train_an_epoch
 
@@ -137,7 +136,7 @@ class Company:
         What several of them share is trained once, for the first of them, and found by the others in their memories.
         Returns why each chain could not go on, where it could not: that leaves the others as they are.
         """
-        places = _Places(corpus, self.device)
+        places = SegmentViews(corpus, self.device)
         several = list(zip(chains, memories, steps or [None] * len(chains), strict=True))
         working = [_Chain(places, *each, self) for each in several]
         while under_way := self._begin(working):
@@ -196,47 +195,12 @@ class Company:
         self.on_fewer(at_once)
 
 
-class _Places:
-    """A corpus where it is needed: in memory, with the labels that a chain learns from, and once on the device."""
-
-    def __init__(self, corpus: SegmentCorpus, device: torch.device) -> None:
-        self._corpus = corpus
-        self._device = device
-        self._labelled: dict[Hashable, SegmentCorpus] = {}
-        self._on_device: list[tuple[np.ndarray, Segments]] = []
-
-    def labelled(self, chain: ChainSettings) -> SegmentCorpus:
-        """The corpus by which parts are made: with the chain's labels, and nothing altered."""
-        which = chain.labels, chain.seed
-        if which not in self._labelled:
-            label = labels_of(self._corpus.utterances, *which)
-            self._labelled[which] = replace(self._corpus, utterances=self._corpus.utterances.assign(label=label))
-        return self._labelled[which]
-
-    def learnt(self, chain: ChainSettings) -> SegmentCorpus:
-        """The corpus that the chain learns from."""
-        if chain.altered is None:
-            return self.labelled(chain)
-        which = chain.labels, chain.seed, chain.split, chain.folds, chain.altered
-        if which not in self._labelled:
-            self._labelled[which] = altered(self.labelled(chain), chain)
-        return self._labelled[which]
-
-    def segments(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray) -> Segments:
-        """The segments of `corpus` on the device, standardised by these; all that ask for it share the frames."""
-        found = next((there for frames, there in self._on_device if frames is corpus.frames), None)
-        if found is None:
-            found = Segments(corpus, mean, deviation, self._device)
-            self._on_device.append((corpus.frames, found))
-        return found.standardised_by(mean, deviation)
-
-
 class _Chain:
     """One of the chains at work: what it has learnt, what it trains, and why it cannot go on where it cannot."""
 
     def __init__(
         self,
-        places: _Places,
+        places: SegmentViews,
         settings: ChainSettings,
         memory: ChainMemory,
         steps: int | None,
@@ -342,7 +306,7 @@ class _Chain:
         q = np.full_like(training.lesson.targets, np.nan)
         said = training.run.predict(torch.from_numpy(asked).to(device))
         q[asked] = said.cpu().numpy()
-        validation_wa = _mean_pooled_wa(corpus, q, part.validation)
+        validation_wa = mean_pooled_wa(corpus, q, part.validation)
         if step.inner_fold is not None:
             q[~part.test] = np.nan
         result = StageResult(
@@ -353,7 +317,7 @@ class _Chain:
             resumed_at=training.resumed_at,
             training_segments=training.rows,
             validation_wa=validation_wa,
-            targets_right=_targets_right(corpus, training.lesson.targets, training.lesson.training),
+            targets_right=targets_right(corpus, training.lesson.targets, training.lesson.training),
             weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
             band_statistics=training.lesson.segments.statistics,
             peak_memory=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
@@ -396,60 +360,3 @@ class _Chain:
         if found is None:
             raise MissingInputsError(f"iteration {iteration} of another fold is missing or damaged; repeat the run")
         return found
-
-
-@dataclass(frozen=True)
-class FoldPart:
-    """Which segments train, validate and test: `training` and `validation` indices, `test` bool [S]."""
-
-    training: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-
-    @classmethod
-    def of(cls, corpus: SegmentCorpus, chain: ChainSettings, inner_fold: int | None = None) -> "FoldPart":
-        """The parts of the chain's fold or, with `inner_fold`, of that part of the fold's training utterances.
-
-        Raises ValueError where the utterances are too few for it.
-        """
-        parts = parts_of(chain, corpus.utterances, inner_fold)
-        training, validation, tested = (
-            part[corpus.utterance] for part in (parts.training, parts.validation, parts.tested)
-        )
-        return cls(np.flatnonzero(training), np.flatnonzero(validation), tested)
-
-    def without_dropped(self, targets: np.ndarray) -> "FoldPart":
-        """Training and validation without the segments whose targets [S, K] an update has set to zero.
-
-        Raises UserError where less is left than a training needs: two segments, and one to validate on where there is
-        a validation part.
-        """
-        training, validation = (part[targets[part].any(axis=1)] for part in (self.training, self.validation))
-        if len(self.training) < 2:
-            raise UserError(
-                f"the training part has {counted(len(self.training), 'segment')}, and a training needs two; use more "
-                "data, or a smaller training.every"
-            )
-        for name, left, needed in (("training", training, 2), ("validation", validation, min(1, len(self.validation)))):
-            if len(left) < needed:
-                raise UserError(
-                    f"the update of labels leaves {counted(len(left), f'{name} segment')}; use another rule"
-                )
-        return replace(self, training=training, validation=validation)
-
-
-def _mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> float | None:
-    """The share of the utterances of segments `index` whose label is the class of the highest mean q; None of none."""
-    if not len(index):
-        return None
-    asked, position = np.unique(corpus.utterance[index], return_inverse=True)
-    sums = np.zeros((len(asked), q.shape[1]))
-    np.add.at(sums, position, q[index])
-    return float((sums.argmax(axis=1) == corpus.utterances["label"].to_numpy()[asked]).mean())
-
-
-def _targets_right(corpus: SegmentCorpus, targets: np.ndarray, index: np.ndarray) -> float | None:
-    """The share of segments `index` whose most likely class by `targets` is the true one."""
-    if corpus.true_label is None:
-        return None
-    return float((targets[index].argmax(axis=1) == corpus.true_label[index]).mean())

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dsl.acceleration.kernels import compiled
+from dsl.acceleration.kernels import compiled, inlined
 
 TREES = 100
 LARGEST_SEED = 2**31 - 1
@@ -60,6 +60,141 @@ def _ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return distinct, rank
 
 
+@inlined
+def _count_classes(above, members, label, weight):  # type: ignore[no-untyped-def]
+    """Weight of each class among `members`, into `above` [classes]; their sum, and the sum of their squares."""
+    above[:] = 0
+    for one in members:
+        above[label[one]] += weight[one]
+    whole, square = 0, 0
+    for k in range(len(above)):
+        whole += above[k]
+        square += above[k] * above[k]
+    return whole, square
+
+
+@inlined
+def _mark_ranks(members, ranks, marks, chain, after):  # type: ignore[no-untyped-def]
+    """Mark the ranks that `members` have of a feature, each with a chain of its members; the lowest and the highest."""
+    lowest, highest = len(ranks), -1
+    for one in members:
+        r = ranks[one]
+        lowest, highest = min(lowest, r), max(highest, r)
+        bit = np.uint64(1) << np.uint64(r & 63)
+        after[one] = chain[r] if marks[r >> 6] & bit else -1
+        marks[r >> 6] |= bit
+        chain[r] = one
+    return lowest, highest
+
+
+@inlined
+def _best_cut(marked, of_classes, sums, best, bar):  # type: ignore[no-untyped-def]
+    """The best cut between two marked ranks of a feature, if it gains more than `best`: its gain, rank, threshold,
+    impurities left and right, weight on the left, and the bar for the next. The marks are cleared."""
+    lowest, highest, value, marks, chain, after = marked
+    label, weight, above, below = of_classes
+    whole, square = sums
+    best_rank, best_threshold, best_left, best_right, best_whole = -1, 0.0, 0.0, 0.0, 0
+    below[:] = 0
+    weight_below, square_below, square_above, before = 0, 0, square, lowest
+    for word in range(lowest >> 6, (highest >> 6) + 1):
+        bits = marks[word]
+        marks[word] = np.uint64(0)
+        while bits:
+            low = bits & (~bits + np.uint64(1))
+            bits ^= low
+            r = (word << 6) + PLACES[(low * SPREAD) >> np.uint64(58)]
+            w, v = float(weight_below), float(whole - weight_below)
+            # Without a division: whether the gain, square_below / w + square_above / v - whole, may be larger.
+            if square_below * v + square_above * w > bar * (w * v) and value[r] > value[before] + TIED:
+                gini_below = 1.0 - square_below / (w * w)
+                gini_above = 1.0 - square_above / (v * v)
+                gain = -v * gini_above - w * gini_below
+                if gain > best:
+                    middle = value[before] / 2.0 + value[r] / 2.0
+                    if middle == value[r]:
+                        middle = np.float64(value[before])
+                    best, best_rank, best_threshold = gain, before, middle
+                    best_left, best_right, best_whole = gini_below, gini_above, weight_below
+                    bar = (gain + whole) * SLACK
+            one = chain[r]
+            while one >= 0:
+                k, w_one = label[one], weight[one]
+                square_below += w_one * (2 * below[k] + w_one)
+                square_above -= w_one * (2 * (above[k] - below[k]) - w_one)
+                below[k] += w_one
+                weight_below += w_one
+                one = after[one]
+            before = r
+    return best, best_rank, best_threshold, best_left, best_right, best_whole, bar
+
+
+@inlined
+def _part(members, moved, ranks, best_rank):  # type: ignore[no-untyped-def]
+    """Order `members` so that those up to `best_rank` come first, each half as it was; how many those are."""
+    low, high = 0, 0
+    for one in members:
+        if ranks[one] <= best_rank:
+            members[low] = one
+            low += 1
+        else:
+            moved[high] = one
+            high += 1
+    members[low:] = moved[:high]
+    return low
+
+
+@compiled
+def _ask(asked, said, tree):  # type: ignore[no-untyped-def]
+    """Add what a tree says of `asked` [m, F] to `said` [m, classes]."""
+    split_feature, threshold, right, share = tree
+    for row in range(len(asked)):
+        node = 0
+        while split_feature[node] >= 0:
+            node = node + 1 if asked[row, split_feature[node]] <= threshold[node] else right[node]
+        for k in range(said.shape[1]):
+            said[row, k] += share[node, k]
+
+
+@inlined
+def _best_split(members, draw, values, marking, of_classes, sums):  # type: ignore[no-untyped-def]
+    """Draw features until enough were tried, and take the best cut of any: the state of the draws, how many features
+    were found to be constant, and the feature (-1 where none splits), rank, threshold, impurities left and right, and
+    weight on the left. `order` is that of the draws, `known` how many features are known to be constant."""
+    order, known, tried, state = draw
+    distinct, rank = values
+    marks, chain, after = marking
+    best, best_feature, best_rank, best_threshold, bar = -np.inf, -1, -1, 0.0, 0.0
+    best_left, best_right, best_whole = 0.0, 0.0, 0
+    left_to_draw, seen, found, drawn = len(order), 0, 0, 0
+    while left_to_draw > known + found and (seen < tried or seen <= found + drawn):
+        seen += 1
+        state ^= (state << 13) & 0xFFFFFFFF  # a xorshift of 32 bits
+        state ^= state >> 17
+        state ^= (state << 5) & 0xFFFFFFFF
+        at = drawn + (state & 0x7FFFFFFF) % (left_to_draw - found - drawn)
+        if at < known:
+            order[drawn], order[at] = order[at], order[drawn]
+            drawn += 1
+            continue
+        at += found
+        feature = order[at]
+        ranks, value = rank[feature], distinct[feature]
+        lowest, highest = _mark_ranks(members, ranks, marks, chain, after)
+        if value[highest] <= value[lowest] + TIED:
+            marks[lowest >> 6 : (highest >> 6) + 1] = 0
+            order[at], order[known + found] = order[known + found], order[at]
+            found += 1
+            continue
+        left_to_draw -= 1
+        order[left_to_draw], order[at] = order[at], order[left_to_draw]
+        cut = _best_cut((lowest, highest, value, marks, chain, after), of_classes, sums, best, bar)
+        if cut[0] > best:
+            best, best_rank, best_threshold, best_left, best_right, best_whole, bar = cut
+            best_feature = feature
+    return state, found, best_feature, best_rank, best_threshold, best_left, best_right, best_whole
+
+
 @compiled
 def _grow_and_ask(distinct, rank, label, classes, weight, tried, state, asked, said):  # type: ignore[no-untyped-def]
     """Grow a tree on the samples of weight above 0, and add what it says of `asked` to `said` [m, classes]."""
@@ -93,110 +228,30 @@ def _grow_and_ask(distinct, rank, label, classes, weight, tried, state, asked, s
         made += 1
         if parent >= 0:
             right[parent] = node
-        above[:] = 0
-        for p in range(start, end):
-            above[label[members[p]]] += weight[members[p]]
-        whole, square = 0, 0
-        for k in range(classes):
-            whole += above[k]
-            square += above[k] * above[k]
+        whole, square = _count_classes(above, members[start:end], label, weight)
         if node == 0:
             impurity = 1.0 - square / (float(whole) * float(whole))
-        for k in range(classes):
-            share[node, k] = above[k] / float(whole)
+        share[node] = above / float(whole)
         if end - start < 2 or impurity <= EPSILON:
             continue
-        best, best_feature, best_rank, best_threshold, bar = -np.inf, -1, -1, 0.0, 0.0
-        best_left, best_right, best_whole = 0.0, 0.0, 0
-        left_to_draw, seen, found, drawn = features, 0, 0, 0
-        while left_to_draw > known + found and (seen < tried or seen <= found + drawn):
-            seen += 1
-            state ^= (state << 13) & 0xFFFFFFFF  # a xorshift of 32 bits
-            state ^= state >> 17
-            state ^= (state << 5) & 0xFFFFFFFF
-            at = drawn + (state & 0x7FFFFFFF) % (left_to_draw - found - drawn)
-            if at < known:
-                order[drawn], order[at] = order[at], order[drawn]
-                drawn += 1
-                continue
-            at += found
-            feature = order[at]
-            ranks, value = rank[feature], distinct[feature]
-            lowest, highest = count, -1
-            for p in range(start, end):
-                one = members[p]
-                r = ranks[one]
-                lowest, highest = min(lowest, r), max(highest, r)
-                bit = np.uint64(1) << np.uint64(r & 63)
-                after[one] = chain[r] if marks[r >> 6] & bit else -1
-                marks[r >> 6] |= bit
-                chain[r] = one
-            if value[highest] <= value[lowest] + TIED:
-                marks[lowest >> 6 : (highest >> 6) + 1] = 0
-                order[at], order[known + found] = order[known + found], order[at]
-                found += 1
-                continue
-            left_to_draw -= 1
-            order[left_to_draw], order[at] = order[at], order[left_to_draw]
-            below[:] = 0
-            weight_below, square_below, square_above, before = 0, 0, square, lowest
-            for word in range(lowest >> 6, (highest >> 6) + 1):
-                bits = marks[word]
-                marks[word] = np.uint64(0)
-                while bits:
-                    low = bits & (~bits + np.uint64(1))
-                    bits ^= low
-                    r = (word << 6) + PLACES[(low * SPREAD) >> np.uint64(58)]
-                    w, v = float(weight_below), float(whole - weight_below)
-                    # Without a division: whether the gain, square_below / w + square_above / v - whole, may be larger.
-                    if square_below * v + square_above * w > bar * (w * v) and value[r] > value[before] + TIED:
-                        gini_below = 1.0 - square_below / (w * w)
-                        gini_above = 1.0 - square_above / (v * v)
-                        gain = -v * gini_above - w * gini_below
-                        if gain > best:
-                            middle = value[before] / 2.0 + value[r] / 2.0
-                            if middle == value[r]:
-                                middle = np.float64(value[before])
-                            best, best_feature, best_rank, best_threshold = gain, feature, before, middle
-                            best_left, best_right, best_whole = gini_below, gini_above, weight_below
-                            bar = (gain + whole) * SLACK
-                    one = chain[r]
-                    while one >= 0:
-                        k, w_one = label[one], weight[one]
-                        square_below += w_one * (2 * below[k] + w_one)
-                        square_above -= w_one * (2 * (above[k] - below[k]) - w_one)
-                        below[k] += w_one
-                        weight_below += w_one
-                        one = after[one]
-                    before = r
-        for place in range(known):
-            order[place] = constant[place]
-        for place in range(known, known + found):
-            constant[place] = order[place]
-        if best_feature < 0:
-            continue
+        state, found, best_feature, best_rank, best_threshold, best_left, best_right, best_whole = _best_split(
+            members[start:end],
+            (order, known, tried, state),
+            (distinct, rank),
+            (marks, chain, after),
+            (label, weight, above, below),
+            (whole, square),
+        )
+        order[:known] = constant[:known]
+        constant[known : known + found] = order[known : known + found]
         gained = impurity - (whole - best_whole) / float(whole) * best_right - best_whole / float(whole) * best_left
-        if whole / total * gained + EPSILON < 0:
+        if best_feature < 0 or whole / total * gained + EPSILON < 0:
             continue
         split_feature[node], threshold[node] = best_feature, best_threshold
-        ranks = rank[best_feature]
-        middle_place, last = start, 0
-        for p in range(start, end):
-            if ranks[members[p]] <= best_rank:
-                members[middle_place] = members[p]
-                middle_place += 1
-            else:
-                moved[last] = members[p]
-                last += 1
-        members[middle_place:end] = moved[:last]
+        middle_place = start + _part(members[start:end], moved, rank[best_feature], best_rank)
         waiting[depth] = middle_place, end, known + found, node
         impurities[depth] = best_right
         waiting[depth + 1] = start, middle_place, known + found, -1
         impurities[depth + 1] = best_left
         depth += 2
-    for row in range(len(asked)):
-        node = 0
-        while split_feature[node] >= 0:
-            node = node + 1 if asked[row, split_feature[node]] <= threshold[node] else right[node]
-        for k in range(classes):
-            said[row, k] += share[node, k]
+    _ask(asked, said, (split_feature, threshold, right, share))

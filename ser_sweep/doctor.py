@@ -21,10 +21,11 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from data_prep.cluster import try_runtime
+from data_prep.data_folder import list_prepared
 from data_prep.errors import UserError
 from data_prep.files import missing_folders
 from data_prep.folders import Folder
-from data_prep.shards import PreparedCorpus, is_compared, list_prepared, shards_of_other_sound
+from data_prep.shards import PreparedCorpus, is_compared, shards_of_other_sound
 from data_prep.text import counted
 from ser_sweep.findings import Finding, State
 from ser_sweep.nodes import examine_nodes

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_prep.cluster import Node, ask_each_node, ray_session
+from data_prep.data_folder import list_prepared
 from data_prep.errors import UserError
 from data_prep.files import canonical_hash, missing_folders
 from data_prep.folders import Folder
-from data_prep.shards import list_prepared, shard_problem
+from data_prep.shards import shard_problem
 from ser_sweep.findings import Finding, State
 from sweep.storage.provenance import versions
 

@@ -40,7 +40,7 @@ def add(commands: Any) -> None:
 
 def run_corpora(options: argparse.Namespace) -> int:
     from data_prep.corpora.overview import corpora_table, table_1
-    from data_prep.shards import list_prepared
+    from data_prep.data_folder import list_prepared
 
     if options.data is None:
         print(corpora_table(), table_1(None), sep="\n\n")

@@ -19,8 +19,9 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
+from data_prep.data_folder import find_prepared
 from data_prep.errors import UserError, bulleted
-from data_prep.shards import PreparedCorpus, find_prepared
+from data_prep.shards import PreparedCorpus
 from data_prep.text import counted
 from dsl.labels import LABELS
 from dsl.splits import GROUPED_BY

@@ -9,7 +9,7 @@ import soundfile
 
 from data_prep.corpora import catalogue
 from data_prep.corpora.catalogue import CORPORA
-from data_prep.shards import find_prepared
+from data_prep.data_folder import find_prepared
 from ser_sweep.cli import main
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"

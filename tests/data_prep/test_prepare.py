@@ -17,11 +17,12 @@ from corpus_files import BAD_AUDIO, noise, write_manifest, write_sound
 from data_prep import prepare as preparation
 from data_prep.cluster import ray_session
 from data_prep.corpora import Utterance, read_manifest
+from data_prep.data_folder import find_prepared
 from data_prep.errors import AudioError, CorpusError, ShardError, UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import sha256_of
 from data_prep.prepare import Prepared, prepare
-from data_prep.shards import PreparedCorpus, find_prepared, load_corpus
+from data_prep.shards import PreparedCorpus, load_corpus
 from data_prep.synthetic import read_truth
 
 
@@ -212,7 +213,7 @@ def test_a_shard_cut_off_while_it_is_written_leaves_no_file(
     def no_space(*_: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("data_prep.folders.os.fsync", no_space)
+    monkeypatch.setattr("data_prep.disk.os.fsync", no_space)
     with pytest.raises(OSError, match="No space left"):
         prepare_spoken(spoken, tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []

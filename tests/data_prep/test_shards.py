@@ -16,10 +16,11 @@ from corpus_files import frames_of, naive_segments, noise, write_manifest, write
 from data_prep import prepare as preparation
 from data_prep import shards
 from data_prep.corpora import read_manifest
+from data_prep.data_folder import find_prepared, list_prepared
 from data_prep.errors import ShardError
 from data_prep.features import FeatureSettings
 from data_prep.prepare import Prepared, prepare
-from data_prep.shards import PreparedCorpus, SegmentCorpus, find_prepared, list_prepared, load_corpus
+from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from ser_sweep.cli import main
 
 

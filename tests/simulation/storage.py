@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 from pyarrow import fs
 
-from data_prep.folders import LOCK_SECONDS, Disk, Folder
+from data_prep.disk import LOCK_SECONDS, Disk
+from data_prep.folders import Folder
 from tests.simulation.world import Process, World
 
 ROOT = "/store"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from data_prep.data_folder import find_prepared
 from data_prep.files import write_json
-from data_prep.shards import find_prepared
 from ser_sweep.cli import main
 from sweep.storage.store import Store
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
+from data_prep.data_folder import find_prepared
 from data_prep.folders import Folder
-from data_prep.shards import find_prepared
 from ser_sweep.cli import main
 from ser_sweep.doctor import check_data, check_open_files, check_store, check_threads, clock_finding, unlocked, unmet
 from ser_sweep.findings import State

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
-from dsl import chain, splits
+from data_prep.data_folder import find_prepared
+from data_prep.shards import SegmentCorpus, load_corpus
+from dsl import chain, fold_parts, splits
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
 from dsl.settings import Alteration, ChainSettings, TrainingSettings
@@ -81,13 +82,13 @@ class Seen:
 
     def __init__(self, monkeypatch: Monkey) -> None:
         self.corpus: SegmentCorpus = None  # type: ignore[assignment]
-        learnt = chain._Places.learnt
+        learnt = fold_parts.SegmentViews.learnt
 
         def see(places: Any, settings: ChainSettings) -> SegmentCorpus:
             self.corpus = learnt(places, settings)
             return self.corpus
 
-        monkeypatch.setattr(chain._Places, "learnt", see)
+        monkeypatch.setattr(fold_parts.SegmentViews, "learnt", see)
 
 
 def with_statistics(monkeypatch: Monkey, of: Callable[[SegmentCorpus, np.ndarray], Any]) -> None:
@@ -116,9 +117,9 @@ def scaled_by_everything(monkeypatch: Monkey) -> None:
     )
 
 
-def with_parts(monkeypatch: Monkey, change: Callable[[chain.FoldPart], chain.FoldPart]) -> None:
-    of = chain.FoldPart.of
-    monkeypatch.setattr(chain.FoldPart, "of", lambda *arguments: change(of(*arguments)))
+def with_parts(monkeypatch: Monkey, change: Callable[[fold_parts.FoldPart], fold_parts.FoldPart]) -> None:
+    of = fold_parts.FoldPart.of
+    monkeypatch.setattr(fold_parts.FoldPart, "of", lambda *arguments: change(of(*arguments)))
 
 
 def stops_early_by_the_test_part(monkeypatch: Monkey) -> None:
@@ -144,9 +145,9 @@ def trains_on_one_segment_of_the_test_part(monkeypatch: Monkey) -> None:
 
 
 def deals_folds_by_other_labels(monkeypatch: Monkey) -> None:
-    labelled = chain._Places.labelled
+    labelled = fold_parts.SegmentViews.labelled
     monkeypatch.setattr(
-        chain._Places, "labelled", lambda places, settings: altered(labelled(places, settings), settings)
+        fold_parts.SegmentViews, "labelled", lambda places, settings: altered(labelled(places, settings), settings)
     )
 
 
@@ -215,8 +216,8 @@ def begins_with_the_mean_of_all_sound(monkeypatch: Monkey) -> None:
 
 def with_validation(monkeypatch: Monkey, index: Callable[[SegmentCorpus, np.ndarray], np.ndarray]) -> None:
     """What validation says of an iteration, by which one is chosen."""
-    share = chain._mean_pooled_wa
-    monkeypatch.setattr(chain, "_mean_pooled_wa", lambda corpus, q, part: share(corpus, q, index(corpus, part)))
+    share = chain.mean_pooled_wa
+    monkeypatch.setattr(chain, "mean_pooled_wa", lambda corpus, q, part: share(corpus, q, index(corpus, part)))
 
 
 def chooses_the_iteration_by_everything(monkeypatch: Monkey) -> None:

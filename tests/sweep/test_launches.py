@@ -16,8 +16,9 @@ import pytest
 from safetensors.numpy import load
 
 from data_prep.cluster import ray_session
+from data_prep.data_folder import find_prepared
 from data_prep.folders import Folder
-from data_prep.shards import find_prepared, load_corpus
+from data_prep.shards import load_corpus
 from ser_sweep.cli import main
 from sweep.planning.grid import Resources, load_grid, resolve_corpora
 from sweep.planning.stages import Plan, bundled, kind_of

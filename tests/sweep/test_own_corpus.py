@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_prep.shards import find_prepared
+from data_prep.data_folder import find_prepared
 from ser_sweep.cli import main
 
 EMOTIONS = ("joie", "悲しみ", "ärger & wut")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from data_prep.data_folder import find_prepared
 from data_prep.folders import Folder
-from data_prep.shards import find_prepared
 from ser_sweep.cli import main
 from sweep.storage.store import Store
 

@@ -15,12 +15,13 @@ import pytest
 
 from data_prep.cluster import ray_session
 from data_prep.corpora import read_manifest
+from data_prep.data_folder import find_prepared
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import write_json
 from data_prep.folders import Folder
 from data_prep.prepare import prepare
-from data_prep.shards import find_prepared, load_corpus, write_shard
+from data_prep.shards import load_corpus, write_shard
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from dsl import backbones
 from ser_sweep.cli import main

@@ -12,8 +12,9 @@ import yaml
 
 from data_prep.cluster import ray_session
 from data_prep.corpora import read_manifest
+from data_prep.data_folder import find_prepared
 from data_prep.prepare import prepare
-from data_prep.shards import find_prepared, load_corpus
+from data_prep.shards import load_corpus
 from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 from dsl.labels import LABEL_SOURCES
 from dsl.splits import SPLITS, parts_of

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data_prep.folders import Disk, Folder
-from data_prep.shards import PreparedCorpus, find_prepared
+from data_prep.data_folder import find_prepared
+from data_prep.disk import Disk
+from data_prep.folders import Folder
+from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from sweep.planning.stages import StageSpec
 from sweep.storage.store import Predictions, Store, StoreError

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import sweep.running.trial
-from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
+from data_prep.data_folder import find_prepared
+from data_prep.shards import SegmentCorpus, load_corpus
 from dsl import steps
 from dsl.acceleration.recording import EXACT, Recorder
 from sweep.planning.grid import load_grid, resolve_corpora

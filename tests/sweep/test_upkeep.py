@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_prep.shards import find_prepared
+from data_prep.data_folder import find_prepared
 from ser_sweep.cli import main
 from sweep.planning.stages import StageSpec
 from sweep.storage.store import NewerSchemaError, Predictions, Store, StoreError

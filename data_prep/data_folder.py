@@ -1,0 +1,123 @@
+"""Which prepared corpora a data folder holds, and which of them a name means."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from data_prep.addresses import is_address, local_path
+from data_prep.checked import checked_manifest, parse_json
+from data_prep.errors import FolderError, ShardError, bulleted
+from data_prep.folders import Folder
+from data_prep.shards import SCHEMA_VERSION, PreparedCorpus
+from data_prep.text import clean, command, counted, plain
+
+
+def list_prepared(data: str | Path) -> tuple[list[PreparedCorpus], dict[str, ShardError]]:
+    """Every whole prepared corpus in the folder `data`, and by their folders' names why others cannot be read.
+
+    Raises ShardError where `data` is not a folder.
+    """
+    place = data_folder(data)
+    prepared: list[PreparedCorpus] = []
+    unreadable: dict[str, ShardError] = {}
+    for name in Folder(place).folders():
+        try:
+            manifest = _read_manifest(place, name)
+        except ShardError as error:
+            unreadable[name] = error
+            continue
+        if manifest is not None:
+            prepared.append(PreparedCorpus(place / name, manifest))
+    if not prepared and isinstance(place, Path) and not place.is_dir():
+        raise ShardError(
+            f"data folder {data} does not exist; make it with: {command('prepare', 'CORPUS', '--out', data)}"
+        )
+    return prepared, unreadable
+
+
+def _read_manifest(place: Path | Folder, name: str) -> dict[str, Any] | None:
+    """What the folder `name` says it holds; None where it is no prepared corpus. Raises ShardError."""
+    path = f"{place}/{name}/manifest.json"
+    try:
+        content = (Folder(place) / name).read("manifest.json")
+        if content is None:
+            return None
+        manifest = parse_json(content)
+        schema = manifest["schema"]
+        if schema <= SCHEMA_VERSION:
+            return {"shards": [], **checked_manifest(manifest)}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ShardError(f"{path} is damaged ({error}); prepare the corpus again") from error
+    except (FolderError, OSError) as error:
+        raise ShardError(f"{place}/{name}/manifest.json cannot be read: {error}") from error
+    raise ShardError(f"{path} was written by a newer ser-sweep (schema {schema}); upgrade to read it")
+
+
+def data_folder(data: str | Path) -> Path | Folder:
+    """Where `data` is: a path, or a folder elsewhere."""
+    if isinstance(data, Path):
+        return data
+    return Folder(data) if is_address(data) else local_path(data)
+
+
+def find_prepared(data: str | Path, name: str) -> PreparedCorpus:
+    """The prepared corpus in `data` called `name`: a corpus, or a folder name where one corpus has several.
+
+    Raises ShardError, listing what is there, when there is none or more than one, or one of them cannot be read.
+    """
+    available, unreadable = list_prepared(data)
+    name = clean(name)
+    found = [one for one in available if name in (one.corpus, one.name, one.folder.name)]
+    in_full = any(name in (one.name, one.folder.name) for one in found)
+    for folder, error in unreadable.items():
+        if name == folder or (not in_full and name == folder.rpartition("-")[0]):
+            others = f"\nor write in the grid: {', '.join(one.name for one in found)}" if found else ""
+            raise ShardError(f"corpus {name!r}: {error}{others}")
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ShardError(
+            f"corpus {name!r} is ambiguous: {data} holds {len(found)} preparations of it; name one in the grid:\n"
+            + bulleted([f"{one.name} ({'; '.join(_differences(one, found))})" for one in found])
+        )
+    there = ", ".join(one.name for one in available) or "no prepared corpus"
+    if unreadable:
+        there += f"; cannot be read: {', '.join(map(plain, unreadable))}"
+    raise ShardError(
+        f"corpus {name!r} is not in {data} (there: {there}); make it with: "
+        + command("prepare", "CORPUS", "--source", "DIR", "--out", data)
+    )
+
+
+def _differences(one: PreparedCorpus, all_of_them: list[PreparedCorpus]) -> Iterator[str]:
+    """What tells a preparation from the others: size, settings, when it was made, and which utterances differ."""
+    yield f"{counted(one.manifest['utterances'], 'utterance')}, {counted(one.manifest['segments'], 'segment')}"
+    settings, others = one.manifest["settings"], [other for other in all_of_them if other is not one]
+    differing = [k for k in settings if any(other.manifest["settings"].get(k) != settings[k] for other in others)]
+    yield from (f"{key} {settings[key]}" for key in differing)
+    made = Folder(one.folder).modified("manifest.json")
+    if made is not None:
+        yield f"made {datetime.fromtimestamp(made):%Y-%m-%d %H:%M}"
+    for other in others:
+        try:
+            here, there = (prepared.utterances().set_index("id") for prepared in (one, other))
+        except ShardError as error:
+            yield str(error)
+            continue
+        both = here.index.intersection(there.index)
+        alone = here.index.difference(there.index)
+        if len(alone):
+            yield f"{_some(alone)} not in {other.name}"
+        for what, columns in (("sound", ["sha256"]), ("labels", ["speaker", "text", "emotion"])):
+            known = [column for column in columns if column in here and column in there]
+            unlike = both[(here.loc[both, known] != there.loc[both, known]).any(axis=1)]
+            if len(unlike):
+                yield f"{_some(unlike)} of other {what} than in {other.name}"
+
+
+def _some(ids: pd.Index) -> str:
+    """How many utterances these are, and the first of them."""
+    return f"{counted(len(ids), 'utterance')} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
