@@ -21,8 +21,9 @@ from dsl.steps import Epoch, kept_epoch
 from dsl.training import Checkpoint
 from sweep.planning.stages import ChainSpec, StageSpec
 from sweep.running.task import Task
+from sweep.storage.predictions import Predictions
 from sweep.storage.provenance import code_revision, versions
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.store import Store, StoreError
 
 
 @dataclass(frozen=True)

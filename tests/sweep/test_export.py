@@ -142,7 +142,7 @@ def copy_corpus(store: Store, other: Store, name: str) -> None:
 def test_large_exports_are_of_several_files(
     folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep.export, "PART_BYTES", 0)
+    monkeypatch.setattr(sweep.storage.export, "PART_BYTES", 0)
     export(store, tmp_path / "out")
     assert [path.name for path in sorted((tmp_path / "out").rglob("part-*"))] == [
         f"part-{number:05d}.parquet" for number in range(4)
