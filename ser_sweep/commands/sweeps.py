@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from data_prep.shards import PreparedCorpus
-    from sweep.planning.cost import Estimate, Rate
+    from sweep.planning.cost import Estimate, TrainingSpeed
     from sweep.planning.grid import GridSpec
     from sweep.planning.stages import ChainSpec, Plan
     from sweep.storage.store import Store
@@ -106,12 +106,12 @@ def existing_store(options: argparse.Namespace) -> "Store":
     return store
 
 
-def estimate_missing(sweep: Sweep, rates: "dict[str, Rate] | None" = None) -> "Estimate":
-    """What the missing stages come to, by what the store's own say, and by `rates` for kinds it has none of."""
-    from sweep.planning.cost import bytes_per_segment, estimate, rates_of
+def estimate_missing(sweep: Sweep, speeds: "dict[str, TrainingSpeed] | None" = None) -> "Estimate":
+    """What the missing stages come to, by what the store's own say, and by `speeds` for kinds it has none of."""
+    from sweep.planning.cost import bytes_per_segment, estimate, speeds_of
     from sweep.running.resources import AUTO_GPU_SHARE
 
     share = sweep.grid.resources.gpu
-    known = {**(rates or {}), **rates_of(sweep.records)}
+    known = {**(speeds or {}), **speeds_of(sweep.records)}
     gpu = AUTO_GPU_SHARE if share == "auto" else float(share)
     return estimate(sweep.plan, sweep.prepared.values(), known, gpu, bytes_per_segment(sweep.records))
