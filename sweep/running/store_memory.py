@@ -93,7 +93,7 @@ class StoreMemory(ChainMemory):
     def note_failure(self, error: BaseException) -> None:
         """Note in the store why the current stage could not be trained, unless it was."""
         if self.is_open:
-            self._store.record_failure(self.current.key, describe_error(error))
+            self._store.note_failure(self.current.key, describe_error(error))
 
     def checkpoint(self, step: Step) -> Checkpoint:
         return StoredCheckpoint(self._store, self.current.key)

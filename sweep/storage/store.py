@@ -293,7 +293,7 @@ class Store:
                 if entry.path.stem in there:
                     self._tidy_up(str(entry.path))
 
-    def record_failure(self, key: str, cause: str) -> None:
+    def note_failure(self, key: str, cause: str) -> None:
         """Note why a stage could not be trained; a store that cannot be written goes without."""
         with contextlib.suppress(OSError):
             self.files.write_json(f"failures/{key}.json", {"cause": cause})
