@@ -73,7 +73,7 @@ def _run_null_label_test(options: argparse.Namespace) -> int:
 
 def _run_exact(options: argparse.Namespace) -> int:
     from dsl.labels import LEAKY_LABEL_SOURCES
-    from sweep.certificate import check_networks_kept, checks_of, needed_chains, parting
+    from sweep.exact_audit import check_networks_kept, checks_of, needed_chains, parting
     from sweep.planning.label_flow import labels_reaching
     from sweep.planning.stages import Plan
     from sweep.running.launch import launch
