@@ -16,7 +16,7 @@ from typing import Any
 
 from measured import report
 
-from sweep.planning.cost import Rate, estimate
+from sweep.planning.cost import TrainingSpeed, estimate
 from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.stages import ChainSpec, Plan, kind_of
 
@@ -45,7 +45,7 @@ def cost_of(grid: Path, data: Path, best: Best) -> dict[str, Any]:
             chains = [with_precision(one, precision) for one in whole if one.last.backbone == backbone]
             if not chains:
                 continue
-            rate = Rate(1 / found["rate"], None, "measured", on_gpu=True)
+            rate = TrainingSpeed(1 / found["rate"], None, "measured", on_gpu=True)
             cost = estimate(Plan.of(chains, (), {}), prepared.values(), {kind_of(chains[0].last): rate}, gpu_share=1.0)
             updates[backbone] = cost.updates
             hours.setdefault(backbone, {})[precision] = cost.seconds / 3600

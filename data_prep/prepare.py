@@ -116,7 +116,7 @@ def _make_shards(jobs: "Sequence[_ShardJob]", run: Callable[..., Iterator[list[s
         progress("shards", done, len(jobs))
     if changed:
         raise AudioError(
-            f"{len(changed)} of {sum(len(job.files) for job in jobs)} audio files changed while they were prepared; "
+            f"{len(changed)} of {sum(len(job.recordings) for job in jobs)} audio files changed while they were prepared; "
             "repeat the command when nothing is written to them any more:\n" + bulleted(sorted(changed))
         )
     return len(missing)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from analysis.tables.paper_tables import Table
     from data_prep.shards import PreparedCorpus
     from dsl.overlaps import FoldParts
-    from sweep.certificate import Parting
-    from sweep.planning.cost import Estimate, Rate
+    from sweep.exact_audit import Parting
+    from sweep.planning.cost import Estimate, TrainingSpeed
     from sweep.planning.grid import GridSpec
     from sweep.planning.stages import ChainSpec, Plan, StageSpec
     from sweep.running.launch import Outcome
@@ -159,13 +159,13 @@ class Sweep:
             self.__dict__.pop(name, None)
         self._decided.clear()
 
-    def estimate(self, rates: "Mapping[str, Rate] | None" = None) -> "Estimate":
-        """What the missing stages come to, by what the store's own took, and by `rates` for kinds it has none of."""
-        from sweep.planning.cost import bytes_per_segment, estimate, rates_of
+    def estimate(self, speeds: "Mapping[str, TrainingSpeed] | None" = None) -> "Estimate":
+        """What the missing stages come to, by what the store's own took, and by `speeds` for kinds it has none of."""
+        from sweep.planning.cost import bytes_per_segment, estimate, speeds_of
         from sweep.running.resources import AUTO_GPU_SHARE
 
         share = self.grid.resources.gpu
-        known = {**(rates or {}), **rates_of(self.records)}
+        known = {**(speeds or {}), **speeds_of(self.records)}
         gpu = AUTO_GPU_SHARE if share == "auto" else float(share)
         return estimate(self.plan, self.prepared.values(), known, gpu, bytes_per_segment(self.records))
 
@@ -343,11 +343,11 @@ class Sweep:
         self, folds: Collection[int] = (0,), *, inline: bool = False, address: str | None = None, quiet: bool = False
     ) -> "tuple[Outcome, list[AuditedChain]]":
         """Train the chains of `folds`, and again with other labels, and with another sound, of the utterances that they
-        are tested on, and compare them bit by bit (`sweep.certificate`). Where trainings fail there is nothing to tell.
+        are tested on, and compare them bit by bit (`sweep.exact_audit`). Where trainings fail there is nothing to tell.
 
         Raises UserError where the store holds stages without their networks, and KeyboardInterrupt after a signal.
         """
-        from sweep.certificate import check_networks_kept, checks_of, needed_chains, parting
+        from sweep.exact_audit import check_networks_kept, checks_of, needed_chains, parting
         from sweep.planning.label_flow import labels_reaching
         from sweep.planning.stages import Plan
         from sweep.running.launch import launch

@@ -30,7 +30,8 @@ from dsl.segments import Segments
 from dsl.steps import predict
 from dsl.utterances import mean_pooled, utterance_features
 from sweep.planning.stages import StageSpec, backbone_version_of
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
 
 NETWORK, MEAN, DEVIATION = "network.", "input.mean", "input.deviation"  # names in a stage's weights
 

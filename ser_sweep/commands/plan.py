@@ -48,7 +48,7 @@ def run_plan(options: argparse.Namespace) -> int:
     plan = sweep.plan
     leaks = leaks_of(plan.chains, sweep.prepared.values())
     probes = _probe_unknown(sweep) if options.probe else {}
-    estimated = sweep.estimate({kind: one.rate for kind, one in probes.items()})
+    estimated = sweep.estimate({kind: one.speed for kind, one in probes.items()})
     concurrency = options.concurrency or _slots_here(sweep.grid)
     tables = {heading: plan.counts_of(keys) for heading, keys in _needed(sweep).items()}
     if options.json:
@@ -131,11 +131,11 @@ def _print_estimate(estimated: "Estimate", concurrency: int, per_hour: float | N
 
 def _probe_unknown(sweep: Sweep) -> "dict[str, Probe]":
     """A probe of each kind of training that is missing and of which the store holds no stage."""
-    from sweep.planning.cost import rates_of
+    from sweep.planning.cost import speeds_of
     from sweep.planning.probe import probe
     from sweep.planning.stages import kind_of
 
-    known = rates_of(sweep.records)
+    known = speeds_of(sweep.records)
     by_name = {one.name: one for one in sweep.prepared.values()}
     found: dict[str, Probe] = {}
     for key, stage in sweep.plan.stages.items():

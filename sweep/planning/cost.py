@@ -1,6 +1,6 @@
 """What the missing stages of a plan come to: segment updates, hours, bytes and money.
 
-Nothing is made up: a rate is measured, in the store's own finished stages of the same kind or by a probe
+Nothing is made up: a speed is measured, in the store's own finished stages of the same kind or by a probe
 (`sweep.planning.probe`), or it is unknown and said to be.
 """
 
@@ -26,7 +26,7 @@ NAMED_FOLDS = 5  # that a notice lists
 
 
 @dataclass(frozen=True)
-class Rate:
+class TrainingSpeed:
     """How fast trainings of a kind are, and from what that is known.
 
     `seconds_per_update`: of a stage, evaluation and all, divided by its segment updates. `epochs_share`: epochs
@@ -44,7 +44,7 @@ class Rate:
 @dataclass(frozen=True)
 class Estimate:
     """What missing stages come to. `seconds` is of training, one after the other; `unknown` names the kinds without a
-    rate, whose stages are in no sum but those of updates and bytes. Where nothing tells how many epochs early stopping
+    speed, whose stages are in no sum but those of updates and bytes. Where nothing tells how many epochs early stopping
     lets run, all are counted: `at_most`. `untaught` tells of folds that test what no training utterance taught them."""
 
     stages: int = 0
@@ -76,14 +76,14 @@ class Estimate:
         }
 
 
-def rates_of(records: Iterable[Mapping[str, Any]]) -> dict[str, Rate]:
-    """Kind -> rate, from finished stages (stage.json). A kind that ran on several devices has the rate of the last."""
+def speeds_of(records: Iterable[Mapping[str, Any]]) -> dict[str, TrainingSpeed]:
+    """Kind -> speed, from finished stages (stage.json). A kind that ran on several devices has that of the last."""
     by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         stage = StageSpec.of_record(record)
         if stage is not None and _is_measured(record) and _is_of_this_version(stage, record):
             by_kind[kind_of(stage)][record["device"].get("name", "")].append(record)
-    return {kind: _rate_of(max(devices.values(), key=_last_finished)) for kind, devices in by_kind.items()}
+    return {kind: _speed_of(max(devices.values(), key=_last_finished)) for kind, devices in by_kind.items()}
 
 
 def _is_of_this_version(stage: StageSpec, record: Mapping[str, Any]) -> bool:
@@ -102,7 +102,7 @@ def _last_finished(records: list[Mapping[str, Any]]) -> str:
     return max(str(record["timing"].get("finished", "")) for record in records)
 
 
-def _rate_of(records: list[Mapping[str, Any]]) -> Rate:
+def _speed_of(records: list[Mapping[str, Any]]) -> TrainingSpeed:
     seconds, shares, memory = [], [], []
     for record in records:
         metrics = record["metrics"]
@@ -113,7 +113,8 @@ def _rate_of(records: list[Mapping[str, Any]]) -> Rate:
     device = records[0]["device"]
     basis = f"{counted(len(records), 'stage')} of this store on {device.get('name', 'an unknown device')}"
     on_gpu = device.get("type") == "cuda"
-    return Rate(statistics.median(seconds), statistics.mean(shares), basis, on_gpu, max(memory, default=0) or None)
+    peak = max(memory, default=0) or None
+    return TrainingSpeed(statistics.median(seconds), statistics.mean(shares), basis, on_gpu, peak)
 
 
 def bytes_per_segment(records: Iterable[Mapping[str, Any]]) -> float | None:
@@ -125,7 +126,7 @@ def bytes_per_segment(records: Iterable[Mapping[str, Any]]) -> float | None:
 def estimate(
     plan: Plan,
     prepared: Iterable[PreparedCorpus],
-    rates: Mapping[str, Rate],
+    speeds: Mapping[str, TrainingSpeed],
     gpu_share: float,
     segment_bytes: float | None = None,
 ) -> Estimate:
@@ -140,17 +141,17 @@ def estimate(
         if lacking:
             untaught[stage.corpus, stage.split][f"{_fold_words(stage)} ({', '.join(lacking)})"] = None
         kind = kind_of(stage)
-        rate = rates.get(kind)
-        share = rate.epochs_share if rate is not None and stage.training.early_stopping else None
+        speed = speeds.get(kind)
+        share = speed.epochs_share if speed is not None and stage.training.early_stopping else None
         at_most = at_most or (share is None and stage.training.early_stopping)
         epochs = stage.training.epochs * (share or 1.0)
-        if rate is None:
+        if speed is None:
             unknown[kind] = None
         else:
-            took = training * epochs * rate.seconds_per_update
+            took = training * epochs * speed.seconds_per_update
             seconds += took
-            device_seconds += took * (gpu_share if rate.on_gpu else 1.0)
-            basis[kind] = rate.basis
+            device_seconds += took * (gpu_share if speed.on_gpu else 1.0)
+            basis[kind] = speed.basis
         updates += round(training * epochs)
         size += predicted * (segment_bytes or ROW_BYTES + PROBABILITY_BYTES * classes)
     told = tuple(_untaught_words(*of, list(folds)) for of, folds in untaught.items())

@@ -1,4 +1,4 @@
-"""A few real training steps of a backbone on this machine's device, where the store knows no rate of it.
+"""A few real training steps of a backbone on this machine's device, where the store knows no speed of it.
 
 On a GPU also what the device decides: the layout of maps in memory, what `precision` buys, and how many networks side
 by side keep it busy.
@@ -21,7 +21,7 @@ from dsl.process import free_device_memory, is_out_of_memory, settle
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
 from dsl.steps import TrainingRun, predict, side_by_side
-from sweep.planning.cost import Rate, suggested_share
+from sweep.planning.cost import TrainingSpeed, suggested_share
 from sweep.planning.stages import StageSpec
 
 BATCHES = 6
@@ -61,10 +61,10 @@ class Probe:
     choices: tuple[Choice, ...] = ()
 
     @property
-    def rate(self) -> Rate:
-        """The rate of stages, evaluation left out: it is a few percent of the training."""
+    def speed(self) -> TrainingSpeed:
+        """The speed of stages, evaluation left out: it is a few percent of the training."""
         basis = f"a probe on {self.device}"
-        return Rate(1 / self.segments_per_second, None, basis, self.memory is not None, self.memory)
+        return TrainingSpeed(1 / self.segments_per_second, None, basis, self.memory is not None, self.memory)
 
 
 def probe(

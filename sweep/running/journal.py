@@ -5,7 +5,8 @@ from typing import Any
 
 from data_prep.text import duration
 from sweep.planning.stages import Bundle, kind_of
-from sweep.running.display import Display, Tally
+from sweep.running.display import Display
+from sweep.running.tally import Tally
 from sweep.running.tracking import Trackers
 from sweep.storage.events import EventLog
 

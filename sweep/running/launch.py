@@ -18,11 +18,12 @@ from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from sweep.planning.grid import GridSpec
 from sweep.planning.stages import Bundle, Plan, bundled
-from sweep.running.display import Tally, make_display
+from sweep.running.display import make_display
 from sweep.running.inline import run_inline
 from sweep.running.journal import Journal
 from sweep.running.ray_tune import import_tune, run_on_ray
 from sweep.running.resources import slots, trial_share
+from sweep.running.tally import Tally
 from sweep.running.tracking import Trackers
 from sweep.running.trials import Trials, Work
 from sweep.storage.events import EventLog, new_launch, user

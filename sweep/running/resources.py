@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data_prep.errors import UserError
 from sweep.planning.grid_fields import Resources
+from sweep.storage.shares import LearntShares
 from sweep.storage.store import Store
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of CUDA, of CUDA under WSL, of ROCm
@@ -39,7 +40,7 @@ class GpuShares:
 
     def __init__(self, least: float, store: Store) -> None:
         self._least = least
-        self._store = store
+        self._lessons = LearntShares(store)
         self._learnt: dict[str, float] = {}
         self._at_once: dict[tuple[str, float], int | None] = {}
 
@@ -48,20 +49,20 @@ class GpuShares:
         if not self._least:
             return 0.0
         if kind not in self._learnt:
-            self._learnt[kind] = max(self._least, self._store.read_share(kind) or 0.0)
+            self._learnt[kind] = max(self._least, self._lessons.least(kind) or 0.0)
         return self._learnt[kind]
 
     def at_once(self, kind: str, chains: int) -> int:
         """How many of a trial's `chains` of this kind are to be trained side by side."""
         share = self.of(kind)
         if (kind, share) not in self._at_once:
-            self._at_once[kind, share] = self._store.read_at_once(kind, share)
+            self._at_once[kind, share] = self._lessons.at_once(kind, share)
         return min(chains, self._at_once[kind, share] or chains)
 
     def held(self, kind: str, share: float, at_once: int) -> None:
         """Learn that `share` is enough for so many of this kind side by side, and not for more."""
         self._at_once[kind, share] = at_once
-        self._store.write_at_once(kind, share, at_once)
+        self._lessons.learn_at_once(kind, share, at_once)
 
     def ran_out(self, kind: str, share: float) -> float | None:
         """Learn that `share` is too little for this kind; returns the next larger one, None after a whole GPU."""
@@ -69,7 +70,7 @@ class GpuShares:
             return None
         larger = max(self.of(kind), min(1.0, 2 * share))
         self._learnt[kind] = larger
-        self._store.write_share(kind, larger)
+        self._lessons.learn_least(kind, larger)
         return larger
 
 

@@ -21,8 +21,9 @@ from dsl.steps import Epoch, kept_epoch
 from dsl.training import Checkpoint
 from sweep.planning.stages import ChainSpec, StageSpec
 from sweep.running.task import Task
+from sweep.storage.predictions import Predictions
 from sweep.storage.provenance import code_revision, versions
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.store import Store, StoreError
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class StoreMemory(ChainMemory):
     def note_failure(self, error: BaseException) -> None:
         """Note in the store why the current stage could not be trained, unless it was."""
         if self.is_open:
-            self._store.record_failure(self.current.key, describe_error(error))
+            self._store.note_failure(self.current.key, describe_error(error))
 
     def checkpoint(self, step: Step) -> Checkpoint:
         return StoredCheckpoint(self._store, self.current.key)

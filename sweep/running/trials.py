@@ -225,7 +225,7 @@ class Trials:
         cause = self._errors.pop(number, cause)
         key = self._give_up(number, cause)
         if key is not None:
-            self.store.record_failure(key, cause)
+            self.store.note_failure(key, cause)
         self._journal.failed(self.bundles[number], cause)
         self._end(number, cause)
 

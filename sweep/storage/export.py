@@ -32,7 +32,8 @@ from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus
 from dsl.labels import labels_of
 from sweep.planning.stages import StageSpec
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
 from sweep.storage.upkeep import AT_ONCE, Progress, no_progress
 
 GRID_FILE, DATA_FOLDER, STORE_FOLDER = "grid.yaml", "data", "store"  # of a folder of results

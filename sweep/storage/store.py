@@ -12,41 +12,34 @@
                                                 where store.json says `results_only`: then no predictions are there
     leases/<launch>.json                        what a running launch is computing (sweep.storage.lease)
     events/<launch>.jsonl                       what happened in a launch (sweep.storage.events)
-    shares/<kind>.json                          the share of a GPU that trainings of a kind turned out to need
+    shares/<kind>.json                          the share of a GPU that trainings of a kind need (sweep.storage.shares)
     shares/<kind>-on-<share>.json               how many of them side by side a share turned out to hold
 
 A stage is there when its stage.json is: everything it names was written before. Files appear whole, or not at all.
-This module is the only one that knows the paths. A store is anywhere that `data_prep.folders.Folder` may be.
+No module outside this room knows the paths. A store is anywhere that `data_prep.folders.Folder` may be.
 """
 
 import contextlib
 import hashlib
-import io
-import json
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data_prep import shards
-from data_prep.checked import checked_manifest, parse_json, read_table, read_utterances
+from data_prep.checked import checked_manifest, read_utterances
 from data_prep.errors import UserError
 from data_prep.folders import Entry, Folder, FolderError
 from data_prep.shards import PreparedCorpus
 from sweep.planning.stages import StageSpec
-from sweep.storage.records import is_record
+from sweep.storage.files import Files, as_json, parsed
+from sweep.storage.predictions import Predictions, decode_predictions, encode_predictions
+from sweep.storage.records import described_files, describes_file, is_record
 
 SCHEMA_VERSION = 1
 FOLDERS = {"corpora", "stages", "checkpoints", "failures", "decisions", "leases", "events", "shares"}
-DIGEST_BYTES = 32
-ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
-PREDICTION_TYPES = {"utterance": pa.int32(), "segment": pa.int32(), "test": pa.bool_()}
 
 
 class StoreError(UserError):
@@ -55,17 +48,6 @@ class StoreError(UserError):
 
 class NewerSchemaError(StoreError):
     """Something in the store was written by a newer version."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a stage predicts: for each of S segments its `utterance` (row of the corpus's utterances), `segment` number,
-    whether it is of a `test` utterance, and `q` float32 [S, K]."""
-
-    utterance: np.ndarray
-    segment: np.ndarray
-    test: np.ndarray
-    q: np.ndarray
 
 
 class Store:
@@ -77,8 +59,9 @@ class Store:
         except FolderError as error:
             raise StoreError(f"store {error}") from error
         self.uri = self.folder.uri
+        self.files = Files(self.folder)
         self._shapes: dict[str, tuple[int, int]] = {}  # of its corpora, which never change
-        about = self._read_json("store.json")
+        about = self.files.read_json("store.json")
         self._refuse_newer(f"store {self.uri}", about)
         self.results_only: dict[str, Any] | None = (about or {}).get("results_only")  # what decided, if it has no more
 
@@ -89,7 +72,7 @@ class Store:
     @property
     def is_named(self) -> bool:
         """Whether its store.json is there, which something that tidies up may have taken away."""
-        return self._read_json("store.json") is not None
+        return self.files.read_json("store.json") is not None
 
     def create(self) -> None:
         """Make this a store, unless it is one. Raises StoreError where other files lie there, or only results."""
@@ -103,12 +86,12 @@ class Store:
         others = [entry for entry in files if entry.path.name != "store.json"]  # which may be damaged
         if (others or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
-        self._write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
+        self.files.write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
 
     def create_results_only(self, decided_by: dict[str, Any]) -> None:
         """Make this a store of stages without predictions, beside decisions that `decided_by` made."""
         about = {"kind": "ser-sweep store", "schema": SCHEMA_VERSION, "results_only": decided_by}
-        self._write_json("store.json", about)
+        self.files.write_json("store.json", about)
 
     def require_predictions(self) -> None:
         """Raise StoreError where it holds results only."""
@@ -146,7 +129,7 @@ class Store:
         keys = [key for key, name in sizes if name == "stage.json"]
         contents = self.folder.read_all(f"stages/{key}/stage.json" for key in keys)
         for key, content in zip(keys, contents, strict=True):
-            record = self._record(key, _parsed(content))
+            record = self._record(key, parsed(content))
             described = [] if record is None or self.results_only else described_files(record).values()
             if record is not None and all(one and sizes.get((key, one["file"])) == one["bytes"] for one in described):
                 yield {**record, "key": key}
@@ -176,7 +159,7 @@ class Store:
 
         Raises NewerSchemaError for one that a newer version wrote: to train it again would not make it readable.
         """
-        return self._record(key, self._read_json(f"stages/{key}/stage.json"))
+        return self._record(key, self.files.read_json(f"stages/{key}/stage.json"))
 
     def _record(self, key: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
         self._refuse_newer(f"stage {key} in store {self.uri}", found)
@@ -208,7 +191,7 @@ class Store:
     def _shape_of(self, corpus: str) -> tuple[int, int] | None:
         """Utterances and classes of a corpus; None where the store does not hold it."""
         if corpus not in self._shapes:
-            about = self._read_json(f"corpora/{corpus}/corpus.json") if corpus else None
+            about = self.files.read_json(f"corpora/{corpus}/corpus.json") if corpus else None
             if about is None:
                 return None
             try:
@@ -225,7 +208,7 @@ class Store:
 
     def _read_described(self, key: str, described: dict[str, Any]) -> bytes | None:
         """A file that stage.json describes; None where it is missing, or not what was written."""
-        if not _describes_file(described):
+        if not describes_file(described):
             return None
         content = self.read_stage_file(key, described["file"])
         return content if content is not None and hashlib.sha256(content).hexdigest() == described["sha256"] else None
@@ -241,7 +224,9 @@ class Store:
         if seen is not None and self.has(stage.key):
             self._tidy_up_after(stage.key)
             return False
-        files = {"predictions": self._write_described(stage.key, "predictions", "parquet", _parquet(predictions))}
+        files = {
+            "predictions": self._write_described(stage.key, "predictions", "parquet", encode_predictions(predictions))
+        }
         if weights is not None:
             files["weights"] = self._write_described(stage.key, "weights", "safetensors", weights)
         record = {
@@ -252,7 +237,7 @@ class Store:
             **files,
             **facts,
         }
-        stands = self._commit_first(stage.key, _json(record), seen)
+        stands = self._commit_first(stage.key, as_json(record), seen)
         self._tidy_up_after(stage.key)
         return stands
 
@@ -294,10 +279,10 @@ class Store:
 
     def read_checkpoint(self, key: str) -> bytes | None:
         """The state of an unfinished training; None where there is none, or a damaged one."""
-        return self._read_checked(f"checkpoints/{key}")
+        return self.files.read_checked(f"checkpoints/{key}")
 
     def write_checkpoint(self, key: str, state: bytes) -> None:
-        self._write_checked(f"checkpoints/{key}", state)
+        self.files.write_checked(f"checkpoints/{key}", state)
 
     def discard_leftovers(self, keys: Iterable[str]) -> None:
         """Take checkpoints and failures of stages away that are there: of launches that were killed before they could,
@@ -308,10 +293,10 @@ class Store:
                 if entry.path.stem in there:
                     self._tidy_up(str(entry.path))
 
-    def record_failure(self, key: str, cause: str) -> None:
+    def note_failure(self, key: str, cause: str) -> None:
         """Note why a stage could not be trained; a store that cannot be written goes without."""
         with contextlib.suppress(OSError):
-            self._write_json(f"failures/{key}.json", {"cause": cause})
+            self.files.write_json(f"failures/{key}.json", {"cause": cause})
 
     def read_failure(self, key: str) -> str | None:
         """Why a stage could not be trained; None where nothing is noted, or the note is damaged."""
@@ -324,35 +309,16 @@ class Store:
         causes = zip(paths, map(_cause, contents), strict=True)
         return {path.stem: cause for path, cause in causes if cause is not None}
 
-    # What launches tell one another
-
-    def read_share(self, kind: str) -> float | None:
-        """The share of a GPU that trainings of a kind turned out to need; None where nothing was learnt of it."""
-        share = (self._read_json(f"shares/{kind}.json") or {}).get("gpu")
-        return float(share) if isinstance(share, int | float) else None
-
-    def write_share(self, kind: str, share: float) -> None:
-        self._write_json(f"shares/{kind}.json", {"gpu": share})
-
-    def read_at_once(self, kind: str, share: float) -> int | None:
-        """How many trainings of a kind side by side a share of a GPU turned out to hold; None where that was not
-        learnt."""
-        found = (self._read_json(f"shares/{kind}-on-{share:g}.json") or {}).get("at_once")
-        return found if isinstance(found, int) and found >= 1 else None
-
-    def write_at_once(self, kind: str, share: float, at_once: int) -> None:
-        self._write_json(f"shares/{kind}-on-{share:g}.json", {"at_once": at_once})
-
     # Decisions, kept because forests take long
 
     def read_decisions(self, key: str) -> bytes | None:
         """Decisions that were made before; None where there are none, or damaged ones."""
-        return self._read_checked(f"decisions/{key}")
+        return self.files.read_checked(f"decisions/{key}")
 
     def write_decisions(self, key: str, content: bytes) -> None:
         """Keep decisions; a store that cannot be written goes without."""
         with contextlib.suppress(OSError):
-            self._write_checked(f"decisions/{key}", content)
+            self.files.write_checked(f"decisions/{key}", content)
 
     # Corpora
 
@@ -383,11 +349,11 @@ class Store:
             return
         self.folder.write(f"corpora/{prepared.name}/utterances.parquet", prepared.utterances_file())
         about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
-        self._write_json(f"corpora/{prepared.name}/corpus.json", about)
+        self.files.write_json(f"corpora/{prepared.name}/corpus.json", about)
 
     def read_corpus(self, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
         """The manifest (without shards) and the utterances of a corpus in the store. Raises StoreError."""
-        about = self._read_json(f"corpora/{name}/corpus.json")
+        about = self.files.read_json(f"corpora/{name}/corpus.json")
         self._refuse_newer(f"corpus {name} in store {self.uri}", about, shards.SCHEMA_VERSION)
         content = self.folder.read(f"corpora/{name}/utterances.parquet")
         if about is None or content is None:
@@ -425,85 +391,6 @@ class Store:
                 f"{what} was written by a newer ser-sweep (schema {schema}, this one knows {known}); upgrade to use it"
             )
 
-    def _read_checked(self, name: str) -> bytes | None:
-        """What `_write_checked` wrote; None where it is missing or damaged."""
-        written = self.folder.read(name) or b""
-        digest, content = written[:DIGEST_BYTES], written[DIGEST_BYTES:]
-        return content if hashlib.sha256(content).digest() == digest else None
-
-    def _write_checked(self, name: str, content: bytes) -> None:
-        self.folder.write(name, hashlib.sha256(content).digest() + content)
-
-    def _read_json(self, name: str) -> dict[str, Any] | None:
-        return _parsed(self.folder.read(name))
-
-    def _write_json(self, name: str, content: dict[str, Any]) -> None:
-        self.folder.write(name, _json(content))
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    """A line for each field: to be read by people, and fast to write."""
-    lines = ",\n".join(f"{ENCODER.encode(name)}: {ENCODER.encode(content[name])}" for name in sorted(content))
-    return f"{{\n{lines}\n}}\n".encode()
-
-
-def _parsed(content: bytes | None) -> dict[str, Any] | None:
-    """A JSON object; None where the content is missing or damaged."""
-    try:
-        found = parse_json(content or b"null")
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
-
 
 def _cause(failure: bytes | None) -> str | None:
-    return (_parsed(failure) or {}).get("cause")
-
-
-def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """The files that a stage.json names: predictions, and weights if it says so. None for one it does not describe."""
-    named = {"predictions": record.get("predictions")}
-    if "weights" in record:
-        named["weights"] = record["weights"]
-    return {kind: described if _describes_file(described) else None for kind, described in named.items()}
-
-
-def _describes_file(described: Any) -> bool:
-    return isinstance(described, dict) and all(
-        isinstance(described.get(name), kind) for name, kind in (("file", str), ("sha256", str), ("bytes", int))
-    )
-
-
-def decode_predictions(content: bytes) -> Predictions:
-    """The predictions in a stage's Parquet file. Raises ValueError where they are not, or are no probabilities."""
-    table = read_table(content)
-    types = {name: table.schema.field(name).type for name in table.column_names if name in PREDICTION_TYPES}
-    q_type = table.schema.field("q").type if table.column_names.count("q") == 1 else pa.null()
-    if types != PREDICTION_TYPES or not pa.types.is_fixed_size_list(q_type) or q_type.value_type != pa.float32():
-        raise ValueError(f"columns are {', '.join(map(str, table.schema))}")
-    if not len(table) or not q_type.list_size or any(column.null_count for column in table.columns):
-        raise ValueError("values are missing")
-    q = table["q"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
-    if table["utterance"].to_numpy().min() < 0 or table["segment"].to_numpy().min() < 0:
-        raise ValueError("numbers below 0")
-    if not np.isfinite(q).all() or (q < 0).any() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
-        raise ValueError("they are no probabilities")
-    return Predictions(
-        utterance=table["utterance"].to_numpy(),
-        segment=table["segment"].to_numpy(),
-        test=table["test"].to_numpy(),
-        q=q,
-    )
-
-
-def _parquet(predictions: Predictions) -> bytes:
-    q = pa.FixedSizeListArray.from_arrays(pa.array(predictions.q.ravel()), predictions.q.shape[1])
-    table = pa.table(
-        {
-            **{name: pa.array(getattr(predictions, name), kind) for name, kind in PREDICTION_TYPES.items()},
-            "q": q,
-        }
-    )
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=["utterance"])
-    return buffer.getvalue()
+    return (parsed(failure) or {}).get("cause")

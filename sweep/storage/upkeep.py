@@ -26,7 +26,9 @@ from sweep.machine import THIS_MACHINE, Machine
 from sweep.planning.stages import KEY_LENGTH, StageSpec
 from sweep.storage.events import new_launch
 from sweep.storage.lease import EXPIRES_SECONDS, LEASES, UPKEEP, Lease
-from sweep.storage.store import NewerSchemaError, Predictions, Store, StoreError, decode_predictions, described_files
+from sweep.storage.predictions import Predictions, decode_predictions
+from sweep.storage.records import described_files
+from sweep.storage.store import NewerSchemaError, Store, StoreError
 
 Progress = Callable[[str, int, int], None]
 DAY = 24 * 3600.0

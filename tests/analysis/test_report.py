@@ -242,7 +242,7 @@ def test_nothing_secret_is_written_to_a_report(tmp_path: Path) -> None:
     store = copy_store(tmp_path / "store")
     source = source_of(store, label_sources=["in_fold"], iterations=1)
     (missing, *_) = source.plan.to_train
-    store.record_failure(missing, "cannot reach http://user:hunter2@tracker/")
+    store.note_failure(missing, "cannot reach http://user:hunter2@tracker/")
     source = source_of(store, label_sources=["in_fold"], iterations=1)
     place = replace(source.place, store="s3://key:hunter2@bucket", data="s3://key:hunter2@other")
     secret = replace(source, place=place, text="tracking: {mlflow: 'http://user:hunter2@tracker'}", forest_seeds=0)

@@ -78,7 +78,7 @@ def hostile_source(store: Store) -> Any:
     (root / "events" / "20260504.jsonl").write_text(json.dumps(launched) + "\n")
     source = source_of(Store(root), name=ATTACK, label_sources=["in_fold"], iterations=1)
     (missing, *_) = source.plan.to_train
-    store.record_failure(missing, f"{ATTACK}\n{PICTURE}")
+    store.note_failure(missing, f"{ATTACK}\n{PICTURE}")
     other = PreparedCorpus(Path("other"), {**about, "corpus": ATTACK})
     source = source_of(Store(root), name=ATTACK, label_sources=["in_fold"], iterations=1)
     place = replace(source.place, store=ATTACK, data=f"' {PICTURE}")

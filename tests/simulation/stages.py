@@ -20,8 +20,9 @@ from sweep.planning.stages import ChainSpec, StageSpec
 from sweep.running import store_memory
 from sweep.running.store_memory import StoreMemory, TrialContext
 from sweep.running.task import Task
-from sweep.storage import lease, store, upkeep
-from sweep.storage.store import Predictions, Store
+from sweep.storage import files, lease, store, upkeep
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store
 from tests.simulation.world import Process
 
 FOLDS, EPOCHS, UTTERANCES = 2, 2, 4
@@ -75,7 +76,7 @@ def result_of(stage: StageSpec) -> StageResult:
 def predictions_of(stage: StageSpec) -> bytes:
     """The file of predictions that a commit of the stage writes."""
     result = result_of(stage)
-    return store._parquet(Predictions(CORPUS.utterance, CORPUS.segment, result.test, result.q))
+    return store.encode_predictions(Predictions(CORPUS.utterance, CORPUS.segment, result.test, result.q))
 
 
 def train(
@@ -135,10 +136,10 @@ def remember() -> None:
     folders.PurePosixPath = cache(PurePosixPath)
     folders.Folder.local_path = cache(folders.Folder.local_path)
     store.decode_predictions = upkeep.decode_predictions = cache(store.decode_predictions)
-    store._parquet = _remembered(
-        store._parquet, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes()
+    store.encode_predictions = _remembered(
+        store.encode_predictions, lambda predictions: predictions.q.tobytes() + predictions.test.tobytes()
     )
-    store._parsed = lru_cache(REMEMBERED)(store._parsed)
+    store.parsed = files.parsed = lru_cache(REMEMBERED)(files.parsed)
     lease._parsed = lru_cache(REMEMBERED)(lease._parsed)
     store.is_record = _remembered(store.is_record, id)
     StageSpec.at = cache(StageSpec.at)

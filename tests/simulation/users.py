@@ -8,10 +8,11 @@ from typing import Any
 from sweep.machine import Machine
 from sweep.planning.grid import GridSpec, Resources
 from sweep.planning.stages import ChainSpec, Plan, bundled
-from sweep.running.display import NoDisplay, Tally
+from sweep.running.display import NoDisplay
 from sweep.running.journal import Journal
 from sweep.running.launch import check_plan_holds
 from sweep.running.rounds import run_rounds
+from sweep.running.tally import Tally
 from sweep.running.task import Task
 from sweep.running.tracking import Trackers
 from sweep.running.trial import errors_told

@@ -3,14 +3,17 @@
 import random
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsl.settings import TrainingSettings
 from sweep.planning.stages import Bundle, ChainSpec, StageSpec, canonical_updates, distinct, launch_order
 from sweep.running.chain_queue import ChainQueue
+from sweep.running.task import Task
 
 FOLDS = 3
 STAGE = StageSpec("emodb-0", "tiny", "stratified", FOLDS, 0, 0, None, (), TrainingSettings())
@@ -54,7 +57,16 @@ chains = st.lists(
 ).map(lambda listed: launch_order(distinct(of_all_folds(listed))))
 
 
-def sweep(listed: list[ChainSpec], slots: int, failing: float, seed: int) -> tuple[list[str], list[int]]:
+def could_run(one: ChainSpec, done: set[str], busy: set[str]) -> bool:
+    """Whether a chain has stages whose inputs are there, and none of which a running trial computes."""
+    within_reach = takewhile(lambda stage: {needed.key for needed in one.foreign_inputs(stage)} <= done, one.stages)
+    missing = {stage.key for stage in within_reach} - done
+    return bool(missing) and missing.isdisjoint(busy)
+
+
+def sweep(
+    listed: list[ChainSpec], slots: int, failing: float, seed: int, kind: type[ChainQueue] = ChainQueue
+) -> tuple[list[str], list[int]]:
     """Run chains on `slots` slots, a stage of a random trial at a time.
 
     A share `failing` of steps ends its trial instead. Returns the keys of stages as trained, and the chains that could
@@ -62,29 +74,36 @@ def sweep(listed: list[ChainSpec], slots: int, failing: float, seed: int) -> tup
     before what it is made from.
     """
     rng = random.Random(seed)
-    queue = queue_of(listed, range(len(listed)), [])
-    running: dict[str, tuple[ChainSpec, list[StageSpec]]] = {}
+    queue = kind([Bundle((one,)) for one in listed], range(len(listed)), [])
+    running: dict[str, tuple[int, list[StageSpec]]] = {}
     done: set[str] = set()
+    failed_ones: set[int] = set()
     trained: list[str] = []
     for number in range(10_000):
         while len(running) < slots and (task := queue.issue(f"trial {number}")) is not None:
-            one = listed[task.number]
-            running[f"trial {number}"] = one, [s for s in one.stages[: task.stages] if s.key not in done]
+            stages = listed[task.number].stages[: task.stages]
+            running[f"trial {number}"] = task.number, [stage for stage in stages if stage.key not in done]
             number += 10_000
+        if len(running) < slots:
+            busy = {stage.key for _, left in running.values() for stage in left}
+            others = set(range(len(listed))) - failed_ones - {taken for taken, _ in running.values()}
+            assert not any(could_run(listed[other], done, busy) for other in others), "a slot idles"
         if not running:
             break
         trial = rng.choice(sorted(running))
-        one, left = running[trial]
+        taken, left = running[trial]
         failed = rng.random() < failing
         if left and not failed:
             stage = left.pop(0)
-            assert {needed.key for needed in one.foreign_inputs(stage)} <= done
+            assert {needed.key for needed in listed[taken].foreign_inputs(stage)} <= done
             trained.append(stage.key)
             done.add(stage.key)
             queue.stage_done(stage.key)
         if not left or failed:
             del running[trial]
             queue.ended(trial)
+            if left:
+                failed_ones.add(taken)
     return trained, queue.waiting
 
 
@@ -102,6 +121,18 @@ def test_failures_repeat_nothing_and_hold_up_only_what_needs_them(
     trained, waiting = sweep(listed, slots, failing=0.3, seed=seed)
     assert len(trained) == len(set(trained))
     assert all(listed[number].last.label_source == "global_oof" for number in waiting)
+
+
+class OneAtATime(ChainQueue):
+    """A queue that serialises everything."""
+
+    def issue(self, trial: str) -> Task | None:
+        return None if self.running else super().issue(trial)
+
+
+def test_a_queue_that_leaves_slots_idle_would_be_noticed() -> None:
+    with pytest.raises(AssertionError, match="a slot idles"):
+        sweep([chain("none", fold=0), chain("none", fold=1)], slots=2, failing=0, seed=0, kind=OneAtATime)
 
 
 def test_a_sharing_chain_starts_as_soon_as_the_shared_stage_is_done() -> None:

@@ -16,11 +16,11 @@ from dsl.settings import TrainingSettings
 from ser_sweep.cli import main
 from sweep.planning.cost import (
     Estimate,
-    Rate,
+    TrainingSpeed,
     bytes_per_segment,
     estimate,
     estimate_beside_truth,
-    rates_of,
+    speeds_of,
     suggested_share,
 )
 from sweep.planning.grid import GridSpec, load_grid
@@ -51,7 +51,7 @@ def plan_of(grid: GridSpec, prepared: PreparedCorpus, done: frozenset[str] = fro
 def test_segments_are_counted_as_they_are_trained(done: tuple[GridSpec, PreparedCorpus, Store]) -> None:
     grid, prepared, store = done
     records = list(store.records())
-    found = estimate(plan_of(grid, prepared), [prepared], rates_of(records), 0.25, bytes_per_segment(records))
+    found = estimate(plan_of(grid, prepared), [prepared], speeds_of(records), 0.25, bytes_per_segment(records))
     assert found.updates == sum(r["metrics"]["training_segments"] * r["metrics"]["epochs"] for r in records)
     assert found.bytes == pytest.approx(sum(r["predictions"]["bytes"] for r in records), abs=4)
     assert found.stages == 4 and not found.unknown and not found.at_most
@@ -64,7 +64,7 @@ def test_inner_networks_are_counted_by_what_they_train_on(
     assert main(["run", str(path), "--data", str(small_data), "--store", str(tmp_path / "s"), "--inline"]) == 0
     records = list(Store(tmp_path / "s").records())
     prepared = find_prepared(small_data, "synthetic")
-    found = estimate(plan_of(load_grid(path), prepared), [prepared], {KIND: Rate(1.0, 1.0, "hand")}, 1)
+    found = estimate(plan_of(load_grid(path), prepared), [prepared], {KIND: TrainingSpeed(1.0, 1.0, "hand")}, 1)
     assert found.stages == 8  # iteration 0, two inner networks and iteration 1, in two folds
     assert found.updates == sum(2 * r["metrics"]["training_segments"] for r in records)
 
@@ -72,14 +72,14 @@ def test_inner_networks_are_counted_by_what_they_train_on(
 def test_hours_and_money_follow_from_rates(done: tuple[GridSpec, PreparedCorpus, Store]) -> None:
     grid, prepared, _ = done
     plan = plan_of(grid, prepared)
-    on_gpu = estimate(plan, [prepared], {KIND: Rate(0.5, 1.0, "hand", on_gpu=True)}, 0.25)
+    on_gpu = estimate(plan, [prepared], {KIND: TrainingSpeed(0.5, 1.0, "hand", on_gpu=True)}, 0.25)
     assert on_gpu.seconds == pytest.approx(on_gpu.updates * 0.5)
     assert on_gpu.device_seconds == pytest.approx(on_gpu.seconds / 4)
     assert on_gpu.wall_seconds(8) == pytest.approx(on_gpu.seconds / 8)
     assert on_gpu.price(3.6) == pytest.approx(on_gpu.device_seconds / 1000)
-    on_cpu = estimate(plan, [prepared], {KIND: Rate(0.5, 1.0, "hand")}, 0.25)
+    on_cpu = estimate(plan, [prepared], {KIND: TrainingSpeed(0.5, 1.0, "hand")}, 0.25)
     assert on_cpu.device_seconds == on_cpu.seconds
-    stopped_early = estimate(plan, [prepared], {KIND: Rate(0.5, 1 / 3, "hand")}, 0.25)
+    stopped_early = estimate(plan, [prepared], {KIND: TrainingSpeed(0.5, 1 / 3, "hand")}, 0.25)
     assert stopped_early.seconds == pytest.approx(on_cpu.seconds / 3)
 
 
@@ -100,19 +100,19 @@ def test_what_nothing_is_known_of_stays_unknown(done: tuple[GridSpec, PreparedCo
 
 def test_a_resumed_stage_tells_no_rate(done: tuple[GridSpec, PreparedCorpus, Store]) -> None:
     records = [{**r, "timing": {**r["timing"], "resumed_at_epoch": 1}} for r in done[2].records()]
-    assert rates_of(records) == {}
+    assert speeds_of(records) == {}
 
 
 def test_an_earlier_version_of_a_backbone_tells_no_rate(
     done: tuple[GridSpec, PreparedCorpus, Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = list(done[2].records())
-    assert list(rates_of(records)) == [KIND]
+    assert list(speeds_of(records)) == [KIND]
     monkeypatch.setitem(VERSIONS, "tiny", 2)
-    assert rates_of(records) == {}
+    assert speeds_of(records) == {}
 
 
-def test_a_rate_is_of_the_device_that_was_used_last(done: tuple[GridSpec, PreparedCorpus, Store]) -> None:
+def test_a_speed_is_of_the_device_that_was_used_last(done: tuple[GridSpec, PreparedCorpus, Store]) -> None:
     old = list(done[2].records())
     new = [
         {
@@ -122,10 +122,10 @@ def test_a_rate_is_of_the_device_that_was_used_last(done: tuple[GridSpec, Prepar
         }
         for r in old
     ]
-    (rate,) = rates_of([*old, *new]).values()
-    assert rate.seconds_per_update == pytest.approx(1.0)  # three epochs
-    assert (rate.on_gpu, rate.memory) == (True, 7)
-    assert "on new" in rate.basis
+    (speed,) = speeds_of([*old, *new]).values()
+    assert speed.seconds_per_update == pytest.approx(1.0)  # three epochs
+    assert (speed.on_gpu, speed.memory) == (True, 7)
+    assert "on new" in speed.basis
 
 
 @pytest.mark.parametrize(("memory", "share"), [(1, 1 / 16), (10, 1 / 8), (20, 1 / 4), (45, 1), (90, 1)])
@@ -138,7 +138,7 @@ def test_a_probe_trains(done: tuple[GridSpec, PreparedCorpus, Store]) -> None:
     stage = next(iter(plan_of(grid, prepared).stages.values()))
     found = probe(stage, 4, prepared.settings, threads=1)
     assert found.segments_per_second > 0
-    assert found.rate.seconds_per_update == pytest.approx(1 / found.segments_per_second)
+    assert found.speed.seconds_per_update == pytest.approx(1 / found.segments_per_second)
     assert (found.memory, found.gpu_share) == (None, None)
 
 
@@ -257,4 +257,4 @@ def test_a_stage_that_does_not_say_how_long_it_took_is_no_measure() -> None:
     metrics = {"training_segments": 10, "epochs": 1}
     stage = StageSpec("a-0", "tiny", "stratified", 2, 0, 0, None, (), TrainingSettings())
     record = {"identity": stage.identity, "metrics": metrics, "timing": {"resumed_at_epoch": 0}, "device": {}}
-    assert rates_of([record]) == {}
+    assert speeds_of([record]) == {}

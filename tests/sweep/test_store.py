@@ -111,7 +111,7 @@ def test_a_stage_is_had_only_while_its_files_are_whole(store: Store) -> None:
 def test_what_killed_launches_left_of_finished_stages_is_taken_away(store: Store) -> None:
     for key in ("finished", "unfinished"):
         store.write_checkpoint(key, b"state")
-        store.record_failure(key, "no luck")
+        store.note_failure(key, "no luck")
     store.discard_leftovers(["finished"])
     assert store.read_checkpoint("finished") is None
     assert store.read_checkpoint("unfinished") == b"state"
@@ -143,7 +143,7 @@ def test_a_write_that_fails_leaves_nothing_behind(store: Store) -> None:
 
 def test_committing_removes_the_checkpoint_and_the_failure(store: Store) -> None:
     store.write_checkpoint(STAGE.key, b"epoch 3")
-    store.record_failure(STAGE.key, "worker died")
+    store.note_failure(STAGE.key, "worker died")
     assert store.failures() == {STAGE.key: "worker died"}
     store.commit(STAGE, PREDICTIONS, {})
     assert store.read_checkpoint(STAGE.key) is None
@@ -325,7 +325,7 @@ def test_users_of_one_group_share_a_store(shared_folder: Path) -> None:
         store.check_writable()
         store.commit(replace(STAGE, fold=1), PREDICTIONS, {})
         store.write_checkpoint(STAGE.key, b"epoch 1")
-        store.record_failure(STAGE.key, "killed")
+        store.note_failure(STAGE.key, "killed")
 
     def go_on() -> None:
         store = Store(shared_folder)
@@ -345,7 +345,7 @@ def test_what_another_user_keeps_to_herself_is_told_before_training_and_fails_no
     def begin() -> None:
         store = Store(shared_folder)
         store.create()
-        store.record_failure(STAGE.key, "killed")
+        store.note_failure(STAGE.key, "killed")
         (shared_folder / "failures").chmod(0o755)
 
     def go_on() -> None:
@@ -353,7 +353,7 @@ def test_what_another_user_keeps_to_herself_is_told_before_training_and_fails_no
         with pytest.raises(StoreError, match=r"failures cannot be written to .*chmod -R g\+rwX"):
             store.check_writable()
         store.commit(STAGE, PREDICTIONS, {})
-        store.record_failure("another", "killed")
+        store.note_failure("another", "killed")
 
     as_user(ANNE, begin)
     as_user(BERT, go_on)

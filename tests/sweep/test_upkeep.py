@@ -215,7 +215,7 @@ def crowded(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(path)
     store.write_checkpoint("unfinished", b"epoch 3")
     store.write_decisions("decided", b"anger")
-    store.record_failure("failed", "loss became NaN")
+    store.note_failure("failed", "loss became NaN")
     assert verify(store) == []
     return store
 
@@ -400,7 +400,7 @@ def test_what_is_unfinished_stays_and_what_was_for_finished_or_unknown_stages_go
     store.delete_stage(keys[1])
     for key in (keys[0], keys[1], "unknown"):
         store.write_checkpoint(key, b"epoch 3")
-        store.record_failure(key, "lost")
+        store.note_failure(key, "lost")
     assert main([*gc, "--delete"]) == 0
     assert {entry.path.name for entry in store.folder.entries("checkpoints")} == {keys[1]}
     assert store.failures() == {keys[1]: "lost"}

@@ -13,7 +13,8 @@ from data_prep.shards import load_corpus
 from data_prep.text import duration
 from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.stages import Bundle, Plan
-from sweep.running.display import LiveDisplay, PlainDisplay, RunningTrial, Tally, trial_words
+from sweep.running.display import SECONDS_BETWEEN_LINES, LiveDisplay, PlainDisplay, trial_words
+from sweep.running.tally import RunningTrial, Tally
 from sweep.running.task import Task
 from sweep.running.trial import run_trial
 from sweep.storage.store import Store
@@ -110,3 +111,55 @@ def test_a_trial_tells_its_steps_before_its_first_epoch_ends(
 def test_a_loss_that_turned_nan_is_shown(tally: Tally, chains: Bundle) -> None:
     tally.reported(0, chains, {"event": "epoch", "iteration": 0, "number": 0, "loss": math.nan, "rate": 10.0})
     assert "loss nan" in trial_words(tally.running[0])
+
+
+# Plain lines
+
+
+class Clock:
+    """The time, as a test sets it."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        patch.setattr("time.monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_plain_lines_begin_with_what_is_to_be_trained_and_end_with_what_was(tally: Tally) -> None:
+    stream = io.StringIO()
+    total = len(tally.plan.stages)
+    with PlainDisplay(tally, stream):
+        tally.done = set(tally.plan.stages)
+    first, last = stream.getvalue().splitlines()
+    assert first == f"{total} of {total} stages to be trained, 1 at a time"
+    assert last == f"{total} of {total} stages, 0 running, 0 failed"
+
+
+def test_plain_news_is_said_at_once_and_the_summary_now_and_then(tally: Tally, chains: Bundle, clock: Clock) -> None:
+    stream = io.StringIO()
+    display = PlainDisplay(tally, stream)
+    summary = tally.summary()
+    display.update()  # the first time
+    display.update("news")
+    clock.now += SECONDS_BETWEEN_LINES - 1
+    display.update()
+    assert stream.getvalue().splitlines() == [summary, "news"]
+    clock.now += 1
+    tally.running[0] = RunningTrial(chains)
+    display.update("more news")
+    *_, news, summary, trial = stream.getvalue().splitlines()
+    assert (news, summary) == ("more news", tally.summary())
+    assert trial == f"  {chains.label}: t=0 in its first epoch"
+
+
+def test_a_terminal_that_closes_fails_nothing(tally: Tally) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(5, "Input/output error")
+
+    with PlainDisplay(tally, Closed()) as display:
+        display.update("news")

@@ -1,0 +1,48 @@
+"""The files of a store that may be damaged: JSON objects, and contents with their checksum before them."""
+
+import hashlib
+import json
+from typing import Any
+
+from data_prep.checked import parse_json
+from data_prep.folders import Folder
+
+DIGEST_BYTES = 32
+ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+class Files:
+    """Files of a folder; one that is damaged reads like one that is missing: None."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+
+    def read_json(self, name: str) -> dict[str, Any] | None:
+        return parsed(self._folder.read(name))
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        self._folder.write(name, as_json(content))
+
+    def read_checked(self, name: str) -> bytes | None:
+        """What `write_checked` wrote."""
+        written = self._folder.read(name) or b""
+        digest, content = written[:DIGEST_BYTES], written[DIGEST_BYTES:]
+        return content if hashlib.sha256(content).digest() == digest else None
+
+    def write_checked(self, name: str, content: bytes) -> None:
+        self._folder.write(name, hashlib.sha256(content).digest() + content)
+
+
+def as_json(content: dict[str, Any]) -> bytes:
+    """A line for each field: to be read by people, and fast to write."""
+    lines = ",\n".join(f"{ENCODER.encode(name)}: {ENCODER.encode(content[name])}" for name in sorted(content))
+    return f"{{\n{lines}\n}}\n".encode()
+
+
+def parsed(content: bytes | None) -> dict[str, Any] | None:
+    """A JSON object; None where the content is missing or damaged."""
+    try:
+        found = parse_json(content or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
