@@ -115,9 +115,10 @@ def _make_shards(jobs: "Sequence[_ShardJob]", run: Callable[..., Iterator[list[s
         changed += problems
         progress("shards", done, len(jobs))
     if changed:
+        files = sum(len(job.recordings) for job in jobs)
         raise AudioError(
-            f"{len(changed)} of {sum(len(job.recordings) for job in jobs)} audio files changed while they were prepared; "
-            "repeat the command when nothing is written to them any more:\n" + bulleted(sorted(changed))
+            f"{len(changed)} of {files} audio files changed while they were prepared; repeat the command when nothing "
+            "is written to them any more:\n" + bulleted(sorted(changed))
         )
     return len(missing)
 
