@@ -56,7 +56,7 @@ def write_grid(work: Path, folds: int, every: int) -> Path:
 def chain_trainer(work: Path, grid: Path) -> Any:
     """A function that trains the chain of an alpha and a fold, all of it, and returns its last validation WA."""
     from data_prep.shards import SegmentCorpus, load_corpus
-    from dsl.chain import StageResult, run_chain
+    from dsl.chain import ChainMemory, StageResult, run_chain
     from dsl.settings import Step
     from dsl.training import Checkpoint
     from sweep.planning.grid import load_grid, resolve_corpora
@@ -75,9 +75,12 @@ def chain_trainer(work: Path, grid: Path) -> Any:
 
         def write(self, content: bytes) -> None: ...
 
-    class Memory:
+    class Memory(ChainMemory):
         def __init__(self) -> None:
             self.last = 0.0
+
+        def key(self, step: Step) -> Step:
+            return step
 
         def load(self, step: Step) -> None:
             return None

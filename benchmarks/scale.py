@@ -64,7 +64,7 @@ def rival(grid: Path, data: Path) -> dict[str, Any]:
 
     from data_prep.cluster import ray_session
     from data_prep.shards import SegmentCorpus, load_corpus
-    from dsl.chain import StageResult, run_chain
+    from dsl.chain import ChainMemory, StageResult, run_chain
     from dsl.settings import Step
     from dsl.training import Checkpoint
     from sweep.planning.grid import load_grid, resolve_corpora
@@ -83,7 +83,10 @@ def rival(grid: Path, data: Path) -> dict[str, Any]:
 
         def write(self, content: bytes) -> None: ...
 
-    class Memory:
+    class Memory(ChainMemory):
+        def key(self, step: Step) -> Step:
+            return step
+
         def load(self, step: Step) -> None:
             return None
 

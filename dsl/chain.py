@@ -12,6 +12,7 @@ With the first two no label of a test utterance ever reaches a network that is t
 import time
 from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -58,7 +59,7 @@ class StageResult:
 
 
 class ChainMemory(Protocol):
-    """What a chain has done so far, and what the chains of other folds have."""
+    """What a chain has done so far, and what the chains of other folds have. It hears how the chain's trainings go."""
 
     def key(self, step: Step) -> Hashable:
         """The same for trainings, also of other chains, that are one and the same."""
@@ -75,6 +76,16 @@ class ChainMemory(Protocol):
     def save(self, step: Step, result: StageResult) -> None: ...
     def checkpoint(self, step: Step) -> Checkpoint: ...
 
+    def on_epoch(self, step: Step, epoch: Epoch) -> None:
+        """A training has done another epoch."""
+
+    def on_batch(self, step: Step, done: int, of: int) -> None:
+        """So many batches of a training are done, of so many at most."""
+
+    def on_resumed(self, step: Step, under: dict[str, tuple[str, str]]) -> None:
+        """A training goes on under other conditions than it began, and so to other bits (`dsl.process.bits_depend_on`):
+        what they were, and what they are."""
+
 
 class MissingInputsError(Exception):
     """The chain cannot go on before the chains of other folds have."""
@@ -85,7 +96,6 @@ def run_chain(
     chain: ChainSettings,
     device: torch.device,
     memory: ChainMemory,
-    on_epoch: Callable[[Step, Epoch], None] = lambda step, epoch: None,
     steps: int | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:
@@ -95,9 +105,7 @@ def run_chain(
     alone, so that chains which differ in rule or alpha can be compared in pairs. Raises MissingInputsError under
     `global_oof` where another fold is not far enough, and UserError where the chain cannot go on.
     """
-    company = Company(
-        device, on_epoch=lambda _, step, epoch: on_epoch(step, epoch), checkpoint_seconds=checkpoint_seconds
-    )
+    company = Company(device, checkpoint_seconds=checkpoint_seconds)
     (failure,) = company.run(corpus, [chain], [memory], [steps])
     if failure is not None:
         raise failure
@@ -108,20 +116,14 @@ class Company:
     """Trains chains of one corpus and backbone on a device, `at_once` of their networks side by side.
 
     Each network has its own weights, optimiser, batches, early stopping and checkpoints, and comes to the bits that it
-    comes to alone. `on_epoch` is told of which chain (its number) an epoch is, and `on_batch` how many batches of a
-    training are done, of how many at most. Where the device's memory does not hold
-    so many, fewer are trained at once from then on, which `on_fewer` is told; a single one raises the device's error.
-    `on_resumed` is told of a training that goes on under other conditions than it began, and so to other bits
-    (`dsl.process.bits_depend_on`): what they were, and what they are.
+    comes to alone. Where the device's memory does not hold so many, fewer are trained at once from then on, which
+    `on_fewer` is told; a single one raises the device's error.
     """
 
     device: torch.device
     at_once: int = 1
-    on_epoch: Callable[[int, Step, Epoch], None] = lambda number, step, epoch: None
     on_fewer: Callable[[int], None] = lambda at_once: None
-    on_resumed: Callable[[int, Step, dict[str, tuple[str, str]]], None] = lambda number, step, under: None
     checkpoint_seconds: float = CHECKPOINT_SECONDS
-    on_batch: Callable[[int, Step, int, int], None] = lambda number, step, done, of: None
 
     def run(
         self,
@@ -137,7 +139,7 @@ class Company:
         """
         places = _Places(corpus, self.device)
         several = list(zip(chains, memories, steps or [None] * len(chains), strict=True))
-        working = [_Chain(number, places, *each, self) for number, each in enumerate(several)]
+        working = [_Chain(places, *each, self) for each in several]
         while under_way := self._begin(working):
             self._train(under_way)
         return [one.failure for one in working]
@@ -234,7 +236,6 @@ class _Chain:
 
     def __init__(
         self,
-        number: int,
         places: _Places,
         settings: ChainSettings,
         memory: ChainMemory,
@@ -243,7 +244,6 @@ class _Chain:
     ) -> None:
         self.failure: UserError | None = None
         self._settings = settings
-        self._number = number
         self._places = places
         self._corpus = places.learnt(settings)
         self._memory = memory
@@ -282,7 +282,7 @@ class _Chain:
     def begin(self) -> None:
         """Begin the next training, where an update of labels leaves something to learn."""
         begun = time.perf_counter()
-        step, settings = self._left[0], self._settings
+        step, settings, memory = self._left[0], self._settings, self._memory
         part, targets = self._part(step.inner_fold), self._targets(step.iteration)
         try:
             kept = part.without_dropped(targets)
@@ -299,16 +299,15 @@ class _Chain:
             training_seed(settings, step),
         )
 
-        def hear(epoch: Epoch) -> None:
-            self._company.on_epoch(self._number, step, epoch)
-
-        def count(done: int, of: int) -> None:
-            self._company.on_batch(self._number, step, done, of)
-
-        checkpoint = self._memory.checkpoint(step)
-        self._training = Training(lesson, checkpoint, hear, self._company.checkpoint_seconds, count)
+        self._training = Training(
+            lesson,
+            memory.checkpoint(step),
+            partial(memory.on_epoch, step),
+            self._company.checkpoint_seconds,
+            partial(memory.on_batch, step),
+        )
         if self._training.run.resumed_under:
-            self._company.on_resumed(self._number, step, self._training.run.resumed_under)
+            memory.on_resumed(step, self._training.run.resumed_under)
         self._seconds += time.perf_counter() - begun
 
     def took(self, seconds: float, beside: int) -> None:

@@ -1,6 +1,6 @@
 """A corpus, settings and memories small enough to train on in a test."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 from hypothesis import settings
 
 from data_prep.shards import SegmentCorpus
-from dsl.chain import StageResult
+from dsl.chain import ChainMemory, StageResult
 from dsl.settings import Step, TrainingSettings
 from dsl.steps import Epoch
 
@@ -71,14 +71,16 @@ class MemoryCheckpoint:
         self.content = content
 
 
-class MemoryStages:
-    """A chain's memory in memory: what `saved` it, in order, the predictions it knows, and those of other folds."""
+class MemoryStages(ChainMemory):
+    """A chain's memory in memory: what `saved` it, in order, the predictions it knows, and those of other folds. `hear`
+    is told of epochs."""
 
     def __init__(self, known: dict[int, np.ndarray] | None = None, others: dict[int, np.ndarray] | None = None) -> None:
         self._known = {Step(iteration): q for iteration, q in (known or {}).items()}
         self._others = others or {}
         self._checkpoints: dict[Step, MemoryCheckpoint] = {}
         self.trained: dict[Step, StageResult] = {}
+        self.hear: Callable[[Step, Epoch], None] = lambda step, epoch: None
 
     @property
     def saved(self) -> dict[int, StageResult]:
@@ -105,6 +107,9 @@ class MemoryStages:
 
     def checkpoint(self, step: Step) -> MemoryCheckpoint:
         return self._checkpoints.setdefault(step, MemoryCheckpoint())
+
+    def on_epoch(self, step: Step, epoch: Epoch) -> None:
+        self.hear(step, epoch)
 
 
 def timeless(history: list[Epoch]) -> list[Epoch]:

@@ -54,7 +54,8 @@ def run(
 ) -> MemoryStages:
     """Run a chain of `settings_of`, with a checkpoint after each epoch; returns what it left in its memory."""
     memory = memory or MemoryStages()
-    run_chain(corpus, settings_of(*updates, **settings), CPU, memory, on_epoch, steps, checkpoint_seconds=0)
+    memory.hear = on_epoch
+    run_chain(corpus, settings_of(*updates, **settings), CPU, memory, steps, checkpoint_seconds=0)
     return memory
 
 

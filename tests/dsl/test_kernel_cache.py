@@ -58,14 +58,13 @@ class Kept(MemoryCheckpoint):
 class Stages(MemoryStages):
     def checkpoint(self, step):
         return Kept()
-
-def stop(step, epoch):
-    if epoch.number + 1 == epochs:
-        sys.exit(0)
+    def on_epoch(self, step, epoch):
+        if epoch.number + 1 == epochs:
+            sys.exit(0)
 
 chain = ChainSettings("toy", "tiny", "stratified", 3, 0, 0, None, (), replace(SETTINGS, epochs=4, patience=4))
 stages = Stages()
-run_chain(toy_corpus(), chain, CPU, stages, stop, checkpoint_seconds=0)
+run_chain(toy_corpus(), chain, CPU, stages, checkpoint_seconds=0)
 print(json.dumps(hashlib.sha256(stages.trained[Step(0)].q.tobytes()).hexdigest()))
 """
 

@@ -1,7 +1,8 @@
 """Networks side by side: each comes to the bits that it comes to alone, whatever becomes of the others."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -120,11 +121,19 @@ class ShelfStages(MemoryStages):
 
 
 def run_beside(
-    corpus: SegmentCorpus, chains: Sequence[ChainSettings], at_once: int = 8, shelf: Shelf | None = None, **how: Any
+    corpus: SegmentCorpus,
+    chains: Sequence[ChainSettings],
+    at_once: int = 8,
+    shelf: Shelf | None = None,
+    on_epoch: Callable[[int, Step, Epoch], None] = lambda number, step, epoch: None,
+    **how: Any,
 ) -> Shelf:
-    """What the chains leave, none of which fails. With a checkpoint after each epoch."""
+    """What the chains leave, none of which fails. With a checkpoint after each epoch, of which `on_epoch` is told with
+    the number of its chain."""
     shelf = shelf or Shelf()
     memories = [ShelfStages(one, shelf) for one in chains]
+    for number, memory in enumerate(memories):
+        memory.hear = partial(on_epoch, number)
     company = Company(CPU, at_once, checkpoint_seconds=0, **how)
     assert company.run(corpus, chains, memories) == [None] * len(chains)
     return shelf
