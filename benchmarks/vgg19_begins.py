@@ -29,7 +29,7 @@ from training import CORES
 
 from data_prep.shards import SegmentCorpus, find_prepared, load_corpus
 from dsl.backbones import build_vgg19
-from dsl.chain import FoldPart
+from dsl.fold_parts import FoldPart
 from dsl.labels import one_hot
 from dsl.process import settle
 from dsl.segments import Segments, band_statistics

@@ -10,7 +10,7 @@ With the first two no label of a test utterance ever reaches a network that is t
 """
 
 import time
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
@@ -20,16 +20,15 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
-from data_prep.text import counted
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
+from dsl.fold_parts import FoldPart
 from dsl.labels import labels_of, one_hot, updated_targets
-from dsl.process import free_device_memory, is_out_of_memory
 from dsl.segments import Segments, band_statistics
 from dsl.settings import ChainSettings, Step
-from dsl.splits import parts_of, training_seed
+from dsl.splits import training_seed
 from dsl.steps import Epoch
-from dsl.training import CHECKPOINT_SECONDS, Checkpoint, Lesson, Training, train_an_epoch
+from dsl.training import Checkpoint, Lesson, Training
 
 
 @dataclass(frozen=True)
@@ -91,113 +90,8 @@ class MissingInputsError(Exception):
     """The chain cannot go on before the chains of other folds have."""
 
 
-def run_chain(
-    corpus: SegmentCorpus,
-    chain: ChainSettings,
-    device: torch.device,
-    memory: ChainMemory,
-    steps: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> None:
-    """Do the first `steps` trainings of a chain, or all; those that `memory` holds are not done again.
-
-    `corpus` is already thinned. The seed of a training comes from the chain's seed, fold, iteration and inner fold
-    alone, so that chains which differ in rule or alpha can be compared in pairs. Raises MissingInputsError under
-    `global_oof` where another fold is not far enough, and UserError where the chain cannot go on.
-    """
-    company = Company(device, checkpoint_seconds=checkpoint_seconds)
-    (failure,) = company.run(corpus, [chain], [memory], [steps])
-    if failure is not None:
-        raise failure
-
-
-@dataclass
-class Company:
-    """Trains chains of one corpus and backbone on a device, `at_once` of their networks side by side.
-
-    Each network has its own weights, optimiser, batches, early stopping and checkpoints, and comes to the bits that it
-    comes to alone. Where the device's memory does not hold so many, fewer are trained at once from then on, which
-    `on_fewer` is told; a single one raises the device's error.
-    """
-
-    device: torch.device
-    at_once: int = 1
-    on_fewer: Callable[[int], None] = lambda at_once: None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-
-    def run(
-        self,
-        corpus: SegmentCorpus,
-        chains: Sequence[ChainSettings],
-        memories: Sequence[ChainMemory],
-        steps: Sequence[int | None] | None = None,
-    ) -> list[UserError | None]:
-        """`run_chain` for each chain, of which the first `steps` trainings are done, where that is given.
-
-        What several of them share is trained once, for the first of them, and found by the others in their memories.
-        Returns why each chain could not go on, where it could not: that leaves the others as they are.
-        """
-        places = _Places(corpus, self.device)
-        several = list(zip(chains, memories, steps or [None] * len(chains), strict=True))
-        working = [_Chain(places, *each, self) for each in several]
-        while under_way := self._begin(working):
-            self._train(under_way)
-        return [one.failure for one in working]
-
-    def _begin(self, working: "Sequence[_Chain]") -> "list[_Chain]":
-        """The chains that train: those that did, and as many more as may."""
-        under_way = [one for one in working if one.trains]
-        keys = {one.key for one in under_way}
-        if not under_way and self.device.type == "cuda":
-            free_device_memory(idle=True)  # the peak is to be that of these trainings, without what the last ones left
-            torch.cuda.reset_peak_memory_stats(self.device)
-        for one in working:
-            if len(under_way) >= self.at_once:
-                break
-            if one.trains or not one.is_ready(keys):
-                continue
-            if not self._has_room(one.begin, beside=len(under_way)):
-                one.drop()
-                self._train_fewer(len(under_way))
-            elif one.trains:
-                under_way.append(one)
-                keys.add(one.key)
-        return under_way
-
-    def _train(self, under_way: "Sequence[_Chain]") -> None:
-        """An epoch of each."""
-
-        def epoch() -> None:
-            begun = time.perf_counter()
-            failures = train_an_epoch([one.training for one in under_way])
-            seconds = (time.perf_counter() - begun) / len(under_way)
-            for one, failure in zip(under_way, failures, strict=True):
-                one.took(seconds, len(under_way))
-                one.go_on(failure)
-
-        if not self._has_room(epoch, beside=len(under_way) - 1):
-            for one in under_way:
-                one.drop()
-            self._train_fewer(len(under_way) - 1)
-
-    def _has_room(self, work: Callable[[], None], beside: int) -> bool:
-        """Do `work`; whether the device's memory held it. What has nothing `beside` it raises the device's error."""
-        try:
-            work()
-        except Exception as error:
-            if not is_out_of_memory(error) or not beside:
-                raise
-            return False
-        return True
-
-    def _train_fewer(self, at_once: int) -> None:
-        self.at_once = at_once
-        free_device_memory(idle=False)
-        self.on_fewer(at_once)
-
-
-class _Places:
-    """A corpus where it is needed: in memory, with the labels that a chain learns from, and once on the device."""
+class SharedCorpus:
+    """A corpus that chains share: in memory, with the labels that a chain learns from, and once on the device."""
 
     def __init__(self, corpus: SegmentCorpus, device: torch.device) -> None:
         self._corpus = corpus
@@ -231,23 +125,27 @@ class _Places:
         return found.standardised_by(mean, deviation)
 
 
-class _Chain:
-    """One of the chains at work: what it has learnt, what it trains, and why it cannot go on where it cannot."""
+class ChainRun:
+    """A chain at work: what it has learnt, what it trains, and why it cannot go on where it cannot.
+
+    Its first `steps` trainings are done, or all. A checkpoint is written after an epoch that ends `checkpoint_seconds`
+    or more after the last one.
+    """
 
     def __init__(
         self,
-        places: _Places,
+        shared: SharedCorpus,
         settings: ChainSettings,
         memory: ChainMemory,
         steps: int | None,
-        company: Company,
+        checkpoint_seconds: float,
     ) -> None:
         self.failure: UserError | None = None
         self._settings = settings
-        self._places = places
-        self._corpus = places.learnt(settings)
+        self._shared = shared
+        self._corpus = shared.learnt(settings)
         self._memory = memory
-        self._company = company
+        self._checkpoint_seconds = checkpoint_seconds
         self._left = list(settings.steps[:steps])
         self._parts: dict[int | None, FoldPart] = {}
         self._q: dict[Step, np.ndarray] = {}  # of the trainings that are done
@@ -291,19 +189,18 @@ class _Chain:
             return
         lesson = Lesson(
             lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
-            self._places.segments(self._corpus, *band_statistics(self._corpus, part.training)),
+            self._shared.segments(self._corpus, *band_statistics(self._corpus, part.training)),
             kept.training,
             kept.validation,
             targets,
             settings.training,
             training_seed(settings, step),
         )
-
         self._training = Training(
             lesson,
             memory.checkpoint(step),
             partial(memory.on_epoch, step),
-            self._company.checkpoint_seconds,
+            self._checkpoint_seconds,
             partial(memory.on_batch, step),
         )
         if self._training.run.resumed_under:
@@ -326,26 +223,27 @@ class _Chain:
             self._training = None
         elif self.training.finished:
             step = self._left[0]
-            self._q[step] = self._learn(step)
+            result = self._result(step)
+            self._memory.save(step, result)
+            self._q[step] = result.q
             self._training = None
             self._seconds, self._beside = 0.0, 1
             self._left.pop(0)
 
-    def _learn(self, step: Step) -> np.ndarray:
-        """Ask a trained network, and remember what it says."""
+    def _result(self, step: Step) -> StageResult:
+        """What the training of `step` has come to, which has ended."""
         begun = time.perf_counter()
-        corpus, part, training, device = self._corpus, self._part(step.inner_fold), self.training, self._company.device
+        corpus, part, training = self._corpus, self._part(step.inner_fold), self.training
         network, history = training.result()
-        asked = np.arange(len(corpus))
-        if step.inner_fold is not None:
-            asked = np.union1d(np.flatnonzero(part.test), part.validation)
-        q = np.full_like(training.lesson.targets, np.nan)
-        said = training.run.predict(torch.from_numpy(asked).to(device))
-        q[asked] = said.cpu().numpy()
-        validation_wa = _mean_pooled_wa(corpus, q, part.validation)
-        if step.inner_fold is not None:
+        if step.inner_fold is None:
+            q = self._predict(np.arange(len(corpus)))
+            validation_wa = mean_pooled_wa(corpus, q, part.validation)
+        else:
+            q = self._predict(np.union1d(np.flatnonzero(part.test), part.validation))
+            validation_wa = mean_pooled_wa(corpus, q, part.validation)
             q[~part.test] = np.nan
-        result = StageResult(
+        device = training.lesson.segments.frames.device
+        return StageResult(
             q,
             part.test,
             history,
@@ -353,7 +251,7 @@ class _Chain:
             resumed_at=training.resumed_at,
             training_segments=training.rows,
             validation_wa=validation_wa,
-            targets_right=_targets_right(corpus, training.lesson.targets, training.lesson.training),
+            targets_right=targets_right(corpus, training.lesson.targets, training.lesson.training),
             weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
             band_statistics=training.lesson.segments.statistics,
             peak_memory=torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
@@ -361,12 +259,18 @@ class _Chain:
             recorded=training.run.recorded,
             resumed_under=training.run.resumed_under,
         )
-        self._memory.save(step, result)
+
+    def _predict(self, index: np.ndarray) -> np.ndarray:
+        """What the trained network says of segments `index` [n]: q, float32 [S, K]; NaN of all others."""
+        lesson = self.training.lesson
+        q = np.full_like(lesson.targets, np.nan)
+        asked = torch.from_numpy(index).to(lesson.segments.frames.device)
+        q[index] = self.training.run.predict(asked).cpu().numpy()
         return q
 
-    def _part(self, inner_fold: int | None) -> "FoldPart":
+    def _part(self, inner_fold: int | None) -> FoldPart:
         if inner_fold not in self._parts:
-            unaltered = self._places.labelled(self._settings)
+            unaltered = self._shared.labelled(self._settings)
             self._parts[inner_fold] = FoldPart.of(unaltered, self._settings, inner_fold)
         return self._parts[inner_fold]
 
@@ -398,47 +302,7 @@ class _Chain:
         return found
 
 
-@dataclass(frozen=True)
-class FoldPart:
-    """Which segments train, validate and test: `training` and `validation` indices, `test` bool [S]."""
-
-    training: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
-
-    @classmethod
-    def of(cls, corpus: SegmentCorpus, chain: ChainSettings, inner_fold: int | None = None) -> "FoldPart":
-        """The parts of the chain's fold or, with `inner_fold`, of that part of the fold's training utterances.
-
-        Raises ValueError where the utterances are too few for it.
-        """
-        parts = parts_of(chain, corpus.utterances, inner_fold)
-        training, validation, tested = (
-            part[corpus.utterance] for part in (parts.training, parts.validation, parts.tested)
-        )
-        return cls(np.flatnonzero(training), np.flatnonzero(validation), tested)
-
-    def without_dropped(self, targets: np.ndarray) -> "FoldPart":
-        """Training and validation without the segments whose targets [S, K] an update has set to zero.
-
-        Raises UserError where less is left than a training needs: two segments, and one to validate on where there is
-        a validation part.
-        """
-        training, validation = (part[targets[part].any(axis=1)] for part in (self.training, self.validation))
-        if len(self.training) < 2:
-            raise UserError(
-                f"the training part has {counted(len(self.training), 'segment')}, and a training needs two; use more "
-                "data, or a smaller training.every"
-            )
-        for name, left, needed in (("training", training, 2), ("validation", validation, min(1, len(self.validation)))):
-            if len(left) < needed:
-                raise UserError(
-                    f"the update of labels leaves {counted(len(left), f'{name} segment')}; use another rule"
-                )
-        return replace(self, training=training, validation=validation)
-
-
-def _mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> float | None:
+def mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> float | None:
     """The share of the utterances of segments `index` whose label is the class of the highest mean q; None of none."""
     if not len(index):
         return None
@@ -448,7 +312,7 @@ def _mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> 
     return float((sums.argmax(axis=1) == corpus.utterances["label"].to_numpy()[asked]).mean())
 
 
-def _targets_right(corpus: SegmentCorpus, targets: np.ndarray, index: np.ndarray) -> float | None:
+def targets_right(corpus: SegmentCorpus, targets: np.ndarray, index: np.ndarray) -> float | None:
     """The share of segments `index` whose most likely class by `targets` is the true one."""
     if corpus.true_label is None:
         return None

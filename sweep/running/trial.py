@@ -14,7 +14,8 @@ import torch
 
 from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
-from dsl.chain import Company, MissingInputsError, StageResult
+from dsl.chain import MissingInputsError, StageResult
+from dsl.company import Company
 from dsl.labels import labels_of
 from dsl.process import bits_depend_on, float32_means, give_memory_back, is_out_of_memory, settle
 from dsl.settings import Step
