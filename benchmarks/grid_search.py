@@ -56,7 +56,8 @@ def write_grid(work: Path, folds: int, every: int) -> Path:
 def chain_trainer(work: Path, grid: Path) -> Any:
     """A function that trains the chain of an alpha and a fold, all of it, and returns its last validation WA."""
     from data_prep.shards import SegmentCorpus, load_corpus
-    from dsl.chain import ChainMemory, StageResult, run_chain
+    from dsl.chain import ChainMemory, StageResult
+    from dsl.company import run_chain
     from dsl.settings import Step
     from dsl.training import Checkpoint
     from sweep.planning.grid import load_grid, resolve_corpora

@@ -64,7 +64,8 @@ def rival(grid: Path, data: Path) -> dict[str, Any]:
 
     from data_prep.cluster import ray_session
     from data_prep.shards import SegmentCorpus, load_corpus
-    from dsl.chain import ChainMemory, StageResult, run_chain
+    from dsl.chain import ChainMemory, StageResult
+    from dsl.company import run_chain
     from dsl.settings import Step
     from dsl.training import Checkpoint
     from sweep.planning.grid import load_grid, resolve_corpora

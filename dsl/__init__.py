@@ -1,5 +1,5 @@
 """Deep self-learning on one fold: networks, label rules, training, the chain, decisions on utterances.
 
-`chain.run_chain` (Algorithm 1), `labels.RULES`, `backbones.BACKBONES`, `settings.TrainingSettings`. Never imports Ray;
-`labels`, `settings` and `backbones` can be read without torch.
+`company.run_chain` (Algorithm 1), `labels.RULES`, `backbones.BACKBONES`, `settings.TrainingSettings`. Never imports
+Ray; `labels`, `settings` and `backbones` can be read without torch.
 """

@@ -10,8 +10,8 @@ With the first two no label of a test utterance ever reaches a network that is t
 """
 
 import time
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Hashable
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -20,15 +20,15 @@ import torch
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
+from dsl.alterations import altered
 from dsl.backbones import BACKBONES
-from dsl.fold_parts import FoldPart, SegmentViews, mean_pooled_wa, targets_right
-from dsl.labels import one_hot, updated_targets
-from dsl.process import free_device_memory, is_out_of_memory
-from dsl.segments import band_statistics
+from dsl.fold_parts import FoldPart
+from dsl.labels import labels_of, one_hot, updated_targets
+from dsl.segments import Segments, band_statistics
 from dsl.settings import ChainSettings, Step
 from dsl.splits import training_seed
 from dsl.steps import Epoch
-from dsl.training import CHECKPOINT_SECONDS, Checkpoint, Lesson, Training, train_an_epoch
+from dsl.training import Checkpoint, Lesson, Training
 
 
 @dataclass(frozen=True)
@@ -90,128 +90,62 @@ class MissingInputsError(Exception):
     """The chain cannot go on before the chains of other folds have."""
 
 
-def run_chain(
-    corpus: SegmentCorpus,
-    chain: ChainSettings,
-    device: torch.device,
-    memory: ChainMemory,
-    steps: int | None = None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> None:
-    """Do the first `steps` trainings of a chain, or all; those that `memory` holds are not done again.
+class SharedCorpus:
+    """A corpus that chains share: in memory, with the labels that a chain learns from, and once on the device."""
 
-    `corpus` is already thinned. The seed of a training comes from the chain's seed, fold, iteration and inner fold
-    alone, so that chains which differ in rule or alpha can be compared in pairs. Raises MissingInputsError under
-    `global_oof` where another fold is not far enough, and UserError where the chain cannot go on.
+    def __init__(self, corpus: SegmentCorpus, device: torch.device) -> None:
+        self._corpus = corpus
+        self._device = device
+        self._labelled: dict[Hashable, SegmentCorpus] = {}
+        self._on_device: list[tuple[np.ndarray, Segments]] = []
+
+    def labelled(self, chain: ChainSettings) -> SegmentCorpus:
+        """The corpus by which parts are made: with the chain's labels, and nothing altered."""
+        which = chain.labels, chain.seed
+        if which not in self._labelled:
+            label = labels_of(self._corpus.utterances, *which)
+            self._labelled[which] = replace(self._corpus, utterances=self._corpus.utterances.assign(label=label))
+        return self._labelled[which]
+
+    def learnt(self, chain: ChainSettings) -> SegmentCorpus:
+        """The corpus that the chain learns from."""
+        if chain.altered is None:
+            return self.labelled(chain)
+        which = chain.labels, chain.seed, chain.split, chain.folds, chain.altered
+        if which not in self._labelled:
+            self._labelled[which] = altered(self.labelled(chain), chain)
+        return self._labelled[which]
+
+    def segments(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray) -> Segments:
+        """The segments of `corpus` on the device, standardised by these; all that ask for it share the frames."""
+        found = next((there for frames, there in self._on_device if frames is corpus.frames), None)
+        if found is None:
+            found = Segments(corpus, mean, deviation, self._device)
+            self._on_device.append((corpus.frames, found))
+        return found.standardised_by(mean, deviation)
+
+
+class ChainRun:
+    """A chain at work: what it has learnt, what it trains, and why it cannot go on where it cannot.
+
+    Its first `steps` trainings are done, or all. A checkpoint is written after an epoch that ends `checkpoint_seconds`
+    or more after the last one.
     """
-    company = Company(device, checkpoint_seconds=checkpoint_seconds)
-    (failure,) = company.run(corpus, [chain], [memory], [steps])
-    if failure is not None:
-        raise failure
-
-
-@dataclass
-class Company:
-    """Trains chains of one corpus and backbone on a device, `at_once` of their networks side by side.
-
-    Each network has its own weights, optimiser, batches, early stopping and checkpoints, and comes to the bits that it
-    comes to alone. Where the device's memory does not hold so many, fewer are trained at once from then on, which
-    `on_fewer` is told; a single one raises the device's error.
-    """
-
-    device: torch.device
-    at_once: int = 1
-    on_fewer: Callable[[int], None] = lambda at_once: None
-    checkpoint_seconds: float = CHECKPOINT_SECONDS
-
-    def run(
-        self,
-        corpus: SegmentCorpus,
-        chains: Sequence[ChainSettings],
-        memories: Sequence[ChainMemory],
-        steps: Sequence[int | None] | None = None,
-    ) -> list[UserError | None]:
-        """`run_chain` for each chain, of which the first `steps` trainings are done, where that is given.
-
-        What several of them share is trained once, for the first of them, and found by the others in their memories.
-        Returns why each chain could not go on, where it could not: that leaves the others as they are.
-        """
-        places = SegmentViews(corpus, self.device)
-        several = list(zip(chains, memories, steps or [None] * len(chains), strict=True))
-        working = [_Chain(places, *each, self) for each in several]
-        while under_way := self._begin(working):
-            self._train(under_way)
-        return [one.failure for one in working]
-
-    def _begin(self, working: "Sequence[_Chain]") -> "list[_Chain]":
-        """The chains that train: those that did, and as many more as may."""
-        under_way = [one for one in working if one.trains]
-        keys = {one.key for one in under_way}
-        if not under_way and self.device.type == "cuda":
-            free_device_memory(idle=True)  # the peak is to be that of these trainings, without what the last ones left
-            torch.cuda.reset_peak_memory_stats(self.device)
-        for one in working:
-            if len(under_way) >= self.at_once:
-                break
-            if one.trains or not one.is_ready(keys):
-                continue
-            if not self._has_room(one.begin, beside=len(under_way)):
-                one.drop()
-                self._train_fewer(len(under_way))
-            elif one.trains:
-                under_way.append(one)
-                keys.add(one.key)
-        return under_way
-
-    def _train(self, under_way: "Sequence[_Chain]") -> None:
-        """An epoch of each."""
-
-        def epoch() -> None:
-            begun = time.perf_counter()
-            failures = train_an_epoch([one.training for one in under_way])
-            seconds = (time.perf_counter() - begun) / len(under_way)
-            for one, failure in zip(under_way, failures, strict=True):
-                one.took(seconds, len(under_way))
-                one.go_on(failure)
-
-        if not self._has_room(epoch, beside=len(under_way) - 1):
-            for one in under_way:
-                one.drop()
-            self._train_fewer(len(under_way) - 1)
-
-    def _has_room(self, work: Callable[[], None], beside: int) -> bool:
-        """Do `work`; whether the device's memory held it. What has nothing `beside` it raises the device's error."""
-        try:
-            work()
-        except Exception as error:
-            if not is_out_of_memory(error) or not beside:
-                raise
-            return False
-        return True
-
-    def _train_fewer(self, at_once: int) -> None:
-        self.at_once = at_once
-        free_device_memory(idle=False)
-        self.on_fewer(at_once)
-
-
-class _Chain:
-    """One of the chains at work: what it has learnt, what it trains, and why it cannot go on where it cannot."""
 
     def __init__(
         self,
-        places: SegmentViews,
+        shared: SharedCorpus,
         settings: ChainSettings,
         memory: ChainMemory,
         steps: int | None,
-        company: Company,
+        checkpoint_seconds: float,
     ) -> None:
         self.failure: UserError | None = None
         self._settings = settings
-        self._places = places
-        self._corpus = places.learnt(settings)
+        self._shared = shared
+        self._corpus = shared.learnt(settings)
         self._memory = memory
-        self._company = company
+        self._checkpoint_seconds = checkpoint_seconds
         self._left = list(settings.steps[:steps])
         self._parts: dict[int | None, FoldPart] = {}
         self._q: dict[Step, np.ndarray] = {}  # of the trainings that are done
@@ -255,19 +189,18 @@ class _Chain:
             return
         lesson = Lesson(
             lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
-            self._places.segments(self._corpus, *band_statistics(self._corpus, part.training)),
+            self._shared.segments(self._corpus, *band_statistics(self._corpus, part.training)),
             kept.training,
             kept.validation,
             targets,
             settings.training,
             training_seed(settings, step),
         )
-
         self._training = Training(
             lesson,
             memory.checkpoint(step),
             partial(memory.on_epoch, step),
-            self._company.checkpoint_seconds,
+            self._checkpoint_seconds,
             partial(memory.on_batch, step),
         )
         if self._training.run.resumed_under:
@@ -290,26 +223,27 @@ class _Chain:
             self._training = None
         elif self.training.finished:
             step = self._left[0]
-            self._q[step] = self._learn(step)
+            result = self._result(step)
+            self._memory.save(step, result)
+            self._q[step] = result.q
             self._training = None
             self._seconds, self._beside = 0.0, 1
             self._left.pop(0)
 
-    def _learn(self, step: Step) -> np.ndarray:
-        """Ask a trained network, and remember what it says."""
+    def _result(self, step: Step) -> StageResult:
+        """What the training of `step` has come to, which has ended."""
         begun = time.perf_counter()
-        corpus, part, training, device = self._corpus, self._part(step.inner_fold), self.training, self._company.device
+        corpus, part, training = self._corpus, self._part(step.inner_fold), self.training
         network, history = training.result()
-        asked = np.arange(len(corpus))
-        if step.inner_fold is not None:
-            asked = np.union1d(np.flatnonzero(part.test), part.validation)
-        q = np.full_like(training.lesson.targets, np.nan)
-        said = training.run.predict(torch.from_numpy(asked).to(device))
-        q[asked] = said.cpu().numpy()
-        validation_wa = mean_pooled_wa(corpus, q, part.validation)
-        if step.inner_fold is not None:
+        if step.inner_fold is None:
+            q = self._predict(np.arange(len(corpus)))
+            validation_wa = mean_pooled_wa(corpus, q, part.validation)
+        else:
+            q = self._predict(np.union1d(np.flatnonzero(part.test), part.validation))
+            validation_wa = mean_pooled_wa(corpus, q, part.validation)
             q[~part.test] = np.nan
-        result = StageResult(
+        device = training.lesson.segments.frames.device
+        return StageResult(
             q,
             part.test,
             history,
@@ -325,12 +259,18 @@ class _Chain:
             recorded=training.run.recorded,
             resumed_under=training.run.resumed_under,
         )
-        self._memory.save(step, result)
+
+    def _predict(self, index: np.ndarray) -> np.ndarray:
+        """What the trained network says of segments `index` [n]: q, float32 [S, K]; NaN of all others."""
+        lesson = self.training.lesson
+        q = np.full_like(lesson.targets, np.nan)
+        asked = torch.from_numpy(index).to(lesson.segments.frames.device)
+        q[index] = self.training.run.predict(asked).cpu().numpy()
         return q
 
-    def _part(self, inner_fold: int | None) -> "FoldPart":
+    def _part(self, inner_fold: int | None) -> FoldPart:
         if inner_fold not in self._parts:
-            unaltered = self._places.labelled(self._settings)
+            unaltered = self._shared.labelled(self._settings)
             self._parts[inner_fold] = FoldPart.of(unaltered, self._settings, inner_fold)
         return self._parts[inner_fold]
 
@@ -360,3 +300,20 @@ class _Chain:
         if found is None:
             raise MissingInputsError(f"iteration {iteration} of another fold is missing or damaged; repeat the run")
         return found
+
+
+def mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> float | None:
+    """The share of the utterances of segments `index` whose label is the class of the highest mean q; None of none."""
+    if not len(index):
+        return None
+    asked, position = np.unique(corpus.utterance[index], return_inverse=True)
+    sums = np.zeros((len(asked), q.shape[1]))
+    np.add.at(sums, position, q[index])
+    return float((sums.argmax(axis=1) == corpus.utterances["label"].to_numpy()[asked]).mean())
+
+
+def targets_right(corpus: SegmentCorpus, targets: np.ndarray, index: np.ndarray) -> float | None:
+    """The share of segments `index` whose most likely class by `targets` is the true one."""
+    if corpus.true_label is None:
+        return None
+    return float((targets[index].argmax(axis=1) == corpus.true_label[index]).mean())

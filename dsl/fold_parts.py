@@ -1,54 +1,14 @@
-"""What of a corpus a fold's training learns from, validates on and is tested on, and what is measured there."""
+"""Which segments of a corpus a fold trains, validates and tests on."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from data_prep.text import counted
-from dsl.alterations import altered
-from dsl.labels import labels_of
-from dsl.segments import Segments
 from dsl.settings import ChainSettings
 from dsl.splits import parts_of
-
-
-class SegmentViews:
-    """A corpus where it is needed: in memory, with the labels that a chain learns from, and once on the device."""
-
-    def __init__(self, corpus: SegmentCorpus, device: torch.device) -> None:
-        self._corpus = corpus
-        self._device = device
-        self._labelled: dict[Hashable, SegmentCorpus] = {}
-        self._on_device: list[tuple[np.ndarray, Segments]] = []
-
-    def labelled(self, chain: ChainSettings) -> SegmentCorpus:
-        """The corpus by which parts are made: with the chain's labels, and nothing altered."""
-        which = chain.labels, chain.seed
-        if which not in self._labelled:
-            label = labels_of(self._corpus.utterances, *which)
-            self._labelled[which] = replace(self._corpus, utterances=self._corpus.utterances.assign(label=label))
-        return self._labelled[which]
-
-    def learnt(self, chain: ChainSettings) -> SegmentCorpus:
-        """The corpus that the chain learns from."""
-        if chain.altered is None:
-            return self.labelled(chain)
-        which = chain.labels, chain.seed, chain.split, chain.folds, chain.altered
-        if which not in self._labelled:
-            self._labelled[which] = altered(self.labelled(chain), chain)
-        return self._labelled[which]
-
-    def segments(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray) -> Segments:
-        """The segments of `corpus` on the device, standardised by these; all that ask for it share the frames."""
-        found = next((there for frames, there in self._on_device if frames is corpus.frames), None)
-        if found is None:
-            found = Segments(corpus, mean, deviation, self._device)
-            self._on_device.append((corpus.frames, found))
-        return found.standardised_by(mean, deviation)
 
 
 @dataclass(frozen=True)
@@ -89,20 +49,3 @@ class FoldPart:
                     f"the update of labels leaves {counted(len(left), f'{name} segment')}; use another rule"
                 )
         return replace(self, training=training, validation=validation)
-
-
-def mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> float | None:
-    """The share of the utterances of segments `index` whose label is the class of the highest mean q; None of none."""
-    if not len(index):
-        return None
-    asked, position = np.unique(corpus.utterance[index], return_inverse=True)
-    sums = np.zeros((len(asked), q.shape[1]))
-    np.add.at(sums, position, q[index])
-    return float((sums.argmax(axis=1) == corpus.utterances["label"].to_numpy()[asked]).mean())
-
-
-def targets_right(corpus: SegmentCorpus, targets: np.ndarray, index: np.ndarray) -> float | None:
-    """The share of segments `index` whose most likely class by `targets` is the true one."""
-    if corpus.true_label is None:
-        return None
-    return float((targets[index].argmax(axis=1) == corpus.true_label[index]).mean())

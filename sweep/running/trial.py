@@ -10,7 +10,8 @@ import torch
 
 from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
-from dsl.chain import Company, MissingInputsError
+from dsl.chain import MissingInputsError
+from dsl.company import Company
 from dsl.process import give_memory_back, is_out_of_memory, settle
 from sweep.planning.stages import StageSpec
 from sweep.running.resources import cap_memory

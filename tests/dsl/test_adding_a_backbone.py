@@ -10,7 +10,7 @@ from dsl_toys import CPU, SETTINGS, MemoryStages
 from data_prep.shards import SegmentCorpus
 from dsl import backbones
 from dsl.backbones import BACKBONES
-from dsl.chain import run_chain
+from dsl.company import run_chain
 from dsl.settings import ChainSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"

@@ -9,7 +9,7 @@ from dsl_toys import CPU, SETTINGS, MemoryStages, distributions
 
 from data_prep.shards import SegmentCorpus
 from dsl import labels
-from dsl.chain import run_chain
+from dsl.company import run_chain
 from dsl.labels import RULES, LabelUpdate, one_hot, updated_targets
 from dsl.settings import ChainSettings
 from sweep.planning.grid import GridError, parse_grid

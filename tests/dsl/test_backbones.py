@@ -133,7 +133,7 @@ corpus, memory = toy_corpus(), MemoryStages()
 updates = (dsl.labels.LabelUpdate("wdsl", 0.2),)
 training = dsl.settings.TrainingSettings(epochs=1)
 chain = dsl.settings.ChainSettings("toy", "tiny", "stratified", 3, 0, 0, "in_fold", updates, training)
-dsl.chain.run_chain(corpus, chain, CPU, memory)
+dsl.company.run_chain(corpus, chain, CPU, memory)
 features = dsl.utterances.utterance_features(memory.saved[1].q, corpus.utterance)
 print(len(dsl.utterances.mean_pooled(features, 3)))
 """

@@ -13,7 +13,8 @@ from dsl_toys import CPU, SETTINGS, KillError, MemoryStages, distributions
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from dsl import chain
-from dsl.chain import MissingInputsError, StageResult, run_chain
+from dsl.chain import MissingInputsError, StageResult
+from dsl.company import run_chain
 from dsl.fold_parts import FoldPart
 from dsl.labels import RULES, LabelUpdate, Rule, labels_of, one_hot, updated_targets
 from dsl.segments import band_statistics

@@ -43,7 +43,7 @@ import torch
 sys.path.insert(0, "tests/dsl")
 from dataclasses import replace
 from dsl_toys import CPU, SETTINGS, MemoryCheckpoint, MemoryStages, toy_corpus
-from dsl.chain import run_chain
+from dsl.company import run_chain
 from dsl.labels import LabelUpdate
 from dsl.settings import ChainSettings, Step
 torch.set_num_threads(1)

@@ -28,7 +28,7 @@ from torch import nn
 from data_prep.shards import SegmentCorpus
 from dsl.acceleration.recording import EXACT
 from dsl.backbones import BACKBONES, build_vgg19
-from dsl.chain import Company, run_chain
+from dsl.company import Company, run_chain
 from dsl.labels import LabelUpdate
 from dsl.settings import ChainSettings
 from dsl.training import Lesson, Training, train_an_epoch

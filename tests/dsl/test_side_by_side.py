@@ -15,8 +15,9 @@ from torch import nn
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
-from dsl import chain
-from dsl.chain import Company, StageResult, run_chain
+from dsl import chain, company
+from dsl.chain import StageResult
+from dsl.company import Company, run_chain
 from dsl.labels import LabelUpdate
 from dsl.settings import ChainSettings, Step
 from dsl.steps import Epoch, TrainingRun
@@ -161,13 +162,13 @@ def assert_same(found: Shelf, expected: Shelf) -> None:
 def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many networks each epoch is of."""
     noted: list[int] = []
-    epoch = chain.train_an_epoch
+    epoch = company.train_an_epoch
 
     def noting(trainings: Sequence[Training]) -> list[TrainingDivergedError | None]:
         noted.append(len(trainings))
         return epoch(trainings)
 
-    monkeypatch.setattr(chain, "train_an_epoch", noting)
+    monkeypatch.setattr(company, "train_an_epoch", noting)
     return noted
 
 

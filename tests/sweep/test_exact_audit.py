@@ -82,13 +82,13 @@ class Seen:
 
     def __init__(self, monkeypatch: Monkey) -> None:
         self.corpus: SegmentCorpus = None  # type: ignore[assignment]
-        learnt = fold_parts.SegmentViews.learnt
+        learnt = chain.SharedCorpus.learnt
 
         def see(places: Any, settings: ChainSettings) -> SegmentCorpus:
             self.corpus = learnt(places, settings)
             return self.corpus
 
-        monkeypatch.setattr(fold_parts.SegmentViews, "learnt", see)
+        monkeypatch.setattr(chain.SharedCorpus, "learnt", see)
 
 
 def with_statistics(monkeypatch: Monkey, of: Callable[[SegmentCorpus, np.ndarray], Any]) -> None:
@@ -145,9 +145,9 @@ def trains_on_one_segment_of_the_test_part(monkeypatch: Monkey) -> None:
 
 
 def deals_folds_by_other_labels(monkeypatch: Monkey) -> None:
-    labelled = fold_parts.SegmentViews.labelled
+    labelled = chain.SharedCorpus.labelled
     monkeypatch.setattr(
-        fold_parts.SegmentViews, "labelled", lambda places, settings: altered(labelled(places, settings), settings)
+        chain.SharedCorpus, "labelled", lambda places, settings: altered(labelled(places, settings), settings)
     )
 
 
@@ -162,13 +162,15 @@ def leaves_out_the_next_fold(monkeypatch: Monkey) -> None:
     def shifted(settings: ChainSettings, *rest: Any) -> splits.Parts:
         return parts_of(replace(settings, fold=(settings.fold + 1) % settings.folds), *rest)
 
-    monkeypatch.setattr(chain, "parts_of", shifted)
+    monkeypatch.setattr(fold_parts, "parts_of", shifted)
 
 
 def with_targets(monkeypatch: Monkey, change: Callable[[SegmentCorpus, np.ndarray], np.ndarray]) -> None:
-    targets = chain._Chain._targets
+    targets = chain.ChainRun._targets
     monkeypatch.setattr(
-        chain._Chain, "_targets", lambda one, iteration: change(one._corpus, targets(one, iteration)).astype(np.float32)
+        chain.ChainRun,
+        "_targets",
+        lambda one, iteration: change(one._corpus, targets(one, iteration)).astype(np.float32),
     )
 
 
@@ -242,9 +244,9 @@ def trains_longer_where_a_class_is_frequent(monkeypatch: Monkey) -> None:
 
 def with_predictions(monkeypatch: Monkey, change: Callable[[np.ndarray], np.ndarray]) -> None:
     """What relabels segments."""
-    predictions = chain._Chain._predictions
+    predictions = chain.ChainRun._predictions
     monkeypatch.setattr(
-        chain._Chain, "_predictions", lambda one, iteration: change(predictions(one, iteration)).astype(np.float32)
+        chain.ChainRun, "_predictions", lambda one, iteration: change(predictions(one, iteration)).astype(np.float32)
     )
 
 
@@ -274,7 +276,7 @@ def with_inner_parts(monkeypatch: Monkey, change: Callable[[splits.Parts, np.nda
         parts = parts_of(settings, utterances, inner_fold)
         return parts if inner_fold is None else change(parts, parts_of(settings, utterances).tested)
 
-    monkeypatch.setattr(chain, "parts_of", changed)
+    monkeypatch.setattr(fold_parts, "parts_of", changed)
 
 
 def inner_networks_learn_from_the_test_part(monkeypatch: Monkey) -> None:
