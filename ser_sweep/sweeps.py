@@ -229,7 +229,7 @@ class Sweep:
 
     def _leave_damaged_out(self) -> list[str]:
         """Plan the stages anew whose predictions are not what was committed; returns their keys."""
-        damaged = self.store.damaged(sorted(self.plan.done))
+        damaged = self.seen.damaged(sorted(self.plan.done))
         if damaged:
             self.__dict__["plan"] = self.plan.without(damaged)
             self.seen.leave_out(damaged)

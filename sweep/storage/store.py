@@ -268,7 +268,8 @@ class Store:
     def damaged(self, keys: Iterable[str]) -> list[str]:
         """The stages among `keys` whose predictions are not what was committed. They stay until they are committed
         anew: another launch may be about to do so."""
-        return [key for key in keys if not self.has(key)]
+        asked = list(keys)
+        return [key for key, whole in zip(asked, self.folder.each(self.has, asked), strict=True) if not whole]
 
     def delete_stage(self, key: str) -> None:
         """Take a stage out: stage.json first, so that what is left if this is interrupted is no stage."""

@@ -49,7 +49,8 @@ def test_the_processes_that_hold_its_lock_are_ended_and_no_others(tmp_path: Path
         others = [subprocess.Popen(waiting, stdin=subprocess.PIPE, pass_fds=(other.lock,))]
         others.append(subprocess.Popen(waiting, stdin=subprocess.PIPE, cwd=scratch.folder))
         end_holders(scratch)
-        assert holder.poll() is not None
+        assert holder.poll() is not None and holder.stdin is not None
+        holder.stdin.close()
         assert [one.poll() for one in others] == [None, None]
         for one in others:
             one.communicate(b"\n")
