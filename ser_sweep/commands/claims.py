@@ -26,7 +26,8 @@ def add(commands: Any) -> None:
 
 def run_claims(options: argparse.Namespace) -> int:
     _, decisions = open_decided(options)
-    from analysis.paper.claims import claims_json, claims_text, evaluate_claims
+    from analysis.paper.claims_text import claims_json, claims_text
+    from analysis.paper.findings import evaluate_claims
 
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)

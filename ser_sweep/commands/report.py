@@ -24,7 +24,7 @@ from ser_sweep.commands.sweeps import Sweep, open_sweep
 from ser_sweep.commands.terminal import ProgressBar, warnings_told
 
 if TYPE_CHECKING:
-    from analysis.report import Report, Source
+    from analysis.report import Report, ReportInput
 
 
 def add(commands: Any) -> None:
@@ -80,10 +80,10 @@ def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None
         )
 
 
-def _source(options: argparse.Namespace, sweep: Sweep) -> "Source":
-    from analysis.report import Place, Source
+def _source(options: argparse.Namespace, sweep: Sweep) -> "ReportInput":
+    from analysis.report import Place, ReportInput
 
-    return Source(
+    return ReportInput(
         name=sweep.grid.name,
         settings=sweep.grid.model_dump(mode="json"),
         text=options.grid.read_text(encoding="utf-8"),
