@@ -5,11 +5,13 @@
 
 `decide` turns predictions on segments into decisions on utterances, `score_networks` those into recognition rates,
 `comparisons` into differences and tests, and `build_tables` sets the rates beside the published ones. Column names are
-in `analysis.columns`.
+in `analysis.columns`, and what networks, treatments and conditions are in `analysis.identity`.
 """
 
 from analysis.scoring.comparisons import compare, comparisons
-from analysis.scoring.results import decide, keep_results, label_correction, score, score_networks, usable_decisions
+from analysis.scoring.correction import label_correction
+from analysis.scoring.results import decide, keep_results, usable_decisions
+from analysis.scoring.scores import score, score_networks
 from analysis.tables.collection import collect_tables
 from analysis.tables.latex import to_latex
 from analysis.tables.paper_tables import build_tables

@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 
 from analysis import columns
-from analysis.scoring.formats import interval_text, p_text
-from analysis.scoring.results import decision_arrays, score_networks
+from analysis.identity import GIVEN, source_name
+from analysis.scoring.formats import Printed, joined, p_value
+from analysis.scoring.scores import decision_arrays, score_networks
+from analysis.scoring.setup import PAPER_SPLIT
 from analysis.scoring.statistics import UNDECIDED, holm
-from analysis.tables.paper_tables import source_name
+from analysis.tables.blocks import Line
+from analysis.tables.cells import NumberCell, RateCell, TableCell, TextCell
 from analysis.tables.render import aligned
 from dsl.labels import LEAKY_LABEL_SOURCES
 
@@ -24,11 +27,12 @@ PERMUTATIONS = 10_000
 # to fixed decisions misses that half of the variance, which for such mutual pairs is twice as large, and never more.
 WIDENING = np.sqrt(2)
 SIGNIFICANCE = 0.05
+NO_SOURCE = "(none yet)"
 ABOVE_CHANCE, WITHIN_CHANCE, INCOMPLETE = "above chance: leaks", "within chance", "incomplete folds"
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """How a network does on permuted labels by one kind of decision. Rates are in percent.
 
     `low` and `high` are the 95% bootstrap interval of `ua`, over utterances or, where labels are permuted by speaker,
@@ -70,12 +74,12 @@ class Finding:
         return {**asdict(self), "verdict": self.verdict, "leaky_source": self.label_source in LEAKY_LABEL_SOURCES}
 
 
-def audit(decisions: pd.DataFrame) -> list[Finding]:
+def audit(decisions: pd.DataFrame) -> list[AuditFinding]:
     """A finding for every network and kind of decision in `decisions` (`results.decide`) that is of permuted labels.
 
     p values are adjusted by Holm's method over all complete findings.
     """
-    permuted = decisions[decisions[columns.LABELS] != "given"]
+    permuted = decisions[decisions[columns.LABELS] != GIVEN]
     if permuted.empty:
         return []
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
@@ -137,7 +141,7 @@ def _weights(label: np.ndarray) -> np.ndarray:
     return 1 / (np.maximum(counts, 1) * np.count_nonzero(counts, axis=1)[:, None])
 
 
-def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> Finding:
+def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> AuditFinding:
     label, predicted, speaker = decision_arrays(group)
     by_speaker = identity[columns.LABELS] == "permuted_by_speaker"
     within = speaker.to_numpy(dtype=str) if by_speaker else None
@@ -145,8 +149,8 @@ def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) ->
     ua, null = permutation_test(label.to_numpy(), predicted.to_numpy(), within=within)
     low, high = np.clip(100 * ua + WIDENING * (score[list(bounds)].to_numpy(float) - 100 * ua), 0, 100)
     classes = len(np.setdiff1d(label.to_numpy(), UNDECIDED))
-    return Finding(
-        **{each.name: identity[each.name] for each in fields(Finding) if each.name in identity},
+    return AuditFinding(
+        **{each.name: identity[each.name] for each in fields(AuditFinding) if each.name in identity},
         folds_done=int(score[columns.FOLDS_DONE]),
         folds=int(score[columns.FOLDS]),
         ua=100 * ua,
@@ -158,9 +162,9 @@ def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) ->
     )
 
 
-def to_text(findings: Sequence[Finding]) -> str:
+def to_text(findings: Sequence[AuditFinding]) -> str:
     """The findings as an aligned Markdown table, and what follows from them."""
-    return "\n".join([aligned([list(HEADINGS), *map(line_of, findings)]), *conclusions(findings), ""])
+    return "\n".join([aligned([list(HEADINGS), *(line_of(one).texts for one in findings)]), *conclusions(findings), ""])
 
 
 HEADINGS = (
@@ -169,17 +173,35 @@ HEADINGS = (
 )
 
 
-def line_of(one: Finding) -> list[str]:
-    """A finding as texts under HEADINGS."""
-    network = " ".join(part for part in (one.corpus, one.backbone, one.rule, one.alpha, f"t={one.iteration}") if part)
-    source = source_name(one.label_source) if one.label_source else "(none yet)"
-    split = "" if one.split == "stratified" else f", {one.split}"
+def line_of(one: AuditFinding) -> Line:
+    """A finding under HEADINGS."""
+    network = joined(one.corpus, one.backbone, one.rule, one.alpha, f"t={one.iteration}")
+    split = "" if one.split == PAPER_SPLIT else f", {one.split}"
     verdict = one.verdict if one.verdict != INCOMPLETE else f"{INCOMPLETE} ({one.folds_done}/{one.folds})"
-    rates = [f"{one.ua:.2f}{interval_text(one.low, one.high)}", f"{one.chance:.2f}", f"{one.found_from:.2f}"]
-    return [source + split, network, one.decision, *rates, p_text(one.p_holm).removeprefix(" p "), verdict]
+    return Line(
+        f"{source_name(one.label_source) or NO_SOURCE}{split}",
+        (
+            *(TextCell(network), TextCell(one.decision)),
+            *(RateCell(one.ua, interval=(one.low, one.high)), NumberCell(one.chance, 2), NumberCell(one.found_from, 2)),
+            *(PCell(one.p_holm), TextCell(verdict)),
+        ),
+        one.label_source in LEAKY_LABEL_SOURCES,
+        unmarked=f"{one.label_source or NO_SOURCE}{split}",
+    )
 
 
-def conclusions(findings: Sequence[Finding]) -> list[str]:
+@dataclass(frozen=True)
+class PCell(TableCell):
+    """The p of a test; NaN without one."""
+
+    p: float
+
+    @property
+    def printed(self) -> Printed:
+        return Printed(rest=p_value(self.p)) if self.p < 0.001 else Printed(p_value(self.p))
+
+
+def conclusions(findings: Sequence[AuditFinding]) -> list[str]:
     """In sentences: which label sources leak, and whether the audit could tell."""
     sources = dict.fromkeys(one.label_source for one in findings if one.label_source)
     sentences = []

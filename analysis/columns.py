@@ -12,7 +12,8 @@ LABELS = "labels"  # one of dsl.labels.LABELS
 PARTIAL = "partial"  # whether the corpus is only a part of what it is known to hold
 SEED = "seed"
 SEEDS = "seeds"  # training seeds that the grid asks for in this cell, whether they are done or not
-SETUP = "setup"  # an analysis.paper.setup.Setup, the same for all lines of a cell
+SETUP = "setup"  # an analysis.scoring.setup.Setup, the same for all lines of a cell
+UPDATES = "updates"  # a tuple of dsl.labels.LabelUpdate, one for each iteration after 0: what RULE and ALPHA name
 FOLDS_DONE = "folds_done"
 FOLDS = "folds"
 CELL_COLUMNS = (
@@ -35,11 +36,13 @@ LABEL = "label"
 PREDICTED = "predicted"
 CLASSES = "classes"  # how many there are
 DECIDED_COLUMNS = (DECISION, FOREST_SEED, FOLD, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
-DECISION_COLUMNS = (*CELL_COLUMNS, SETUP, *DECIDED_COLUMNS, VALIDATION_WA)
+DECISION_COLUMNS = (*CELL_COLUMNS, UPDATES, SETUP, *DECIDED_COLUMNS, VALIDATION_WA)
 
 # One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.
 UTTERANCES = "utterances"
 WA, UA, F1 = "wa", "ua", "f1"  # F1 is the mean over classes
+METRICS = ("WA", "UA", "F1")  # as tables name them
+PAPER_METRICS = ("WA", "UA")  # that the paper has
 # Standard deviations (n - 1 degrees of freedom; NaN for one seed): over the forest seeds of a training seed, the mean
 # over training seeds, and over training seeds, of the mean over forest seeds.
 WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS = "wa_sd_forest_seeds", "ua_sd_forest_seeds"
@@ -100,4 +103,4 @@ COMPARISON_COLUMNS = (
 # the true class, in percent, mean and standard deviation (NaN for one) over folds and training seeds. Iteration 0 has
 # the inherited labels for targets.
 TARGETS_RIGHT, TARGETS_RIGHT_SD = "targets_right", "targets_right_sd"
-CORRECTION_COLUMNS = (*NETWORK_IDENTITY, SETUP, SEEDS, FOLDS_DONE, FOLDS, TARGETS_RIGHT, TARGETS_RIGHT_SD)
+CORRECTION_COLUMNS = (*NETWORK_IDENTITY, UPDATES, SETUP, SEEDS, FOLDS_DONE, FOLDS, TARGETS_RIGHT, TARGETS_RIGHT_SD)

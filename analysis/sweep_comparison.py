@@ -14,14 +14,22 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.paper.layouts import Treatment
-from analysis.paper.setup import PAPER_SPLIT
-from analysis.scoring.comparisons import Network, Pair, by_network, comparison, of_networks
+from analysis.columns import PAPER_METRICS
+from analysis.identity import (
+    IN_EACH_FOLD,
+    Condition,
+    Network,
+    Treatment,
+    chain_name,
+    corpus_name,
+    source_name,
+    treatment_name,
+)
+from analysis.scoring.comparisons import Pair, by_network, comparison, of_networks
 from analysis.scoring.differences import Difference, difference_text, speaker_text
-from analysis.scoring.selection import IN_EACH_FOLD, Chosen, choose_by_fold, eligible
+from analysis.scoring.selection import Chosen, choose_by_fold, eligible
+from analysis.scoring.setup import PAPER_SPLIT
 from analysis.scoring.statistics import holm
-from analysis.tables.listings import chain_name
-from analysis.tables.paper_tables import PAPER_METRICS, corpus_name, source_name
 from analysis.tables.render import aligned
 from data_prep.errors import UserError
 
@@ -104,11 +112,9 @@ def _differences(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, tuple[s
 def _across(network: Network, differ: dict[str, tuple[str, str]]) -> Network:
     """The network of the second sweep that is set beside one of the first."""
     backbone, split, source = (differ.get(axis, ("", ""))[1] for axis in AXES)
-    return network._replace(
-        split=split or network.split,
-        label_source=(source or network.label_source) if network.treatment.iteration else "",
-        treatment=network.treatment._replace(backbone=backbone or network.treatment.backbone),
-    )
+    corpus, own_split, labels, own_source, treatment = network
+    beside = Condition(corpus, split or own_split, labels, source or own_source)
+    return beside.network(treatment._replace(backbone=backbone or treatment.backbone))
 
 
 def _chosen_pairs(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[Pair, pd.DataFrame, pd.DataFrame]]:
@@ -118,7 +124,10 @@ def _chosen_pairs(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[P
     """
     chosen, others = _chosen(first), _chosen(second)
     for about, one in chosen.items():
-        own, theirs = ([other for other in of if other[::2] == about[::2]] for of in (chosen, others))
+        own, theirs = (
+            [other for other in of if (other.corpus, other.labels) == (about.corpus, about.labels)]
+            for of in (chosen, others)
+        )
         if about in others:
             beside = about
         elif len(own) == len(theirs) == 1:
@@ -129,10 +138,10 @@ def _chosen_pairs(first: pd.DataFrame, second: pd.DataFrame) -> Iterator[tuple[P
         yield pair, one.under(pair.first), others[beside].under(pair.second)
 
 
-def _chosen(decisions: pd.DataFrame) -> dict[tuple[str, str, str], Chosen]:
-    known: dict[tuple[str, str, str], dict[Network, pd.DataFrame]] = {}
+def _chosen(decisions: pd.DataFrame) -> dict[Condition, Chosen]:
+    known: dict[Condition, dict[Network, pd.DataFrame]] = {}
     for network, one in of_networks(decisions).items():
-        known.setdefault(network[:3], {})[network] = one
+        known.setdefault(network.condition, {})[network] = one
     return {about: one for about, networks in known.items() if (one := choose_by_fold(eligible(networks))) is not None}
 
 
@@ -201,10 +210,9 @@ def _row(line: dict[Any, Any], several_splits: bool) -> list[str]:
 
 def _name(line: dict[Any, Any], of: str, split: str, several_splits: bool) -> str:
     treatment = Treatment.of({name: line[of + name] for name in columns.NETWORK})
-    source = line[of + columns.LABEL_SOURCE]
-    iteration = "" if treatment == IN_EACH_FOLD else f"t = {treatment.iteration}"
+    named = chain_name(treatment) if treatment == IN_EACH_FOLD else treatment_name(treatment)
     told = f"{split} split" if several_splits or split != PAPER_SPLIT else ""
-    parts = (chain_name(treatment), iteration, source_name(source), told)
+    parts = (named, source_name(line[of + columns.LABEL_SOURCE]), told)
     return ", ".join(filter(None, parts))
 
 
@@ -218,8 +226,6 @@ def compared_records(compared: Compared) -> list[dict[str, Any]]:
 
 def _listed(known: Iterable[tuple[Network, str]]) -> str:
     """The networks of a sweep, the first few by name."""
-    names = dict.fromkeys(
-        f"{corpus_name(one.corpus)} {chain_name(one.treatment)} t = {one.treatment.iteration}" for one, _ in known
-    )
+    names = dict.fromkeys(f"{corpus_name(one.corpus)} {treatment_name(one.treatment, ' ')}" for one, _ in known)
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     return ", ".join(list(names)[:LISTED]) + more

@@ -117,7 +117,8 @@ def rival(work: Path, stages: int) -> Rates:
 
 
 def ours(work: Path, stages: int) -> Rates:
-    from analysis.scoring.results import decide, score
+    from analysis.scoring.results import decide
+    from analysis.scoring.scores import score
     from sweep.planning.grid import load_grid, resolve_corpora
     from sweep.storage.store import Store
 

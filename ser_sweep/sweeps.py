@@ -22,8 +22,8 @@ from data_prep.text import command
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.audit import Finding as AuditFinding
-    from analysis.paper.claims import Finding
+    from analysis.audit import AuditFinding
+    from analysis.paper.findings import Finding
     from analysis.report import Report
     from analysis.tables.listings import Listing
     from analysis.tables.paper_tables import Table
@@ -278,7 +278,7 @@ class Sweep:
 
     def claims(self) -> "list[Finding]":
         """What the paper says, tested on these results (`analysis.paper.claims`)."""
-        from analysis.paper.claims import evaluate_claims
+        from analysis.paper.findings import evaluate_claims
 
         return evaluate_claims(self.decisions())
 
@@ -322,10 +322,10 @@ class Sweep:
     ) -> "Report":
         """Write one page of all that the sweep came to so far into the folder `out` (`analysis.report`)."""
         from analysis.report import Place as Places
-        from analysis.report import Source, write_report
+        from analysis.report import ReportInput, write_report
         from data_prep.text import plain
 
-        source = Source(
+        about = ReportInput(
             name=self.grid.name,
             settings=self.grid.model_dump(mode="json"),
             text=self.grid_text,
@@ -337,7 +337,7 @@ class Sweep:
             **({} if forests else {"forest_seeds": 0}),
         )
         folder = local_path(str(out))
-        return write_report(source, folder, utterances, price_per_hour, refresh, progress)
+        return write_report(about, folder, utterances, price_per_hour, refresh, progress)
 
     def audit_exactly(
         self, folds: Collection[int] = (0,), *, inline: bool = False, address: str | None = None, quiet: bool = False

@@ -1,7 +1,7 @@
 """Figures of a grid: what the paper's Figures 1 and 3 to 9 show, and what else there is to see in a store.
 
     decisions = decide(store, chains)
-    save_figures(figures_of(store, chains, decisions, score(decisions)), Path("figures"))
+    save_figures(figures_of(store, chains, decisions), Path("figures"))
 
 Functions `draw_...` turn data frames and arrays into matplotlib figures; `figures_of` finds the data in a store, and
 `save_figures` writes PNG, SVG and an index.

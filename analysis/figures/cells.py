@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.figures.evidence import Method, Setting, shown_methods
+from analysis.figures.subject import Method, Subject, shown_methods
+from analysis.identity import Condition
 from sweep.planning.stages import ChainSpec, StageSpec
 
 
@@ -12,11 +13,11 @@ from sweep.planning.stages import ChainSpec, StageSpec
 class ChainCell:
     """The chains that differ in nothing but fold and seed: one curve, or one row of panels.
 
-    `setting` calls the corpus by its name in scores; `about` is the last stage of any of the chains. Figures of single
+    `subject` calls the corpus by its name in scores; `about` is the last stage of any of the chains. Figures of single
     trainings begin at iteration `first`: 1 where others share iteration 0, which then is a cell of its own.
     """
 
-    setting: Setting
+    subject: Subject
     about: StageSpec
     chains: tuple[ChainSpec, ...]
     first: int = 0
@@ -28,11 +29,11 @@ class ChainCell:
     @property
     def parts(self) -> tuple[str, ...]:
         """What a file name tells of it."""
-        return (*self.setting.parts, *self.method.parts)
+        return (*self.subject.parts, *self.method.parts)
 
     @property
     def title(self) -> str:
-        return f"{self.setting.title}, {self.method.name}"
+        return f"{self.subject.title}, {self.method.name}"
 
     @property
     def iterations(self) -> range:
@@ -53,7 +54,7 @@ class ChainCell:
 
 
 def shown_cells(chains: Sequence[ChainSpec], names: Mapping[str, str]) -> list[ChainCell]:
-    """The cells of the methods that figures show, by setting and in the paper's order of methods.
+    """The cells of the methods that figures show, by subject and in the paper's order of methods.
 
     `names` are those of corpora in scores, by their full names. Where cells share iteration 0, that is one of them.
     """
@@ -61,13 +62,14 @@ def shown_cells(chains: Sequence[ChainSpec], names: Mapping[str, str]) -> list[C
     members: dict[StageSpec, list[ChainSpec]] = {}
     for chain in chains:
         members.setdefault(replace(chain.last, fold=0, seed=0), []).append(chain)
-    of_setting: dict[Setting, list[ChainCell]] = {}
+    of_subject: dict[Subject, list[ChainCell]] = {}
     for about, own in members.items():
-        setting = Setting(
-            names[about.corpus], about.backbone, about.split, about.labels, about.label_source or "", len(splits) > 1
-        )
-        of_setting.setdefault(setting, []).append(ChainCell(setting, about, tuple(own)))
-    return _apart([cell for setting in sorted(of_setting) for cell in _shown(of_setting[setting])])
+        source = about.label_source or ""
+        condition = Condition(names[about.corpus], about.split, about.labels, source, about.backbone)
+        subject = Subject(condition, len(splits) > 1)
+        of_subject.setdefault(subject, []).append(ChainCell(subject, about, tuple(own)))
+    ordered = sorted(of_subject, key=lambda subject: subject.position)
+    return _apart([cell for subject in ordered for cell in _shown(of_subject[subject])])
 
 
 def _apart(cells: Sequence[ChainCell]) -> list[ChainCell]:
@@ -88,7 +90,7 @@ def _apart(cells: Sequence[ChainCell]) -> list[ChainCell]:
 def _beginning(cell: ChainCell) -> ChainCell:
     """Iteration 0 of a cell, which knows no label source."""
     chains = (ChainSpec(stage) for stage in cell.at(0))
-    return ChainCell(cell.setting._replace(label_source=""), cell.about.at(0), tuple(chains))
+    return ChainCell(cell.subject.of_source(""), cell.about.at(0), tuple(chains))
 
 
 def _shown(cells: Sequence[ChainCell]) -> list[ChainCell]:
@@ -96,4 +98,7 @@ def _shown(cells: Sequence[ChainCell]) -> list[ChainCell]:
     furthest: dict[Method, ChainCell] = {}
     for cell in sorted(cells, key=lambda cell: cell.about.iteration):
         furthest[cell.method] = cell
-    return [furthest[method] for method in shown_methods(furthest)]
+    last_alphas = {
+        method: cell.about.updates[-1].alpha if cell.about.updates else None for method, cell in furthest.items()
+    }
+    return [furthest[method] for method in shown_methods(last_alphas)]

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from analysis import columns
-from analysis.figures import score_figures as of_scores
-from analysis.figures import stage_figures as of_stages
+from analysis.figures import score_figures, stage_figures
 from analysis.figures.cells import shown_cells
 from analysis.figures.save import Drawing
-from analysis.scoring.results import corpus_names, label_correction, score_networks
+from analysis.scoring.correction import label_correction
+from analysis.scoring.scores import score_networks
+from analysis.scoring.stored import corpus_names
 from data_prep.errors import UserError
 from sweep.planning.stages import ChainSpec
 from sweep.storage.store import Store
@@ -23,9 +24,9 @@ def figures_of(
 ) -> Iterator[Drawing]:
     """Every figure of a grid for which there is data, one after the other.
 
-    `decisions` is what `decide` makes of `store` and `chains`. `utterances` are the ids to
-    draw contours along; by default the longest one of each corpus that was tested. Raises UserError where nothing is
-    trained, and for ids that none of the corpora has.
+    `decisions` is what `decide` makes of `store` and `chains`. `utterances` are the ids to draw contours along; by
+    default the longest one of each corpus that was tested. Raises UserError where nothing is trained, and for ids that
+    none of the corpora has.
     """
     if decisions.empty:
         raise UserError(f"store {store.uri} has no training of the grid to draw; train with: ser-sweep run")
@@ -35,11 +36,11 @@ def figures_of(
     corpora = {full: store.read_corpus(full) for full in names}
     classes = {names[full]: list(about["classes"]) for full, (about, _) in corpora.items()}
     cells = [cell for cell in shown_cells(chains, known) if cell.about.corpus in corpora]
-    of_stages.check_ids(store, cells, corpora, utterances)
-    yield from of_scores.class_recall(scores, classes)
-    yield from of_scores.alpha_curves(scores)
-    yield from of_scores.label_sources(scores, cells, classes)
-    yield from of_stages.label_corrections(label_correction(store, chains))
-    yield from of_stages.contours(store, cells, corpora, utterances)
-    yield from of_scores.confusions(scores, decisions, classes)
-    yield from of_stages.learning_curves(store, cells)
+    stage_figures.check_ids(store, cells, corpora, utterances)
+    yield from score_figures.class_recall(scores, classes)
+    yield from score_figures.alpha_curves(scores)
+    yield from score_figures.label_sources(scores, cells, classes)
+    yield from stage_figures.label_corrections(label_correction(store, chains))
+    yield from stage_figures.contours(store, cells, corpora, utterances)
+    yield from score_figures.confusions(scores, decisions, classes)
+    yield from stage_figures.learning_curves(store, cells)

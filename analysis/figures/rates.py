@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import columns
-from analysis.figures.evidence import Method, leaky_last, source_name
 from analysis.figures.style import (
     ONE_COLUMN,
     REFERENCE,
@@ -22,11 +21,12 @@ from analysis.figures.style import (
     series_style,
     whole_numbers,
 )
+from analysis.figures.subject import Method
+from analysis.identity import source_name, source_order
 from dsl.labels import LEAKY_LABEL_SOURCES
 
-SERIES = "series"  # column of alpha curves: what a point belongs to
-PUBLISHED = "published"  # the series of the paper begins so
-CONTROL = ", retraining control"  # ends the series of fresh networks on the inherited labels
+SERIES, KIND = "series", "kind"  # columns of alpha curves: what a point belongs to, and as what
+TRAINED, CONTROL, PUBLISHED = "trained", "retraining control", "published"  # kinds
 BESIDE = 0.015  # of alpha, from one series to the next
 METRICS = {columns.WA: "WA [%]", columns.UA: "UA [%]"}
 BARS_OF_ONE_COLUMN = 24
@@ -60,33 +60,37 @@ def draw_alpha_curve(points: pd.DataFrame, title: str) -> Figure:
 
     Points of different series at one alpha are drawn side by side, so that their intervals can be told apart.
 
-    `points` has the columns `series`, `alpha` (a number), `wa`, `ua` in percent, and `wa_low`, `wa_high`, `ua_low`,
-    `ua_high`, which may be NaN or missing. Series whose name begins with "published" are drawn as what ours is
-    compared with, those that end in ", retraining control" as single points.
+    `points` has the columns `series`, `kind`, `alpha` (a number), `wa`, `ua` in percent, and `wa_low`, `wa_high`,
+    `ua_low`, `ua_high`, which may be NaN or missing. Points of the kind PUBLISHED are drawn as what ours is compared
+    with, those of the kind CONTROL, fresh networks on the inherited labels, as single points beside their series.
     """
     figure, rows = panels(2, 1, 1.5, ONE_COLUMN, title, sharex=True, sharey=True)
     for axes, (metric, label) in zip(rows[:, 0], METRICS.items(), strict=True):
-        curves = list(dict.fromkeys(name.removesuffix(CONTROL) for name in points[SERIES]))
-        for series, line in points.groupby(SERIES, sort=False):
-            position = curves.index(str(series).removesuffix(CONTROL))
-            _draw_series(axes, str(series), position, line.sort_values(columns.ALPHA), metric)
+        curves = list(dict.fromkeys(points[SERIES]))
+        for (series, kind), line in points.groupby([SERIES, KIND], sort=False):
+            _draw_series(axes, series, kind, curves.index(series), line.sort_values(columns.ALPHA), metric)
         axes.set(ylabel=label, xticks=np.arange(0, 1.01, 0.1), xlim=(-0.04, 1.08))
     rows[-1, 0].set_xlabel("Weight α of the inherited label (0: BDSL, 1: no DSL)")
     legend_below(figure, *rows[0, 0].get_legend_handles_labels())
     return figure
 
 
-def _draw_series(axes: Axes, series: str, position: int, line: pd.DataFrame, metric: str) -> None:
+def series_name(series: str, kind: str) -> str:
+    """A series as a legend calls it."""
+    return f"{series}, {kind}" if kind == CONTROL else series
+
+
+def _draw_series(axes: Axes, series: str, kind: str, position: int, line: pd.DataFrame, metric: str) -> None:
     alpha, value = line[columns.ALPHA].to_numpy(float), line[metric].to_numpy(float)
     look = series_style(position)
-    if series.startswith(PUBLISHED):
+    if kind == PUBLISHED:
         look |= REFERENCE
     else:
         alpha = alpha + BESIDE * position
-    if series.endswith(CONTROL):
+    if kind == CONTROL:
         look |= {"linestyle": "none", "markerfacecolor": "none"}
         alpha = alpha + 2 * BESIDE
-    axes.plot(alpha, value, label=plain(series), **look)
+    axes.plot(alpha, value, label=plain(series_name(series, kind)), **look)
     low, high = f"{metric}_low", f"{metric}_high"
     if {low, high} <= set(line.columns) and line[[low, high]].notna().to_numpy().any():
         reach = np.array([value - line[low], line[high] - value], dtype=float)
@@ -102,7 +106,7 @@ def draw_label_sources(lines: pd.DataFrame, title: str, chance: float | None = N
     """
     figure, ((left, right),) = panels(1, 2, 1.9, ONE_COLUMN, title, sharey=True)
     for axes, (metric, label) in zip((left, right), METRICS.items(), strict=True):
-        for position, source in enumerate(sorted(set(lines[columns.LABEL_SOURCE]), key=leaky_last)):
+        for position, source in enumerate(source_order(lines[columns.LABEL_SOURCE])):
             line = lines[lines[columns.LABEL_SOURCE] == source].sort_values(columns.ITERATION)
             look = series_style(position) | {"linestyle": "--" if source in LEAKY_LABEL_SOURCES else "-"}
             axes.plot(line[columns.ITERATION], line[metric], label=plain(source_name(source)), **look)

@@ -9,13 +9,13 @@ import pandas as pd
 
 from analysis import columns
 from analysis.figures.cells import ChainCell
-from analysis.figures.evidence import Setting, settings_of, shown_methods
 from analysis.figures.networks import EPOCH, LOSS, RUN, VALIDATION_LOSS, draw_contours, draw_learning_curves
 from analysis.figures.rates import draw_label_correction
 from analysis.figures.save import Drawing
-from analysis.figures.score_figures import listed, method_of, records, sentences, titled
+from analysis.figures.score_figures import listed, rows_of, sentences, titled
 from analysis.figures.style import plain
-from analysis.tables.paper_tables import labels_name
+from analysis.figures.subject import Method, Subject, shown_methods, subjects_of
+from analysis.identity import GIVEN, labels_name
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.segments import segment_centres
@@ -26,30 +26,31 @@ from sweep.storage.store import Store, StoreError
 Corpora = Mapping[str, tuple[dict[str, Any], pd.DataFrame]]  # full name -> manifest and utterances
 
 
-_ELSEWHERE = " Iteration 0, which other rules share, has a figure of its own."
-
-
 def label_corrections(correction: pd.DataFrame) -> Iterator[Drawing]:
-    """A figure for each setting of `correction` whose segments' true classes are known."""
+    """A figure for each subject of `correction` whose segments' true classes are known."""
     known = correction[correction[columns.TARGETS_RIGHT].notna()]
-    for setting, lines in settings_of(known):
-        if setting.label_source:
-            yield _label_correction(setting, lines)
+    for subject, lines in subjects_of(known):
+        if subject.condition.label_source:
+            yield _label_correction(subject, lines)
 
 
-def _label_correction(setting: Setting, lines: pd.DataFrame) -> Drawing:
-    methods = shown_methods(map(method_of, records(lines[lines[columns.ITERATION] > 0])))
+def _label_correction(subject: Subject, lines: pd.DataFrame) -> Drawing:
+    later = rows_of(lines[lines[columns.ITERATION] > 0])
+    methods = shown_methods({Method.of(line): line[columns.UPDATES][-1].alpha for line in later})
     told = [
-        f"{method_of(line).name} iteration {line[columns.ITERATION]}: {line[columns.TARGETS_RIGHT]:.1f}"
-        for line in records(lines)
+        f"{Method.of(line).name} iteration {line[columns.ITERATION]}: {line[columns.TARGETS_RIGHT]:.1f}"
+        for line in rows_of(lines)
     ]
-    what = "Training segments whose most likely target is their true class, by iteration and update rule, beside the"
     return Drawing(
         "label-correction",
-        setting.parts,
-        sentences(f"{what} labels they inherit; mean over folds.", setting.sentence),
+        subject.parts,
+        sentences(
+            "Training segments whose most likely target is their true class, by iteration and update rule, beside the "
+            "labels they inherit; mean over folds.",
+            subject.sentence,
+        ),
         f"Line chart of shares in percent. {', '.join(told)}.",
-        draw_label_correction(lines, methods, setting.title),
+        draw_label_correction(lines, methods, subject.title),
     )
 
 
@@ -85,13 +86,13 @@ def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
         at_last = f", validation at last {validation:.2f}" if validation == validation else ""
         told.append(f"iteration {iteration}: training {first:.2f} to {last:.2f}{at_last}")
     losses = "Training and validation loss" if by_epoch[VALIDATION_LOSS].notna().any() else "Training loss"
-    what = f"{losses} by epoch, a panel an iteration. Thin lines are folds, thick ones their mean as"
     return Drawing(
         "learning-curves",
         cell.parts,
         sentences(
-            f"{what} far as all go. Soft targets have a higher lowest loss than hard ones.",
-            f"{cell.method.name}, {cell.setting.sentence}{_ELSEWHERE * cell.first}",
+            f"{losses} by epoch, a panel an iteration. Thin lines are folds, thick ones their mean as far as all go. "
+            "Soft targets have a higher lowest loss than hard ones.",
+            *_about_cell(cell),
             *notes,
         ),
         f"Line chart of cross-entropies in nats. {'; '.join(told)}.",
@@ -185,23 +186,29 @@ def _contours(
     q = {iteration: probabilities for iteration, (_, probabilities) in predicted.items()}
     missing = [str(iteration) for iteration in cell.shown if iteration not in q]
     notes = _labels_note(cell) + ([f"Iterations missing: {', '.join(missing)}."] if missing else [])
-    where = f"tterance {plain(one)}, label {plain(classes[label])}"
+    which = f"{plain(one)}, label {plain(classes[label])}"
     told = [f"iteration {t}: {listed(classes, 100 * each.mean(axis=0))}" for t, each in q.items()]
     seconds = segment_centres(segment, FeatureSettings(**about["settings"]))
     return Drawing(
         "contours",
         (*cell.parts, one),
         sentences(
-            f"Predicted probability of each class along u{where}, a panel an iteration, by the networks that were "
-            f"tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
-            f"{cell.method.name}, {cell.setting.sentence}{_ELSEWHERE * cell.first}",
+            f"Predicted probability of each class along utterance {which}, a panel an iteration, by the networks that "
+            f"were tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
+            *_about_cell(cell),
             *notes,
         ),
-        f"Line charts along u{where}. Means over segments in percent, {'; '.join(told)}.",
-        draw_contours(seconds, q, classes, label, titled(cell.title, [f"U{where}", *notes])),
+        f"Line charts along utterance {which}. Means over segments in percent, {'; '.join(told)}.",
+        draw_contours(seconds, q, classes, label, titled(cell.title, [f"Utterance {which}", *notes])),
     )
 
 
 def _labels_note(cell: ChainCell) -> list[str]:
     labels = cell.about.labels
-    return [] if labels == "given" else [f"Labels {labels_name(labels)}."]
+    return [] if labels == GIVEN else [f"Labels {labels_name(labels)}."]
+
+
+def _about_cell(cell: ChainCell) -> list[str]:
+    """Which network a figure is of, and where its iteration 0 is shown if not here."""
+    elsewhere = "Iteration 0, which other rules share, has a figure of its own."
+    return [f"{cell.method.name}, {cell.subject.sentence}", *([elsewhere] if cell.first else [])]

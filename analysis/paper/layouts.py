@@ -1,54 +1,16 @@
 """Which rows the paper's Tables II-V have: the networks of ours that a row shows, and the row's name in the paper."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import product
 
-from analysis import columns
+from analysis.identity import BACKBONE_NAMES, Treatment, backbone_name, backbone_order
 from dsl.labels import BASELINE
 
-BACKBONE_NAMES = {
-    "vgg19": "VGG19",
-    "mobilenetv2": "MobileNetV2",
-    "densenet22": "DenseNet22",
-    "efficientnet_b0": "EfficientNet-B0",
-}
+PAPER_BACKBONE = "efficientnet_b0"  # of Tables III-V
 LAST_PAPER_ITERATION = 2
 PAPER_ALPHAS = ("0", "0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "1")
 BEST_ALPHA = "0.2"
-ARROW = "→"
-NO_ALPHA = "-"  # of an iteration whose rule takes none, in a chain where another's does
-
-
-class Treatment(NamedTuple):
-    """How a network came about. `alpha` is its shortest decimal form, empty for rules that take none.
-
-    Rule and alpha are joined by arrows where they change from one iteration to the next, as in `0.5→0.2`.
-    """
-
-    backbone: str
-    rule: str
-    alpha: str
-    iteration: int
-
-    @classmethod
-    def of(cls, line: Mapping[Any, Any]) -> "Treatment":
-        """That of a data frame's line, as a record."""
-        backbone, rule, alpha = (line[name] for name in (columns.BACKBONE, columns.RULE, columns.ALPHA))
-        return cls(backbone, rule, alpha, int(line[columns.ITERATION]))
-
-    def at(self, iteration: int) -> "Treatment":
-        """The network of the same chain at an earlier iteration."""
-        if iteration == 0:
-            return Treatment(self.backbone, BASELINE, "", 0)
-        rule, alpha = (_first_of(text, iteration) for text in (self.rule, self.alpha))
-        return Treatment(self.backbone, rule, "" if alpha == NO_ALPHA else alpha, iteration)
-
-
-def _first_of(text: str, count: int) -> str:
-    """The first entries of a rule or alpha; one where they are all the same, as in `dsl.settings.ChainSettings`."""
-    entries = text.split(ARROW)[:count]
-    return ARROW.join(entries if len(set(entries)) > 1 else entries[:1])
 
 
 @dataclass(frozen=True)
@@ -65,30 +27,35 @@ class RowLabel:
 
 @dataclass(frozen=True)
 class RowPlan:
-    """What a row shows: scores of `treatment` (None for the literature) and the paper's row `published_row`."""
+    """What a row shows: scores of `treatment` (None for the literature) and the paper's row `published_row`.
+
+    `alpha` is where Table IV's row stands on the curve of alphas, and `is_control` whether it is of the retraining
+    control.
+    """
 
     label: RowLabel
     treatment: Treatment | None
     published_row: str | None
+    alpha: float | None = None
+    is_control: bool = False
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table looks like. `plan` gives its rows for a backbone, given what there are scores of."""
+    """What a table looks like: its caption says what its `subject` is, and what there is to explain.
+
+    `plan` gives its rows for a backbone, given what there are scores of.
+    """
 
     number: str
     row_heading: str
-    caption: str
+    subject: str
     plan: Callable[[str, Collection[Treatment]], list[RowPlan]]
+    explanation: str = ""
 
     @property
     def title(self) -> str:
         return f"Table {self.number}"
-
-
-def backbone_name(backbone: str) -> str:
-    """A backbone as the paper writes it."""
-    return BACKBONE_NAMES.get(backbone, backbone)
 
 
 def _plan_table_2(backbone: str, scored: Collection[Treatment]) -> list[RowPlan]:
@@ -112,10 +79,10 @@ def _plan_table_4(backbone: str, scored: Collection[Treatment]) -> list[RowPlan]
     trained = {t.alpha for t in scored if t.backbone == backbone and t.rule == "wdsl" and t.iteration == 1}
     plans = []
     for alpha in sorted({*PAPER_ALPHAS, *trained}, key=float):
-        plans.append(RowPlan(RowLabel(alpha), paper_treatment(backbone, alpha), alpha))
+        plans.append(RowPlan(RowLabel(alpha), paper_treatment(backbone, alpha), alpha, float(alpha)))
     control = _treatment(backbone, "wdsl", "1")
     if control in scored:
-        plans.append(RowPlan(RowLabel("1 (retraining control)"), control, None))
+        plans.append(RowPlan(RowLabel("1 (retraining control)"), control, None, 1.0, is_control=True))
     return plans
 
 
@@ -141,16 +108,31 @@ def _treatment(backbone: str, rule: str, alpha: str = "") -> Treatment:
 TABLE_2 = Layout(
     number="II",
     row_heading="Model",
-    caption="DSL-BDSL by backbone. Superscript: iteration of self-learning, 0 is without DSL.",
+    subject="DSL-BDSL by backbone",
     plan=_plan_table_2,
+    explanation="Superscript: iteration of self-learning, 0 is without DSL.",
+)
+TABLE_4 = Layout(
+    number="IV",
+    row_heading="α",
+    subject="DSL-WDSL by weight α at iteration 1",
+    plan=_plan_table_4,
+    explanation="α = 0 is DSL-BDSL; α = 1 is iteration 0, without DSL.",
 )
 TABLES_OF_ONE_BACKBONE = (
-    Layout("III", "Method", "DSL-GSL, DSL-HDL and DSL-BDSL at iteration 1.", _plan_table_3),
-    Layout(
-        number="IV",
-        row_heading="α",
-        caption="DSL-WDSL by weight α at iteration 1. α = 0 is DSL-BDSL; α = 1 is iteration 0, without DSL.",
-        plan=_plan_table_4,
-    ),
-    Layout("V", "Method", "DSL methods at iteration 1, and the literature.", _plan_table_5),
+    Layout("III", "Method", "DSL-GSL, DSL-HDL and DSL-BDSL at iteration 1", _plan_table_3),
+    TABLE_4,
+    Layout("V", "Method", "DSL methods at iteration 1, and the literature", _plan_table_5),
 )
+
+
+def layouts_of(treatments: Collection[Treatment]) -> Iterator[tuple[Layout, str | None, list[RowPlan]]]:
+    """The paper's tables that networks of one label source, split and kind of labels come to: the backbone where a
+    table is of one, and its rows. The paper's backbones come first, in its order."""
+    backbones = backbone_order({*BACKBONE_NAMES, *(one.backbone for one in treatments)})
+    yield TABLE_2, None, [plan for backbone in backbones for plan in TABLE_2.plan(backbone, treatments)]
+    for layout, backbone in product(TABLES_OF_ONE_BACKBONE, backbones):
+        plans = layout.plan(backbone, treatments)
+        shown = {plan.treatment for plan in plans if plan.treatment in treatments}
+        if any(treatment is not None and treatment.rule not in (BASELINE, "bdsl") for treatment in shown):
+            yield layout, backbone, plans

@@ -11,15 +11,13 @@ from importlib.resources import files
 import pandas as pd
 
 from analysis.columns import ALPHA, BACKBONE, CORPUS, ITERATION, RULE
+from analysis.scoring.scores import Score
 
 TABLE = "table"
 ROW = "row"
 METRIC = "metric"
 VALUE = "value"
 NOTE = "note"
-
-PAPER_UTTERANCES = {"casia": 7200, "emodb": 535, "savee": 480}
-"""Utterances of each corpus in the paper (Table I)."""
 
 
 @dataclass(frozen=True)
@@ -52,3 +50,10 @@ def index_published(published: pd.DataFrame) -> dict[tuple[str, str, str, str], 
     keys = zip(published[TABLE], published[ROW], published[CORPUS], published[METRIC], strict=True)
     values = zip(published[VALUE], published[BACKBONE], published[NOTE], strict=True)
     return {key: PublishedValue(*value) for key, value in zip(keys, values, strict=True)}
+
+
+def comparable(score: Score, backbone: str, published: PublishedValue) -> bool:
+    """Whether a difference of the two means something: all folds of the whole corpus, in the paper's set-up, and the
+    same backbone."""
+    whole = score.complete and not score.partial
+    return whole and not score.setup.departures and published.backbone == backbone

@@ -9,20 +9,24 @@ from typing import Any
 import pandas as pd
 
 from analysis import audit
-from analysis.paper import claims
-from analysis.paper.published import PAPER_UTTERANCES
+from analysis.identity import GIVEN, corpus_name
+from analysis.paper.claims_text import evidence_text, setup_lines, where_of
+from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
 from analysis.report import runs
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
 from analysis.scoring.comparisons import comparisons
-from analysis.scoring.formats import MISSING, number
-from analysis.scoring.results import FOREST_SEEDS, decide, score_networks
+from analysis.scoring.results import FOREST_SEEDS, decide
+from analysis.scoring.scores import score_networks
+from analysis.scoring.setup import PAPER_UTTERANCES
+from analysis.tables.blocks import Block, Line, TextTable, as_texts
+from analysis.tables.cells import NumberCell, TextCell
 from analysis.tables.collection import tables_of
+from analysis.tables.correction_table import CORRECTION
 from analysis.tables.label_source_tables import SOURCES_COMPARED
-from analysis.tables.listings import CORRECTION, Listing
-from analysis.tables.paper_tables import Table, corpus_name
-from analysis.tables.render import Block, Line, TextTable, as_texts
+from analysis.tables.listings import Listing
+from analysis.tables.paper_tables import Table
 from data_prep.corpora import known_name
 from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
@@ -46,7 +50,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Source:
+class ReportInput:
     """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `records` are
     stage.json of what the store holds. `forest_seeds` is as in `decide`."""
 
@@ -75,11 +79,14 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """A claim of the paper on one corpus, split, label source and backbone. `said` is the verdict as people read it."""
+class ClaimShown:
+    """A claim of the paper on one corpus, split, label source and backbone, and the `passage` where it stands.
+
+    `said` is the verdict as people read it.
+    """
 
     statement: str
-    source: str
+    passage: str
     where: str
     verdict: str
     said: str
@@ -138,7 +145,7 @@ class Report:
     price: float | None
     tables: tuple[TextTable, ...]
     figures: tuple[Figure, ...]
-    claims: tuple[Evidence, ...]
+    claims: tuple[ClaimShown, ...]
     setups: tuple[str, ...]  # of the networks that claims are tested on
     sources: tuple[TextTable, ...]
     audit: Audit | None
@@ -158,7 +165,7 @@ class Report:
     def verdicts(self) -> dict[str, int]:
         """How many claims are supported, contradicted, undecided and not tested."""
         count = Counter(one.verdict for one in self.claims)
-        return {verdict: count[verdict] for verdict in claims.VERDICTS}
+        return {verdict: count[verdict] for verdict in VERDICTS}
 
     @property
     def sections(self) -> frozenset[str]:
@@ -194,32 +201,32 @@ class Results:
 
     tables: tuple[Table | Listing, ...] = ()
     headlines: tuple[Headline, ...] = ()
-    findings: tuple[claims.Finding, ...] = ()
-    audited: tuple[audit.Finding, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    audited: tuple[audit.AuditFinding, ...] = ()
 
 
-def decisions_of(source: Source) -> pd.DataFrame:
+def decisions_of(inputs: ReportInput) -> pd.DataFrame:
     """The decisions on the utterances that finished stages have tested; none before the first is done."""
-    chains = source.plan.chains if source.plan.done else []
-    return decide(source.store, chains, source.forest_seeds)
+    chains = inputs.plan.chains if inputs.plan.done else []
+    return decide(inputs.store, chains, inputs.forest_seeds)
 
 
-def results_of(source: Source, decisions: pd.DataFrame) -> Results:
+def results_of(inputs: ReportInput, decisions: pd.DataFrame) -> Results:
     if decisions.empty:
         return Results()
-    held = set(source.store.corpora())
-    chains = [chain for chain in source.plan.chains if chain.last.corpus in held]
+    held = set(inputs.store.corpora())
+    chains = [chain for chain in inputs.plan.chains if chain.last.corpus in held]
     scores, compared = score_networks(decisions), comparisons(decisions)
     return Results(
-        tuple(tables_of(source.store, chains, decisions, scores, compared)),
+        tuple(tables_of(inputs.store, chains, decisions, scores, compared)),
         tuple(headlines(decisions)),
-        tuple(claims.evaluate_claims(decisions)),
+        tuple(evaluate_claims(decisions)),
         tuple(audit.audit(decisions)),
     )
 
 
 def gather(
-    source: Source,
+    inputs: ReportInput,
     results: Results,
     figures: Sequence[Figure],
     version: str,
@@ -227,24 +234,24 @@ def gather(
     most_on_one_page: int = MOST_ON_ONE_PAGE,
 ) -> Report:
     """The content of a report. Nothing in it is markup yet, and addresses have lost their passwords."""
-    plan, place = source.plan, source.place
-    records = {record["key"]: record for record in source.records if record["key"] in plan.done}
-    launches = launches_of(read_events(source.store.folder))
+    plan, place = inputs.plan, inputs.place
+    records = {record["key"]: record for record in inputs.records if record["key"] in plan.done}
+    launches = launches_of(read_events(inputs.store.folder))
     device_hours = sum(one.device_seconds for one in launches) / 3600
     tables = as_texts(results.tables)
     return Report(
-        name=source.name,
+        name=inputs.name,
         place=_shown(place),
         version=version,
-        permuted=source.settings.get("labels", "given") != "given",
+        permuted=inputs.settings.get("labels", GIVEN) != GIVEN,
         done=len(plan.done),
         total=len(plan.stages),
         progress=tuple(_progress(plan)),
         headlines=results.headlines,
         facts=tuple(runs.grid_facts(plan)),
-        grid=without_secrets(source.text),
-        corpora=_corpora(source.corpora),
-        classes=tuple((one.name, _classes(one)) for one in source.corpora),
+        grid=without_secrets(inputs.text),
+        corpora=_corpora(inputs.corpora),
+        classes=tuple((one.name, _classes(one)) for one in inputs.corpora),
         software=tuple(runs.software(list(records.values()))),
         devices=runs.devices(list(records.values())),
         launches=runs.launches_block(launches, price_per_hour),
@@ -254,7 +261,7 @@ def gather(
         tables=tuple(table for table in tables if table.title not in (SOURCES_COMPARED, CORRECTION)),
         figures=tuple(figures),
         claims=tuple(map(_claim, results.findings)),
-        setups=tuple(claims.setup_lines(results.findings)),
+        setups=tuple(setup_lines(results.findings)),
         sources=tuple(table for table in tables if table.title == SOURCES_COMPARED),
         audit=_audit(results.audited),
         correction=tuple(table for table in tables if table.title == CORRECTION),
@@ -263,7 +270,7 @@ def gather(
         failures=tuple(
             Failure(plan.label_of(key), key, without_secrets(cause)) for key, cause in sorted(plan.failed.items())
         ),
-        recipes=tuple(recipes(plan, source.settings, *(map(without_secrets, (place.out, place.data, place.store))))),
+        recipes=tuple(recipes(plan, inputs.settings, *(map(without_secrets, (place.out, place.data, place.store))))),
         leaky_sources=tuple(
             sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
         ),
@@ -287,45 +294,39 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
     for one in corpora:
         about = one.manifest
         corpus, settings = known_name(about), one.settings
-        expected = PAPER_UTTERANCES.get(corpus)
-        lines.append(
-            Line(
-                (
-                    held_name(one.name, about),
-                    corpus_name(corpus),
-                    f"{about['utterances']:,}",
-                    MISSING if expected is None else f"{expected:,}",
-                    str(about["speakers"]),
-                    f"{about['segments']:,}",
-                    number(about["seconds"] / 60),
-                    f"of {settings.segment_frames} frames, hop {settings.segment_hop}",
-                )
-            )
+        cells = (
+            TextCell(corpus_name(corpus)),
+            NumberCell(about["utterances"], grouped=True),
+            NumberCell(PAPER_UTTERANCES.get(corpus), grouped=True),
+            NumberCell(about["speakers"]),
+            NumberCell(about["segments"], grouped=True),
+            NumberCell(about["seconds"] / 60, 1),
+            TextCell(f"of {settings.segment_frames} frames, hop {settings.segment_hop}"),
         )
-    head = ("Data", "Corpus", "Utterances", "In the paper", "Speakers", "Segments", "Minutes", "Segment")
-    return Block("Data", head, tuple(lines))
+        lines.append(Line(held_name(one.name, about), cells))
+    names = ("Data", "Corpus", "Utterances", "In the paper", "Speakers", "Segments", "Minutes", "Segment")
+    return Block("Data", runs.headings(*names), tuple(lines))
 
 
 def _classes(one: PreparedCorpus) -> str:
     return ", ".join(f"{emotion} {count}" for emotion, count in one.classes.items())
 
 
-def _claim(finding: claims.Finding) -> Evidence:
-    return Evidence(
+def _claim(finding: Finding) -> ClaimShown:
+    return ClaimShown(
         finding.claim.statement,
-        finding.claim.source,
-        claims.where_of(finding),
+        finding.claim.passage,
+        where_of(finding),
         finding.verdict,
         finding.said,
         tuple(filter(None, (finding.reason, *finding.remarks))),
-        tuple(claims.evidence_text(each) for each in finding.evidence if each.state != claims.MISSING),
+        tuple(evidence_text(each) for each in finding.evidence if each.state != MISSING),
         finding.label_source in LEAKY_LABEL_SOURCES,
     )
 
 
-def _audit(findings: Sequence[audit.Finding]) -> Audit | None:
-    if not findings:
+def _audit(audited: Sequence[audit.AuditFinding]) -> Audit | None:
+    if not audited:
         return None
-    lines = [Line(tuple(audit.line_of(one)), one.label_source in LEAKY_LABEL_SOURCES) for one in findings]
-    block = Block("Null-label test", audit.HEADINGS, tuple(lines))
-    return Audit(block, tuple(audit.conclusions(findings)), any(one.unexpected for one in findings))
+    block = Block("Null-label test", runs.headings(*audit.HEADINGS), tuple(map(audit.line_of, audited)))
+    return Audit(block, tuple(audit.conclusions(audited)), any(one.unexpected for one in audited))

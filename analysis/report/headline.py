@@ -6,31 +6,32 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import columns
-from analysis.paper.claims import LEVEL
-from analysis.paper.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE, Treatment, backbone_name
-from analysis.paper.published import PublishedValue, index_published, load_published
-from analysis.paper.setup import stands_beside_paper
-from analysis.scoring.comparisons import Network, Pair, comparison, is_complete, of_networks
-from analysis.scoring.differences import Difference, difference_text, speaker_text
-from analysis.scoring.formats import interval_text, number, p_text, signed
-from analysis.scoring.results import score_networks
-from analysis.scoring.selection import Chosen, choose_by_fold, eligible, is_leaky
-from analysis.tables.listings import chain_name, treatment_order
-from analysis.tables.paper_tables import (
-    PAPER_METRICS,
-    Score,
-    ScoreKey,
-    comparable,
+from analysis.columns import PAPER_METRICS
+from analysis.identity import (
+    GIVEN,
+    Network,
+    Treatment,
+    backbone_name,
+    chain_name,
     corpus_name,
-    index_scores,
-    paper_order,
-    setup_notes,
+    corpus_order,
+    network_name,
+    treatment_order,
 )
+from analysis.paper.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE
+from analysis.paper.published import PublishedValue, comparable, index_published, load_published
+from analysis.scoring.comparisons import Pair, comparison, is_complete, of_networks
+from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.formats import LEVEL, interval_text, joined, number, p_text, signed
+from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
+from analysis.scoring.selection import Chosen, choose_by_fold, eligible
+from analysis.scoring.setup import stands_beside_paper
+from analysis.tables.captions import setup_notes
 from data_prep.text import counted
 
 
 @dataclass(frozen=True)
-class Rate:
+class RateCard:
     """A rate of the chosen network, and its distances, as text. `baseline` and `paper` are empty where not known."""
 
     metric: str
@@ -73,7 +74,7 @@ class Headline:
     network: str
     choice: str
     decided: str
-    rates: tuple[Rate, ...]
+    rates: tuple[RateCard, ...]
     verdict: str
     rival: str
     tested: bool
@@ -84,10 +85,10 @@ class Headline:
 
 def headlines(decisions: pd.DataFrame) -> list[Headline]:
     """One for each corpus and split with labels as given; `decisions` is what `decide` returns."""
-    given = decisions[decisions[columns.LABELS] == "given"]
+    given = decisions[decisions[columns.LABELS] == GIVEN]
     found = []
     for split, of_split in given.groupby(columns.SPLIT):
-        for corpus in paper_order(of_split[columns.CORPUS]):
+        for corpus in corpus_order(of_split[columns.CORPUS]):
             known = of_networks(of_split[of_split[columns.CORPUS] == corpus])
             headline = _headline(str(split), known)
             found += [headline] if headline is not None else []
@@ -117,7 +118,7 @@ def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | N
         rival="" if rival is None or tested is None else _rival_text(rival, tested),
         tested=tested is not None,
         axis=_axis(shown, baseline, rival),
-        leaky=is_leaky(shown.network),
+        leaky=shown.network.is_leaky,
         notes=tuple(_notes(shown, tested, candidates, known)),
     )
 
@@ -201,11 +202,6 @@ class _Shown:
         return published_rate(self.only, self.network.corpus, metric)
 
 
-def network_name(network: Network) -> str:
-    by = f", {network.label_source}" if network.label_source else ""
-    return f"{chain_name(network.treatment)}, t = {network.treatment.iteration}{by}"
-
-
 def _choice(shown: _Shown, candidates: Collection[Network], known: Mapping[Network, pd.DataFrame]) -> str:
     """How it was chosen, in a sentence or two."""
     there = f"by WA of mean pooling on its validation utterances: {number(shown.validation, 2)}%, mean over folds"
@@ -219,15 +215,15 @@ def _choice(shown: _Shown, candidates: Collection[Network], known: Mapping[Netwo
     return f"{best} In the other folds: {', '.join(rest)}." if rest else best
 
 
-def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> Rate:
+def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> RateCard:
     score = shown.score(metric)
     published = shown.published(metric)
     difference = shown.difference(baseline, metric)
-    return Rate(
+    return RateCard(
         metric=metric,
         value=f"{score.value:.2f}",
-        interval=interval_text(*score.interval).strip(),
-        by_speaker=interval_text(*score.by_speaker).strip(),
+        interval=interval_text(*score.interval),
+        by_speaker=interval_text(*score.by_speaker),
         baseline="" if difference is None else _text(difference),
         paper="" if published is None else _paper_text(score, shown.network.treatment.backbone, *published),
     )
@@ -271,7 +267,7 @@ def _verdict(shown: _Shown, baseline: _Shown | None, difference: Difference | No
         return "No test against the baseline."
     if difference.p_holm >= LEVEL:
         return "Within chance of the baseline."
-    p_speaker = p_text(difference.p_speaker).strip()
+    p_speaker = p_text(difference.p_speaker)
     speakers = "" if difference.p_speaker < LEVEL else f", but not across speakers ({p_speaker})"
     return f"{'Better' if difference.value > 0 else 'Worse'} than the baseline beyond chance{speakers}."
 
@@ -285,8 +281,8 @@ def _notes(
     shown: _Shown, difference: Difference | None, candidates: Collection[Network], known: Collection[Network]
 ) -> Iterator[str]:
     score = shown.score("WA")
-    leaky = sum(map(is_leaky, known))
-    if any(map(is_leaky, candidates)):
+    leaky = sum(one.is_leaky for one in known)
+    if any(one.is_leaky for one in candidates):
         yield "Every network here is of a leaky label source: its networks saw test labels."
     elif leaky:
         yield f"{counted(leaky, 'network')} of a leaky label source could not be chosen: theirs saw test labels."
@@ -320,7 +316,7 @@ def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
         return round(100 * (value - first) / (last - first), 2)
 
     bars = tuple(
-        Bar(label, f"{value:.2f}{interval_text(*interval)}", kind, place(value), *map(place, _known(interval)))
+        Bar(label, joined(f"{value:.2f}", interval_text(*interval)), kind, place(value), *map(place, _known(interval)))
         for label, kind, value, interval in rates
     )
     step = 5 if last - first <= 25 else 10 if last - first <= 50 else 20

@@ -15,11 +15,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from analysis.figures.save import slug
-from analysis.paper.claims import EXPLANATION
+from analysis.identity import corpus_name
+from analysis.paper.claims_text import EXPLANATION
 from analysis.report.content import Report
-from analysis.scoring.formats import MISSING
-from analysis.tables.paper_tables import corpus_name
-from analysis.tables.render import Block
+from analysis.tables.blocks import Block
 from data_prep.text import command, counted
 
 GENERATOR = "ser-sweep report"
@@ -27,7 +26,6 @@ MANY_ROWS = 8  # from which on a table has a field to filter it
 _RIGHT_TO_LEFT = "\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff"
 _WORD = rf"[\w./{_RIGHT_TO_LEFT}-]*[{_RIGHT_TO_LEFT}][\w./{_RIGHT_TO_LEFT}-]*"
 _NAME = re.compile(rf"{_WORD}(?: {_WORD})*(?<!\.)")
-_NUMBER = re.compile(r"[+−-]?[\d,]*\.?\d+(?![0-9A-Za-z.:-])")  # as in script.js: no date, and no key
 
 
 def render(report: Report, refresh: int | None = None, made: datetime | None = None) -> str:
@@ -64,7 +62,6 @@ def _render(template: str, **about: Any) -> str:
     environment.filters |= {
         "is_numeric": is_numeric,
         "names": isolated,
-        "parts": parts,
         "data_uri": data_uri,
         "size": size_of,
     }
@@ -74,7 +71,7 @@ def _render(template: str, **about: Any) -> str:
         generator=GENERATOR,
         style=Markup(style),
         script=Markup(script),
-        policy=f"default-src 'none'; img-src data:; style-src {_source(style)}; script-src {_source(script)}; "
+        policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'",
     )
 
@@ -88,21 +85,15 @@ def _asset(name: str) -> str:
     return files("analysis.report").joinpath(name).read_text(encoding="utf-8")
 
 
-def _source(content: str) -> str:
+def _hash(content: str) -> str:
     """How a policy names what is inside an element."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
 def is_numeric(block: Block, column: int) -> bool:
-    """Whether all texts of a column that are there begin with a number; never of the first one, which names rows."""
-    texts = [line.texts[column] for line in block.lines if line.texts[column] not in (MISSING, "")]
-    return column > 0 and all(_NUMBER.match(text) for text in texts)
-
-
-def parts(text: str) -> tuple[str, str]:
-    """The number that a text begins with, and the rest of it, which a page may show smaller."""
-    found = _NUMBER.match(text)
-    return (text, "") if found is None else (found.group(), text[found.end() :])
+    """Whether all cells of a column that are there begin with a number; never of the first one, which names rows."""
+    cells = [line.cells[column - 1].printed for line in block.lines] if column else []
+    return column > 0 and all(cell.number for cell in cells if not cell.is_missing)
 
 
 def data_uri(svg: bytes) -> str:

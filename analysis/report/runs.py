@@ -6,17 +6,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analysis.paper.layouts import backbone_name
-from analysis.paper.setup import training_text
-from analysis.scoring.formats import MISSING, number
-from analysis.tables.paper_tables import source_name
-from analysis.tables.render import Block, Line
+from analysis.identity import backbone_name, source_name
+from analysis.scoring.formats import MISSING, joined
+from analysis.scoring.setup import training_text
+from analysis.tables.blocks import Block, Line
+from analysis.tables.cells import NumberCell, QuantityCell, TableCell, TextCell
+from analysis.tables.listings import Heading
 from data_prep.text import counted
 from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.planning.stages import Plan, StageSpec
 from sweep.storage.events import LaunchSummary
 
-Record = Mapping[str, Any]
+Record = Mapping[str, Any]  # of a stage, as in stage.json
 Fact = tuple[str, str]  # what it is, and its value
 
 
@@ -35,7 +36,7 @@ def grid_facts(plan: Plan) -> list[Fact]:
         ("Backbones", _listed(backbone_name(one.backbone) for one in chains)),
         (
             "Rules",
-            _listed(f"{one.rule} {one.alpha}".strip() for one in chains),
+            _listed(joined(one.rule, one.alpha) for one in chains),
         ),
         ("Iterations", str(max(one.iteration for one in chains))),
         ("Label sources", _listed(source_name(one.label_source) for one in chains if one.label_source)),
@@ -72,17 +73,25 @@ def _counted(values: Counter[str]) -> str:
 
 def devices(records: Sequence[Record]) -> Block:
     """The kinds of device that stages were trained on."""
-    found: dict[tuple[str, ...], list[Record]] = defaultdict(list)
+    found: dict[tuple[str, str, TableCell], list[Record]] = defaultdict(list)
     for record in records:
         device = _mapping(record, "device")
-        share = device.get("gpu_share") or 0
-        about = f"{share:g} of a GPU" if share else counted(int(device.get("threads", 0)), "thread")
+        share, threads = device.get("gpu_share") or 0, int(device.get("threads", 0))
+        about = QuantityCell(f"{share:g}", " of a GPU") if share else _counted_cell(threads, "thread")
         found[str(device.get("type", "unknown")), str(device.get("name", "unknown")), about].append(record)
     lines = [
-        Line((f"{name} ({kind})", about, str(len(own)), _hours(own), _gigabytes(own)))
+        Line(f"{name} ({kind})", (about, NumberCell(len(own)), _hours(own), _gigabytes(own)))
         for (kind, name, about), own in found.items()
     ]
-    return Block("Devices", ("Device", "Share of it", "Stages", "Hours", "Peak memory [GB]"), tuple(lines))
+    return Block("Devices", headings("Device", "Share of it", "Stages", "Hours", "Peak memory [GB]"), tuple(lines))
+
+
+def headings(*names: str) -> tuple[Heading, ...]:
+    return tuple(map(Heading, names))
+
+
+def _counted_cell(count: int, what: str) -> TableCell:
+    return NumberCell(count, unit=what if count == 1 else f"{what}s", grouped=True)
 
 
 def device_hours(records: Iterable[Record]) -> float:
@@ -93,38 +102,28 @@ def device_hours(records: Iterable[Record]) -> float:
     )
 
 
-def _hours(records: Iterable[Record]) -> str:
-    return number(sum(_number(record, "timing", "seconds") or 0 for record in records) / 3600, 2)
+def _hours(records: Iterable[Record]) -> TableCell:
+    return NumberCell(sum(_number(record, "timing", "seconds") or 0 for record in records) / 3600, 2)
 
 
-def _gigabytes(records: Iterable[Record]) -> str:
+def _gigabytes(records: Iterable[Record]) -> TableCell:
     peak = max((_number(record, "device", "peak_memory_bytes") or 0 for record in records), default=0)
-    return number(peak / 1e9, 2) if peak else MISSING
+    return NumberCell(peak / 1e9 or None, 2)
 
 
 def launches_block(launches: Sequence[LaunchSummary], price_per_hour: float | None) -> Block:
     """Launches on the store, of this grid or of others, without who launched them and where."""
-    head = ("Launch", "Grid", "Trained", "Reused", "Failed", "Hours", "Device-hours")
     price = () if price_per_hour is None else ("Price",)
+    head = headings("Launch", "Grid", "Trained", "Reused", "Failed", "Hours", "Device-hours", *price)
     lines = []
     for one in launches:
         hours = one.device_seconds / 3600
-        state = f", {one.end}" if one.end else ""
-        counts = map(str, (one.trained, one.reused, one.failed))
-        cost = () if price_per_hour is None else (number(hours * price_per_hour, 2),)
-        lines.append(
-            Line(
-                (
-                    one.time[:16].replace("T", " ") + state,
-                    one.grid,
-                    *counts,
-                    number(one.seconds / 3600, 2),
-                    number(hours, 2),
-                    *cost,
-                )
-            )
-        )
-    return Block("Launches", (*head, *price), tuple(lines))
+        cells: list[TableCell] = [TextCell(one.grid)]
+        cells += [NumberCell(count) for count in (one.trained, one.reused, one.failed)]
+        cells += [NumberCell(one.seconds / 3600, 2), NumberCell(hours, 2)]
+        cells += [] if price_per_hour is None else [NumberCell(hours * price_per_hour, 2)]
+        lines.append(Line(f"{_minute(one.time)}{one.end and f', {one.end}'}", tuple(cells)))
+    return Block("Launches", head, tuple(lines))
 
 
 def costs(plan: Plan, records: Mapping[str, Record]) -> Block:
@@ -135,17 +134,15 @@ def costs(plan: Plan, records: Mapping[str, Record]) -> Block:
     lines = []
     for cell, stages in cells.items():
         own = [records[stage.key] for stage in stages if stage.key in records]
-        leaky = stages[0].label_source in LEAKY_LABEL_SOURCES
-        texts = (
-            cell,
-            f"{len(own)} of {len(stages)}",
+        shown = (
+            NumberCell(len(own), unit=f"of {len(stages)}"),
             _median(own, "timing", "seconds", 1),
             _median(own, "metrics", "epochs", 1),
             _median(own, "timing", "segments_per_second", 0),
-            _hours(own) if own else MISSING,
+            _hours(own) if own else TextCell(),
         )
-        lines.append(Line(texts, leaky))
-    head = ("Stages", "Done", "Median seconds", "Median epochs", "Median segments/s", "Hours in all")
+        lines.append(Line(cell, shown, stages[0].label_source in LEAKY_LABEL_SOURCES))
+    head = headings("Stages", "Done", "Median seconds", "Median epochs", "Median segments/s", "Hours in all")
     return Block("Cost by kind of stage", head, tuple(lines))
 
 
@@ -155,34 +152,34 @@ def stages_block(plan: Plan, records: Mapping[str, Record]) -> Block:
     for key, stage in plan.stages.items():
         if key in records:
             record = records[key]
-            texts = (
-                plan.label_of(key),
-                _text(record, "timing", "seconds", 1),
-                _text(record, "metrics", "epochs", 0),
-                _text(record, "timing", "segments_per_second", 0),
-                _share(record, "metrics", "validation_wa"),
-                str(_mapping(record, "device").get("name", MISSING)),
-                str(_mapping(record, "timing").get("finished", MISSING)).replace("T", " ").removesuffix("Z"),
-                key,
+            share = _number(record, "metrics", "validation_wa")
+            cells = (
+                NumberCell(_number(record, "timing", "seconds"), 1, grouped=True),
+                NumberCell(_number(record, "metrics", "epochs"), grouped=True),
+                NumberCell(_number(record, "timing", "segments_per_second"), grouped=True),
+                NumberCell(None if share is None else 100 * share, 2),
+                TextCell(str(_mapping(record, "device").get("name", MISSING))),
+                TextCell(_second(_mapping(record, "timing").get("finished"))),
+                TextCell(key, code=True),
             )
-            lines.append(Line(texts, stage.label_source in LEAKY_LABEL_SOURCES))
-    head = ("Stage", "Seconds", "Epochs", "Segments/s", "WA validation", "Device", "Finished (UTC)", "Key")
-    return Block("Every stage", head, tuple(lines))
+            lines.append(Line(plan.label_of(key), cells, stage.label_source in LEAKY_LABEL_SOURCES))
+    names = ("Stage", "Seconds", "Epochs", "Segments/s", "WA validation", "Device", "Finished (UTC)", "Key")
+    return Block("Every stage", headings(*names), tuple(lines))
 
 
-def _median(records: Iterable[Record], part: str, name: str, digits: int) -> str:
+def _minute(time: str) -> str:
+    """A time of an event as people read it: `2026-11-27 00:43`."""
+    return time[:16].replace("T", " ")
+
+
+def _second(time: Any) -> str:
+    """A time of stage.json, which ends in Z, as people read it: `2026-11-27 00:43:15`."""
+    return MISSING if time is None else str(time).replace("T", " ").removesuffix("Z")
+
+
+def _median(records: Iterable[Record], part: str, name: str, digits: int) -> TableCell:
     known = [value for record in records if (value := _number(record, part, name)) is not None]
-    return f"{statistics.median(known):,.{digits}f}" if known else MISSING
-
-
-def _text(record: Record, part: str, name: str, digits: int) -> str:
-    value = _number(record, part, name)
-    return MISSING if value is None else f"{value:,.{digits}f}"
-
-
-def _share(record: Record, part: str, name: str) -> str:
-    value = _number(record, part, name)
-    return MISSING if value is None else number(100 * value, 2)
+    return NumberCell(statistics.median(known) if known else None, digits, grouped=True)
 
 
 def _number(record: Record, part: str, name: str) -> float | None:

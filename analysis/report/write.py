@@ -5,8 +5,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from analysis.figures import Drawing, figures_of, save_figures
-from analysis.paper.claims import claims_json
-from analysis.report.content import MOST_ON_ONE_PAGE, Figure, Report, Results, Source, decisions_of, gather, results_of
+from analysis.paper.claims_text import claims_json
+from analysis.report.content import (
+    MOST_ON_ONE_PAGE,
+    Figure,
+    Report,
+    ReportInput,
+    Results,
+    decisions_of,
+    gather,
+    results_of,
+)
 from analysis.report.page import GENERATOR, page_of, render, render_figures
 from analysis.report.reproduce import CELLS
 from analysis.tables.latex import to_latex
@@ -23,7 +32,7 @@ def no_progress(what: str, done: int, total: int) -> None: ...
 
 
 def write_report(
-    source: Source,
+    inputs: ReportInput,
     folder: Path,
     utterances: Sequence[str] = (),
     price_per_hour: float | None = None,
@@ -40,14 +49,14 @@ def write_report(
     """
     _check_folder(folder)
     progress("decisions, tables, figures, page", 0, STEPS)
-    decisions = decisions_of(source)
+    decisions = decisions_of(inputs)
     progress("decisions, tables, figures, page", 1, STEPS)
-    results = results_of(source, decisions)
+    results = results_of(inputs, decisions)
     progress("decisions, tables, figures, page", 2, STEPS)
-    drawings = () if decisions.empty else figures_of(source.store, source.plan.chains, decisions, utterances)
+    drawings = () if decisions.empty else figures_of(inputs.store, inputs.plan.chains, decisions, utterances)
     figures = _figures(drawings, folder / FIGURES)
     progress("decisions, tables, figures, page", 3, STEPS)
-    report = gather(source, results, figures, version("ser-dsl-sweep"), price_per_hour, most_on_one_page)
+    report = gather(inputs, results, figures, version("ser-dsl-sweep"), price_per_hour, most_on_one_page)
     _write_tables(results, folder / TABLES)
     for recipe in report.recipes:
         _write(folder / CELLS / recipe.file, recipe.grid)

@@ -13,26 +13,10 @@ import numpy as np
 import pandas as pd
 
 from analysis import columns
-from analysis.paper.layouts import Treatment
+from analysis.identity import OF_CONDITION, OF_NETWORK, OF_TREATMENT, Network
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
-from analysis.scoring.results import decision_arrays
+from analysis.scoring.scores import decision_arrays
 from analysis.scoring.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
-from dsl.labels import BASELINE
-
-
-class Network(NamedTuple):
-    """Everything that identifies a network but its training seed. `label_source` is empty for iteration 0."""
-
-    corpus: str
-    split: str
-    labels: str
-    label_source: str
-    treatment: Treatment
-
-    @property
-    def baseline(self) -> "Network":
-        """Iteration 0 of the same backbone, which all rules and label sources share."""
-        return self._replace(label_source="", treatment=Treatment(self.treatment.backbone, BASELINE, "", 0))
 
 
 class Pair(NamedTuple):
@@ -42,9 +26,7 @@ class Pair(NamedTuple):
     second: Network
 
 
-_OF_NETWORK = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE]
-_OF_TREATMENT = [columns.BACKBONE, columns.RULE, columns.ALPHA, columns.ITERATION]
-FAMILY = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.LABEL_SOURCE, columns.DECISION]
+FAMILY = [*OF_CONDITION, columns.DECISION]
 
 
 def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
@@ -55,8 +37,8 @@ def one_decision(lines: pd.DataFrame) -> tuple[str, pd.DataFrame]:
 
 def networks(decisions: pd.DataFrame) -> list[Network]:
     """The networks that there are decisions of, in the order in which they first appear."""
-    found = decisions[_OF_NETWORK + _OF_TREATMENT].drop_duplicates().itertuples(index=False)
-    return [_network(line) for line in found]
+    found = decisions[list(OF_NETWORK)].drop_duplicates()
+    return [Network.of(line) for line in found.to_dict("records")]
 
 
 def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -81,20 +63,19 @@ def compare(decisions: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
 
 
 def _network(values: Sequence[Any]) -> Network:
-    """From the values of _OF_NETWORK and _OF_TREATMENT, and whatever comes after."""
-    corpus, split, labels, label_source, backbone, rule, alpha, iteration, *_ = values
-    return Network(corpus, split, labels, label_source, Treatment(backbone, rule, alpha, int(iteration)))
+    """From the values of OF_NETWORK, and whatever comes after."""
+    return Network.of(dict(zip(OF_NETWORK, values, strict=False)))
 
 
 def by_network(decisions: pd.DataFrame) -> dict[tuple[Network, str], pd.DataFrame]:
     """The decisions of each network and kind of decision."""
-    grouped = decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT, columns.DECISION], sort=False)
+    grouped = decisions.groupby([*OF_NETWORK, columns.DECISION], sort=False)
     return {(_network(key), key[-1]): group for key, group in grouped}
 
 
 def of_networks(decisions: pd.DataFrame) -> dict[Network, pd.DataFrame]:
     """The decisions of each network, of either kind, in the order in which networks first appear."""
-    return {_network(key): group for key, group in decisions.groupby([*_OF_NETWORK, *_OF_TREATMENT], sort=False)}
+    return {_network(key): group for key, group in decisions.groupby(list(OF_NETWORK), sort=False)}
 
 
 def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
@@ -185,7 +166,7 @@ def _differences(by_utterance: Rates, by_speaker: Rates) -> dict[str, float]:
 
 def _named(network: Network) -> dict[str, Any]:
     """The columns that tell the two networks of a comparison apart."""
-    treatment = zip(_OF_TREATMENT, network.treatment, strict=True)
+    treatment = zip(OF_TREATMENT, network.treatment, strict=True)
     return {**dict(treatment), columns.LABEL_SOURCE: network.label_source}
 
 

@@ -1,4 +1,4 @@
-"""A difference between two networks by one metric, and how it is written: in tables, claims, reports and records."""
+"""A difference between two networks by one metric, and how it is written for people and for machines."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import columns
-from analysis.scoring.formats import MISSING, interval_text, p_text, signed
+from analysis.scoring.formats import MISSING, NOTHING, Printed, interval_text, joined, p_text, signed
 
 _COLUMNS = {
     "WA": (
@@ -51,23 +51,37 @@ class Difference:
         return cls(value, (low, high), (speaker_low, speaker_high), p, p_holm, p_speaker, bool(line[columns.COMPLETE]))
 
 
-def difference_text(difference: Difference | None, p: float | None = None) -> str:
+def printed_difference(difference: Difference | None, p: float | None = None) -> Printed:
     """`+5.11 [1.5, 8.7] p 0.02`, with the adjusted p unless another is given."""
     if difference is None:
-        return MISSING
-    folds = "" if difference.complete else " (incomplete)"
-    shown = difference.p_holm if p is None else p
-    return f"{signed(difference.value)}{interval_text(*difference.interval)}{p_text(shown)}{folds}"
+        return NOTHING
+    folds = "" if difference.complete else "(incomplete)"
+    test = p_text(difference.p_holm if p is None else p)
+    value, interval = signed(difference.value), interval_text(*difference.interval)
+    if not interval:
+        return Printed(value, "".join(f" {part}" for part in (test, folds) if part))
+    return Printed(value, details=tuple(filter(None, (joined(interval, test), folds))), has_interval=True)
+
+
+def printed_by_speaker(difference: Difference | None) -> Printed:
+    """`[0.3, 9.9] p 0.04`: the interval over whole speakers and the p of the test over them."""
+    if difference is None:
+        return NOTHING
+    interval, test = interval_text(*difference.by_speaker), p_text(difference.p_speaker)
+    return Printed(details=(joined(interval, test),), has_interval=True) if interval else Printed(rest=test or MISSING)
+
+
+def difference_text(difference: Difference | None, p: float | None = None) -> str:
+    """`printed_difference` in a line."""
+    return printed_difference(difference, p).text
 
 
 def speaker_text(difference: Difference | None) -> str:
-    """`[0.3, 9.9] p 0.04`: the interval over whole speakers and the p of the test over them."""
-    if difference is None:
-        return MISSING
-    return f"{interval_text(*difference.by_speaker)}{p_text(difference.p_speaker)}".strip() or MISSING
+    """`printed_by_speaker` in a line."""
+    return printed_by_speaker(difference).text
 
 
-def difference_record(name: str, difference: Difference) -> dict[str, float]:
+def difference_entry(name: str, difference: Difference) -> dict[str, float]:
     """For machines, under `name` and p, to six decimals; what is not known is left out."""
     values = {
         name: difference.value,

@@ -1,38 +1,76 @@
-"""How numbers look in tables."""
+"""How numbers look as text, in the parts that formats set apart."""
 
 import math
-
-from analysis.tables.paper_tables import Score
+from dataclasses import dataclass
 
 MISSING = "—"
 MINUS = "−"
 LEVEL = 0.05  # of tests
 
-
-def score_text(score: Score | None, spread: bool = False, interval: bool = True) -> str:
-    """`74.95 ± 0.24 ± 1.10 [71.2, 78.5] (7/10 folds)`, of which what is asked for, known and needed."""
-    if score is None:
-        return MISSING
-    deviation = _spread_text(score) if spread else ""
-    bounds = interval_text(*score.interval) if interval else ""
-    folds = "" if score.complete else f" ({score.folds_done}/{score.folds} folds)"
-    return f"{score.value:.2f}{deviation}{bounds}{folds}"
+_PLAIN = "0123456789abcdefghijklmnop"  # iterations, and marks of footnotes
+_RAISED = "⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖ"
+_SUPERSCRIPT = str.maketrans(_PLAIN, _RAISED)
 
 
-def _spread_text(score: Score) -> str:
-    """` ± 0.24`, over forest seeds, and ` ± 1.10`, over training seeds where there are several."""
-    forests, trainings = (deviation_text(one) for one in (score.forest_spread, score.training_spread))
-    return f"{forests or f' ± {MISSING}'}{trainings}" if trainings else forests
+@dataclass(frozen=True)
+class Printed:
+    """A value as text: the number it begins with and the rest of it, a footnote's mark, and details.
+
+    `details` are an interval with its p, and what is missing: where there is room, they stand below the value.
+    """
+
+    number: str = ""
+    rest: str = ""
+    mark: str = ""
+    details: tuple[str, ...] = ()
+    has_interval: bool = False
+
+    @property
+    def value(self) -> str:
+        """What stands before the mark and the details."""
+        return f"{self.number}{self.rest}"
+
+    @property
+    def text(self) -> str:
+        """All of it in a line."""
+        return joined(f"{self.value}{raised(self.mark)}", *self.details)
+
+    @property
+    def after_number(self) -> str:
+        """What follows the number in that line."""
+        return f"{self.rest}{raised(self.mark)}" + "".join(f" {detail}" for detail in self.details)
+
+    @property
+    def is_missing(self) -> bool:
+        return self.text in ("", MISSING)
+
+
+NOTHING = Printed(rest=MISSING)
+
+
+def joined(*parts: str) -> str:
+    """The parts that are there, with a space between them."""
+    return " ".join(filter(None, parts))
+
+
+def raised(text: str) -> str:
+    """Iterations and marks of footnotes as superscripts."""
+    return text.translate(_SUPERSCRIPT)
 
 
 def deviation_text(deviation: float) -> str:
-    """` ± 0.24`, or nothing where it is not known."""
-    return "" if math.isnan(deviation) else f" ± {deviation:.2f}"
+    """`± 0.24`, or nothing where it is not known."""
+    return "" if math.isnan(deviation) else f"± {deviation:.2f}"
 
 
 def interval_text(low: float, high: float) -> str:
-    """` [71.2, 78.5]`, or nothing where it is not known."""
-    return "" if math.isnan(low) else f" [{number(low)}, {number(high)}]"
+    """`[71.2, 78.5]`, or nothing where it is not known."""
+    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+
+
+def folds_text(done: int, folds: int) -> str:
+    """`(7/10 folds)`, or nothing where all are done."""
+    return "" if done >= folds else f"({done}/{folds} folds)"
 
 
 def number(value: float, digits: int = 1) -> str:
@@ -46,11 +84,15 @@ def signed(value: float) -> str:
 
 
 def p_text(p: float) -> str:
-    """` p 0.04`, or nothing where there is no test."""
+    """`p 0.04` or `p < 0.001`, or nothing where there is no test."""
+    return "" if math.isnan(p) else f"p {p_value(p)}"
+
+
+def p_value(p: float) -> str:
+    """`0.04` or `< 0.001`, with as many digits as it takes to tell which side of the level it is on. NaN is nothing."""
     if math.isnan(p):
         return ""
     if p < 0.001:
-        return " p < 0.001"
-    # With as many digits as it takes to tell which side of the level it is on.
+        return "< 0.001"
     digits = next((d for d in range(2, 7) if (float(f"{p:.{d}g}") < LEVEL) == (p < LEVEL)), 7)
-    return f" p {p:.{digits}g}" if p < 0.1 else f" p {p:.2f}"
+    return f"{p:.{digits}g}" if p < 0.1 else f"{p:.2f}"

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import columns
-from analysis.paper.layouts import Treatment
-from analysis.scoring.comparisons import Network, is_complete
-from dsl.labels import LEAKY_LABEL_SOURCES
-
-IN_EACH_FOLD = Treatment("", "chosen in each fold", "", 0)  # stands for whatever network a fold has chosen
+from analysis.identity import IN_EACH_FOLD, Network
+from analysis.scoring.comparisons import is_complete
 
 
 @dataclass(frozen=True)
@@ -74,11 +71,7 @@ def choose_by_fold(candidates: Mapping[Network, pd.DataFrame]) -> Chosen | None:
 def eligible(known: Mapping[Network, pd.DataFrame]) -> dict[Network, pd.DataFrame]:
     """Those of the networks that may be chosen, of one corpus, split and kind of labels."""
     rated = {network: one for network, one in known.items() if one[columns.VALIDATION_WA].notna().any()}
-    honest = {network: one for network, one in rated.items() if not is_leaky(network)} or rated
+    honest = {network: one for network, one in rated.items() if not network.is_leaky} or rated
     complete = {network: one for network, one in honest.items() if is_complete(one)}
     done = {network: one.groupby(columns.SEED)[columns.FOLD].nunique().sum() for network, one in honest.items()}
     return complete or {network: one for network, one in honest.items() if done[network] == max(done.values())}
-
-
-def is_leaky(network: Network) -> bool:
-    return network.label_source in LEAKY_LABEL_SOURCES

@@ -6,9 +6,12 @@ import pandas as pd
 
 from analysis import columns
 from analysis.scoring.comparisons import comparisons
-from analysis.scoring.results import label_correction, score_networks
+from analysis.scoring.correction import label_correction
+from analysis.scoring.scores import score_networks
+from analysis.tables.corpora_table import corpora_listing
+from analysis.tables.correction_table import correction_listings
 from analysis.tables.label_source_tables import sources_listings
-from analysis.tables.listings import Listing, corpora_listing, correction_listings
+from analysis.tables.listings import Listing
 from analysis.tables.networks import chosen_listings, networks_listings
 from analysis.tables.paper_tables import Table, build_tables
 from sweep.planning.stages import ChainSpec

@@ -7,27 +7,30 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.paper.layouts import RowLabel, Treatment
-from analysis.paper.setup import Setup
-from analysis.scoring.comparisons import Network, Pair, compare, networks, of_networks, one_decision
-from analysis.scoring.differences import Difference, difference_record, difference_text, speaker_text
-from analysis.tables.listings import Group, Listing, ListingRow, Record, chain_name, treatment_order
-from analysis.tables.paper_tables import (
-    METRICS,
-    PAPER_METRICS,
-    About,
-    Footnote,
-    conditions,
+from analysis.columns import METRICS, PAPER_METRICS
+from analysis.identity import (
+    Condition,
+    Network,
+    Treatment,
     corpus_name,
-    setup_record,
-    setup_texts,
     source_name,
     source_order,
+    treatment_name,
+    treatment_order,
 )
+from analysis.paper.layouts import RowLabel
+from analysis.scoring.comparisons import Pair, compare, networks, of_networks, one_decision
+from analysis.scoring.differences import Difference, difference_entry
+from analysis.scoring.formats import joined
+from analysis.scoring.setup import Setup
+from analysis.tables.captions import DIFFERENCES, Caption, Footnote, conditions_text, setup_footnotes
+from analysis.tables.cells import DifferenceCell, SpeakerCell, TableCell
+from analysis.tables.entries import Entry, setup_entry
+from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 SOURCES_COMPARED = "Label sources compared"
-Line = dict[Hashable, Any]
+Compared = dict[Hashable, Any]  # a line of `compare`
 _CAPTION = (
     "with the first label source minus that with the second, in points, [95% paired bootstrap interval], and p of "
     "McNemar's exact test of WA, adjusted by Holm's method for all of the table. By speaker: the same difference's "
@@ -42,15 +45,15 @@ def sources_listings(decisions: pd.DataFrame) -> list[Listing]:
     `decisions` is what `decide` returns.
     """
     decision, decided = one_decision(decisions)
-    conditions_of: dict[tuple[str, str, str], list[Network]] = {}
+    of_condition: dict[Condition, list[Network]] = {}
     for network in networks(decided):
         if network.treatment.iteration:
-            conditions_of.setdefault(network[:3], []).append(network)
-    found = [_listing(decision, decided, known) for known in conditions_of.values()]
+            of_condition.setdefault(network.condition, []).append(network)
+    found = [_listing(condition, decision, decided, known) for condition, known in of_condition.items()]
     return [listing for listing in found if listing.rows]
 
 
-def _listing(decision: str, decisions: pd.DataFrame, known: list[Network]) -> Listing:
+def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known: list[Network]) -> Listing:
     sources = source_order({network.label_source for network in known})
     pairs = [
         Pair(network._replace(label_source=first), network)
@@ -58,27 +61,28 @@ def _listing(decision: str, decisions: pd.DataFrame, known: list[Network]) -> Li
         for network in known
         if network.label_source == second and network._replace(label_source=first) in known
     ]
-    lines: dict[Treatment, list[Line]] = {}
+    lines: dict[Treatment, list[Compared]] = {}
     for line in compare(decisions, pairs).to_dict("records"):
         lines.setdefault(Treatment.of(line), []).append(line)
     trained = {network: _trained(own) for network, own in of_networks(decisions).items() if network in known}
     of_treatment = {network.treatment: one for network, one in trained.items()}
     rows = [
-        _row(treatment, lines[treatment], setup_record(*of_treatment[treatment]))
+        _row(treatment, lines[treatment], setup_entry(*of_treatment[treatment]))
         for treatment in sorted(lines, key=treatment_order)
     ]
-    corpus, split, labels = known[0][:3]
     incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
+    rates = f"Rate by {columns.DECISION_NAMES[decision]} {_CAPTION}"
     return Listing(
         SOURCES_COMPARED,
-        f"{corpus_name(corpus)}. {conditions('', split, labels)} Rate by {columns.DECISION_NAMES[decision]} {_CAPTION}",
+        Caption(corpus_name(condition.corpus), joined(conditions_text(condition), rates)),
         "Network",
-        tuple(
-            Group(_name(first, second), (*PAPER_METRICS, "WA by speaker")) for second, first in combinations(sources, 2)
-        ),
+        tuple(_group(first, second) for second, first in combinations(sources, 2)),
         tuple(rows),
-        tuple(Footnote("", text) for text in [*[_INCOMPLETE] * incomplete, *setup_texts(corpus, trained.values())]),
-        About.named(corpus=corpus, split=split, labels=labels),
+        (
+            *([Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []),
+            *setup_footnotes(condition.corpus, trained.values()),
+        ),
+        condition,
     )
 
 
@@ -88,24 +92,30 @@ def _trained(decisions: pd.DataFrame) -> tuple[Setup, int]:
 
 
 def _name(first: str, second: str) -> str:
-    return f"{source_name(first)} − {second}"
+    return f"{first} − {second}"
 
 
-def _row(treatment: Treatment, lines: list[Line], setup: Record) -> ListingRow:
-    name = f"{chain_name(treatment)}, t = {treatment.iteration}"
-    texts = {
-        _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): _texts(line) for line in lines
+def _group(first: str, second: str) -> Group:
+    headings = (*map(Heading, PAPER_METRICS), Heading("by speaker", "WA"))
+    leaky = bool({first, second} & set(LEAKY_LABEL_SOURCES))
+    return Group(_name(first, second), headings, _name(source_name(first), second), leaky)
+
+
+def _row(treatment: Treatment, lines: list[Compared], setup: Entry) -> ListingRow:
+    name = treatment_name(treatment)
+    cells = {
+        _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): _cells(line) for line in lines
     }
-    records = tuple(record for line in lines for record in _records(name, treatment, line, setup))
-    return ListingRow(RowLabel(name), texts, records, treatment.backbone)
+    entries = tuple(entry for line in lines for entry in _entries(name, treatment, line, setup))
+    return ListingRow(RowLabel(name), cells, entries, treatment.backbone)
 
 
-def _texts(line: Line) -> list[str]:
+def _cells(line: Compared) -> list[TableCell]:
     differences = [Difference.of(line, metric) for metric in PAPER_METRICS]
-    return [*map(difference_text, differences), speaker_text(differences[0])]
+    return [*map(DifferenceCell, differences), SpeakerCell(differences[0])]
 
 
-def _records(name: str, treatment: Treatment, line: Line, setup: Record) -> Iterator[Record]:
+def _entries(name: str, treatment: Treatment, line: Compared, setup: Entry) -> Iterator[Entry]:
     for metric in METRICS:
         yield {
             "table": SOURCES_COMPARED,
@@ -122,6 +132,6 @@ def _records(name: str, treatment: Treatment, line: Line, setup: Record) -> Iter
             "metric": metric,
             "partial": line[columns.PARTIAL],
             "other_source": line[columns.SECOND + columns.LABEL_SOURCE],
-            **difference_record("source_difference", Difference.of(line, metric)),
+            **difference_entry("source_difference", Difference.of(line, metric)),
             **setup,
         }

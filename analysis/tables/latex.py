@@ -8,16 +8,15 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 
-from analysis.tables.listings import Listing
+from analysis.scoring.formats import Printed, raised
+from analysis.tables.blocks import Block, Line, TextTable, as_texts
+from analysis.tables.captions import DIFFERENCES, RATES, Footnote
+from analysis.tables.cells import DifferenceCell, RateCell
+from analysis.tables.listings import Heading, Listing
 from analysis.tables.paper_tables import Table
-from analysis.tables.render import Block, Line, TextTable, as_texts
 
-_OF_PAPER = re.compile(r"Table [IVX]+")
-_METRIC = re.compile(r"(?P<metric>WA|UA|F1) (?P<group>.+)")
-_DETAIL = re.compile(r"(?:(?P<value>\S.*?) )?(?P<detail>(?:\[|\(\d+/\d+ folds\)).*)")  # of a cell, set below its value
-_ENDING = re.compile(r"(?P<value>.*\d)(?P<mark>[ᵃ-ᵪ])")  # the mark of a footnote hangs over
 _SYMBOLS = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     **{"[": "{[}", "]": "{]}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"},
@@ -56,13 +55,12 @@ def to_latex(tables: Sequence[Table | Listing]) -> str:
 
 
 def _float(table: TextTable, block: Block, label: str) -> str:
-    first, _, rest = table.caption.partition(". ")
-    sentence = first.removesuffix(".")
-    about = ", ".join(part for part in (block.heading, *table.apart) if part and part != sentence)
-    if _OF_PAPER.fullmatch(table.title):
-        caption = f"{sentence}{about and f': {about}'} ({table.title} of the paper)."
+    subject, explanation = table.about.subject, table.about.explanation
+    about = ", ".join(part for part in (block.heading, *table.apart.marked) if part and part != subject)
+    if table.of_paper:
+        caption = f"{subject}{about and f': {about}'} ({table.title} of the paper)."
     else:
-        caption = f"{table.title}: {sentence}{about and f', {about}'}."
+        caption = f"{table.title}: {subject}{about and f', {about}'}."
     lines = [
         r"\begin{table*}[t]",
         r"\centering",
@@ -77,8 +75,8 @@ def _float(table: TextTable, block: Block, label: str) -> str:
         r"\bottomrule",
         r"\end{tabular}}",
     ]
-    notes = [rest] if rest else []
-    notes += [footnote for footnote in table.footnotes if _concerns(footnote, table, block)]
+    notes = [explanation] if explanation else []
+    notes += [footnote.marked for footnote in table.footnotes if _concerns(footnote, table, block)]
     if notes:
         lines += [
             r"\par\smallskip",
@@ -89,38 +87,35 @@ def _float(table: TextTable, block: Block, label: str) -> str:
     return "\n".join([*lines, r"\end{table*}", ""])
 
 
-def _concerns(footnote: str, table: TextTable, block: Block) -> bool:
+def _concerns(footnote: Footnote, table: TextTable, block: Block) -> bool:
     """Whether a footnote to the whole table has something to say of one block of it."""
-    texts = [text for line in block.lines for text in line.texts]
-    if _is_raised(footnote[0]):
-        return any(text.endswith(footnote[0]) for text in texts)
-    for said, mark in (("(done/all folds)", "folds)"), ("(incomplete)", "(incomplete)")):
-        if said in footnote:
-            return any(mark in text for text in texts)
-    others = {other.heading for other in table.blocks} - {block.heading}
-    return footnote.partition(":")[0] not in others
+    cells = [cell for line in block.lines for cell in line.cells]
+    if footnote.mark:
+        return any(cell.printed.mark == footnote.mark for cell in cells)
+    if footnote.cells:
+        kind = {RATES: RateCell, DIFFERENCES: DifferenceCell}[footnote.cells]
+        return any(isinstance(cell, kind) and not cell.complete for cell in cells)
+    return footnote.corpus not in {other.key for other in table.blocks} - {"", block.key}
 
 
-def _head(headings: Sequence[str]) -> Iterator[str]:
+def _head(headings: Sequence[Heading]) -> Iterator[str]:
     """The headings, with the metrics of one kind under a heading and a rule of their own."""
-    matches = [_METRIC.fullmatch(heading) for heading in headings]
-    groups = [match["group"] if match else "" for match in matches]
+    groups = [heading.group if heading.metric else "" for heading in headings]
     if any(groups):
         texts, rules = [], []
-        start = 0
-        while start < len(groups):
-            width = 1
-            while groups[start] and start + width < len(groups) and groups[start + width] == groups[start]:
-                width += 1
-            name = groups[start].capitalize() if groups[start].islower() else groups[start]
-            texts.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(name)}}}" if name else "")
+        start = 1
+        for name, members in groupby(groups):
+            width = len(list(members))
             if name:
-                rules.append(rf"\cmidrule(lr){{{start + 1}-{start + width}}}")
+                title = name.capitalize() if name.islower() else name
+                texts.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(title)}}}")
+                rules.append(rf"\cmidrule(lr){{{start}-{start + width - 1}}}")
+            else:
+                texts += [""] * width
             start += width
         yield " & ".join(texts) + r" \\"
         yield " ".join(rules)
-    shown = [match["metric"] if match else heading for match, heading in zip(matches, headings, strict=True)]
-    yield " & ".join(map(escape, shown)) + r" \\"
+    yield " & ".join(escape(heading.metric or heading.group) for heading in headings) + r" \\"
 
 
 def _rows(lines: Sequence[Line]) -> Iterator[str]:
@@ -133,21 +128,20 @@ def _rows(lines: Sequence[Line]) -> Iterator[str]:
         elif apart:
             yield r"\addlinespace[2pt]"
         previous = line.backbone
-        cells = [_DETAIL.fullmatch(text) for text in line.texts[1:]]
-        values = [cell["value"] or "" if cell else text for cell, text in zip(cells, line.texts[1:], strict=True)]
-        details = [cell["detail"].replace(" (", "\n(").split("\n") if cell else [] for cell in cells]
+        cells = [cell.printed for cell in line.cells]
+        details = [cell.details for cell in cells]
         apart = any(details)
         below = (["", *map(_detail, texts)] for texts in zip_longest(*details, fillvalue=""))
-        yield " \\\\[-2pt]\n".join(map(" & ".join, [[escape(line.texts[0]), *map(_value, values)], *below])) + r" \\"
+        yield " \\\\[-2pt]\n".join(map(" & ".join, [[escape(line.label), *map(_value, cells)], *below])) + r" \\"
 
 
 def _detail(text: str) -> str:
     return rf"\scriptsize {escape(text)}" if text else ""
 
 
-def _value(text: str) -> str:
-    marked = _ENDING.fullmatch(text)
-    return rf"{escape(marked['value'])}\rlap{{{escape(marked['mark'])}}}" if marked else escape(text)
+def _value(cell: Printed) -> str:
+    """A cell's value; the mark of a footnote hangs over."""
+    return escape(cell.value) + (rf"\rlap{{{escape(raised(cell.mark))}}}" if cell.mark else "")
 
 
 def escape(text: str) -> str:

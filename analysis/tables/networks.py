@@ -1,44 +1,38 @@
 """Every network of a grid beside its baseline, and the iteration that validation chooses: as listings."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
 from analysis import columns
-from analysis.paper.layouts import RowLabel, Treatment
-from analysis.scoring.comparisons import Network, comparisons, of_networks
-from analysis.scoring.differences import Difference, difference_record, difference_text, speaker_text
-from analysis.scoring.formats import MISSING, number, score_text
-from analysis.scoring.results import score_networks
-from analysis.scoring.selection import Chosen, choose_by_fold
-from analysis.tables.listings import (
-    Group,
-    Listing,
-    ListingRow,
-    Record,
+from analysis.columns import METRICS, PAPER_METRICS
+from analysis.identity import (
+    Condition,
+    Network,
+    Treatment,
+    Updates,
     chain_name,
-    last_of_chains,
-    treatment_order,
-)
-from analysis.tables.paper_tables import (
-    METRICS,
-    PAPER_METRICS,
-    About,
-    Footnote,
-    Score,
-    ScoreKey,
     conditions,
     corpus_name,
-    index_scores,
-    paper_order,
-    recall_records,
-    score_footnotes,
-    score_record,
-    setup_notes,
-    source_order,
+    corpus_order,
+    iterations_of,
+    last_of_chains,
+    treatment_name,
+    treatment_order,
+    updates_of,
 )
+from analysis.paper.layouts import RowLabel
+from analysis.scoring.comparisons import comparisons, of_networks
+from analysis.scoring.differences import Difference, difference_entry
+from analysis.scoring.formats import joined
+from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
+from analysis.scoring.selection import Chosen, choose_by_fold
+from analysis.tables.captions import DIFFERENCES, Caption, Footnote, conditions_text, score_footnotes, setup_notes
+from analysis.tables.cells import ChoiceCell, DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell
+from analysis.tables.entries import Entry, recall_entries, score_entry
+from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 ALL_NETWORKS = "All networks"
@@ -73,40 +67,47 @@ _HOW_BY_TEST = (
 
 
 @dataclass(frozen=True)
-class Block:
+class Known:
     """What there is of one corpus, split and kind of labels, by label source."""
 
-    corpus: str
-    split: str
-    labels: str
-    sources: list[str]
+    condition: Condition
     scores: dict[str, dict[ScoreKey, Score]]
     differences: dict[tuple[str, Treatment, str], Difference]
     validation: dict[tuple[str, Treatment], float]
 
+    @property
+    def sources(self) -> list[str]:
+        return list(self.scores)
+
     def score(self, source: str, treatment: Treatment, decision: str, metric: str) -> Score | None:
-        return self.scores[source].get(ScoreKey(treatment, self.corpus, decision, metric))
+        return self.scores[source].get(ScoreKey(treatment, self.condition.corpus, decision, metric))
 
     def treatments(self, source: str) -> set[Treatment]:
         return {key.treatment for key in self.scores[source]}
 
-    @property
-    def about(self) -> About:
-        return About.named(corpus=self.corpus, split=self.split, labels=self.labels)
-
-    def caption(self, tested: str, *sentences: str) -> str:
+    def caption(self, tested: str, *explained: str) -> Caption:
         """`tested` ends the sentence on what p is adjusted for."""
-        conditions_of = conditions("", self.split, self.labels)
-        return " ".join([f"{corpus_name(self.corpus)}. {conditions_of}", *sentences, _RATES, _DIFFERENCE + tested])
+        explanation = joined(conditions_text(self.condition), *explained, _RATES, _DIFFERENCE + tested)
+        return Caption(corpus_name(self.condition.corpus), explanation)
 
-    def groups(self, *headings: str) -> tuple[Group, ...]:
-        return tuple(Group(source, headings) for source in self.sources)
+    def groups(self, *headings: Heading) -> tuple[Group, ...]:
+        return tuple(Group.of_source(source, headings) for source in self.sources)
 
     def footnotes(self) -> tuple[Footnote, ...]:
         scores = [score for source in self.sources for score in self.scores[source].values()]
-        incomplete = [_INCOMPLETE] if any(not one.complete for one in self.differences.values()) else []
-        notes = [*incomplete, *setup_notes(self.corpus, scores, published=False)]
-        return (*score_footnotes(scores), *(Footnote("", text) for text in notes))
+        incomplete = any(not one.complete for one in self.differences.values())
+        notes = setup_notes(self.condition.corpus, scores, published=False)
+        return (
+            *score_footnotes(scores),
+            *([Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []),
+            *(Footnote("", text, self.condition.corpus) for text in notes),
+        )
+
+    def forest_cells(self, source: str, treatment: Treatment) -> list[TableCell]:
+        return [RateCell.of(self.score(source, treatment, columns.FOREST, metric)) for metric in PAPER_METRICS]
+
+    def difference_cell(self, source: str, treatment: Treatment, metric: str) -> TableCell:
+        return DifferenceCell(self.differences.get((source, treatment, metric)))
 
 
 def networks_listings(scores: pd.DataFrame, compared: pd.DataFrame) -> list[Listing]:
@@ -114,7 +115,7 @@ def networks_listings(scores: pd.DataFrame, compared: pd.DataFrame) -> list[List
 
     `scores` is what `score_networks` returns, `compared` what `comparisons` does.
     """
-    return [_networks_listing(block) for block in blocks(scores, compared)]
+    return [_networks_listing(known) for known in known_of(scores, compared)]
 
 
 def chosen_listings(decisions: pd.DataFrame, by_test: bool = False) -> list[Listing]:
@@ -123,34 +124,41 @@ def chosen_listings(decisions: pd.DataFrame, by_test: bool = False) -> list[List
     `decisions` is what `decide` returns. Of equals the earlier iteration is chosen, and iteration 0 may be. `by_test`
     chooses one iteration for all folds by the forest's WA on the test folds instead, as one must not.
     """
-    known = of_networks(decisions)
+    known, updates = of_networks(decisions), updates_of(decisions)
     baselines = decisions[decisions[columns.ITERATION] == 0]
-    chosen = {chain: one for chain in _chains(known) if (one := _choose_iterations(known, chain, by_test)) is not None}
+    chains = list(_chains(known, updates))
+    chosen = {
+        chain: one
+        for chain in chains
+        if (one := _choose_iterations(known, chain, updates[chain.treatment], by_test)) is not None
+    }
     shown = pd.concat([baselines, *(one.under(chain) for chain, one in chosen.items())])
-    conditions_of = {chain[:3] for chain in _chains(known)}
+    conditions_of = {chain.condition for chain in chains}
     return [
-        _chosen_listing(block, chosen, by_test)
-        for block in blocks(score_networks(shown), comparisons(shown))
-        if (block.corpus, block.split, block.labels) in conditions_of
+        _chosen_listing(known, chosen, by_test)
+        for known in known_of(score_networks(shown), comparisons(shown))
+        if known.condition in conditions_of
     ]
 
 
-def _chains(known: Collection[Network]) -> Iterator[Network]:
+def _chains(known: Mapping[Network, pd.DataFrame], updates: Mapping[Treatment, Updates]) -> Iterator[Network]:
     """The last network of every chain."""
-    of_source: dict[Network, set[Treatment]] = {}
+    of_source: dict[Network, dict[Treatment, Updates]] = {}
     for network in known:
         if network.treatment.iteration:
-            of_source.setdefault(network._replace(treatment=network.baseline.treatment), set()).add(network.treatment)
-    for about, treatments in of_source.items():
-        yield from (about._replace(treatment=last) for last in last_of_chains(treatments))
+            of_chain = network._replace(treatment=network.treatment.baseline)
+            of_source.setdefault(of_chain, {})[network.treatment] = updates[network.treatment]
+    for about, own in of_source.items():
+        yield from (about._replace(treatment=last) for last in last_of_chains(own))
 
 
-def _choose_iterations(known: Mapping[Network, pd.DataFrame], chain: Network, by_test: bool) -> Chosen | None:
+def _choose_iterations(
+    known: Mapping[Network, pd.DataFrame], chain: Network, updates: Updates, by_test: bool
+) -> Chosen | None:
     """What is chosen of a chain's iterations, of which some may be missing."""
-    earlier = (
-        chain._replace(treatment=chain.treatment.at(iteration)) for iteration in range(1, chain.treatment.iteration)
-    )
-    iterations = [one for one in (chain.baseline, *earlier, chain) if one in known]
+    condition = Condition(*chain[:-1])
+    networks = (condition.network(treatment) for treatment in iterations_of(chain.treatment, updates))
+    iterations = [one for one in networks if one in known]
     if by_test:
         iterations = [max(iterations, key=lambda one: _wa_by_forest(known[one]))]
     return choose_by_fold({one: known[one] for one in iterations})
@@ -163,26 +171,21 @@ def _wa_by_forest(decisions: pd.DataFrame) -> float:
     return float(right[of_forest].mean()) if of_forest.any() else -1.0
 
 
-def blocks(scores: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Block]:
+def known_of(scores: pd.DataFrame, compared: pd.DataFrame) -> Iterator[Known]:
     """Scores and comparisons by split, kind of labels and corpus."""
     differences = compared[compared[columns.DECISION] == columns.FOREST]
     for (split, labels), lines in scores.groupby([columns.SPLIT, columns.LABELS]):
-        for corpus in paper_order(lines[columns.CORPUS]):
-            found = lines[lines[columns.CORPUS] == corpus]
-            sources = source_order(found[columns.LABEL_SOURCE])
-            by_source = {one: found[found[columns.LABEL_SOURCE].isin([one, ""])] for one in sources}
+        for corpus in corpus_order(lines[columns.CORPUS]):
+            by_source = {one.label_source: own for one, own in conditions(lines[lines[columns.CORPUS] == corpus])}
             same = (differences[[columns.CORPUS, columns.SPLIT, columns.LABELS]] == [corpus, split, labels]).all(axis=1)
-            yield Block(
-                corpus,
-                split,
-                labels,
-                sources,
-                {source: index_scores(lines) for source, lines in by_source.items()},
+            yield Known(
+                Condition(corpus, str(split), str(labels)),
+                {source: index_scores(own) for source, own in by_source.items()},
                 _differences(differences[same]),
                 {
                     (source, Treatment.of(line)): line[columns.VALIDATION_WA]
-                    for source, lines in by_source.items()
-                    for line in lines.to_dict("records")
+                    for source, own in by_source.items()
+                    for line in own.to_dict("records")
                 },
             )
 
@@ -196,115 +199,100 @@ def _differences(compared: pd.DataFrame) -> dict[tuple[str, Treatment, str], Dif
     }
 
 
-def _networks_listing(block: Block) -> Listing:
+def _networks_listing(known: Known) -> Listing:
     rows = []
-    for treatment in sorted(set().union(*map(block.treatments, block.sources)), key=treatment_order):
-        texts: dict[str, list[str]] = {}
-        records: list[Record] = []
-        name = f"{chain_name(treatment)}, t = {treatment.iteration}"
-        for source in block.sources:
-            if treatment not in block.treatments(source):
+    for treatment in sorted(set().union(*map(known.treatments, known.sources)), key=treatment_order):
+        cells: dict[str, list[TableCell]] = {}
+        entries: list[Entry] = []
+        name = treatment_name(treatment)
+        for source in known.sources:
+            if treatment not in known.treatments(source):
                 continue
-            by_mean = [block.score(source, treatment, columns.MEAN_POOLING, metric) for metric in PAPER_METRICS]
-            texts[source] = [
-                *_forest_texts(block, source, treatment),
-                score_text(block.score(source, treatment, columns.FOREST, "F1"), interval=False),
-                *(score_text(score, interval=False) for score in by_mean),
-                *(_difference_text(block, source, treatment, metric) for metric in PAPER_METRICS),
-                speaker_text(block.differences.get((source, treatment, "WA"))),
+            by_mean = [known.score(source, treatment, columns.MEAN_POOLING, metric) for metric in PAPER_METRICS]
+            cells[source] = [
+                *known.forest_cells(source, treatment),
+                RateCell.of(known.score(source, treatment, columns.FOREST, "F1"), interval=False),
+                *(RateCell.of(score, interval=False) for score in by_mean),
+                *(known.difference_cell(source, treatment, metric) for metric in PAPER_METRICS),
+                SpeakerCell(known.differences.get((source, treatment, "WA"))),
             ]
-            if treatment.iteration or source == block.sources[0]:  # iteration 0 is the same for all sources
-                records += _records(ALL_NETWORKS, name, block, source, treatment)
-        rows.append(ListingRow(RowLabel(name), texts, tuple(records), treatment.backbone))
-    names = (
-        *(f"{metric} forest" for metric in METRICS),
-        *(f"{metric} {what}" for what in ("mean", "− baseline") for metric in PAPER_METRICS),
-        "WA by speaker",
+            if treatment.iteration or source == known.sources[0]:  # iteration 0 is the same for all sources
+                entries += _entries(ALL_NETWORKS, name, known, source, treatment)
+        rows.append(ListingRow(RowLabel(name), cells, tuple(entries), treatment.backbone))
+    headings = (
+        *(Heading("forest", metric) for metric in METRICS),
+        *(Heading(what, metric) for what in ("mean", "− baseline") for metric in PAPER_METRICS),
+        Heading("by speaker", "WA"),
     )
-    caption = f"{block.caption(_OF_NETWORKS)} {_BY_SPEAKER}"
-    notes = block.footnotes()
-    return Listing(ALL_NETWORKS, caption, "Network", block.groups(*names), tuple(rows), notes, block.about)
+    caption = known.caption(f"{_OF_NETWORKS} {_BY_SPEAKER}")
+    groups, notes = known.groups(*headings), known.footnotes()
+    return Listing(ALL_NETWORKS, caption, "Network", groups, tuple(rows), notes, known.condition)
 
 
-def _chosen_listing(block: Block, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
+def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
     title = CHOSEN_BY_TEST if by_test else CHOSEN_BY_VALIDATION
     rows = []
-    chains = set().union(*(last_of_chains(block.treatments(source)) for source in block.sources))
+    chains = {one for source in known.sources for one in known.treatments(source) if one.iteration}
     for chain in sorted(chains, key=treatment_order):
-        texts: dict[str, list[str]] = {}
-        records: list[Record] = []
-        for source in block.sources:
-            one = chosen.get(Network(block.corpus, block.split, block.labels, source, chain))
+        cells: dict[str, list[TableCell]] = {}
+        entries: list[Entry] = []
+        for source in known.sources:
+            one = chosen.get(known.condition._replace(label_source=source).network(chain))
             if one is None:
                 continue
-            iterations = _iterations_text(one)
-            baseline = [block.score(source, chain.at(0), columns.FOREST, metric) for metric in PAPER_METRICS]
-            texts[source] = [
-                iterations,
-                _validation_text(block, source, chain),
-                *_forest_texts(block, source, chain),
-                *(score_text(score, interval=False) for score in baseline),
-                _difference_text(block, source, chain, "WA"),
+            choice = ChoiceCell(Counter(network.treatment.iteration for network in one.of_fold.values()))
+            baseline = [known.score(source, chain.baseline, columns.FOREST, metric) for metric in PAPER_METRICS]
+            cells[source] = [
+                choice,
+                NumberCell(known.validation.get((source, chain)), 2),
+                *known.forest_cells(source, chain),
+                *(RateCell.of(score, interval=False) for score in baseline),
+                known.difference_cell(source, chain, "WA"),
             ]
-            records += [
-                {**record, "iteration": None, "iterations_chosen": iterations}
-                for record in _records(title, chain_name(chain), block, source, chain)
+            entries += [
+                {**entry, "iteration": None, "iterations_chosen": choice.text}
+                for entry in _entries(title, chain_name(chain), known, source, chain)
             ]
-        rows.append(ListingRow(RowLabel(chain_name(chain)), texts, tuple(records), chain.backbone))
+        rows.append(ListingRow(RowLabel(chain_name(chain)), cells, tuple(entries), chain.backbone))
     how = _HOW_BY_TEST if by_test else _HOW_BY_VALIDATION
-    caption = block.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
-    names = ("t (folds)", "WA validation", "WA forest", "UA forest", "WA baseline", "UA baseline", "WA − baseline")
-    unknown = not by_test and all(value != value for value in block.validation.values())
-    notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *block.footnotes())
-    return Listing(title, caption, "Chain", block.groups(*names), tuple(rows), notes, block.about)
+    caption = known.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
+    headings = (
+        *(Heading("t (folds)"), Heading("validation", "WA")),
+        *(Heading(what, metric) for what in ("forest", "baseline") for metric in PAPER_METRICS),
+        Heading("− baseline", "WA"),
+    )
+    unknown = not by_test and all(value != value for value in known.validation.values())
+    notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *known.footnotes())
+    return Listing(title, caption, "Chain", known.groups(*headings), tuple(rows), notes, known.condition)
 
 
-def _iterations_text(chosen: Chosen) -> str:
-    """Which iterations are chosen, and in how many folds: `0 (3), 1 (7)`."""
-    counts = Counter(network.treatment.iteration for network in chosen.of_fold.values())
-    return ", ".join(f"{iteration} ({counts[iteration]})" for iteration in sorted(counts))
-
-
-def _forest_texts(block: Block, source: str, treatment: Treatment) -> list[str]:
-    return [score_text(block.score(source, treatment, columns.FOREST, metric)) for metric in PAPER_METRICS]
-
-
-def _difference_text(block: Block, source: str, treatment: Treatment, metric: str) -> str:
-    return difference_text(block.differences.get((source, treatment, metric)))
-
-
-def _validation_text(block: Block, source: str, treatment: Treatment) -> str:
-    value = block.validation.get((source, treatment), float("nan"))
-    return MISSING if value != value else number(value, 2)
-
-
-def _records(title: str, name: str, block: Block, source: str, treatment: Treatment) -> Iterator[Record]:
+def _entries(title: str, name: str, known: Known, source: str, treatment: Treatment) -> Iterator[Entry]:
     """One for each metric, and one for the recall of each class."""
     used = source if treatment.iteration else ""
     about = {
         "table": title,
-        "labels": block.labels,
+        "labels": known.condition.labels,
         "backbone": treatment.backbone,
         "label_source": source if title != ALL_NETWORKS else used,
         "leaky": used in LEAKY_LABEL_SOURCES,
-        "split": block.split,
+        "split": known.condition.split,
         "row": name,
         "rule": treatment.rule,
         "alpha": treatment.alpha,
         "iteration": treatment.iteration,
-        "corpus": block.corpus,
+        "corpus": known.condition.corpus,
     }
     for metric in METRICS:
         forest, by_mean = (
-            block.score(source, treatment, decision, metric) for decision in (columns.FOREST, columns.MEAN_POOLING)
+            known.score(source, treatment, decision, metric) for decision in (columns.FOREST, columns.MEAN_POOLING)
         )
-        difference = block.differences.get((source, treatment, metric))
-        validation = block.validation.get((source, treatment), float("nan"))
+        difference = known.differences.get((source, treatment, metric))
+        validation = known.validation.get((source, treatment), float("nan"))
         yield {
             **about,
             "metric": metric,
             "validation_wa": None if validation != validation else round(validation, 4),
-            **score_record(forest, by_mean),
-            **(difference_record("baseline_difference", difference) if difference else {}),
+            **score_entry(forest, by_mean),
+            **(difference_entry("baseline_difference", difference) if difference else {}),
         }
-    yield from ({**about, **record} for record in recall_records(forest, by_mean))
+    yield from ({**about, **entry} for entry in recall_entries(forest, by_mean))

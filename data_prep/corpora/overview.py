@@ -1,7 +1,7 @@
 """What `ser-sweep corpora` prints: every corpus, and the paper's Table I beside what is prepared."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -11,6 +11,19 @@ from data_prep.shards import PreparedCorpus
 
 Row = Sequence[str]
 NOT_KNOWN = "-"
+
+
+class Quantity(NamedTuple):
+    """A number, and what follows it: `4`, ` (2 female)`."""
+
+    number: str
+    rest: str = ""
+
+    @property
+    def text(self) -> str:
+        return f"{self.number}{self.rest}"
+
+
 TABLE_1_HEADINGS = ("utterances", "speakers", "emotions", "sampling rate", "segments", "segment, hop")
 
 
@@ -29,7 +42,7 @@ def table_1(prepared: Sequence[PreparedCorpus] | None) -> str:
     rows: list[Row] = [("Table I", *TABLE_1_HEADINGS)]
     published = paper_rows()
     for name, row in published.items():
-        rows.append((f"{name}: the paper's", *row))
+        rows.append((f"{name}: the paper's", *(one.text for one in row)))
         if prepared is None:
             continue
         ours = [one for one in prepared if known_name(one.manifest) == name]
@@ -45,35 +58,35 @@ def _corpus_row(name: str, corpus: Corpus) -> Row:
     return name, corpus.language, *size, corpus.licence, get
 
 
-def paper_rows() -> dict[str, Row]:
-    """Corpus -> its line of the paper's Table I with the segments of §VI, as texts under TABLE_1_HEADINGS."""
+def paper_rows() -> dict[str, Sequence[Quantity]]:
+    """Corpus -> its line of the paper's Table I with the segments of §VI, under TABLE_1_HEADINGS."""
     return {
         name: (
-            f"{corpus.paper.utterances:,}",
-            f"{corpus.paper.speakers} ({corpus.paper.female} female)",
-            str(corpus.paper.emotions),
+            Quantity(f"{corpus.paper.utterances:,}"),
+            Quantity(str(corpus.paper.speakers), f" ({corpus.paper.female} female)"),
+            Quantity(str(corpus.paper.emotions)),
             _kilohertz(corpus.paper.sample_rate),
-            f"{corpus.paper.segments:,}",
-            f"335 ms, {corpus.hop_ms} ms",
+            Quantity(f"{corpus.paper.segments:,}"),
+            Quantity("335", f" ms, {corpus.hop_ms} ms"),
         )
         for name, corpus in CORPORA.items()
         if corpus.paper is not None
     }
 
 
-def held_row(manifest: Mapping[str, Any], utterances: pd.DataFrame) -> Row:
+def held_row(manifest: Mapping[str, Any], utterances: pd.DataFrame) -> Sequence[Quantity]:
     """The same of a prepared corpus, from its manifest and its utterances."""
     settings = FeatureSettings(**manifest["settings"])
     rates = sorted({int(rate) for rate in utterances["source_rate"]})
     frame = 1_000 * settings.shift / settings.sample_rate
     rest = 1_000 * (settings.window - settings.shift) / settings.sample_rate
     return (
-        f"{manifest['utterances']:,}",
-        str(manifest["speakers"]),
-        str(len(manifest["classes"])),
-        ", ".join(map(_kilohertz, rates)),
-        f"{manifest['segments']:,}",
-        f"{settings.segment_frames * frame + rest:.0f} ms, {settings.segment_hop * frame:.0f} ms",
+        Quantity(f"{manifest['utterances']:,}"),
+        Quantity(str(manifest["speakers"])),
+        Quantity(str(len(manifest["classes"]))),
+        _kilohertz(*rates),
+        Quantity(f"{manifest['segments']:,}"),
+        Quantity(f"{settings.segment_frames * frame + rest:.0f}", f" ms, {settings.segment_hop * frame:.0f} ms"),
     )
 
 
@@ -83,11 +96,12 @@ def held_name(name: str, manifest: Mapping[str, Any]) -> str:
 
 
 def _prepared_row(one: PreparedCorpus) -> Row:
-    return f"  {held_name(one.name, one.manifest)}", *held_row(one.manifest, one.utterances())
+    return f"  {held_name(one.name, one.manifest)}", *(each.text for each in held_row(one.manifest, one.utterances()))
 
 
-def _kilohertz(rate: int) -> str:
-    return f"{rate / 1_000:g} kHz"
+def _kilohertz(*rates: int) -> Quantity:
+    first, *others = (f"{rate / 1_000:g}" for rate in rates)
+    return Quantity(first, ", ".join([" kHz", *(f"{rate} kHz" for rate in others)]))
 
 
 def _aligned(rows: Sequence[Row]) -> str:

@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
 def run_claims(options: argparse.Namespace) -> int:
     sweep = opened(options)
     decided(options, sweep)
-    from analysis.paper.claims import claims_json, claims_text
+    from analysis.paper.claims_text import claims_json, claims_text
 
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)

@@ -79,8 +79,8 @@ def run_plan(options: argparse.Namespace) -> int:
 
 
 def _needed(sweep: Sweep) -> dict[str, set[str]]:
-    from analysis.paper.table_stages import stages_by_table
-    from analysis.scoring.results import told_by_name
+    from analysis.scoring.stored import told_by_name
+    from analysis.tables.table_stages import stages_by_table
     from data_prep.corpora import known_name
 
     corpora = {one.name: one for one in sweep.prepared.values()}

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from analysis.setup import Setup, setup_of
+from numpy.typing import ArrayLike
 
+from analysis.identity import Treatment
+from analysis.scoring.setup import Setup, setup_of
 from data_prep.corpora import settings_for
+from dsl.labels import LabelUpdate
 from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, ChainSettings, TrainingSettings
 
 PAPER_HAS = {"casia": 7200, "emodb": 535, "savee": 480}  # utterances
@@ -25,15 +28,18 @@ def setup_with(corpus: str = "emodb", split: str = "stratified", folds: int = 10
 
 
 def network(rule: str = "none", iteration: int | None = None, **about: Any) -> dict[str, Any]:
-    """The columns that tell a network: a complete one of DenseNet22 on Emo-DB."""
+    """The columns that tell a network: a complete one of DenseNet22 on Emo-DB.
+
+    Its updates are all of `rule` and `alpha`, or `updates` where these change.
+    """
     iteration = int(rule != "none") if iteration is None else iteration
+    alpha, backbone = about.get("alpha", ""), about.get("backbone", "densenet22")
+    updates = about.pop("updates", (LabelUpdate(rule, float(alpha) if alpha else None),) * iteration)
     made = {
         "corpus": "emodb",
         "partial": False,
-        "backbone": "densenet22",
-        "rule": rule,
-        "alpha": "",
-        "iteration": iteration,
+        **Treatment.after(backbone, updates)._asdict(),
+        "updates": updates,
         "label_source": "in_fold" if iteration else "",
         "split": "stratified",
         "labels": "given",
@@ -45,15 +51,29 @@ def network(rule: str = "none", iteration: int | None = None, **about: Any) -> d
     return {"setup": setup_with(made["corpus"], made["split"], labels=made["labels"])} | made
 
 
-def decisions_of(predicted: np.ndarray, label: np.ndarray, speakers: Sequence[str], **about: Any) -> pd.DataFrame:
-    """A network's decisions on utterances 00, 01, ... of two classes; `about` as in `network`, and other columns."""
-    names = [f"{row:02}" for row in range(len(label))]
-    fold = np.arange(len(label)) * 10 // len(label)
-    frame = pd.DataFrame(
-        {"utterance": names, "speaker": speakers, "label": label, "predicted": predicted, "fold": fold}
-    )
-    cell = network(about.pop("rule", "none"), about.pop("iteration", None))
-    return frame.assign(**cell | {"validation_wa": 50.0, "seed": 0, "forest_seed": 0, "classes": 2} | about)
+def decisions_of(
+    predicted: ArrayLike,
+    label: ArrayLike,
+    speakers: str | Sequence[str],
+    of_row: str = "forest_seed",
+    **about: Any,
+) -> pd.DataFrame:
+    """A network's decisions [U] on utterances 00, 01, ... of two classes, or [R, U] with a seed a row.
+
+    `of_row` is what numbers the rows; `about` as in `network`, and other columns.
+    """
+    utterances = np.arange(len(np.asarray(label)))
+    cell = {"validation_wa": 50.0, "seed": 0, "forest_seed": 0, "classes": 2}
+    cell |= {"utterance": [f"{row:02}" for row in utterances], "fold": utterances * 10 // len(utterances)}
+    cell |= network(about.pop("rule", "none"), about.pop("iteration", None), **about)
+    updates = cell.pop("updates")
+    about.pop("updates", None)
+    frames = [
+        pd.DataFrame({"speaker": speakers, "label": label, "predicted": row}).assign(**cell | {of_row: number} | about)
+        for number, row in enumerate(np.atleast_2d(np.asarray(predicted)))
+    ]
+    made = pd.concat(frames)
+    return made.assign(updates=[updates] * len(made))
 
 
 def first_right(right: int, label: np.ndarray) -> np.ndarray:
@@ -63,7 +83,8 @@ def first_right(right: int, label: np.ndarray) -> np.ndarray:
 
 def scores_of(**about: Any) -> dict[str, Any]:
     """A network's line of scores; `about` as in `network`, and other columns."""
-    cell = network(about.pop("rule", "none"), about.pop("iteration", None))
+    cell = network(about.pop("rule", "none"), about.pop("iteration", None), **about)
+    del cell["updates"]
     rates = {"utterances": 535, "wa": 75.0, "ua": 74.0, "f1": 73.0, "recall": [80.0, 68.0]}
     return cell | rates | spreads() | about
 

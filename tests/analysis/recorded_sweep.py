@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from analysis.report import Place, Source
+from analysis.report import Place, ReportInput
 from data_prep.shards import PreparedCorpus
 from sweep.planning.grid import parse_grid
 from sweep.planning.stages import Plan
@@ -22,7 +22,7 @@ def copy_store(folder: Path) -> Store:
     return Store(folder)
 
 
-def source_of(store: Store, **changes: Any) -> Source:
+def source_of(store: Store, **changes: Any) -> ReportInput:
     """The baseline and two rounds of HDL, of which a fold is missing, by two label sources.
 
     `changes` are fields of the grid.
@@ -45,7 +45,7 @@ def source_of(store: Store, **changes: Any) -> Source:
     prepared = PreparedCorpus(Path(name), manifest)
     records = list(store.records())
     plan = Plan.of(spec.expand({"synthetic": prepared}), (record["key"] for record in records), store.failures())
-    return Source(
+    return ReportInput(
         name=spec.name,
         settings=spec.model_dump(mode="json"),
         text=yaml.safe_dump(grid),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import setup_with
+from made_by_hand import decisions_of
 
 from analysis.audit import ABOVE_CHANCE, INCOMPLETE, WITHIN_CHANCE, audit, conclusions, permutation_test, to_text
 from analysis.scoring.statistics import rate_intervals
@@ -21,13 +21,9 @@ LABEL = np.arange(120) % 3
 
 def decisions(predicted: Sequence[np.ndarray], label: np.ndarray = LABEL, **about: Any) -> pd.DataFrame:
     """A network's decisions by mean pooling, an array [U] for each training seed."""
-    cell = {"corpus": "emodb", "partial": False, "backbone": "tiny", "rule": "bdsl", "alpha": "", "iteration": 1}
-    cell |= {"label_source": "in_fold", "split": "stratified", "labels": "permuted", "seeds": len(predicted)}
-    cell |= {"folds_done": 5, "folds": 5, "fold": 0, "setup": setup_with(labels="permuted")}
-    cell |= {"validation_wa": 30.0, "decision": "mean", "forest_seed": 0, "classes": 3}
-    utterances = {"utterance": [f"u{i}" for i in range(len(label))], "speaker": "s", "label": label}
-    frames = [pd.DataFrame({**utterances, "predicted": said, "seed": seed}) for seed, said in enumerate(predicted)]
-    return pd.concat(frames).assign(**cell | about)
+    cell = {"backbone": "tiny", "rule": "bdsl", "labels": "permuted", "seeds": len(predicted), "classes": 3}
+    cell |= {"folds_done": 5, "folds": 5, "fold": 0, "validation_wa": 30.0, "decision": "mean"}
+    return decisions_of(np.array(predicted), label, "s", of_row="seed", **cell | about)
 
 
 def half_right(seed: int = 0) -> np.ndarray:

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from made_by_hand import decisions_of, first_right, setup_with
 
-from analysis.paper.claims import CLAIMS, Claim, Finding, claims_json, claims_text, evaluate_claims
-from analysis.paper.layouts import Treatment
+from analysis.identity import Treatment
+from analysis.paper.claims import CLAIMS, Claim
+from analysis.paper.claims_text import claims_json, claims_text
+from analysis.paper.findings import Finding, evaluate_claims
 from analysis.paper.published import load_published
 
 UTTERANCES = 40

@@ -10,10 +10,10 @@ from scipy.stats import binomtest
 
 from analysis import compare
 from analysis.columns import COMPARISON_COLUMNS
-from analysis.paper.layouts import Treatment
-from analysis.scoring import comparisons
-from analysis.scoring.comparisons import Network, Pair, networks
+from analysis.identity import Network, Treatment, iterations_of
+from analysis.scoring.comparisons import Pair, comparisons, networks
 from analysis.scoring.statistics import difference_intervals
+from dsl.labels import LabelUpdate
 
 UTTERANCES = 10
 LABEL = np.arange(UTTERANCES) % 2
@@ -152,16 +152,22 @@ def test_each_kind_of_decision_is_compared_with_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("chain", "iteration", "earlier"),
+    ("updates", "iteration", "earlier"),
     [
-        (("bdsl", ""), 2, ("bdsl", "")),
-        (("wdsl", "0.2"), 1, ("wdsl", "0.2")),
-        (("wdsl", "0.5→0.2→0.1"), 2, ("wdsl", "0.5→0.2")),
-        (("wdsl", "0.5→0.5→0.1"), 2, ("wdsl", "0.5")),
-        (("bdsl→wdsl", "-→0.5"), 1, ("bdsl", "")),
-        (("wdsl→bdsl", "0.5→-"), 1, ("wdsl", "0.5")),
-        (("wdsl", "0.2"), 0, ("none", "")),
+        ([("bdsl", None)] * 3, 2, ("bdsl", "")),
+        ([("wdsl", 0.2)] * 3, 1, ("wdsl", "0.2")),
+        ([("wdsl", 0.5), ("wdsl", 0.2), ("wdsl", 0.1)], 2, ("wdsl", "0.5→0.2")),
+        ([("wdsl", 0.5), ("wdsl", 0.5), ("wdsl", 0.1)], 2, ("wdsl", "0.5")),
+        ([("bdsl", None), ("wdsl", 0.5)], 1, ("bdsl", "")),
+        ([("bdsl", None), ("wdsl", 0.5)], 2, ("bdsl→wdsl", "-→0.5")),
+        ([("wdsl", 0.5), ("bdsl", None)], 1, ("wdsl", "0.5")),
+        ([("wdsl", 0.2)], 0, ("none", "")),
     ],
 )
-def test_an_earlier_network_of_a_chain(chain: tuple[str, str], iteration: int, earlier: tuple[str, str]) -> None:
-    assert Treatment("vgg19", *chain, 3).at(iteration) == Treatment("vgg19", *earlier, iteration)
+def test_the_networks_of_a_chain(
+    updates: list[tuple[str, float | None]], iteration: int, earlier: tuple[str, str]
+) -> None:
+    made = tuple(LabelUpdate(*update) for update in updates)
+    chain = iterations_of(Treatment.after("vgg19", made), made)
+    assert len(chain) == len(updates) + 1
+    assert chain[iteration] == Treatment("vgg19", *earlier, iteration)

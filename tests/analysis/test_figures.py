@@ -14,7 +14,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import network, scores_of, setup_with
+from made_by_hand import decisions_of, network, scores_of, setup_with
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ from matplotlib.image import imread
 from recorded_sweep import RECORDED, source_of
 
 import analysis
-from analysis import decide
+from analysis import decide, label_correction
 from analysis.figures import (
     Drawing,
     draw_alpha_curve,
@@ -38,13 +38,12 @@ from analysis.figures import (
     save_figures,
 )
 from analysis.figures.cells import ChainCell, shown_cells
-from analysis.figures.evidence import INTERVALS, Method, notes_on, shown_methods
 from analysis.figures.save import slug
 from analysis.figures.score_figures import alpha_curves, by_method, class_recall, confusion_counts, confusions
 from analysis.figures.stage_figures import label_corrections, segment_centres
 from analysis.figures.style import COLORS, HATCHES, ONE_COLUMN, TWO_COLUMNS, bar_style, series_style
+from analysis.figures.subject import INTERVALS, Method, notes_on, shown_methods
 from analysis.paper.published import load_published
-from analysis.scoring.results import label_correction
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from ser_sweep.cli import main
@@ -167,7 +166,9 @@ def test_series_differ_in_colour_line_and_marker_and_bars_in_colour_and_hatch() 
 
 def alpha_points(**more: Any) -> pd.DataFrame:
     return pd.DataFrame(
-        {"series": "random forest", "alpha": [1.0, 0.0, 0.2], "wa": [70, 60, 80], "ua": [69, 59, 79], **more}
+        {"series": "random forest", "kind": "trained", "alpha": [1.0, 0.0, 0.2]}
+        | {"wa": [70, 60, 80], "ua": [69, 59, 79]}
+        | more
     )
 
 
@@ -306,14 +307,8 @@ def test_a_class_without_utterances_has_an_empty_row() -> None:
     assert [text.get_text() for text in axes.texts] == ["25", "1", "75", "3"]
 
 
-def decisions(label: Sequence[int], *predicted: Sequence[int]) -> pd.DataFrame:
-    frames = [pd.DataFrame({"forest_seed": s, "label": label, "predicted": p}) for s, p in enumerate(predicted)]
-    return pd.concat(frames).assign(**cell())
-
-
-def cell(**fields: Any) -> dict[str, Any]:
-    """A line of scores without what is only there of several decisions together."""
-    return {name: value for name, value in line(**fields).items() if name != "recall"}
+def decisions(label: Sequence[int], *predicted: Sequence[int], **about: Any) -> pd.DataFrame:
+    return decisions_of(predicted, label, "s", **about)
 
 
 def test_confusion_counts_are_means_over_forest_seeds() -> None:
@@ -323,7 +318,7 @@ def test_confusion_counts_are_means_over_forest_seeds() -> None:
 
 def test_iteration_0_that_label_sources_share_has_one_confusion_matrix() -> None:
     sources = [{}, *({"rule": "bdsl", "label_source": source} for source in ("in_fold", "global_oof"))]
-    made = pd.concat([decisions([0, 1], [0, 1]).assign(**cell(**fields)) for fields in sources])
+    made = pd.concat([decisions([0, 1], [0, 1], **fields) for fields in sources])
     names = [
         drawing.name
         for drawing in confusions(pooled(*(line(**fields) for fields in sources)), made, {"emodb": ["anger", "fear"]})
@@ -386,11 +381,9 @@ def test_label_correction_begins_at_the_inherited_labels_share() -> None:
 
 
 def test_of_several_alphas_the_one_nearest_to_the_papers_best_is_shown() -> None:
-    methods = [Method("wdsl", alpha) for alpha in ("1", "0.5→0.3", "0.25", "0")] + [
-        Method("ema", "0.9"),
-        Method("none"),
-    ]
-    assert shown_methods(methods) == [Method("none"), Method("wdsl", "0.25"), Method("ema", "0.9")]
+    last_alphas = {Method("wdsl", f"{alpha:g}"): alpha for alpha in (1.0, 0.25, 0.0)}
+    last_alphas |= {Method("wdsl", "0.5→0.3"): 0.3, Method("ema", "0.9"): 0.9, Method("none"): None}
+    assert shown_methods(last_alphas) == [Method("none"), Method("wdsl", "0.25"), Method("ema", "0.9")]
 
 
 def test_methods_come_in_the_papers_order() -> None:

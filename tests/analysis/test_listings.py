@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import setup_with
+from made_by_hand import network, setup_with
 
 from analysis import to_csv, to_json, to_latex, to_markdown
-from analysis.tables.listings import corpora_listing, correction_listings
+from analysis.tables.corpora_table import corpora_listing
+from analysis.tables.correction_table import correction_listings
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
+from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from sweep.planning.stages import ChainSpec, StageSpec
 from sweep.storage.store import Store
@@ -69,7 +71,7 @@ def test_table_1_is_of_the_grids_corpora_only(store: Store, tmp_path: Path) -> N
 def test_a_corpus_that_only_has_the_name_of_the_papers_comes_after_the_papers(store: Store, tmp_path: Path) -> None:
     one = corpora_listing(store, [hold(store, "emodb", tmp_path / "a")])
     assert [str(row.label) for row in one.rows] == ["CASIA, paper", "Emo-DB, paper", "SAVEE, paper", "emodb-f"]
-    assert {record["corpus"] for record in one.rows[-1].records} == {"emodb-f"}
+    assert {record["corpus"] for record in one.rows[-1].entries} == {"emodb-f"}
 
 
 def test_table_1_is_written_in_every_format(store: Store, tmp_path: Path) -> None:
@@ -91,26 +93,11 @@ def test_table_1_is_written_in_every_format(store: Store, tmp_path: Path) -> Non
 # Labels that are right
 
 
-def share(right: float, rule: str = "none", alpha: str = "", iteration: int = 0, **about: Any) -> dict[str, Any]:
+def share(right: float, rule: str = "none", iteration: int | None = None, **about: Any) -> dict[str, Any]:
     """A line of `label_correction`."""
-    line = {
-        "corpus": "synthetic",
-        "partial": False,
-        "backbone": "densenet22",
-        "rule": rule,
-        "alpha": alpha,
-        "iteration": iteration,
-        "label_source": "in_fold" if iteration else "",
-        "split": "stratified",
-        "labels": "given",
-        "setup": setup_with("synthetic", epochs=5, folds=4),
-        "seeds": 1,
-        "folds_done": 4,
-        "folds": 4,
-        "targets_right": right,
-        "targets_right_sd": 0.5,
-    }
-    return line | about
+    setup = setup_with("synthetic", epochs=5, folds=4)
+    cell = {"corpus": "synthetic", "setup": setup, "folds_done": 4, "folds": 4}
+    return network(rule, iteration, **cell | about) | {"targets_right": right, "targets_right_sd": 0.5} | about
 
 
 def test_labels_that_are_right_are_shown_by_iteration_beside_the_inherited_ones() -> None:
@@ -118,12 +105,12 @@ def test_labels_that_are_right_are_shown_by_iteration_beside_the_inherited_ones(
         share(65.0),
         share(70.0, "bdsl", iteration=1),
         share(60.0, "bdsl", iteration=2, folds_done=3),
-        share(71.0, "wdsl", "0.5", 1),
-        share(72.0, "wdsl", "0.5→0.2", 2),
+        share(71.0, "wdsl", alpha="0.5"),
+        share(72.0, "wdsl", 2, updates=(LabelUpdate("wdsl", 0.5), LabelUpdate("wdsl", 0.2))),
         share(90.0, "gsl", iteration=1, label_source="global_oof"),
     ]
     (one,) = correction_listings(pd.DataFrame(lines))
-    assert [group.headings for group in one.groups] == [("inherited", "t = 1", "t = 2")] * 2
+    assert [[one.text for one in group.headings] for group in one.groups] == [["inherited", "t = 1", "t = 2"]] * 2
     assert {str(row.label): dict(row.texts) for row in one.rows} == {
         "DenseNet22 bdsl": {"in_fold": ["65.00 ± 0.50", "70.00 ± 0.50", "60.00 ± 0.50 (3/4 folds)"]},
         "DenseNet22 gsl": {"global_oof": ["65.00 ± 0.50", "90.00 ± 0.50", "—"]},
@@ -146,7 +133,7 @@ def test_shares_are_records_for_machines() -> None:
 def test_a_share_of_one_fold_has_no_spread() -> None:
     (one,) = correction_listings(pd.DataFrame([share(65.0), share(70.0, "bdsl", iteration=1, targets_right_sd=np.nan)]))
     assert one.rows[0].texts["in_fold"] == ["65.00 ± 0.50", "70.00"]
-    assert [record["value_sd"] for record in one.rows[0].records] == [0.5, None]
+    assert [record["value_sd"] for record in one.rows[0].entries] == [0.5, None]
 
 
 def test_nothing_known_of_true_labels_makes_no_listing() -> None:

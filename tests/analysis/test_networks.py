@@ -15,12 +15,13 @@ import pytest
 from made_by_hand import decisions_of, first_right
 
 from analysis import score_networks, to_csv, to_json, to_latex, to_markdown
-from analysis.scoring import comparisons
+from analysis.scoring.comparisons import comparisons
+from analysis.tables.blocks import as_texts
 from analysis.tables.label_source_tables import sources_listings
 from analysis.tables.listings import Listing
 from analysis.tables.networks import chosen_listings, networks_listings
 from analysis.tables.paper_tables import build_tables
-from analysis.tables.render import as_texts
+from dsl.labels import LabelUpdate
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Listing]], str]] = {
@@ -41,7 +42,8 @@ def decisions(right: int, **about: Any) -> pd.DataFrame:
 
 def grid() -> pd.DataFrame:
     """Two label sources, three chains, one of them incomplete, with both decisions."""
-    annealed = {"rule": "wdsl", "alpha": "0.5→0.2", "validation_wa": 55.0, "folds_done": 7}
+    updates = LabelUpdate("wdsl", 0.5), LabelUpdate("wdsl", 0.2)
+    annealed = {"rule": "wdsl", "updates": updates, "validation_wa": 55.0, "folds_done": 7}
     frames = []
     for decision, off in (("forest", 0), ("mean", 2)):
         frames += [
@@ -81,7 +83,7 @@ def test_a_table_that_is_alone_keeps_its_title() -> None:
 def test_label_sources_are_compared_in_pairs() -> None:
     frame = pd.concat([grid(), decisions(12, rule="bdsl", iteration=1, label_source="cross_fit")])
     (listing,) = sources_listings(frame)
-    assert [group.name for group in listing.groups] == [
+    assert [group.heading for group in listing.groups] == [
         "in_fold − cross_fit",
         "global_oof (leaky) − cross_fit",
         "global_oof (leaky) − in_fold",
@@ -90,9 +92,9 @@ def test_label_sources_are_compared_in_pairs() -> None:
     assert str(row.label) == "DenseNet22 bdsl, t = 1"
     # 14, 12 and 19 of 20 right: those that the worse has right, the better has too.
     assert [texts[0].split()[0] for texts in row.texts.values()] == ["+10.00", "+35.00", "+25.00"]
-    assert row.texts["global_oof (leaky) − cross_fit"][0].endswith("p 0.047")  # 3 times 2 / 2 ** 7
-    assert row.texts["global_oof (leaky) − cross_fit"][2].endswith("p 0.12")  # 2 / 2 ** 4
-    record = row.records[0]
+    assert row.texts["global_oof − cross_fit"][0].endswith("p 0.047")  # 3 times 2 / 2 ** 7
+    assert row.texts["global_oof − cross_fit"][2].endswith("p 0.12")  # 2 / 2 ** 4
+    record = row.entries[0]
     assert (record["label_source"], record["other_source"], record["source_difference"]) == ("in_fold", "cross_fit", 10)
     assert (record["p"], record["p_speaker"]) == (0.5, 0.5)
 
@@ -166,7 +168,7 @@ def test_the_difference_has_an_interval_and_a_test_by_speaker() -> None:
     (one,) = networks_of(grid())
     assert texts(one, "in_fold")["DenseNet22 bdsl, t = 1"][7] == "[20.0, 20.0] p 0.12"
     assert "By speaker: the same difference's interval over whole speakers" in one.caption
-    record = next(record for row in one.rows for record in row.records if record["iteration"] and "p" in record)
+    record = next(record for row in one.rows for record in row.entries if record["iteration"] and "p" in record)
     assert (record["p"], record["p_holm"], record["p_speaker"]) == (2 / 2**4, 0.5, 2 / 2**4)
     assert (record["baseline_difference_speaker_low"], record["baseline_difference_speaker_high"]) == (20, 20)
 
@@ -192,7 +194,7 @@ def test_a_leaky_label_source_is_marked_in_its_heading() -> None:
     made = networks_of(grid())
     assert "\nglobal_oof (leaky)\n" in to_markdown(made)
     assert r"\caption{All networks: Emo-DB, global\_oof (leaky).}" in to_latex(made)
-    leaky = {record["label_source"]: record["leaky"] for row in made[0].rows for record in row.records}
+    leaky = {record["label_source"]: record["leaky"] for row in made[0].rows for record in row.entries}
     assert leaky == {"": False, "in_fold": False, "global_oof": True}
 
 
@@ -266,7 +268,7 @@ def test_it_is_chosen_in_each_fold_by_the_folds_own_validation_utterances() -> N
     row = texts(one, "in_fold")["DenseNet22 gsl"]
     assert [text.split(" [")[0] for text in row[:3]] == ["0 (5), 1 (5)", "75.00", "70.00"]  # 10 and 4 of 10 are right
     assert row[6].startswith("+20.00 ")
-    assert one.rows[0].records[0]["iterations_chosen"] == "0 (5), 1 (5)"
+    assert one.rows[0].entries[0]["iterations_chosen"] == "0 (5), 1 (5)"
 
 
 def test_each_training_seed_chooses_for_itself() -> None:

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from analysis.paper.published import PAPER_UTTERANCES, index_published, load_published
+from analysis.paper.published import index_published, load_published
+from analysis.scoring.setup import PAPER_UTTERANCES
 
 UNITS = {
     ("casia", "WA"): 7200,

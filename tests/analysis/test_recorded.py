@@ -13,7 +13,8 @@ import pytest
 
 from analysis import collect_tables, decide, to_csv, to_json, to_latex, to_markdown
 from analysis.figures import figures_of, save_figures
-from analysis.paper.claims import claims_json, claims_text, evaluate_claims
+from analysis.paper.claims_text import claims_json, claims_text
+from analysis.paper.findings import evaluate_claims
 from data_prep.shards import PreparedCorpus
 from sweep.planning.grid import load_grid
 from sweep.planning.stages import ChainSpec

@@ -16,7 +16,7 @@ import yaml
 from made_by_hand import decisions_of, first_right, setup_with
 from recorded_sweep import TRAINING, copy_store, source_of
 
-from analysis.report import Place, Source, render, write_report
+from analysis.report import Place, ReportInput, render, write_report
 from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
 from analysis.report.page import isolated
@@ -305,7 +305,7 @@ def test_names_on_the_page_are_isolated_wherever_they_stand(tmp_path: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def two_corpora(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Source:
+def two_corpora(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> ReportInput:
     """A finished grid of two corpora."""
     folder = tmp_path_factory.mktemp("two")
     manifest = write_corpus(folder / "audio", SyntheticCorpus(speakers=2, texts=2, takes=2, seed=1))
@@ -322,11 +322,11 @@ def two_corpora(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> S
     plan = Plan.of(grid.expand(prepared), (record["key"] for record in records), {})
     place = Place("grid.yaml", "DATA", "STORE", "REPORT")
     settings = grid.model_dump(mode="json")
-    return Source("two", settings, text, place, plan, tuple(prepared.values()), store, records, forest_seeds=0)
+    return ReportInput("two", settings, text, place, plan, tuple(prepared.values()), store, records, forest_seeds=0)
 
 
 def test_figures_of_many_corpora_have_a_page_each_and_the_report_links_to_them(
-    two_corpora: Source, tmp_path: Path
+    two_corpora: ReportInput, tmp_path: Path
 ) -> None:
     together = write_report(two_corpora, tmp_path / "one")
     apart = write_report(two_corpora, tmp_path / "several", most_on_one_page=1)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import made_by_hand
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import setup_with
 
 import analysis.scoring.results
 from analysis import (
@@ -29,6 +29,7 @@ from analysis.columns import CORRECTION_COLUMNS, DECISION_COLUMNS, NETWORK_SCORE
 from analysis.scoring.statistics import rate_intervals
 from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
+from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from dsl.utterances import ForestFold
 from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates
@@ -113,26 +114,8 @@ def by_mean(store: Store, of: Sequence[ChainSpec]) -> pd.DataFrame:
 
 def decisions_of(*seeds: list[int], **about: Any) -> pd.DataFrame:
     """A cell's decisions by forests on four utterances, two of each class; `about` replaces what else is known."""
-    frames = [
-        pd.DataFrame({"forest_seed": seed, "utterance": list("abcd"), "label": [0, 0, 1, 1], "predicted": predicted})
-        for seed, predicted in enumerate(seeds)
-    ]
-    cell = {"corpus": "emodb", "backbone": "densenet22", "rule": "none", "alpha": "", "iteration": 0, "partial": False}
-    cell |= {
-        "label_source": "",
-        "split": "stratified",
-        "seed": 0,
-        "seeds": 1,
-        "folds_done": 2,
-        "folds": 2,
-        "labels": "given",
-        "fold": 0,
-        "validation_wa": 50.0,
-        "setup": setup_with(),
-    }
-    speaker = {"a": "s1", "b": "s2", "c": "s1", "d": "s2"}
-    made = pd.concat(frames).assign(**cell | {"decision": "forest", "classes": 2} | about)
-    return made.assign(speaker=made["utterance"].map(speaker))
+    cell = {"utterance": list("abcd"), "folds_done": 2, "folds": 2, "fold": 0}
+    return made_by_hand.decisions_of(seeds, [0, 0, 1, 1], ["s1", "s2", "s1", "s2"], **cell | about)
 
 
 # Decisions
@@ -178,6 +161,7 @@ def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
         "label": 1,
         "predicted": 0,
         "classes": 2,
+        "updates": (LabelUpdate("wdsl", 0.2),),
     }
 
 

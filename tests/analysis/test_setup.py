@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 from made_by_hand import setup_with
 
-from analysis.paper.setup import stands_beside_paper, training_text
+from analysis.scoring.setup import stands_beside_paper, training_text
 from data_prep.corpora import settings_for
 from data_prep.features import FeatureSettings
 from dsl.settings import TrainingSettings

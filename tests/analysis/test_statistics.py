@@ -352,7 +352,7 @@ def test_holm_is_computed_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("p", "text"),
-    [(0.0496, " p 0.0496"), (0.0504, " p 0.05"), (0.04996, " p 0.04996"), (0.05, " p 0.05"), (0.4, " p 0.40")],
+    [(0.0496, "p 0.0496"), (0.0504, "p 0.05"), (0.04996, "p 0.04996"), (0.05, "p 0.05"), (0.4, "p 0.40")],
 )
 def test_p_tells_which_side_of_the_level_it_is_on(p: float, text: str) -> None:
     assert p_text(p) == text

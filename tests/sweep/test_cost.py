@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.paper.table_stages import stages_by_table
+from analysis.tables.table_stages import stages_by_table
 from data_prep.data_folder import find_prepared
 from data_prep.shards import PreparedCorpus
 from dsl.backbones import VERSIONS

@@ -1,16 +1,24 @@
 """What a figure is of: the methods it shows, their lines of scores, and what a reader must know about them."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from analysis import columns
 from analysis.figures.style import plain
-from analysis.paper.layouts import BEST_ALPHA, backbone_name
-from analysis.paper.setup import PAPER_SPLIT
-from analysis.tables.paper_tables import corpus_name, labels_name
-from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES
+from analysis.identity import (
+    GIVEN,
+    Condition,
+    backbone_name,
+    conditions,
+    corpus_name,
+    labels_name,
+    source_name,
+)
+from analysis.paper.layouts import BEST_ALPHA
+from analysis.scoring.setup import PAPER_SPLIT
+from dsl.labels import BASELINE
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
 LISTED = 4  # cells with missing folds that a note names
@@ -22,6 +30,11 @@ class Method(NamedTuple):
 
     rule: str
     alpha: str = ""
+
+    @classmethod
+    def of(cls, line: Mapping[Any, Any]) -> "Method":
+        """That of a data frame's line, as a record."""
+        return cls(line[columns.RULE], line[columns.ALPHA])
 
     @property
     def name(self) -> str:
@@ -42,83 +55,74 @@ class Method(NamedTuple):
         return PAPER_RULES.index(self.rule) if known else len(PAPER_RULES), self.rule, self.alpha
 
 
-class Setting(NamedTuple):
-    """What the lines of a figure have in common. `label_source` is empty where there is only iteration 0.
+class Subject(NamedTuple):
+    """The condition that the lines of a figure have in common, its label source empty where there is only iteration 0.
 
     `beside_others` says whether figures of other splits are made, too.
     """
 
-    corpus: str
-    backbone: str
-    split: str
-    labels: str
-    label_source: str
+    condition: Condition
     beside_others: bool = False
+
+    @property
+    def position(self) -> tuple[str, str, str, str, str]:
+        """For sorting."""
+        corpus, split, labels, source, backbone = self.condition
+        return corpus, backbone, split, labels, source
+
+    def of_source(self, label_source: str) -> "Subject":
+        """The same of another label source."""
+        return self._replace(condition=self.condition._replace(label_source=label_source))
 
     @property
     def title(self) -> str:
         """`Emo-DB, DenseNet22, label source global_oof (leaky)`, and the split where that is not the paper's, or not
         the only one."""
-        return self._joined(self.split if self.beside_others or self.split != PAPER_SPLIT else "")
+        split = self.condition.split
+        return self._joined(split if self.beside_others or split != PAPER_SPLIT else "")
 
     @property
     def sentence(self) -> str:
         """The title and the split, whatever it is."""
-        return f"{self._joined(self.split)}."
+        return f"{self._joined(self.condition.split)}."
 
     def _joined(self, split: str) -> str:
-        source = f"label source {source_name(self.label_source)}" if self.label_source else ""
-        names = (corpus_name(self.corpus), backbone_name(self.backbone), source, split and f"split {split}")
+        corpus, _, _, source, backbone = self.condition
+        told = f"label source {source_name(source)}" if source else ""
+        names = (corpus_name(corpus), backbone_name(backbone), told, split and f"split {split}")
         return plain(", ".join(filter(None, names)))
 
     @property
     def parts(self) -> tuple[str, ...]:
         """What a file name tells of it."""
-        labels = "" if self.labels == "given" else self.labels
-        return tuple(filter(None, (self.corpus, self.backbone, self.split, self.label_source, labels)))
+        corpus, split, labels, source, backbone = self.condition
+        return tuple(filter(None, (corpus, backbone, split, source, "" if labels == GIVEN else labels)))
 
 
-def source_name(label_source: str) -> str:
-    """A label source, and that it is leaky where it is."""
-    return f"{label_source} (leaky)" if label_source in LEAKY_LABEL_SOURCES else label_source
-
-
-def leaky_last(label_source: str) -> tuple[bool, str]:
-    """For sorting label sources."""
-    return label_source in LEAKY_LABEL_SOURCES, label_source
-
-
-def shown_methods(methods: Iterable[Method]) -> list[Method]:
+def shown_methods(last_alphas: Mapping[Method, float | None]) -> list[Method]:
     """One method a rule, in the paper's order: of several alphas the one nearest to the paper's best.
 
-    Chosen by name alone: to show what scores best on the test folds would be to choose on them.
+    `last_alphas` are those of the methods' last iterations; None where that takes none. Chosen by name alone: to show
+    what scores best on the test folds would be to choose on them.
     """
     chosen: dict[str, Method] = {}
-    for method in sorted(set(methods), key=_distance):
+    for method in sorted(last_alphas, key=lambda method: _distance(method, last_alphas[method])):
         chosen.setdefault(method.rule, method)
     return sorted(chosen.values(), key=lambda method: method.position)
 
 
-def _distance(method: Method) -> tuple[float, str]:
+def _distance(method: Method, last_alpha: float | None) -> tuple[float, str]:
     """How far the method's last alpha is from the paper's best."""
-    last = method.alpha.rpartition("→")[2]
-    try:
-        return abs(float(last or BEST_ALPHA) - float(BEST_ALPHA)), method.alpha
-    except ValueError:  # an iteration without an alpha
-        return 1.0, method.alpha
+    if last_alpha is not None:
+        return abs(last_alpha - float(BEST_ALPHA)), method.alpha
+    return 1.0 if method.alpha else 0.0, method.alpha
 
 
-def settings_of(lines: pd.DataFrame) -> Iterator[tuple[Setting, pd.DataFrame]]:
-    """Each setting and its lines; those of iteration 0, which no label source has touched, are in every source's."""
-    shared = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS]
+def subjects_of(lines: pd.DataFrame) -> Iterator[tuple[Subject, pd.DataFrame]]:
+    """Each subject and its lines; those of iteration 0 are in every label source's."""
     several = lines[columns.SPLIT].nunique() > 1
-    for (corpus, backbone, split, labels), group in lines.groupby(shared, sort=True):
-        sources = set(group[columns.LABEL_SOURCE]) - {""} or {""}
-        for source in sorted(sources, key=leaky_last):
-            yield (
-                Setting(corpus, backbone, split, labels, source, several),
-                group[group[columns.LABEL_SOURCE].isin([source, ""])],
-            )
+    for condition, own in conditions(lines, by=(columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS)):
+        yield Subject(condition, several), own
 
 
 def notes_on(lines: pd.DataFrame) -> list[str]:
@@ -126,7 +130,7 @@ def notes_on(lines: pd.DataFrame) -> list[str]:
     notes = []
     if lines[columns.PARTIAL].any():
         notes.append("A part of the corpus.")
-    for labels in sorted(set(lines[columns.LABELS]) - {"given"}):
+    for labels in sorted(set(lines[columns.LABELS]) - {GIVEN}):
         notes.append(f"Labels {labels_name(labels)}: anything above chance is a leak.")
     return notes + _folds_note(lines)
 
@@ -138,7 +142,7 @@ def _folds_note(lines: pd.DataFrame) -> list[str]:
     if len(set(counts)) == 1:
         return ["{} of {} folds.".format(*counts[0])]
     missing = dict.fromkeys(
-        f"{Method(line[columns.RULE], line[columns.ALPHA]).name} at t = {line[columns.ITERATION]} has "
+        f"{Method.of(line).name} at t = {line[columns.ITERATION]} has "
         f"{line[columns.FOLDS_DONE]} of {line[columns.FOLDS]}"
         for line in lines.to_dict("records")
         if line[columns.FOLDS_DONE] < line[columns.FOLDS]

@@ -4,12 +4,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
-from analysis.paper.layouts import Treatment
+from analysis.identity import Condition, Treatment, corpus_order, has_source, source_order
+from analysis.paper.layouts import layouts_of
+from analysis.tables.captions import told_apart
+from analysis.tables.correction_table import CORRECTION
 from analysis.tables.label_source_tables import SOURCES_COMPARED
-from analysis.tables.listings import CORRECTION
 from analysis.tables.networks import ALL_NETWORKS, CHOSEN_BY_VALIDATION
-from analysis.tables.paper_tables import About, layouts_of, paper_order, source_order
-from analysis.tables.render import told_apart
 from sweep.planning.stages import ChainSpec, StageSpec
 
 
@@ -41,14 +41,14 @@ def stages_by_table(
     """
     tested = [_Tested(stage, chain) for chain in chains for stage in chain.stages if stage.inner_fold is None]
     tables = [*_paper_tables(tested), *_listings(tested, names, with_truth)]
-    apart = told_apart([(title, about) for title, about, _ in tables])
+    apart = told_apart([(title, condition) for title, condition, _ in tables])
     return {
         ", ".join([title, *own]): set().union(*(one.keys for one in shown))
         for (title, _, shown), own in zip(tables, apart, strict=True)
     }
 
 
-_Table = tuple[str, About, list[_Tested]]
+_Table = tuple[str, Condition, list[_Tested]]
 
 
 def _conditions(tested: Iterable[_Tested]) -> list[tuple[str, str]]:
@@ -59,19 +59,19 @@ def _paper_tables(tested: Sequence[_Tested]) -> Iterator[_Table]:
     for split, labels in _conditions(tested):
         alike = [one for one in tested if (one.stage.split, one.stage.labels) == (split, labels)]
         for source in source_order(one.stage.label_source or "" for one in alike):
-            own = [one for one in alike if one.stage.label_source in (source, None)]
+            own = [one for one in alike if has_source(one.stage.label_source, source)]
             for layout, backbone, plans in layouts_of({one.treatment for one in own}):
                 shown = {plan.treatment for plan in plans}
-                about = About.named(backbone=backbone or "", label_source=source, split=split, labels=labels)
-                yield layout.title, about, [one for one in own if one.treatment in shown]
+                condition = Condition("", split, labels, source, backbone or "")
+                yield layout.title, condition, [one for one in own if one.treatment in shown]
 
 
 def _listings(tested: Sequence[_Tested], names: Mapping[str, str], with_truth: Collection[str]) -> Iterator[_Table]:
     titles = (ALL_NETWORKS, SOURCES_COMPARED, CHOSEN_BY_VALIDATION, CORRECTION)
-    corpora = paper_order(names[one.stage.corpus] for one in tested)
+    corpora = corpus_order(names[one.stage.corpus] for one in tested)
     for title, (split, labels), corpus in product(titles, _conditions(tested), corpora):
-        about = About.named(corpus=corpus, split=split, labels=labels)
-        alike = [one for one in tested if about == _about(one.stage, names)]
+        condition = Condition(corpus, split, labels)
+        alike = [one for one in tested if condition == _condition(one.stage, names)]
         later = [one for one in alike if one.stage.iteration]
         if title == SOURCES_COMPARED:
             used = {(one.treatment, one.stage.label_source) for one in later}
@@ -79,8 +79,8 @@ def _listings(tested: Sequence[_Tested], names: Mapping[str, str], with_truth: C
         if title == CORRECTION:
             alike = [one for one in alike if one.stage.corpus in with_truth]
         if alike and (later or title == ALL_NETWORKS):
-            yield title, about, alike
+            yield title, condition, alike
 
 
-def _about(stage: StageSpec, names: Mapping[str, str]) -> About:
-    return About.named(corpus=names[stage.corpus], split=stage.split, labels=stage.labels)
+def _condition(stage: StageSpec, names: Mapping[str, str]) -> Condition:
+    return Condition(names[stage.corpus], stage.split, stage.labels)

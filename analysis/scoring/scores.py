@@ -1,0 +1,218 @@
+"""Decisions on utterances -> recognition rates, with their spreads and intervals."""
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from analysis import columns
+from analysis.identity import Treatment
+from analysis.scoring.cores import on_all_cores
+from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
+from analysis.scoring.setup import Setup
+from analysis.scoring.statistics import UNDECIDED, rate_intervals
+
+
+def score(decisions: pd.DataFrame) -> pd.DataFrame:
+    """One row for each cell and decision: WA, UA, macro-F1 and per-class recall in percent, means over forest seeds.
+
+    `decisions` is what `decide` returns; the columns are `columns.SCORE_COLUMNS`.
+    """
+    identity = [*columns.CELL_COLUMNS, columns.DECISION]
+    rows = [rates for rates, _ in _with_rates(decisions, identity)]
+    return pd.DataFrame(rows, columns=list(columns.SCORE_COLUMNS))
+
+
+def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
+    """One row for each network and decision, over its training seeds: what tables show.
+
+    Rates are means over training and forest seeds, the spreads over either stand apart, and intervals are of the mean.
+    The columns are `columns.NETWORK_SCORE_COLUMNS`.
+    """
+    identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
+    rows = [rates | _pooled(group) for rates, group in _with_rates(decisions, identity)]
+    return pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
+
+
+def decision_arrays(decisions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+    """The decisions of one network in the shapes of `analysis.scoring.statistics`: labels, decisions, speakers.
+
+    The first two have a row for each training and forest seed and a column for each utterance, with UNDECIDED where a
+    training seed does not have it; the speakers are those of the columns.
+    """
+    seeds, seed = np.unique(decisions[columns.SEED], return_inverse=True)
+    forests, forest = np.unique(decisions[columns.FOREST_SEED], return_inverse=True)
+    rows, row = np.unique(seed * len(forests) + forest, return_inverse=True)
+    column, utterances = pd.factorize(decisions[columns.UTTERANCE], sort=True)
+    index = pd.MultiIndex.from_arrays(
+        [seeds[rows // len(forests)], forests[rows % len(forests)]], names=[columns.SEED, columns.FOREST_SEED]
+    )
+    wide = []
+    for name in (columns.LABEL, columns.PREDICTED):
+        values = np.full((len(rows), len(utterances)), UNDECIDED, dtype=np.int64)
+        values[row, column] = decisions[name]
+        wide.append(pd.DataFrame(values, index, utterances))
+    label, predicted = wide
+    first = np.unique(column, return_index=True)[1]
+    return label, predicted, decisions[columns.SPEAKER].iloc[first].set_axis(utterances)
+
+
+def _with_rates(decisions: pd.DataFrame, identity: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """Each group of decisions that are equal in `identity`, with its rates and what it was on validation utterances."""
+    groups = list(decisions.groupby(identity, dropna=False, sort=False))
+    rates = on_all_cores(_rates_of, [group for _, group in groups])
+    for (key, group), found in zip(groups, rates, strict=True):
+        about = {columns.SETUP: group[columns.SETUP].iloc[0], columns.VALIDATION_WA: _validation_wa(group)}
+        yield dict(zip(identity, key, strict=True)) | about | found, group
+
+
+def _validation_wa(group: pd.DataFrame) -> float:
+    """The mean over training seeds of the mean over their folds; NaN where one does not know it."""
+    of_folds = group.drop_duplicates([columns.SEED, columns.FOLD]).groupby(columns.SEED)[columns.VALIDATION_WA]
+    return float(of_folds.mean(skipna=False).mean(skipna=False))
+
+
+def _pooled(group: pd.DataFrame) -> dict[str, Any]:
+    """What a network's training seeds come to: folds of all seeds that are asked for."""
+    seeds = group.drop_duplicates(columns.SEED)
+    asked = int(seeds[columns.SEEDS].max())
+    return {
+        columns.SEEDS: asked,
+        columns.FOLDS_DONE: int(seeds[columns.FOLDS_DONE].sum()),
+        columns.FOLDS: int(seeds[columns.FOLDS].max()) * asked,
+    }
+
+
+def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
+    """Rates of one cell or network by one decision, with spreads and intervals, in percent."""
+    seeds, rates, recalls = [], [], []
+    for seed, decided in group.groupby([columns.SEED, columns.FOREST_SEED]):
+        label, predicted = decided[columns.LABEL].to_numpy(), decided[columns.PREDICTED].to_numpy()
+        seeds.append(seed)
+        rates.append([100 * rate(label, predicted) for rate in (weighted_accuracy, unweighted_accuracy, macro_f1)])
+        recalls.append(100 * class_recall(label, predicted, int(decided[columns.CLASSES].iloc[0])))
+    by_seed = pd.DataFrame(rates, pd.MultiIndex.from_tuples(seeds), [columns.WA, columns.UA, columns.F1])
+    trainings = by_seed.groupby(level=0)
+    over_forests, over_trainings = trainings.std().mean(), trainings.mean().std()
+    return {
+        columns.UTTERANCES: group[columns.UTTERANCE].nunique(),
+        **by_seed.mean(),
+        columns.WA_SD_FOREST_SEEDS: over_forests[columns.WA],
+        columns.UA_SD_FOREST_SEEDS: over_forests[columns.UA],
+        columns.F1_SD_FOREST_SEEDS: over_forests[columns.F1],
+        columns.WA_SD_TRAINING_SEEDS: over_trainings[columns.WA],
+        columns.UA_SD_TRAINING_SEEDS: over_trainings[columns.UA],
+        columns.F1_SD_TRAINING_SEEDS: over_trainings[columns.F1],
+        **_intervals_of(group),
+        columns.RECALL: pd.DataFrame(recalls).mean().tolist(),  # of the seeds that have the class
+    }
+
+
+def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
+    """95% bootstrap intervals of WA, UA and macro-F1, over utterances and over speakers, in percent."""
+    label, predicted, speaker = decision_arrays(group)
+    by_utterance = rate_intervals(label, predicted)
+    by_speaker = rate_intervals(label, predicted, cluster=speaker)
+    return {
+        columns.WA_LOW: 100 * by_utterance.wa.low,
+        columns.WA_HIGH: 100 * by_utterance.wa.high,
+        columns.UA_LOW: 100 * by_utterance.ua.low,
+        columns.UA_HIGH: 100 * by_utterance.ua.high,
+        columns.F1_LOW: 100 * by_utterance.f1.low,
+        columns.F1_HIGH: 100 * by_utterance.f1.high,
+        columns.WA_SPEAKER_LOW: 100 * by_speaker.wa.low,
+        columns.WA_SPEAKER_HIGH: 100 * by_speaker.wa.high,
+        columns.UA_SPEAKER_LOW: 100 * by_speaker.ua.low,
+        columns.UA_SPEAKER_HIGH: 100 * by_speaker.ua.high,
+        columns.F1_SPEAKER_LOW: 100 * by_speaker.f1.low,
+        columns.F1_SPEAKER_HIGH: 100 * by_speaker.f1.high,
+    }
+
+
+# From a data frame to scores
+
+
+class ScoreKey(NamedTuple):
+    """What one score is of; `metric` is WA, UA or F1."""
+
+    treatment: Treatment
+    corpus: str
+    decision: str
+    metric: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """A recognition rate in percent: the mean over forest and training seeds, and its spreads over either.
+
+    `forest_spread` is the standard deviation over the forest seeds of a training seed, `training_spread` that over
+    training seeds; NaN where there is one. `interval` is its 95% bootstrap interval over utterances, `by_speaker` that
+    over whole speakers: low and high, NaN where there is one of them only. `recall` is that of each class, in percent,
+    without those that have no utterance.
+    """
+
+    value: float
+    forest_spread: float
+    training_spread: float
+    interval: tuple[float, float]
+    by_speaker: tuple[float, float]
+    folds_done: int
+    folds: int
+    utterances: int
+    partial: bool
+    seeds: int
+    setup: Setup
+    recall: Mapping[str, float]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold of every training seed is in it."""
+        return self.folds_done >= self.folds
+
+
+def index_scores(lines: pd.DataFrame) -> dict[ScoreKey, Score]:
+    """The rates of `lines`, which are of one split, kind of labels and label source."""
+    index = {}
+    for line in lines.to_dict("records"):
+        for metric in columns.METRICS:
+            key = ScoreKey(Treatment.of(line), line[columns.CORPUS], line[columns.DECISION], metric)
+            index[key] = _score(line, metric)
+    return index
+
+
+_RATES = {
+    "WA": (
+        *(columns.WA, columns.WA_SD_FOREST_SEEDS, columns.WA_SD_TRAINING_SEEDS, columns.WA_LOW, columns.WA_HIGH),
+        *(columns.WA_SPEAKER_LOW, columns.WA_SPEAKER_HIGH),
+    ),
+    "UA": (
+        *(columns.UA, columns.UA_SD_FOREST_SEEDS, columns.UA_SD_TRAINING_SEEDS, columns.UA_LOW, columns.UA_HIGH),
+        *(columns.UA_SPEAKER_LOW, columns.UA_SPEAKER_HIGH),
+    ),
+    "F1": (
+        *(columns.F1, columns.F1_SD_FOREST_SEEDS, columns.F1_SD_TRAINING_SEEDS, columns.F1_LOW, columns.F1_HIGH),
+        *(columns.F1_SPEAKER_LOW, columns.F1_SPEAKER_HIGH),
+    ),
+}
+
+
+def _score(line: dict[Hashable, Any], metric: str) -> Score:
+    value, forests, trainings, low, high, speaker_low, speaker_high = (float(line[name]) for name in _RATES[metric])
+    setup: Setup = line[columns.SETUP]
+    recall = zip(setup.classes, line[columns.RECALL], strict=True)
+    return Score(
+        value=value,
+        forest_spread=forests,
+        training_spread=trainings,
+        interval=(low, high),
+        by_speaker=(speaker_low, speaker_high),
+        folds_done=int(line[columns.FOLDS_DONE]),
+        folds=int(line[columns.FOLDS]),
+        utterances=int(line[columns.UTTERANCES]),
+        partial=bool(line[columns.PARTIAL]),
+        seeds=int(line[columns.SEEDS]),
+        setup=setup,
+        recall={label: value for label, value in recall if value == value},
+    )

@@ -1,0 +1,60 @@
+"""What a store holds of a grid: its stages by network, their corpora by name, and what stage.json says."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from analysis import columns
+from data_prep.corpora import known_name
+from sweep.planning.stages import ChainSpec, StageSpec
+from sweep.storage.store import Store
+
+
+def cells_of(chains: Iterable[ChainSpec]) -> list[list[StageSpec]]:
+    """The distinct stages of `chains` that are tested, those that differ in nothing but the fold together."""
+    cells: dict[StageSpec, dict[int, StageSpec]] = {}
+    for chain in chains:
+        for stage in chain.stages:
+            if stage.inner_fold is not None:
+                continue
+            cells.setdefault(replace(stage, fold=0), {})[stage.fold] = stage
+    return [[folds[fold] for fold in sorted(folds)] for folds in cells.values()]
+
+
+def corpus_names(store: Store, chains: Iterable[ChainSpec]) -> dict[str, str]:
+    """Full name -> what to call each corpus of `chains`: as `known_name` does, or in full where two are called so."""
+    full, held = {chain.last.corpus for chain in chains}, store.corpora()
+    short = {name: known_name(store.read_corpus(name)[0]) for name in full.intersection(held)}
+    return told_by_name(short | {name: name.rpartition("-")[0] for name in full.difference(held)})
+
+
+def told_by_name(short: Mapping[str, str]) -> dict[str, str]:
+    """Full name -> short name, or the full one where two are called so."""
+    shared = list(short.values())
+    return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
+
+
+def about_network(about_corpus: dict[str, Any], stage: StageSpec, short: dict[str, str]) -> dict[str, Any]:
+    """The columns of NETWORK_IDENTITY, and the updates, for the network that `stage` is a fold of."""
+    return {
+        columns.CORPUS: short[stage.corpus],
+        columns.PARTIAL: bool(about_corpus.get("partial", False)),
+        columns.BACKBONE: stage.backbone,
+        columns.RULE: stage.rule,
+        columns.ALPHA: stage.alpha,
+        columns.ITERATION: stage.iteration,
+        columns.LABEL_SOURCE: stage.label_source or "",
+        columns.SPLIT: stage.split,
+        columns.LABELS: stage.labels,
+        columns.UPDATES: stage.updates,
+    }
+
+
+def record_of(store: Store, stage: StageSpec) -> dict[str, Any] | None:
+    """What stage.json says; None where it is missing, or says nothing of predictions."""
+    record = store.read_stage(stage.key)
+    return record if record is not None and isinstance(record.get("predictions"), dict) else None
+
+
+def metrics_of(record: dict[str, Any]) -> dict[str, Any]:
+    return record.get("metrics", {})

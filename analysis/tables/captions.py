@@ -1,0 +1,139 @@
+"""What tables say beside their rows: conditions, footnotes, how networks were trained, and what tells tables apart."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from analysis.identity import GIVEN, Condition, backbone_name, corpus_name, labels_name, source_name
+from analysis.scoring.formats import joined, raised
+from analysis.scoring.scores import Score
+from analysis.scoring.setup import Setup
+from data_prep.text import counted
+from dsl.splits import GROUPED_BY
+
+RATES, DIFFERENCES = "rates", "differences"
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a table is of, as a sentence without its full stop, and what there is to explain."""
+
+    subject: str
+    explanation: str = ""
+
+    @property
+    def text(self) -> str:
+        return joined(f"{self.subject}.", self.explanation)
+
+
+@dataclass(frozen=True)
+class Footnote:
+    """A note below a table; `mark` is the letter that refers to it, empty for a note to the whole table.
+
+    A note on incomplete `cells`, RATES or DIFFERENCES, concerns the parts of a table that have such a cell, one on a
+    corpus not the parts of other corpora, and any other note all of them.
+    """
+
+    mark: str
+    text: str
+    corpus: str = ""
+    cells: str = ""
+
+    @property
+    def marked(self) -> str:
+        """The text after its mark."""
+        return joined(raised(self.mark), self.text)
+
+
+def conditions_text(condition: Condition) -> str:
+    """What a caption says of where labels come from and how utterances are split; no source where there is none."""
+    _, split, labels, label_source, _ = condition
+    sentences = []
+    if labels != GIVEN:
+        sentences.append(
+            f"Labels are {labels_name(labels)}: nothing is comparable with the paper, and more than chance is a leak."
+        )
+    source = f"Label source: {source_name(label_source, ': saw test labels')}; split" if label_source else "Split"
+    sentences.append(f"{source}: {split}{_forest_folds_note(split)}.")
+    return " ".join(sentences)
+
+
+def _forest_folds_note(split: str) -> str:
+    """After the name of a split, what it keeps from the forests; nothing of the paper's, which keeps nothing."""
+    left_out = " or ".join(f"no {column}" for column in GROUPED_BY[split])
+    return (
+        f" (each fold has a random forest of its own, which learns from {left_out} that it decides on)"
+        if left_out
+        else ""
+    )
+
+
+def told_apart(tables: Sequence[tuple[str, Condition]], marked: bool = True) -> list[tuple[str, ...]]:
+    """What tells each table, of a title and condition, from the others of its title.
+
+    Leaky label sources are `marked` as such.
+    """
+    alike: dict[str, list[Condition]] = {}
+    for title, condition in tables:
+        alike.setdefault(title, []).append(condition)
+    return [_unlike(condition, alike[title], marked) for title, condition in tables]
+
+
+def _unlike(condition: Condition, others: Sequence[Condition], marked: bool) -> tuple[str, ...]:
+    """The fields of a condition that not all of `others` have, in words."""
+    corpus, split, labels, source, backbone = condition
+    words = {
+        "corpus": corpus_name(corpus),
+        "backbone": backbone_name(backbone),
+        "label_source": f"label source {source_name(source) if marked else source}",
+        "split": f"{split} split",
+        "labels": f"labels {labels_name(labels)}",
+    }
+    own = condition._asdict()
+    return tuple(
+        told for name, told in words.items() if own[name] and any(own[name] != getattr(one, name) for one in others)
+    )
+
+
+# How networks were trained
+
+
+def score_footnotes(scores: Iterable[Score]) -> list[Footnote]:
+    """What is to be said of scores that rest on a part of the folds."""
+    if all(score.complete for score in scores):
+        return []
+    text = "Cells marked (done/all folds) are from incomplete folds, summed over training seeds."
+    return [Footnote("", text, cells=RATES)]
+
+
+def setup_footnotes(corpus: str, trained: Iterable[tuple[Setup, int]]) -> list[Footnote]:
+    """A footnote for each sentence of `setup_texts`."""
+    return [Footnote("", text, corpus) for text in setup_texts(corpus, trained)]
+
+
+def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[str]:
+    """How the networks of `scores` on a corpus were trained and tested, and a warning where that is a part of it.
+
+    Beside `published` values each setting that is not the paper's is told with the paper's.
+    """
+    notes = setup_texts(corpus, ((score.setup, score.seeds) for score in scores), published)
+    if any(score.partial for score in scores):
+        utterances = max(score.utterances for score in scores)
+        notes.append(
+            f"{corpus_name(corpus)}: only part of the corpus, {counted(utterances, 'utterance')}: not comparable."
+        )
+    return notes
+
+
+def setup_texts(corpus: str, trained: Iterable[tuple[Setup, int]], published: bool = False) -> list[str]:
+    """A sentence for each set-up of networks on a corpus, with the numbers of training seeds it was used with."""
+    seeds: dict[Setup, list[int]] = {}
+    for setup, number in trained:
+        seeds.setdefault(setup, []).append(number)
+    return [
+        f"{corpus_name(corpus)}: {setup.text(own, published)}{_not_the_papers(setup, published)}."
+        for setup, own in seeds.items()
+    ]
+
+
+def _not_the_papers(setup: Setup, published: bool) -> str:
+    return ". Not the paper's set-up: no difference to it is shown" if published and setup.departures else ""
