@@ -75,7 +75,7 @@ class Figure:
     caption: str
     alt: str
     svg: bytes
-    files: tuple[str, ...]
+    files: Mapping[str, str]  # by format
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from analysis.figures import Drawing, figures_of, save_figures
+from analysis.figures import FORMATS, Drawing, figures_of, save_figures
 from analysis.paper.claims_text import claims_json
 from analysis.report.content import (
     MOST_ON_ONE_PAGE,
@@ -82,7 +82,7 @@ def _figures(drawings: Iterable[Drawing], folder: Path) -> list[Figure]:
             one["caption"],
             one["alt"],
             (folder / f"{one['name']}.svg").read_bytes(),
-            tuple(f"{FIGURES}/{file}" for file in one["files"]),
+            {name: f"{FIGURES}/{file}" for name, file in zip(FORMATS, one["files"], strict=True)},
         )
         for one in save_figures(drawings, folder)
     ]

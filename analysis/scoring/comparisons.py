@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import columns
+from analysis.frames import checked
 from analysis.identity import OF_CONDITION, OF_NETWORK, OF_TREATMENT, Network
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.scores import decision_arrays
@@ -49,10 +50,11 @@ def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
     they are. Comparisons of which one side is missing are left out, and those with missing folds are of the utterances
     that both have.
     """
+    checked(decisions, "decisions", (*columns.CELL_COLUMNS, *columns.DECIDED_COLUMNS))
     pairs = [Pair(one, one.baseline) for one in networks(decisions) if one != one.baseline]
     lines = _compared(decisions, pairs)
     lines[columns.P_HOLM] = lines.groupby(FAMILY, sort=False)[columns.P].transform(holm)
-    return lines
+    return checked(lines, "comparisons", columns.COMPARISON_COLUMNS)
 
 
 def compare(decisions: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import columns
+from analysis.frames import checked
 from analysis.scoring.cores import on_all_cores
 from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
@@ -74,7 +75,8 @@ def decide(
         return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
     cell_of = np.repeat(np.arange(len(frames)), [len(decided) for decided in frames])
     about = pd.DataFrame(abouts).iloc[cell_of].reset_index(drop=True)
-    return pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)[list(columns.DECISION_COLUMNS)]
+    made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)[list(columns.DECISION_COLUMNS)]
+    return checked(made, "decisions", columns.DECISION_COLUMNS)
 
 
 def _validation_percent(record: dict[str, Any]) -> float:

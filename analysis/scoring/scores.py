@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import columns
+from analysis.frames import checked
 from analysis.identity import Treatment
 from analysis.scoring.cores import on_all_cores
 from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
@@ -31,9 +32,11 @@ def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
     Rates are means over training and forest seeds, the spreads over either stand apart, and intervals are of the mean.
     The columns are `columns.NETWORK_SCORE_COLUMNS`.
     """
+    checked(decisions, "decisions", (*columns.CELL_COLUMNS, columns.SETUP, *columns.DECIDED_COLUMNS))
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
     rows = [rates | _pooled(group) for rates, group in _with_rates(decisions, identity)]
-    return pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
+    scores = pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
+    return checked(scores, "scores", columns.NETWORK_SCORE_COLUMNS)
 
 
 def decision_arrays(decisions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:

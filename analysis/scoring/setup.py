@@ -100,8 +100,8 @@ def _beside(ours: Any, papers: Any) -> dict[str, Setting]:
 
 def _setting(name: str, ours: Any, papers: Any) -> Setting:
     sentence, value = _WORDS.get(name, (f"{name.replace('_', ' ')} {{}}", str))
-    one = sentence.removesuffix("s") if ours == 1 else sentence
-    return Setting(one.format(value(ours)), "" if ours == papers else value(papers))
+    text = sentence.format(value(ours), s="" if ours == 1 else "s")
+    return Setting(text, "" if ours == papers else value(papers))
 
 
 def _every(count: int) -> str:
@@ -117,17 +117,17 @@ def _seeds_text(seeds: Collection[int]) -> str:
 
 _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "every": ("{} segment", _every),
-    "epochs": ("at most {} epochs", str),
-    "all_epochs": ("{} epochs", str),
-    "folds": ("{} folds", str),
+    "epochs": ("at most {} epoch{s}", str),
+    "all_epochs": ("{} epoch{s}", str),
+    "folds": ("{} fold{s}", str),
     "split": ("{} split", str),
     "labels": ("labels {}", lambda labels: labels.replace("_", " ")),
     "batch_size": ("batches of {}", str),
     "learning_rate": ("learning rate {}", "{:g}".format),
     "decay": ("rate × {} at each step", "{:g}".format),
-    "decay_epochs": ("a rate step every {} epochs", str),
+    "decay_epochs": ("a rate step every {} epoch{s}", str),
     "validation_share": ("{} for validation", lambda share: f"{100 * share:g}%" if share else "no part"),
     "early_stopping": ("{}", lambda on: "early stopping" if on else "no early stopping"),
     "precision": ("{}", str),
-    "utterances": ("{} utterances", "{:,}".format),
+    "utterances": ("{} utterance{s}", "{:,}".format),
 }

@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.columns import METRICS
+from analysis.frames import checked
 from analysis.identity import Condition, Treatment, backbone_name, conditions, corpus_order
 from analysis.paper.layouts import PAPER_BACKBONE, Layout, RowLabel, RowPlan, layouts_of
 from analysis.paper.published import PublishedValue, comparable, index_published, load_published
@@ -117,7 +118,7 @@ def build_tables(scores: pd.DataFrame, corpora: Iterable[str], published: pd.Dat
     are for the same network and decision.
     """
     ordered = corpus_order(corpora)
-    _check_columns(scores)
+    checked(scores, "scores", columns.NETWORK_SCORE_COLUMNS)
     shown = scores[scores[columns.CORPUS].isin(ordered)]
     _check_duplicates(shown)
     values = index_published(load_published() if published is None else published)
@@ -134,12 +135,6 @@ def build_tables(scores: pd.DataFrame, corpora: Iterable[str], published: pd.Dat
 
 _SCORED = [*(columns.CORPUS, columns.BACKBONE, columns.RULE, columns.ALPHA, columns.ITERATION), columns.DECISION]
 _SCORED += [columns.LABEL_SOURCE, columns.SPLIT, columns.LABELS]
-
-
-def _check_columns(scores: pd.DataFrame) -> None:
-    missing = [column for column in columns.NETWORK_SCORE_COLUMNS if column not in scores.columns]
-    if missing:
-        raise ValueError(f"scores: no column {', '.join(missing)}; has {', '.join(map(str, scores.columns))}")
 
 
 def _check_duplicates(scores: pd.DataFrame) -> None:

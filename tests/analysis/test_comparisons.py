@@ -8,9 +8,9 @@ import pytest
 from made_by_hand import decisions_of
 from scipy.stats import binomtest
 
-from analysis import compare
+from analysis import compare, score_networks
 from analysis.columns import COMPARISON_COLUMNS
-from analysis.identity import Network, Treatment, iterations_of
+from analysis.identity import Network, Treatment, conditions, iterations_of
 from analysis.scoring.comparisons import Pair, comparisons, networks
 from analysis.scoring.statistics import difference_intervals
 from dsl.labels import LabelUpdate
@@ -171,3 +171,28 @@ def test_the_networks_of_a_chain(
     chain = iterations_of(Treatment.after("vgg19", made), made)
     assert len(chain) == len(updates) + 1
     assert chain[iteration] == Treatment("vgg19", *earlier, iteration)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"seed": "first"}, "decisions: column seed is .*, expected whole numbers"),
+        ({"partial": "no"}, "decisions: column partial is .*, expected true or false"),
+        ({"rule": 1}, "decisions: column rule is int64, expected text"),
+    ],
+)
+def test_a_column_of_another_kind_is_refused(changed: dict[str, Any], told: str) -> None:
+    frame = decisions("bdsl", []).assign(**changed)
+    for taken in (comparisons, score_networks):
+        with pytest.raises(ValueError, match=told):
+            taken(frame)
+
+
+def test_iteration_0_belongs_to_every_label_source() -> None:
+    frames = [decisions("none", [])]
+    assert [condition.label_source for condition, _ in conditions(frames[0])] == [""]
+    frames += [decisions("bdsl", [], label_source=source) for source in ("global_oof", "cross_fit")]
+    found = {condition.label_source: own for condition, own in conditions(pd.concat(frames))}
+    assert list(found) == ["cross_fit", "global_oof"]  # leaky ones last
+    for source, own in found.items():
+        assert set(own["label_source"]) == {"", source} and set(own["iteration"]) == {0, 1}

@@ -3,14 +3,17 @@
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
+import analysis.figures
 from analysis import collect_tables, decide, to_csv, to_json, to_latex, to_markdown
 from analysis.figures import figures_of, save_figures
 from analysis.paper.claims_text import claims_json, claims_text
@@ -92,3 +95,13 @@ def test_every_kind_of_figure_is_drawn(
     }
     for path in tmp_path.glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
+
+
+def test_the_example_of_figures_runs(
+    store: Store, chains: list[ChainSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = [line for line in (analysis.figures.__doc__ or "").splitlines() if line.startswith("    ")]
+    monkeypatch.chdir(tmp_path)
+    known = {"store": store, "chains": chains[:2], "Path": Path, "decide": partial(decide, forest_seeds=0)}
+    exec(dedent("\n".join(example)), {**vars(analysis.figures), **known})
+    assert (tmp_path / "figures" / "index.json").exists()

@@ -17,6 +17,7 @@ from made_by_hand import decisions_of, first_right, setup_with
 from recorded_sweep import TRAINING, copy_store, source_of
 
 from analysis.report import Place, ReportInput, render, write_report
+from analysis.report.content import decisions_of as decisions_of_input
 from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
 from analysis.report.page import isolated
@@ -384,8 +385,19 @@ def test_the_header_counts_the_hours_of_the_grids_own_stages_alone(tmp_path: Pat
 
 
 def test_an_audit_is_shown_where_labels_are_permuted(tmp_path: Path) -> None:
-    report = write_report(source_of(Store(tmp_path / "store"), labels="permuted"), tmp_path / "report")
-    assert "<strong>Labels are permuted.</strong>" in render(report)
+    """Permuted by name only: the networks recognise what they learnt, and those of an honest source must not."""
+    given = source_of(copy_store(tmp_path / "store"), rules=["none", "bdsl"], iterations=1)
+    decisions = decisions_of_input(given)
+    assert "Null-label test" not in render(gather(given, results_of(given, decisions), [], "1.0"))
+
+    permuted = replace(given, settings={**given.settings, "labels": "permuted"})
+    audited = results_of(permuted, decisions.assign(labels="permuted"))
+    page = render(gather(permuted, audited, [], "1.0"))
+    assert "<strong>Labels are permuted.</strong>" in page
+    assert "Null-label test: UA in percent on permuted labels" in page
+    assert "<li>in_fold: 2 of 2 above chance.</li>" in page and "<li>global_oof: 2 of 2 above chance.</li>" in page
+    assert "<strong>A leak was found where there must be none.</strong>" in page
+    assert page.count("above chance: leaks</td>") == len(audited.audited)
 
 
 def test_the_command_writes_a_report_and_watches_until_all_is_done(
