@@ -31,11 +31,11 @@ import torch
 
 from data_prep.data_folder import find_prepared
 from data_prep.shards import SegmentCorpus, load_corpus
-from dsl.acceleration.layers import learning_with, suit_gpu
+from dsl.acceleration.layers import autocast_to, use_gpu_layers
 from dsl.acceleration.recording import SWITCH, record_cuda_graph
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
-from dsl.process import is_out_of_memory, settle
+from dsl.process import configure_process, is_out_of_memory
 from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, side_by_side
@@ -436,7 +436,7 @@ def shared(ask: Namespace) -> None:
 
 
 def trial_of_half(ask: Namespace) -> dict[str, Any]:
-    settle(ask.threads)
+    configure_process(ask.threads)
     with tempfile.TemporaryDirectory() as folder:
         return Trial(ask, Path(folder)).run(gpu=0.5)
 
@@ -445,7 +445,7 @@ def trial_of_half(ask: Namespace) -> dict[str, Any]:
 
 
 def layers(ask: Namespace) -> None:
-    """Each batch norm and depthwise convolution of a backbone as `suit_gpu` makes it, beside torch's own: how far both
+    """Each batch norm and depthwise convolution of a backbone as `use_gpu_layers` makes it, beside torch's own: how far both
     are from the same in float64, and microseconds of a forward and backward pass, replayed."""
     if ask.device == "cpu":
         say(skipped="kernels of our own are a GPU's")
@@ -480,7 +480,7 @@ def beside_torch(
         for name, buffer in own.named_buffers():
             buffer.fill_(1 if name.endswith("var") else 0)
     truth = copy.deepcopy(own).double()
-    ours = suit_gpu(copy.deepcopy(own)).to(memory_format=torch.channels_last)
+    ours = use_gpu_layers(copy.deepcopy(own)).to(memory_format=torch.channels_last)
     theirs = own.to(memory_format=torch.channels_last)
     input = torch.randn(shape, device=device, generator=generator).to(dtype, memory_format=torch.channels_last)
     gradient: Any = None
@@ -488,7 +488,7 @@ def beside_torch(
     said = {}
     for name, one, given in (("truth", truth, input.double()), ("ours", ours, input), ("torch", theirs, input)):
         given = given.detach().clone(memory_format=torch.preserve_format).requires_grad_()
-        with learning_with("bfloat16" if dtype == torch.bfloat16 and name != "truth" else "float32", one, device):
+        with autocast_to("bfloat16" if dtype == torch.bfloat16 and name != "truth" else "float32", one, device):
             output = one(given)
         if gradient is None:
             gradient = torch.randn(output.shape, device=device, generator=generator).to(dtype).double()
@@ -513,7 +513,7 @@ def microseconds(module: torch.nn.Module, input: torch.Tensor, gradient: torch.T
 
         def passes() -> None:
             for _ in range(PASSES):
-                with learning_with("bfloat16" if dtype == torch.bfloat16 else "float32", module, given.device):
+                with autocast_to("bfloat16" if dtype == torch.bfloat16 else "float32", module, given.device):
                     output = module(given)
                 torch.autograd.grad(output, [given, *module.parameters()], gradient.to(output.dtype))
 
@@ -580,7 +580,7 @@ def plain_rate(ask: Namespace) -> float:
         loop.epoch(np.arange(min(segments, len(loop))))  # reads the loss of each batch: the device is done
         rate = min(segments, len(loop)) / (time.perf_counter() - began)
         segments = max(BATCH, round(rate * ask.window))
-    settle(ask.threads)
+    configure_process(ask.threads)
     return rate
 
 
@@ -614,7 +614,7 @@ def measure_processes(ask: Namespace, told: Say) -> None:
 
 def train_beside(ask: Namespace, number: int, together: Any, found: Any) -> None:
     """One of the processes: trains in the rounds that it is in, each begun by all at the same time."""
-    settle(threads=1)
+    configure_process(threads=1)
     try:
         ground = Ground(ask)
         runs = [ground.run(ask.backbone, number)]
@@ -737,7 +737,7 @@ WHAT = (versions, layers, parity, drill, shared, layouts, rates, processes, comp
 
 def main() -> None:
     ask = Namespace(**json.loads(sys.argv[1]))
-    settle(ask.threads)  # before CUDA starts
+    configure_process(ask.threads)  # before CUDA starts
     try:
         {each.__name__: each for each in WHAT}[ask.what](ask)
     except KeyboardInterrupt:

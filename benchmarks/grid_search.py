@@ -98,9 +98,9 @@ def chain_trainer(work: Path, grid: Path) -> Any:
     def train(alpha: float, fold: int) -> float:
         import torch
 
-        from dsl.process import settle
+        from dsl.process import configure_process
 
-        settle(1)
+        configure_process(1)
         memory = Memory()
         run_chain(corpus, by_place[alpha, fold], torch.device("cpu"), memory)
         return memory.last

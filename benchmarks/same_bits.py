@@ -69,7 +69,7 @@ def train(backbone: str, threads: int) -> str:
     from data_prep.shards import SegmentCorpus
     from dsl.backbones import BACKBONES as BUILD
     from dsl.labels import one_hot
-    from dsl.process import settle
+    from dsl.process import configure_process
     from dsl.segments import Segments, band_statistics
     from dsl.settings import TrainingSettings
     from dsl.training import Lesson, fit
@@ -80,7 +80,7 @@ def train(backbone: str, threads: int) -> str:
 
         def write(self, content: bytes) -> None: ...
 
-    settle(threads)
+    configure_process(threads)
     rng, count = np.random.default_rng(0), 96
     frames = rng.normal(size=(count + 32, 64)).astype(np.float32)
     label = np.arange(7)

@@ -37,7 +37,7 @@ from data_prep.data_folder import find_prepared
 from data_prep.shards import load_corpus
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
-from dsl.process import settle
+from dsl.process import configure_process
 from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
 from dsl.steps import TrainingRun, predict
@@ -132,7 +132,7 @@ class SweepLoop:
     """The training loop of a sweep."""
 
     def __init__(self, work: Work) -> None:
-        settle(work.threads)
+        configure_process(work.threads)
         device = torch.device(work.device)
         found = load_corpus(find_prepared(work.data, work.corpus))
         self.label = found.label

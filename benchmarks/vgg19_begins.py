@@ -32,7 +32,7 @@ from data_prep.shards import SegmentCorpus, load_corpus
 from dsl.backbones import build_vgg19
 from dsl.fold_parts import FoldPart
 from dsl.labels import one_hot
-from dsl.process import settle
+from dsl.process import configure_process
 from dsl.segments import Segments, band_statistics
 from dsl.settings import ChainSettings, Step, TrainingSettings
 from dsl.splits import training_seed
@@ -105,7 +105,7 @@ def lesson_of(network: str, seed: int, corpus: SegmentCorpus, settings: Training
 
 def begin(network: str, seeds: Sequence[int], data: Path, settings: TrainingSettings, device: str) -> list[Facts]:
     """Trainings side by side: their epochs, and which is the first that has begun to learn (None where none has)."""
-    settle(1)
+    configure_process(1)
     corpus = load_corpus(find_prepared(data, "emodb")).thinned(settings.every)
     trainings = [Training(lesson_of(network, seed, corpus, settings, device), NoCheckpoint()) for seed in seeds]
     while not trainings[0].finished:

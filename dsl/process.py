@@ -20,7 +20,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
 _given_back = 0.0
 
 
-def settle(threads: int) -> None:
+def configure_process(threads: int) -> None:
     """Train on `threads` CPU threads, to the same bits each time.
 
     glibc is to keep what is freed: a step's activations would otherwise be mapped, and their pages zeroed, anew each

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsl.acceleration.layers import learning_with, suit_cpu, suit_gpu
+from dsl.acceleration.layers import autocast_to, use_cpu_layers, use_gpu_layers
 from dsl.acceleration.recording import RecordedStep, recorder_for
 from dsl.process import bits_depend_on
 from dsl.segments import Segments
@@ -69,7 +69,7 @@ class TrainStep:
 
     def __call__(self, index: torch.Tensor) -> None:
         """Learn from segments `index` [n]."""
-        with learning_with(self.precision, self.network, self.target.device):
+        with autocast_to(self.precision, self.network, self.target.device):
             logits = self.network(self.segments.batch(index, self.layout))
         loss = functional.cross_entropy(logits.float(), self.target[index])
         self.optimizer.zero_grad(set_to_none=True)
@@ -112,7 +112,7 @@ class TrainingRun:
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._segments = segments
-        network = suit_cpu(build()) if device.type == "cpu" else suit_gpu(build())
+        network = use_cpu_layers(build()) if device.type == "cpu" else use_gpu_layers(build())
         with self.on_stream():
             self.network = network.to(device).to(memory_format=MEMORY_FORMATS[settings.layout])  # type: ignore[call-overload]
             self.optimizer = self._new_optimizer()

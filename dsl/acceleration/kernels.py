@@ -76,7 +76,7 @@ def normalise(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def lead_back(  # type: ignore[no-untyped-def]
+def normalise_backward(  # type: ignore[no-untyped-def]
     x, gradient, weight, bias, eps, silu, low, high, mean, variance, out, of_weight, of_bias
 ):
     """From the gradient of what `normalise` wrote to those of x, into `out`, of the weight and of the bias."""

@@ -21,7 +21,7 @@ LARGE_MAP = 8  # places that oneDNN's products want in a map
 LARGE_MAPS = 16  # as few maps as torch leaves to oneDNN, not to MKL
 
 
-def suit_cpu(network: nn.Module) -> nn.Module:
+def use_cpu_layers(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a CPU is quick at."""
     with contextlib.suppress(ImportError):  # numba is there only to be faster
         from dsl.acceleration.normalising import Normalising
@@ -34,7 +34,7 @@ def suit_cpu(network: nn.Module) -> nn.Module:
     return _without_copies(network)
 
 
-def suit_gpu(network: nn.Module) -> nn.Module:
+def use_gpu_layers(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a GPU is quick at, to the same bits each time."""
     with contextlib.suppress(ImportError):  # Triton is there only to be faster
         from dsl.acceleration.gpu_layers import suit
@@ -45,7 +45,7 @@ def suit_gpu(network: nn.Module) -> nn.Module:
 
 
 @contextlib.contextmanager
-def learning_with(precision: Precision, network: nn.Module, device: torch.device) -> Iterator[None]:
+def autocast_to(precision: Precision, network: nn.Module, device: torch.device) -> Iterator[None]:
     """A block in which convolutions and products of `network` are computed with `precision`."""
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"), contextlib.ExitStack() as block:
         if precision == "bfloat16" and device.type == "cuda":

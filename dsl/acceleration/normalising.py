@@ -57,7 +57,7 @@ class _Normalised(torch.autograd.Function):
         input, weight, bias, mean, variance = ctx.saved_tensors
         output = torch.empty_like(input, memory_format=torch.channels_last)
         of_weight, of_bias = torch.empty_like(weight), torch.empty_like(bias)
-        kernels.lead_back(
+        kernels.normalise_backward(
             _rows(input), _rows(gradient), _values(weight), _values(bias), ctx.eps, *ctx.activation,
             _values(mean), _values(variance), _rows(output), _values(of_weight), _values(of_bias),
         )  # fmt: skip

@@ -17,7 +17,7 @@ from data_prep.features import FeatureSettings
 from data_prep.shards import SegmentCorpus
 from dsl.acceleration.recording import WARM_UP_STEPS
 from dsl.backbones import BACKBONES
-from dsl.process import free_device_memory, is_out_of_memory, settle
+from dsl.process import configure_process, free_device_memory, is_out_of_memory
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
 from dsl.steps import TrainingRun, predict, side_by_side
@@ -75,7 +75,7 @@ def probe(
     The best of three rounds counts. The memory is that of training and of evaluation in large batches.
     """
     device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    settle(threads)
+    configure_process(threads)
     size = stage.training.batch_size
     corpus = _noise(size * BATCHES, classes, settings)
     segments = Segments(corpus, np.zeros(settings.mels), np.ones(settings.mels), device)

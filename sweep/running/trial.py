@@ -12,7 +12,7 @@ from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
 from dsl.chain import MissingInputsError
 from dsl.company import Company
-from dsl.process import give_memory_back, is_out_of_memory, settle
+from dsl.process import configure_process, give_memory_back, is_out_of_memory
 from sweep.planning.stages import StageSpec
 from sweep.running.resources import cap_memory
 from sweep.running.store_memory import StoreMemory, TrialContext
@@ -73,7 +73,7 @@ def run_trial(
     go on have come to their ends.
     """
     began = time.time()
-    settle(task.threads)
+    configure_process(task.threads)
     device = torch.device("cuda" if task.gpu and torch.cuda.is_available() else "cpu")
     cap_memory(task.gpu)
     last = task.bundle.chains[0].last

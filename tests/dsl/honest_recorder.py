@@ -168,7 +168,7 @@ def train_as_on_a_gpu(patch: pytest.MonkeyPatch, record: Callable[[Replay], Repl
     patch.setattr(TrainingRun, "__init__", begin_with_a_stream)
     patch.setattr(TrainingRun, "_new_optimizer", adam)
     patch.setitem(sys.modules, "dsl.acceleration.gpu_layers", None)  # its kernels run on a GPU alone
-    patch.setattr(steps, "suit_cpu", steps.suit_gpu)
+    patch.setattr(steps, "use_cpu_layers", steps.use_gpu_layers)
     patch.setattr(steps, "recorder_for", lambda _: device.recorder)
     patch.setattr(torch.cuda, "stream", device.stream)
     patch.setattr(torch.cuda, "current_stream", lambda _: None)

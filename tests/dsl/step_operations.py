@@ -119,7 +119,7 @@ def _pretending() -> Iterator[pytest.MonkeyPatch]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SWITCH, "0")
-        patch.setattr(steps, "suit_cpu", steps.suit_gpu)
+        patch.setattr(steps, "use_cpu_layers", steps.use_gpu_layers)
         patch.setattr(recording, "_state_of_draws", lambda device: None)
         patch.setattr(TrainingRun, "_new_optimizer", adam)
         patch.setattr(torch, "autocast", reduced)

@@ -19,7 +19,7 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 from torch.nn import functional
 
-from dsl.acceleration.layers import suit_gpu
+from dsl.acceleration.layers import use_gpu_layers
 from dsl.backbones import BACKBONES
 
 pytest.importorskip("triton")
@@ -259,7 +259,7 @@ def test_copies_of_weights_come_to_the_bits_of_torchs_mixed_precision() -> None:
 def test_weights_and_their_names_stay_as_they_are() -> None:
     for backbone in ("densenet22", "mobilenetv2", "efficientnet_b0"):
         network = BACKBONES[backbone](4)
-        suited = suit_gpu(copy.deepcopy(network))
+        suited = use_gpu_layers(copy.deepcopy(network))
         assert list(suited.state_dict()) == list(network.state_dict())
         assert same_state(suited, network), backbone
 
@@ -267,14 +267,14 @@ def test_weights_and_their_names_stay_as_they_are() -> None:
 def test_the_names_of_vgg19_stay_as_they_are() -> None:
     with torch.device("meta"):
         network = BACKBONES["vgg19"](4)
-    assert list(suit_gpu(copy.deepcopy(network)).state_dict()) == list(network.state_dict())
+    assert list(use_gpu_layers(copy.deepcopy(network)).state_dict()) == list(network.state_dict())
 
 
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_b0"])
 def test_all_layers_of_a_backbone_that_have_kernels_are_changed(backbone: str) -> None:
     from dsl.acceleration.gpu_layers import ConvolutionOnGpu, NormalisingOnGpu
 
-    modules = list(suit_gpu(BACKBONES[backbone](4)).modules())
+    modules = list(use_gpu_layers(BACKBONES[backbone](4)).modules())
     norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
     depthwise = [module for module in modules if getattr(module, "groups", 1) > 1]
     assert norms and all(isinstance(module, NormalisingOnGpu) for module in norms)
@@ -327,7 +327,7 @@ def losses_of_learning(steps: int = 3) -> tuple[list[float], list[float]]:
 
 
 def on_gpu(network: nn.Module) -> nn.Module:
-    return suit_gpu(network).to(memory_format=CHANNELS_LAST)
+    return use_gpu_layers(network).to(memory_format=CHANNELS_LAST)
 
 
 def errors_beside(

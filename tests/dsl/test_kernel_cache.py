@@ -16,12 +16,12 @@ STEPS = """
 import hashlib, json, sys
 import torch
 from dsl.backbones import BACKBONES
-from dsl.acceleration.layers import suit_cpu
+from dsl.acceleration.layers import use_cpu_layers
 torch.set_num_threads(1)
 found = {}
 for name in sys.argv[1:]:
     torch.manual_seed(0)
-    network = suit_cpu(BACKBONES[name](7)).to(memory_format=torch.channels_last).train()
+    network = use_cpu_layers(BACKBONES[name](7)).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.Adam(network.parameters(), 1e-3, fused=True)
     for step in range(2):
         batch = torch.randn(8, 1, 64, 32).to(memory_format=torch.channels_last)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from dsl.acceleration.layers import Convolution, depthwise_weight_gradient, suit_cpu, suit_gpu
+from dsl.acceleration.layers import Convolution, depthwise_weight_gradient, use_cpu_layers, use_gpu_layers
 from dsl.backbones import BACKBONES
 
 SIDES = st.integers(1, 7)
@@ -44,7 +44,7 @@ def test_a_backbone_suited_to_cpus_computes_and_learns_the_same(backbone: str) -
     for module in plain.modules():
         if isinstance(module, nn.Dropout) or hasattr(module, "drop_prob"):
             module.eval()
-    suited = suit_cpu(copy.deepcopy(plain))
+    suited = use_cpu_layers(copy.deepcopy(plain))
     windows = torch.randn(8, 1, 64, 32, dtype=torch.float64)  # 16 places in the last maps: taken as larger ones
     torch.manual_seed(1)
     expected = plain(windows)
@@ -61,14 +61,14 @@ def test_a_backbone_suited_to_cpus_computes_and_learns_the_same(backbone: str) -
 
 def test_depthwise_convolutions_of_mobilenet_and_efficientnet_are_changed() -> None:
     for backbone in ("mobilenetv2", "efficientnet_b0"):
-        depthwise = [m for m in suit_cpu(BACKBONES[backbone](4)).modules() if getattr(m, "groups", 1) > 1]
+        depthwise = [m for m in use_cpu_layers(BACKBONES[backbone](4)).modules() if getattr(m, "groups", 1) > 1]
         assert depthwise and all(isinstance(module, Convolution) for module in depthwise)
 
 
 def test_what_a_convolution_cannot_do_faster_is_left_to_torch() -> None:
     reflecting, named = nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"), nn.Conv2d(2, 2, 3, padding="same")
-    assert type(suit_cpu(reflecting)) is nn.Conv2d
-    assert type(suit_cpu(named)) is nn.Conv2d
+    assert type(use_cpu_layers(reflecting)) is nn.Conv2d
+    assert type(use_cpu_layers(named)) is nn.Conv2d
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def _no_kernels_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_kernels_of_our_own")
-@pytest.mark.parametrize("suit", [suit_cpu, suit_gpu])
+@pytest.mark.parametrize("suit", [use_cpu_layers, use_gpu_layers])
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_b0"])
 def test_no_activation_writes_over_what_it_is_given(backbone: str, suit: Callable[[nn.Module], nn.Module]) -> None:
     """Autograd would keep a copy of it."""

@@ -13,7 +13,7 @@ from timm.layers import BatchNormAct2d
 from torch import nn
 
 from dsl.acceleration import kernels
-from dsl.acceleration.layers import suit_cpu
+from dsl.acceleration.layers import use_cpu_layers
 from dsl.acceleration.normalising import Normalising
 from dsl.backbones import BACKBONES
 
@@ -49,7 +49,7 @@ def test_values_gradients_and_running_statistics_are_torchs(
 ) -> None:
     ours = norm(shape[1], activation)
     exact = copy.deepcopy(ours).double()
-    suit_cpu(ours)
+    use_cpu_layers(ours)
     assert isinstance(ours, Normalising)
     maps = 3 * torch.randn(shape) + offset
     if channels_last:
@@ -72,7 +72,7 @@ def test_values_gradients_and_running_statistics_are_torchs(
 
 
 def test_large_maps_are_summed_as_precisely() -> None:
-    ours = suit_cpu(norm(24, nn.SiLU))
+    ours = use_cpu_layers(norm(24, nn.SiLU))
     exact = copy.deepcopy(norm(24, nn.SiLU)).double()
     maps = torch.randn(128, 24, 32, 16) + 5
     torch.testing.assert_close(ours(maps).double(), exact(maps.double()), **CLOSE)
@@ -89,7 +89,7 @@ def test_sigmoids_are_those_of_float32_for_all_that_comes() -> None:
 def test_a_value_that_is_none_is_not_lost(activation: type[nn.Module]) -> None:
     maps = torch.randn(4, 3, 2, 2)
     maps[1, 2, 0, 0] = torch.nan
-    found = suit_cpu(norm(3, activation))(maps)
+    found = use_cpu_layers(norm(3, activation))(maps)
     assert found[:, 2].isnan().all() and found[:, :2].isfinite().all()
 
 
@@ -100,7 +100,7 @@ def test_a_backbone_says_what_torchs_says(backbone: str) -> None:
     for module in plain.modules():
         if isinstance(module, nn.Dropout) or hasattr(module, "drop_prob"):
             module.eval()
-    suited = suit_cpu(copy.deepcopy(plain))
+    suited = use_cpu_layers(copy.deepcopy(plain))
     norms = [module for module in suited.modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms and all(isinstance(module, Normalising) for module in norms)
     assert list(suited.state_dict()) == list(plain.state_dict())
@@ -114,7 +114,7 @@ def test_several_threads_and_other_precisions_are_left_to_torch(monkeypatch: pyt
         raise AssertionError("called")
 
     monkeypatch.setattr(kernels, "normalise", never)
-    ours = suit_cpu(norm(4, nn.ReLU))
+    ours = use_cpu_layers(norm(4, nn.ReLU))
     maps = torch.randn(2, 4, 3, 3)
     with pytest.raises(AssertionError):
         ours(maps)
@@ -125,10 +125,10 @@ def test_several_threads_and_other_precisions_are_left_to_torch(monkeypatch: pyt
 
 def test_without_numba_networks_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dsl.acceleration.normalising", None)
-    assert type(suit_cpu(norm(4, nn.ReLU))) is BatchNormAct2d
+    assert type(use_cpu_layers(norm(4, nn.ReLU))) is BatchNormAct2d
 
 
 def test_batch_norms_of_other_kinds_are_left_alone() -> None:
     for kind in (nn.BatchNorm2d(2, affine=False), nn.BatchNorm2d(2, track_running_stats=False), nn.GroupNorm(1, 2)):
-        assert not isinstance(suit_cpu(kind), Normalising)
-    assert not isinstance(suit_cpu(norm(2, nn.Tanh)), Normalising)
+        assert not isinstance(use_cpu_layers(kind), Normalising)
+    assert not isinstance(use_cpu_layers(norm(2, nn.Tanh)), Normalising)

@@ -2,7 +2,7 @@
 
 What torch documents as not deterministic is in its `torch.use_deterministic_algorithms`. Max pooling is not among it:
 on a GPU its backward pass gathers, for each place, from the windows over it, in their order, also where these overlap
-as in DenseNet's stem. The convolutions of cuDNN are held to deterministic ways (`dsl.process.settle`).
+as in DenseNet's stem. The convolutions of cuDNN are held to deterministic ways (`dsl.process.configure_process`).
 """
 
 from collections import Counter
