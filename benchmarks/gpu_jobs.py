@@ -445,8 +445,8 @@ def trial_of_half(ask: Namespace) -> dict[str, Any]:
 
 
 def layers(ask: Namespace) -> None:
-    """Each batch norm and depthwise convolution of a backbone as `use_gpu_layers` makes it, beside torch's own: how far both
-    are from the same in float64, and microseconds of a forward and backward pass, replayed."""
+    """Each batch norm and depthwise convolution of a backbone as `use_gpu_layers` makes it, beside torch's own: how far
+    both are from the same in float64, and microseconds of a forward and backward pass, replayed."""
     if ask.device == "cpu":
         say(skipped="kernels of our own are a GPU's")
         return

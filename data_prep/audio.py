@@ -105,12 +105,12 @@ def _decode(content: bytes) -> tuple[np.ndarray, int, tuple[Remark, ...]]:
     if not np.isfinite(samples).all():
         raise AudioError(f"{counted(int(np.count_nonzero(~np.isfinite(samples))), 'sample')} NaN or infinite")
     remarks = []
-    if not container.told:
-        said = "its header does not say how long it is: it was read to its end"
-        remarks.append(Remark("do not say how long they are, and may have been cut off", said))
+    if not container.states_length:
+        detail = "its header does not say how long it is: it was read to its end"
+        remarks.append(Remark("do not say how long they are, and may have been cut off", detail))
     if container.unread:
-        said = f"{container.unread} bytes behind its sound were not read"
-        remarks.append(Remark("hold more than the sound that their headers promise", said))
+        detail = f"{container.unread} bytes behind its sound were not read"
+        remarks.append(Remark("hold more than the sound that their headers promise", detail))
     return samples, rate, tuple(remarks)
 
 
@@ -133,15 +133,15 @@ def _level_remarks(samples: np.ndarray) -> tuple[Remark, ...]:
         raise AudioError(f"all {len(samples)} samples are the same, which is no sound")
     peak = float(np.abs(samples).max())
     where = "above" if peak > 1 else "below"
-    told = f"its loudest sample is {peak:.4g}, {abs(_decibels(peak)):.1f} dB {where} full scale"
+    level = f"its loudest sample is {peak:.4g}, {abs(_decibels(peak)):.1f} dB {where} full scale"
     if peak > TOO_LOUD:
-        raise AudioError(f"{told} (1): whole numbers were written as float; divide them by the largest, such as 32768")
+        raise AudioError(f"{level} (1): whole numbers were written as float; divide them by the largest, such as 32768")
     if peak <= TOO_FAINT:
-        raise AudioError(f"{told}: it is silent, or values of few bits were written in many and must be scaled")
+        raise AudioError(f"{level}: it is silent, or values of few bits were written in many and must be scaled")
     if peak > LOUD:
-        return (Remark("are louder than full scale", told),)
+        return (Remark("are louder than full scale", level),)
     if peak <= FAINT:
-        return (Remark("are very quiet, as are values of few bits that are written in many", told),)
+        return (Remark("are very quiet, as are values of few bits that are written in many", level),)
     return ()
 
 

@@ -27,12 +27,12 @@ MPEG_HZ = 44_100, 48_000, 32_000  # of version 1; a half in version 2, a quarter
 class Container:
     """A file as a decoder reads all of it.
 
-    `told`: whether it says how long its sound is, so that it is known to be whole; `unread`: bytes of something unknown
-    behind the sound, where they are many: a tenth of it and more.
+    `states_length`: whether it says how long its sound is, so that it is known to be whole; `unread`: bytes of
+    something unknown behind the sound, where they are many: a tenth of it and more.
     """
 
     content: bytes
-    told: bool = True
+    states_length: bool = True
     unread: int = 0
 
 
@@ -69,7 +69,7 @@ def read_container(content: bytes) -> Container:
     Raises AudioError, without a path, for a file that ends before its sound does.
     """
     read = next((read for starts, read in CONTAINERS if starts(content)), None)
-    return Container(content, told=False) if read is None else read(content)
+    return Container(content, states_length=False) if read is None else read(content)
 
 
 def _in_chunks(layout: _Layout, first: int, sound: bytes) -> Callable[[bytes], Container]:
@@ -132,7 +132,7 @@ def _measured(content: bytes, sound: _Sound, layout: _Layout | None = None) -> C
     empty = sound.promised == 0 and layout is not None and _are_chunks(content, layout, sound.begins)
     if held and _is_unknown(sound.promised) and not empty:
         known = struct.pack(sound.field_format, held + sound.own)
-        return Container(content[: sound.field] + known + content[sound.field + len(known) :], told=False)
+        return Container(content[: sound.field] + known + content[sound.field + len(known) :], states_length=False)
     _check_held(sound.promised, held)
     end = sound.begins + sound.promised
     if layout is not None and _are_chunks(content, layout, end + -end % layout.align):
@@ -162,9 +162,9 @@ def _read_nist(content: bytes) -> Container:
         samples, width = int(fields.get(b"sample_count", b"0")), int(fields.get(b"sample_n_bytes", b"1"))
         promised = samples * width * int(fields.get(b"channel_count", b"1"))
     except ValueError:
-        return Container(content, told=False)
+        return Container(content, states_length=False)
     if promised <= 0 or b"," in fields.get(b"sample_coding", b""):  # compressed
-        return Container(content, told=False)
+        return Container(content, states_length=False)
     return _measured(content, _Sound(begins, promised, 0, ""))
 
 
@@ -191,7 +191,7 @@ def _read_flac(content: bytes) -> Container:
     if len(content) < 42 or int.from_bytes(content[21:26]) % 2**36:
         return Container(content)
     total = (content[21] << 32 | _flac_samples(content)).to_bytes(5)
-    return Container(content[:21] + total + content[26:], told=False)
+    return Container(content[:21] + total + content[26:], states_length=False)
 
 
 def _flac_samples(content: bytes) -> int:
@@ -241,21 +241,21 @@ def _read_mp3(content: bytes) -> Container:
         raise AudioError(f"truncated, its last frame ends after {position + length} bytes and it holds {len(content)}")
     behind = content[position:].strip(b"\0")
     if not frames or (behind and not behind.startswith(MPEG_TAGS)):
-        return Container(content, told=False)
+        return Container(content, states_length=False)
     xing = first + 4 + _side_information(content, first)
     tag, flags = content[xing : xing + 4], int.from_bytes(content[xing + 4 : xing + 8])
     if tag in (b"Xing", b"Info"):
         if flags & 2:
             at = xing + 8 + 4 * (flags & 1)
             _check_held(int.from_bytes(content[at : at + 4]), len(content) - first)
-        return Container(content, told=bool(flags & 2))
+        return Container(content, states_length=bool(flags & 2))
     if content[first + 36 : first + 40] == b"VBRI":
         _check_held(int.from_bytes(content[first + 46 : first + 50]), len(content) - first)
         return Container(content)
     header = bytes([content[first], content[first + 1] | 1, content[first + 2] & 0x0C | 0x80, content[first + 3]])
     counting = header + bytes(_side_information(content, first)) + b"Xing" + struct.pack(">II", 1, frames)
     counting = counting.ljust(_mpeg_frame(header, 0), b"\0")
-    return Container(content[:first] + counting + content[first:], told=False)
+    return Container(content[:first] + counting + content[first:], states_length=False)
 
 
 def _mpeg_frame(content: bytes, position: int) -> int:

@@ -57,12 +57,13 @@ def notices_of(
         f"{counted(n, 'file')} at {rate} Hz resampled to {settings.sample_rate} Hz" for rate, n in sorted(rates.items())
     ]
     names = _short_names(utterances)
-    told: defaultdict[str, list[str]] = defaultdict(list)
+    by_kind: defaultdict[str, list[str]] = defaultdict(list)
     for name, one in zip(names, inspected, strict=True):
         for remark in one.remarks:
-            told[remark.kind].append(f"{name}: {remark.detail}")
+            by_kind[remark.kind].append(f"{name}: {remark.detail}")
     notices += [
-        f"{len(files)} of {counted(len(inspected), 'file')} {kind}\n{bulleted(files)}" for kind, files in told.items()
+        f"{len(files)} of {counted(len(inspected), 'file')} {kind}\n{bulleted(files)}"
+        for kind, files in by_kind.items()
     ]
     copies = _copies(inspected)
     if copies:

@@ -105,9 +105,9 @@ class Training:
         losses = {"training": epoch.loss, "validation": epoch.validation_loss}
         known = {part: value for part, value in losses.items() if value is not None}
         if not np.isfinite(list(known.values())).all():
-            told = ", ".join(f"{part} {value}" for part, value in known.items())
+            found = ", ".join(f"{part} {value}" for part, value in known.items())
             raise TrainingDivergedError(
-                f"loss became NaN or infinite in epoch {epoch.number + 1} ({told}); lower training.learning_rate (now "
+                f"loss became NaN or infinite in epoch {epoch.number + 1} ({found}); lower training.learning_rate (now "
                 f"{self.lesson.settings.learning_rate})"
             )
         self.run.finish_epoch(epoch)

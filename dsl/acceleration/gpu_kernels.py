@@ -268,11 +268,11 @@ def mean_of_places(x, means, places, C, WHOLE: tl.constexpr, PLACES: tl.constexp
 
 
 @triton.jit
-def gate(x, said, y, places, C, WHOLE: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr):
-    """Maps times the sigmoid of what is `said` of each: [n, C]."""
+def gate(x, logits, y, places, C, WHOLE: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr):
+    """Maps times the sigmoid of their `logits` [n, C]."""
     n, c = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = c < C
-    share = tl.sigmoid(tl.load(said + n * C + c, mask=inside, other=0.0))
+    share = tl.sigmoid(tl.load(logits + n * C + c, mask=inside, other=0.0))
     for begin in range(0, WHOLE, PLACES):
         p = begin + tl.arange(0, PLACES)
         mask = (p < places)[:, None] & inside[None, :]
@@ -283,9 +283,9 @@ def gate(x, said, y, places, C, WHOLE: tl.constexpr, PLACES: tl.constexpr, BLOCK
 
 @triton.jit
 def gate_back(
-    x, said, gradient, of_said, places, C, WHOLE: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr
+    x, logits, gradient, of_logits, places, C, WHOLE: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """The gradient of what is `said`: [n, C]."""
+    """The gradient of `logits`: [n, C]."""
     n, c = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = c < C
     total = tl.zeros([PLACES, BLOCK], tl.float32)
@@ -295,18 +295,18 @@ def gate_back(
         place = (n * places + p)[:, None] * C + c[None, :]
         value = tl.load(x + place, mask=mask, other=0.0).to(tl.float32)
         total += value * tl.load(gradient + place, mask=mask, other=0.0).to(tl.float32)
-    share = tl.sigmoid(tl.load(said + n * C + c, mask=inside, other=0.0))
-    tl.store(of_said + n * C + c, tl.sum(total, 0) * share * (1 - share), mask=inside)
+    share = tl.sigmoid(tl.load(logits + n * C + c, mask=inside, other=0.0))
+    tl.store(of_logits + n * C + c, tl.sum(total, 0) * share * (1 - share), mask=inside)
 
 
 @triton.jit
 def excite_back(
-    said, gradient, of_mean, of_input, places, C, WHOLE: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr
+    logits, gradient, of_mean, of_input, places, C, WHOLE: tl.constexpr, PLACES: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """The gradient of maps that are gated, and whose means [n, C] decide about it."""
     n, c = tl.program_id(0), tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = c < C
-    share = tl.sigmoid(tl.load(said + n * C + c, mask=inside, other=0.0))
+    share = tl.sigmoid(tl.load(logits + n * C + c, mask=inside, other=0.0))
     through_mean = tl.load(of_mean + n * C + c, mask=inside, other=0.0) / places
     for begin in range(0, WHOLE, PLACES):
         p = begin + tl.arange(0, PLACES)

@@ -25,7 +25,7 @@ PLACES_OF_A_PART = 2048  # of the output, over which a block adds up a tap's gra
 VALUES_OF_A_MAP = 2048  # that a block of threads takes of a segment's maps at once
 
 
-def suit(module: nn.Module) -> None:
+def use_gpu_layer(module: nn.Module) -> None:
     """Turn `module` into the layer of this file that computes the same, where there is one."""
     normalise_by(NormalisingOnGpu, module)
     if type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str):
@@ -97,8 +97,8 @@ class SqueezeExciteOnGpu(SqueezeExcite):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not _suits(x):
-            said: torch.Tensor = super().forward(x)
-            return said
+            output: torch.Tensor = super().forward(x)
+            return output
         first, second = self.conv_reduce, self.conv_expand
         excited: torch.Tensor = _Excited.apply(
             x, first.weight.flatten(1), first.bias, second.weight.flatten(1), second.bias
@@ -265,25 +265,25 @@ class _Excited(torch.autograd.Function):
         kernels.mean_of_places[grid](x, mean, *sizes, **tiles)
         with torch.autocast(x.device.type, enabled=False):
             hidden = torch.addmm(first_bias, mean, first.T)
-            said = torch.addmm(second_bias, functional.silu(hidden), second.T)
+            logits = torch.addmm(second_bias, functional.silu(hidden), second.T)
         output = torch.empty_like(x)
-        kernels.gate[grid](x, said, output, *sizes, **tiles)
-        ctx.save_for_backward(x, mean, hidden, said, first, second)
+        kernels.gate[grid](x, logits, output, *sizes, **tiles)
+        ctx.save_for_backward(x, mean, hidden, logits, first, second)
         return output
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        x, mean, hidden, said, first, second = ctx.saved_tensors
+        x, mean, hidden, logits, first, second = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         grid, sizes, tiles = _map_blocks(x)
-        of_said = torch.empty_like(said)
-        kernels.gate_back[grid](x, said, gradient, of_said, *sizes, **tiles)
-        of_hidden = torch.ops.aten.silu_backward(of_said @ second, hidden)
+        of_logits = torch.empty_like(logits)
+        kernels.gate_back[grid](x, logits, gradient, of_logits, *sizes, **tiles)
+        of_hidden = torch.ops.aten.silu_backward(of_logits @ second, hidden)
         of_mean = of_hidden @ first
         of_input = torch.empty_like(x)
-        kernels.excite_back[grid](said, gradient, of_mean, of_input, *sizes, **tiles)
-        of_first, of_second = of_hidden.T @ mean, of_said.T @ functional.silu(hidden)
-        return of_input, of_first, of_hidden.sum(0), of_second, of_said.sum(0)
+        kernels.excite_back[grid](logits, gradient, of_mean, of_input, *sizes, **tiles)
+        of_first, of_second = of_hidden.T @ mean, of_logits.T @ functional.silu(hidden)
+        return of_input, of_first, of_hidden.sum(0), of_second, of_logits.sum(0)
 
 
 def _map_blocks(maps: torch.Tensor) -> tuple[tuple[int, int], tuple[int, int], dict[str, int]]:

@@ -37,10 +37,10 @@ def use_cpu_layers(network: nn.Module) -> nn.Module:
 def use_gpu_layers(network: nn.Module) -> nn.Module:
     """`network` itself, its layers changed to those that a GPU is quick at, to the same bits each time."""
     with contextlib.suppress(ImportError):  # Triton is there only to be faster
-        from dsl.acceleration.gpu_layers import suit
+        from dsl.acceleration.gpu_layers import use_gpu_layer
 
         for module in network.modules():
-            suit(module)
+            use_gpu_layer(module)
     return _without_copies(network)
 
 

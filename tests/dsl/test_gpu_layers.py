@@ -107,8 +107,8 @@ def normalises_without_kernels(layout: torch.memory_format, mode: str) -> bool:
     for module in (ours, truth):
         module.train(mode == "train")
     with mock.patch.object(gpu_layers, "kernels", None):
-        said = ours(input)
-    return torch.equal(said, truth(input)) and same_state(ours, truth)
+        output = ours(input)
+    return torch.equal(output, truth(input)) and same_state(ours, truth)
 
 
 def normalising(channels: int, activation: type[nn.Module] | None) -> nn.Module:
@@ -188,8 +188,8 @@ def convolves_without_kernels(convolution: nn.Conv2d, layout: torch.memory_forma
 
     input = torch.randn(3, 6, 8, 4).to(memory_format=layout)
     with mock.patch.object(gpu_layers, "kernels", None):
-        said = on_gpu(copy.deepcopy(convolution))(input)
-    return torch.equal(said, convolution(input))
+        output = on_gpu(copy.deepcopy(convolution))(input)
+    return torch.equal(output, convolution(input))
 
 
 # Maps that are weighted by what two dense layers make of their means
@@ -220,8 +220,8 @@ def excites_without_kernels() -> bool:
     truth = exciting(6)
     input = torch.randn(3, 6, 8, 4)
     with mock.patch.object(gpu_layers, "kernels", None):
-        said = on_gpu(copy.deepcopy(truth))(input)
-    return torch.allclose(said, truth(input), rtol=1e-5)  # its products of single places are torch's dense layers
+        output = on_gpu(copy.deepcopy(truth))(input)
+    return torch.allclose(output, truth(input), rtol=1e-5)  # its products of single places are torch's dense layers
 
 
 def exciting(channels: int) -> nn.Module:
@@ -241,12 +241,12 @@ def test_copies_of_weights_come_to_the_bits_of_torchs_mixed_precision() -> None:
     ).to(memory_format=CHANNELS_LAST)
     suited = on_gpu(copy.deepcopy(plain))
     input = torch.randn(9, 1, 8, 4)
-    said = []
+    outputs = []
     for network, block in ((suited, reduced_weights(suited)), (plain, nullcontext())):
         with torch.autocast("cpu", torch.bfloat16), block:
-            said.append(network(input))
-        said[-1].float().square().sum().backward()
-    assert said[0].dtype == torch.bfloat16 and torch.equal(*said)
+            outputs.append(network(input))
+        outputs[-1].float().square().sum().backward()
+    assert outputs[0].dtype == torch.bfloat16 and torch.equal(*outputs)
     for one, other in zip(suited.parameters(), plain.parameters(), strict=True):
         assert one.grad is not None and one.grad.dtype == torch.float32
         assert torch.equal(one.grad, other.grad)

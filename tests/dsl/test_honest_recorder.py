@@ -119,8 +119,8 @@ class Alternating(nn.Module):
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         self.calls += 1
-        said: torch.Tensor = self.layers(maps)
-        return said * (1 + self.calls % 2)
+        logits: torch.Tensor = self.layers(maps)
+        return logits * (1 + self.calls % 2)
 
 
 def test_a_network_that_counts_in_python(corpus: SegmentCorpus) -> None:

@@ -78,11 +78,11 @@ def _no_kernels_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_no_kernels_of_our_own")
-@pytest.mark.parametrize("suit", [use_cpu_layers, use_gpu_layers])
+@pytest.mark.parametrize("adapt", [use_cpu_layers, use_gpu_layers])
 @pytest.mark.parametrize("backbone", ["mobilenetv2", "efficientnet_b0"])
-def test_no_activation_writes_over_what_it_is_given(backbone: str, suit: Callable[[nn.Module], nn.Module]) -> None:
+def test_no_activation_writes_over_what_it_is_given(backbone: str, adapt: Callable[[nn.Module], nn.Module]) -> None:
     """Autograd would keep a copy of it."""
     activations = [
-        module for module in suit(BACKBONES[backbone](4)).modules() if isinstance(module, nn.SiLU | nn.ReLU6)
+        module for module in adapt(BACKBONES[backbone](4)).modules() if isinstance(module, nn.SiLU | nn.ReLU6)
     ]
     assert activations and not any(module.inplace for module in activations)

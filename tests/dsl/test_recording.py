@@ -262,8 +262,8 @@ class Waiting(nn.Module):
         self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        said: torch.Tensor = self.layers(maps)
-        return said if maps.abs().sum() > 0 else said * 0
+        logits: torch.Tensor = self.layers(maps)
+        return logits if maps.abs().sum() > 0 else logits * 0
 
 
 @pytest.mark.parametrize("networks", [1, 3])

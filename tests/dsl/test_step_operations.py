@@ -88,8 +88,8 @@ class With(nn.Module):
         self.last = nn.Linear(4, 3)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        said: torch.Tensor = self.last(self.middle(self.first(maps)).mean((2, 3)))
-        return said
+        logits: torch.Tensor = self.last(self.middle(self.first(maps)).mean((2, 3)))
+        return logits
 
 
 def waits_for_a_number(maps: torch.Tensor) -> torch.Tensor:
