@@ -1,10 +1,10 @@
-# make setup | demo | test | chaos | simulate | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
+# make setup | demo | test | test-fast | chaos | simulate | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test chaos simulate fuzz audit lint format docs lock clean
+.PHONY: setup demo test test-fast chaos simulate fuzz audit lint format docs lock clean
 
 setup: $(STAMP)
 
@@ -20,6 +20,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What can be tested in three minutes on two cores: all but the files that tests/conftest.py calls slow.
+test-fast: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # The long form of tests/chaos, about half an hour; the results are those of docs/reliability.md.
 chaos: setup

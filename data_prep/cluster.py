@@ -16,7 +16,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.scratch import PREFIX, Scratch, end_holders, scratch_folder
-from data_prep.signals import handlers_kept
+from data_prep.signals import handlers_kept, heard_in_the_end
 
 # glibc keeps what a process has freed, in one heap: a step of a training would otherwise have its pages zeroed anew.
 ALLOCATOR = {
@@ -71,7 +71,7 @@ def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]
         try:
             if address is not None:
                 _check_listening(address)
-            with handlers_kept(), _started_as_we_need_it(lock), contextlib.chdir(empty):
+            with heard_in_the_end(), _started_as_we_need_it(lock), contextlib.chdir(empty):
                 ray.init(address=address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
         except (KeyboardInterrupt, SystemExit) as error:  # the latter is what Ray makes of SIGTERM
             _shut_down(scratch)
@@ -116,6 +116,7 @@ def _started_as_we_need_it(lock: int) -> Iterator[None]:
     started = partial(services.ConsolePopen, process_group=0, pass_fds=(lock,))
     replaced: dict[tuple[Any, str], Any] = {(services, "ConsolePopen"): started}
     replaced |= {(node.Node, name): _start_nothing for name in NOT_STARTED}
+    replaced[utils, "set_sigterm_handler"] = _start_nothing  # ours stay
     replaced[utils, "get_dashboard_dependency_error"] = partial(ImportError, "not wanted")
     before = {place: getattr(*place) for place in replaced}
     for place, value in replaced.items():

@@ -37,6 +37,29 @@ def handlers_kept() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def heard_in_the_end() -> Iterator[None]:
+    """A block in which what a handler raises may be lost, as in a callback after a fork: where a signal came and the
+    block ends all the same, KeyboardInterrupt is raised then. It sets no handlers of its own."""
+    heard: list[int] = []
+
+    def noting(handler: Any) -> Any:
+        def note(number: int, frame: FrameType | None) -> Any:
+            heard.append(number)
+            return handler(number, frame)
+
+        return note
+
+    with handlers_kept():
+        for number in (signal.SIGINT, *ENDS) if _in_main_thread() else ():
+            handler = signal.getsignal(number)
+            if callable(handler):
+                signal.signal(number, noting(handler))
+        yield
+    if heard:
+        raise KeyboardInterrupt
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()
 

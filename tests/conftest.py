@@ -17,6 +17,14 @@ LONGEST = (
     *("test_kill.py", "test_rented_gpu.py", "test_signals.py", "test_chaos.py", "test_slurm.py", "test_stalls.py"),
     *("test_left_over.py", "test_launches.py", "sweep/test_run.py", "test_doctor_nodes.py", "test_job_submit.py"),
 )
+SLOW = (
+    *LONGEST,
+    *("test_kernel_cache.py", "test_docs.py", "test_label_sources.py", "test_small_corpora.py", "test_fuzz.py"),
+    *("analysis/test_audit.py", "test_report_page.py", "test_report.py", "test_simulation.py", "test_s3.py"),
+    *("test_results_only.py", "test_surroundings.py", "test_start_up.py", "test_silence.py", "test_own_corpus.py"),
+    *("test_fuse.py", "test_recorded.py", "test_cost.py", "test_places.py", "test_cli.py", "test_cluster.py"),
+    *("test_listed_names.py", "test_replayed_trainings.py", "test_door.py", "test_exact_audit.py"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +45,11 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest go first, so that two workers are done at about the same time."""
+    """The files that take longest go first, so that two workers are done at about the same time; slow ones are not in
+    `make test-fast`."""
+    for item in items:
+        if item.path.as_posix().endswith(SLOW):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
