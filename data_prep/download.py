@@ -6,13 +6,12 @@ ser-sweep fetch emodb --out DIR
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from data_prep.corpora.catalogue import CORPORA, Archive, Corpus
 from data_prep.errors import CorpusError, FetchError, bulleted
+from data_prep.progress import Progress
 
-Progress = Callable[[str, int, int], None]
 CHUNK = 2**18  # bytes between two looks at the progress
 
 

@@ -26,6 +26,7 @@ from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.inspection import Inspected, check_copies, inspect_file, notices_of
 from data_prep.names import check_names
+from data_prep.progress import Progress, no_progress
 from data_prep.recordings import recording_frames
 from data_prep.segments import frame_count, segment_count, true_labels
 from data_prep.shards import SCHEMA_VERSION, PreparedCorpus, audio_hash, sha256, shard_file, shard_problem, write_shard
@@ -34,7 +35,6 @@ from data_prep.text import counted
 SEGMENTS_PER_SHARD = 16_384
 UTTERANCES_PER_INSPECTION = 64
 
-Progress = Callable[[str, int, int], None]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -59,7 +59,7 @@ def prepare(
     partial: bool = False,
     inline: bool = False,
     address: str | None = None,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = no_progress,
 ) -> Prepared:
     """Write `utterances` as a prepared corpus below `out`; shards that are already there and whole are kept.
 

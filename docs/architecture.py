@@ -2,8 +2,8 @@
 
     python docs/figures.py           # writes it, with all else that is generated
 
-A room is a package; the way in, ser_sweep, is drawn by itself. The positions are given here,
-boxes' contents and dashed arrows are not.
+A room is a package; the way in, ser_sweep, is drawn by itself. The positions are given here, boxes' contents
+and dashed arrows are not.
 """
 
 import ast

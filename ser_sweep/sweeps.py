@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.addresses import is_address, local_path
 from data_prep.errors import UserError
-from data_prep.text import command
+from data_prep.progress import Progress, no_progress
+from data_prep.text import command, counted, plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,11 +38,7 @@ if TYPE_CHECKING:
     from sweep.storage.snapshot import Snapshot
     from sweep.storage.store import Store
 
-Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known
 Place = str | Path
-
-
-def no_progress(what: str, done: int, total: int | None) -> None: ...
 
 
 def no_notice(text: str) -> None: ...
@@ -205,8 +202,7 @@ class Sweep:
 
         damaged = self._leave_damaged_out()
         if damaged:
-            several = "damaged stage" if len(damaged) == 1 else "damaged stages"
-            notice(f"notice: {len(damaged):,} {several} to be trained again: {', '.join(damaged)}")
+            notice(f"notice: {counted(len(damaged), 'damaged stage')} to be trained again: {', '.join(damaged)}")
         self.store.discard_leftovers(self.plan.done)
         estimated, before = self.estimate(), len(self.plan.done)
         for told in estimated.untaught:
@@ -323,7 +319,6 @@ class Sweep:
         """Write one page of all that the sweep came to so far into the folder `out` (`analysis.report`)."""
         from analysis.report import Place as Places
         from analysis.report import ReportInput, write_report
-        from data_prep.text import plain
 
         about = ReportInput(
             name=self.grid.name,

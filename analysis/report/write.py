@@ -1,6 +1,6 @@
 """A report as files: the page, and beside it what people take out of it."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,13 +22,10 @@ from analysis.tables.latex import to_latex
 from analysis.tables.render import to_csv, to_json, to_markdown
 from data_prep.errors import UserError
 from data_prep.files import atomic_path
+from data_prep.progress import Progress, no_progress
 
-Progress = Callable[[str, int, int], None]
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
 STEPS = 4
-
-
-def no_progress(what: str, done: int, total: int) -> None: ...
 
 
 def write_report(

@@ -1,7 +1,7 @@
 """Stage store -> decisions on utterances, from the store alone."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -17,6 +17,7 @@ from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
+from data_prep.progress import Progress, no_progress
 from dsl.labels import labels_of
 from dsl.splits import GROUPED_BY, may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
@@ -25,7 +26,6 @@ from sweep.storage.store import Predictions, Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 10
-Progress = Callable[[str, int, int], None]
 # Raise when the code decides otherwise on the same predictions. Under every split, version 1 had the second
 # cross-validation of the paper's; since version 3, the others have a forest for each fold's own network.
 DECISION_VERSION = {"stratified": 1}
@@ -36,7 +36,7 @@ def decide(
     store: Store,
     chains: Sequence[ChainSpec],
     forest_seeds: int = FOREST_SEEDS,
-    progress: Progress = lambda what, done, total: None,
+    progress: Progress = no_progress,
 ) -> pd.DataFrame:
     """One row for each cell, decision, forest seed and utterance: what was said and what was decided.
 
@@ -113,9 +113,7 @@ def _decide_cell(
     return decided, list(found)
 
 
-def keep_results(
-    store: Store, chains: Sequence[ChainSpec], kept: Store, progress: Progress = lambda what, done, total: None
-) -> set[str]:
+def keep_results(store: Store, chains: Sequence[ChainSpec], kept: Store, progress: Progress = no_progress) -> set[str]:
     """Make `kept` a store of the results of `chains` without their predictions; the keys of their stages.
 
     `kept` is a new store, of which `decide` comes to the same decisions as of `store`. Raises StoreError for a stage

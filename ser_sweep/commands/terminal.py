@@ -5,9 +5,10 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from data_prep.progress import Progress
 from data_prep.text import plain
 from ser_sweep.commands.arguments import LINES
 
@@ -68,9 +69,6 @@ def warnings_told(options: argparse.Namespace) -> Iterator[None]:
     for one in found:
         if not issubclass(one.category, NoFontWarning):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-
-
-Progress = Callable[[str, int, int | None], None]  # what, how many are done, and of how many, where that is known
 
 
 class ProgressBar:

@@ -29,12 +29,13 @@ import pyarrow.parquet as pq
 
 from data_prep.errors import UserError
 from data_prep.folders import Folder
+from data_prep.progress import Progress, no_progress
 from data_prep.shards import PreparedCorpus
 from dsl.labels import labels_of
 from sweep.planning.stages import StageSpec
 from sweep.storage.predictions import Predictions
 from sweep.storage.store import Store, StoreError
-from sweep.storage.upkeep import AT_ONCE, Progress, no_progress
+from sweep.storage.upkeep import AT_ONCE
 
 GRID_FILE, DATA_FOLDER, STORE_FOLDER = "grid.yaml", "data", "store"  # of a folder of results
 PART_BYTES = 64 * 1024 * 1024  # a file is closed when it is larger: what is in memory at a time

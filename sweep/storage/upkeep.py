@@ -20,6 +20,7 @@ from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
 from data_prep.folders import Entry
+from data_prep.progress import Progress, no_progress
 from data_prep.shards import segment_count_of, sha256
 from data_prep.text import counted
 from sweep.machine import THIS_MACHINE, Machine
@@ -30,12 +31,8 @@ from sweep.storage.predictions import Predictions, decode_predictions
 from sweep.storage.records import described_files
 from sweep.storage.store import NewerSchemaError, Store, StoreError
 
-Progress = Callable[[str, int, int], None]
 DAY = 24 * 3600.0
 AT_ONCE = 8  # files that are in memory together while an object store is read: weights and checkpoints are large
-
-
-def no_progress(what: str, done: int, total: int) -> None: ...
 
 
 # Verify

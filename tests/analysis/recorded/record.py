@@ -9,9 +9,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from sweep.cli import main
-from sweep.grid import load_grid, resolve_corpora
-from sweep.store import Store
+from ser_sweep.cli import main
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.storage.store import Store
 
 HERE = Path(__file__).parent
 LEFT_OUT = ("hdl", 2)  # rule and fold
