@@ -15,15 +15,39 @@ from typing import Any
 ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
+class Interrupt:
+    """Python's handler of SIGINT, which raises KeyboardInterrupt, and remembers that it did.
+
+    What a handler raises is lost in a finalizer, in a callback, and in an import of C code that takes any error for an
+    answer: `raise_lost` raises it again.
+    """
+
+    def __init__(self) -> None:
+        self.heard = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> Any:
+        self.heard = True
+        signal.default_int_handler(number, frame)
+
+
 @contextmanager
 def ends_as_ctrl_c() -> Iterator[None]:
     """A block in which SIGTERM and SIGHUP do what SIGINT does at the time. One that is ignored, as SIGHUP is under
     nohup, stays ignored. Handlers are the main thread's: in any other, nothing changes."""
     with handlers_kept():
+        if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, Interrupt())
         for number in ENDS if _in_main_thread() else ():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _end)
         yield
+
+
+def raise_lost() -> None:
+    """Raise KeyboardInterrupt where a signal came in a block of `ends_as_ctrl_c`, and this code runs all the same."""
+    handler = signal.getsignal(signal.SIGINT)
+    if isinstance(handler, Interrupt) and handler.heard and _in_main_thread():
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from data_prep.errors import UserError
-from data_prep.signals import ends_as_ctrl_c, leave_closed_terminal
+from data_prep.signals import ends_as_ctrl_c, leave_closed_terminal, raise_lost
 from data_prep.surroundings import settle_in
 from data_prep.text import command, plain
 from ser_sweep.commands.arguments import BAD_INPUT, DONE, INTERRUPTED, LINES
@@ -45,6 +45,7 @@ def _run(options: argparse.Namespace) -> int:
         where = f" ({error.filename})" if error.filename else ""
         return _fail(options, f"{error.strerror or error}{where}")
     except Exception as error:
+        raise_lost()  # C code that is interrupted may raise an error of its own
         return _fail(options, f"unexpected {type(error).__name__}: {error}\n--debug shows where it was raised")
 
 

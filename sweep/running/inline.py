@@ -8,6 +8,7 @@ from typing import Any
 
 from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
+from data_prep.signals import raise_lost
 from sweep.running.task import MAY_PASS_BY
 from sweep.running.trials import LOOK_ELSEWHERE_SECONDS, Trials
 
@@ -38,6 +39,7 @@ def run_inline(trials: Trials, corpora: Mapping[str, SegmentCorpus]) -> None:
         trials.began(TRIAL, ThisProcess())
         report = partial(_pass_on, trials, task.number)
         try:
+            raise_lost()
             train(task, corpora, trials.store, report)
         except KeyboardInterrupt:
             trials.interrupted = True
@@ -49,5 +51,6 @@ def run_inline(trials: Trials, corpora: Mapping[str, SegmentCorpus]) -> None:
 
 
 def _pass_on(trials: Trials, number: int, said: dict[str, Any]) -> None:
+    raise_lost()
     for event in said["events"]:
         trials.reported(TRIAL, number, event)

@@ -13,7 +13,7 @@ from typing import Any
 from data_prep.errors import describe_error
 from data_prep.scratch import scratch_folder
 from data_prep.shards import SegmentCorpus
-from data_prep.signals import handlers_kept
+from data_prep.signals import handlers_kept, raise_lost
 from data_prep.surroundings import settle_in
 from sweep.running.rounds import run_rounds
 from sweep.running.trials import Trials
@@ -47,6 +47,7 @@ def run_on_ray(trials: Trials, corpora: Mapping[str, SegmentCorpus], at_once: in
         tune.with_parameters(_tune_trial, corpora=corpora, store_uri=trials.store.uri),
         lambda config: tune.PlacementGroupFactory([_bundle(threads, config["gpu"])]),
     )
+    raise_lost()
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
     run_rounds(trials, lambda: _run_experiment(trainable, trials, at_once))
 

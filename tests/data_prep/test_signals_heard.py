@@ -6,13 +6,29 @@ import signal
 
 import pytest
 
-from data_prep.signals import ends_as_ctrl_c, heard_in_the_end
+from data_prep.signals import ends_as_ctrl_c, heard_in_the_end, raise_lost
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_a_callback_swallows_is_raised_in_the_end(number: signal.Signals) -> None:
     with pytest.raises(KeyboardInterrupt), ends_as_ctrl_c(), heard_in_the_end():
         swallow(number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_a_finalizer_swallowed_is_raised_at_the_next_look(number: signal.Signals) -> None:
+    with ends_as_ctrl_c():
+        raise_lost()  # nothing came
+        swallow(number)
+        with pytest.raises(KeyboardInterrupt):
+            raise_lost()
+
+
+def test_what_was_raised_in_one_block_is_not_raised_in_the_next() -> None:
+    with contextlib.suppress(KeyboardInterrupt), ends_as_ctrl_c():
+        os.kill(os.getpid(), signal.SIGTERM)
+    with ends_as_ctrl_c():
+        raise_lost()
 
 
 def swallow(number: signal.Signals) -> None:
