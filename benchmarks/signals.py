@@ -27,9 +27,12 @@ import psutil
 from measured import report
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-WHOM = ("driver", "group", "number 1")
+NUMBERED = "number 1"  # whom only root can send a signal
+WHOM = ("driver", "group", NUMBERED)
 WAYS = ("inline", "ray")
 LENGTH = {"inline": 8.0, "ray": 20.0}  # seconds from a launch in which signals come
+AS_IT_SHOULD, BEFORE = FINE = "as it should", "before it began"
+SAID = 4_000  # characters of what a run said, where something was wrong
 SECONDS = 120.0  # after which a run that does not end is killed
 GRID = {
     "corpora": ["synthetic"],
@@ -74,12 +77,13 @@ def heed_all() -> None:
 
 
 def tried(place: Place, number: signal.Signals, whom: str, way: str, moment: float) -> str:
-    """What became of a run that got a signal after `moment` seconds: `as it should`, or what was wrong."""
+    """What became of a run that got a signal after `moment` seconds: `as it should`, or what was wrong, which is told
+    with the last that the run said."""
     store = Path(tempfile.mkdtemp(dir=place.folder))
     command = ser_sweep("run", str(place.grid), "--data", str(place.data), "--store", str(store))
     command += ["--inline"] if way == "inline" else []
     process = subprocess.Popen(
-        [*(NUMBER_1 if whom == "number 1" else []), *command],
+        [*(NUMBER_1 if whom == NUMBERED else []), *command],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -96,18 +100,21 @@ def tried(place: Place, number: signal.Signals, whom: str, way: str, moment: flo
         below[0].send_signal(number)
     try:
         said, _ = process.communicate(timeout=SECONDS)
+        left = [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+        outcome = judged(process.returncode, number, said, store, bool(left))
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        return f"not over after {SECONDS:.0f} s"
-    left = [one for one in below if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
-    return judged(process.returncode, number, said, store, bool(left))
+        said, _ = process.communicate()
+        outcome = f"not over after {SECONDS:.0f} s"
+    if outcome not in FINE:
+        print(f"{number.name} to {whom}, {way}, after {moment:.2f} s: {outcome}\n{said[-SAID:]}", file=sys.stderr)
+    return outcome
 
 
 def judged(status: int, number: signal.Signals, said: str, store: Path, left: bool) -> str:
     files = [path.relative_to(store) for path in store.rglob("*") if path.is_file()]
     if status in (-number, 128 + number) and not files and "interrupted" not in said:
-        return "before it began"
+        return BEFORE
     events = [json.loads(line) for path in (store / "events").glob("*") for line in path.read_text().splitlines()]
     ended = [event for event in events if event["event"] == "finished"]
     wrong = {
@@ -118,12 +125,15 @@ def judged(status: int, number: signal.Signals, said: str, store: Path, left: bo
         "a lease is left": bool(list((store / "leases").glob("*.json"))),
         "a process is left": left,
     }
-    return ", ".join(what for what, is_so in wrong.items() if is_so) or "as it should"
+    return ", ".join(what for what, is_so in wrong.items() if is_so) or AS_IT_SHOULD
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moments", type=int, default=20, help="random moments for each (default: 20)")
+    parser.add_argument("--way", choices=WAYS, nargs="+", default=WAYS)
+    parser.add_argument("--to", choices=WHOM, nargs="+", default=WHOM)
+    parser.add_argument("--signals", choices=[one.name for one in SIGNALS], nargs="+", help="(default: all three)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the result there")
     options = parser.parse_args()
@@ -131,9 +141,10 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="signals-") as folder:
         place = Place.prepare(Path(folder))
-        for way in WAYS:
-            for whom in WHOM if os.geteuid() == 0 else WHOM[:2]:
-                for number in SIGNALS:
+        chosen = [one for one in SIGNALS if options.signals is None or one.name in options.signals]
+        for way in options.way:
+            for whom in options.to if os.geteuid() == 0 else [one for one in options.to if one != NUMBERED]:
+                for number in chosen:
                     moments = [draw.uniform(0, LENGTH[way]) for _ in range(options.moments)]
                     outcomes = Counter(tried(place, number, whom, way, moment) for moment in moments)
                     found.append({"signal": number.name, "to": whom, "way": way, "outcomes": dict(outcomes)})

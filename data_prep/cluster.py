@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.scratch import PREFIX, Scratch, end_holders, scratch_folder
-from data_prep.signals import handlers_kept, heard_in_the_end
+from data_prep.signals import handlers_kept, heard_in_the_end, set_again
 
 # glibc keeps what a process has freed, in one heap: a step of a training would otherwise have its pages zeroed anew.
 ALLOCATOR = {
@@ -32,6 +33,7 @@ SOCKET = f"{PREFIX}12345678/session_2026-01-01_00-00-00_000000_{2**22}/sockets/p
 LONGEST_SOCKET = (104 if sys.platform == "darwin" else 108) - 1  # bytes, as unix(7) has it
 SHORT_PLACES = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))
 SOCKETS = Path("/proc/net/unix")  # of Linux
+SIGTERM_TRACE = b"*** SIGTERM received"
 GROWS_TO = "SER_SWEEP_GROWS_TO"  # set by a cluster's file on its head: "CPU=32,GPU=8"
 
 
@@ -111,12 +113,13 @@ def _started_as_we_need_it(lock: int) -> Iterator[None]:
     the cores from the trials. The dashboard's agent comes without the server of ray[default], which waits for a port
     where a second runtime is on the machine.
     """
-    from ray._private import node, services, utils
+    from ray._private import node, services, utils, worker
 
     started = partial(services.ConsolePopen, process_group=0, pass_fds=(lock,))
     replaced: dict[tuple[Any, str], Any] = {(services, "ConsolePopen"): started}
     replaced |= {(node.Node, name): _start_nothing for name in NOT_STARTED}
     replaced[utils, "set_sigterm_handler"] = _start_nothing  # ours stay
+    replaced[worker, "connect"] = partial(_connected, worker.connect)
     replaced[utils, "get_dashboard_dependency_error"] = partial(ImportError, "not wanted")
     before = {place: getattr(*place) for place in replaced}
     for place, value in replaced.items():
@@ -126,6 +129,23 @@ def _started_as_we_need_it(lock: int) -> Iterator[None]:
     finally:
         for place, value in before.items():
             setattr(*place, value)
+
+
+def _connected(connect: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What `connect` does, without the trace with which Ray's C++ meets SIGTERM until Python's handler is set again."""
+    with tempfile.TemporaryFile() as said:
+        stderr = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            return connect(*given, **named)
+        finally:
+            set_again(signal.SIGTERM)
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            said.seek(0)
+            words = said.read()
+            if SIGTERM_TRACE not in words:
+                os.write(2, words)
 
 
 def _start_nothing(*_: Any, **__: Any) -> None: ...

@@ -7,7 +7,7 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -45,9 +45,26 @@ def ends_as_ctrl_c() -> Iterator[None]:
 
 def raise_lost() -> None:
     """Raise KeyboardInterrupt where a signal came in a block of `ends_as_ctrl_c`, and this code runs all the same."""
+    lost_signals()()
+
+
+def lost_signals() -> Callable[[], None]:
+    """A function that sends such a signal again, once, to the handler of that time: Tune has one of its own."""
     handler = signal.getsignal(signal.SIGINT)
-    if isinstance(handler, Interrupt) and handler.heard and _in_main_thread():
-        raise KeyboardInterrupt
+
+    def send_again() -> None:
+        if isinstance(handler, Interrupt) and handler.heard and _in_main_thread():
+            handler.heard = False
+            signal.raise_signal(signal.SIGINT)
+
+    return send_again
+
+
+def set_again(number: signal.Signals) -> None:
+    """Set Python's handler of a signal again, where C code has set one of its own."""
+    handler = signal.getsignal(number)
+    if _in_main_thread() and handler is not None:
+        signal.signal(number, handler)
 
 
 @contextmanager

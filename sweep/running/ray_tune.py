@@ -7,13 +7,13 @@ import gc
 import logging
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from data_prep.errors import describe_error
 from data_prep.scratch import scratch_folder
 from data_prep.shards import SegmentCorpus
-from data_prep.signals import handlers_kept, raise_lost
+from data_prep.signals import handlers_kept, lost_signals
 from data_prep.surroundings import settle_in
 from sweep.running.rounds import run_rounds
 from sweep.running.trials import Trials
@@ -47,7 +47,6 @@ def run_on_ray(trials: Trials, corpora: Mapping[str, SegmentCorpus], at_once: in
         tune.with_parameters(_tune_trial, corpora=corpora, store_uri=trials.store.uri),
         lambda config: tune.PlacementGroupFactory([_bundle(threads, config["gpu"])]),
     )
-    raise_lost()
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
     run_rounds(trials, lambda: _run_experiment(trainable, trials, at_once))
 
@@ -78,7 +77,7 @@ def _run_experiment(trainable: Any, trials: Trials, at_once: int) -> str | None:
             run_config=tune.RunConfig(
                 name="sweep",
                 storage_path=str(scratch.folder),
-                callbacks=[_watcher(trials)],
+                callbacks=[_watcher(trials, lost_signals())],
                 failure_config=tune.FailureConfig(max_failures=trials.resources.max_failures, fail_fast=False),
                 verbose=0,
             ),
@@ -149,7 +148,7 @@ def _searcher(trials: Trials) -> Any:
     return QueueSearcher()
 
 
-def _watcher(of_launch: Trials) -> Any:
+def _watcher(of_launch: Trials, send_lost_signals: Callable[[], None]) -> Any:
     """A Tune callback that tells a launch of its trials; a class made here, because its base needs Ray."""
     from ray import tune
 
@@ -159,6 +158,7 @@ def _watcher(of_launch: Trials) -> Any:
             self._without_process: list[Any] = []
 
         def on_step_end(self, iteration: int, trials: list[Any], **_: Any) -> None:
+            send_lost_signals()
             # A trial has its process before Tune takes it to have started, which may hang, too.
             self._without_process += trials[self._seen :]
             self._seen = len(trials)

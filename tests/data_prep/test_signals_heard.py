@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from data_prep.signals import ends_as_ctrl_c, heard_in_the_end, raise_lost
+from data_prep.cluster import SIGTERM_TRACE, _connected
+from data_prep.signals import ends_as_ctrl_c, heard_in_the_end, lost_signals, raise_lost
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -29,6 +30,26 @@ def test_what_was_raised_in_one_block_is_not_raised_in_the_next() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
     with ends_as_ctrl_c():
         raise_lost()
+
+
+def test_a_lost_signal_is_sent_once_more_to_whatever_handler_there_is() -> None:
+    heard: list[int] = []
+    with ends_as_ctrl_c():
+        send_again = lost_signals()
+        swallow(signal.SIGTERM)
+        before = signal.signal(signal.SIGINT, lambda number, frame: heard.append(number))
+        send_again()
+        send_again()
+        signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT]
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [(b"W: a port is taken\n", True), (SIGTERM_TRACE + b" at time=1 on cpu 0 ***\n", False)]
+)
+def test_ray_s_own_trace_of_a_signal_is_not_shown(capfd: pytest.CaptureFixture[str], said: bytes, kept: bool) -> None:
+    assert _connected(lambda words: os.write(2, words), said) == len(said)
+    assert capfd.readouterr().err == (said.decode() if kept else "")
 
 
 def swallow(number: signal.Signals) -> None:
