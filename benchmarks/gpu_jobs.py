@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from data_prep.arrays import Ints
 from data_prep.data_folder import find_prepared
 from data_prep.shards import SegmentCorpus, load_corpus
 from dsl.acceleration.layers import autocast_to, use_gpu_layers
@@ -104,16 +105,16 @@ class Ground:
     def run(self, backbone: str, seed: int = 0, **settings: Any) -> TrainingRun:
         return TrainingRun(self.build(backbone, seed), TrainingSettings(**settings), seed, self.segments, self.target)
 
-    def index(self, batches: int, rest: int = 0) -> np.ndarray:
+    def index(self, batches: int, rest: int = 0) -> Ints:
         """So many batches and `rest` segments, the same each time; repeated where the corpus has not so many."""
         return np.resize(np.random.default_rng(0).permutation(len(self.corpus)), batches * BATCH + rest)
 
-    def train(self, runs: Sequence[TrainingRun], index: np.ndarray, seed: int = 0) -> list[float]:
+    def train(self, runs: Sequence[TrainingRun], index: Ints, seed: int = 0) -> list[float]:
         """An epoch of each run, side by side; returns their losses."""
         side_by_side(runs, [run.batches(index, seed) for run in runs])
         return [run.end_epoch(len(index)) for run in runs]
 
-    def seconds(self, runs: Sequence[TrainingRun], index: np.ndarray, seed: int = 0) -> float:
+    def seconds(self, runs: Sequence[TrainingRun], index: Ints, seed: int = 0) -> float:
         synchronize()
         began = time.perf_counter()
         self.train(runs, index, seed)
@@ -249,7 +250,7 @@ class Work:
     batches: int
 
     @property
-    def index(self) -> np.ndarray:
+    def index(self) -> Ints:
         return self.ground.index(self.batches, rest=BATCH // 2 + 3)
 
     def run(self, seed: int) -> TrainingRun:

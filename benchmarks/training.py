@@ -33,6 +33,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
+from data_prep.arrays import Ints
 from data_prep.data_folder import find_prepared
 from data_prep.shards import load_corpus
 from dsl.backbones import BACKBONES
@@ -107,7 +108,7 @@ class PlainLoop:
         spectrogram = (self._values[index] - self._mean) / self._deviation
         return torch.from_numpy(spectrogram.T.copy()).unsqueeze(0), int(self._labels[index])
 
-    def epoch(self, index: np.ndarray) -> None:
+    def epoch(self, index: Ints) -> None:
         criterion = nn.CrossEntropyLoss()
         self._network.train()
         total = 0.0
@@ -120,7 +121,7 @@ class PlainLoop:
         self._scheduler.step()
 
     @torch.no_grad()
-    def accuracy(self, index: np.ndarray) -> float:
+    def accuracy(self, index: Ints) -> float:
         self._network.eval()
         right = 0
         for inputs, targets in DataLoader(Subset(self, index.tolist()), batch_size=BATCH):
@@ -146,11 +147,11 @@ class SweepLoop:
     def __len__(self) -> int:
         return len(self.label)
 
-    def epoch(self, index: np.ndarray) -> None:
+    def epoch(self, index: Ints) -> None:
         self._seed += 1
         self.run.train_epoch(index, self._seed)
 
-    def accuracy(self, index: np.ndarray) -> float:
+    def accuracy(self, index: Ints) -> float:
         q = predict(self.run.network, self.segments, torch.from_numpy(index).to(self.segments.frames.device))
         return float((q.argmax(dim=1).cpu().numpy() == self.label[index]).mean())
 

@@ -20,7 +20,7 @@ def build_vgg19(classes: int, narrowed: int = 1) -> nn.Module:
     et al. do for ReLU ("Delving Deep into Rectifiers", ICCV 2015), those of the last layer near zero. `narrowed`
     divides the width of every other layer.
     """
-    from timm.layers import BatchNormAct2d
+    from timm.layers.norm_act import BatchNormAct2d
     from torch import nn
 
     layers: list[nn.Module] = []

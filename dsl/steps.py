@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from data_prep.arrays import Ints
 from dsl.acceleration.layers import autocast_to, use_cpu_layers, use_gpu_layers
 from dsl.acceleration.recording import RecordedStep, recorder_for
 from dsl.process import bits_depend_on
@@ -156,13 +157,13 @@ class TrainingRun:
         # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
         return Adam(self.network.parameters(), rate, eps=1e-7, fused=True, capturable=on_gpu)
 
-    def train_epoch(self, training: np.ndarray, seed: int) -> float:
+    def train_epoch(self, training: Ints, seed: int) -> float:
         """One pass over segments `training` [n] in the order that `seed` gives; returns the mean loss."""
         for _ in self.batches(training, seed):
             pass
         return self.end_epoch(len(training))
 
-    def batches(self, training: np.ndarray, seed: int) -> Iterator[None]:
+    def batches(self, training: Ints, seed: int) -> Iterator[None]:
         """The same as a step for each time the next is asked for; `end_epoch` is to follow the last one."""
         with self.on_stream():
             self.network.train()
@@ -295,7 +296,7 @@ def seed_device(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def shuffled_batches(index: np.ndarray, size: int, seed: int, device: torch.device) -> list[torch.Tensor]:
+def shuffled_batches(index: Ints, size: int, seed: int, device: torch.device) -> list[torch.Tensor]:
     """Segments `index` in the order that `seed` gives, cut into batches, and dropout seeded by the same number.
 
     A last batch of a single segment joins the one before: batch norm needs two.

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_prep.arrays import Floats, Ints
 from data_prep.errors import UserError
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
@@ -41,9 +42,9 @@ class Lesson:
 
     build: Callable[[], nn.Module]
     segments: Segments
-    training: np.ndarray
-    validation: np.ndarray
-    targets: np.ndarray
+    training: Ints
+    validation: Ints
+    targets: Floats
     settings: TrainingSettings
     seed: int
 

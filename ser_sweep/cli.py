@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        return status
     except UserError as error:
         return _fail(options, str(error))
     except OSError as error:

@@ -60,7 +60,7 @@ class Machine:
         """Whether a `process` was one of this machine's, and is no more."""
         if not process.get("started") or process.get("machine") != _this_boot():
             return False
-        return _started(process["pid"]) != process["started"]
+        return bool(_started(process["pid"]) != process["started"])
 
 
 THIS_MACHINE = Machine()

@@ -25,8 +25,8 @@ from torch import nn
 from data_prep.audio import read_audio
 from data_prep.checked import parse_json, read_frame, read_utterances
 from data_prep.data_folder import find_prepared, list_prepared
-from data_prep.errors import AudioError, ShardError
-from data_prep.folders import Folder, FolderError, without_secrets
+from data_prep.errors import AudioError, FolderError, ShardError
+from data_prep.folders import Folder, without_secrets
 from data_prep.shards import load_corpus, sha256
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import columns
-from analysis.figures.style import plain
 from analysis.identity import (
     GIVEN,
     Condition,
@@ -18,6 +17,7 @@ from analysis.identity import (
 )
 from analysis.paper.layouts import BEST_ALPHA
 from analysis.scoring.setup import PAPER_SPLIT
+from data_prep.text import plain
 from dsl.labels import BASELINE
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them

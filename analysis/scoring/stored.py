@@ -57,4 +57,5 @@ def record_of(store: Store, stage: StageSpec) -> dict[str, Any] | None:
 
 
 def metrics_of(record: dict[str, Any]) -> dict[str, Any]:
-    return record.get("metrics", {})
+    metrics: dict[str, Any] = record.get("metrics", {})
+    return metrics

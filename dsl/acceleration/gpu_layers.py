@@ -72,7 +72,8 @@ class ConvolutionOnGpu(nn.Conv2d, _Reducible):
         bias = biases[0] if biases else None
         if self._is_of_single_places(input):
             return functional.linear(input.flatten(1), weight.flatten(1), bias)[:, :, None, None]
-        return self._conv_forward(input, weight, bias)
+        output: torch.Tensor = self._conv_forward(input, weight, bias)
+        return output
 
     def _is_of_single_places(self, input: torch.Tensor) -> bool:
         product = self.groups == 1 and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_prep.arrays import Floats
 from dsl.acceleration import kernels
 from dsl.acceleration.batch_norm import Activation, activation_of
 
@@ -64,10 +65,10 @@ class _Normalised(torch.autograd.Function):
         return output, of_weight, of_bias, None, None
 
 
-def _rows(maps: torch.Tensor) -> np.ndarray:
+def _rows(maps: torch.Tensor) -> Floats:
     """Maps [n, C, h, w] as [n h w, C], in place if they lie channels-last."""
     return maps.detach().permute(0, 2, 3, 1).contiguous().flatten(0, 2).numpy()
 
 
-def _values(vector: torch.Tensor) -> np.ndarray:
+def _values(vector: torch.Tensor) -> Floats:
     return vector.detach().numpy()

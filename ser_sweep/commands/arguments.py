@@ -18,7 +18,7 @@ def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, example: str, *parents: Any
 ) -> argparse.ArgumentParser:
     """A command `name` whose help ends with `example`; `run` gives its exit status."""
-    command = commands.add_parser(
+    command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
         description=help,

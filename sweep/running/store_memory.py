@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from data_prep.arrays import Floats
 from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
 from dsl.chain import ChainMemory, StageResult
@@ -57,7 +58,7 @@ class StoreMemory(ChainMemory):
     def key(self, step: Step) -> Hashable:
         return self._chain.last.at(step.iteration, step.inner_fold).key
 
-    def load(self, step: Step) -> np.ndarray | None:
+    def load(self, step: Step) -> Floats | None:
         self.current = self._chain.last.at(step.iteration, step.inner_fold)
         found = self._read(self.current)
         self.is_open = found is None
@@ -65,7 +66,7 @@ class StoreMemory(ChainMemory):
             self._report({"event": "reused", "iteration": step.iteration, "key": self.current.key})
         return found
 
-    def out_of_fold(self, iteration: int) -> np.ndarray | None:
+    def out_of_fold(self, iteration: int) -> Floats | None:
         q = None
         for stage in self._chain.last.at(iteration).out_of_fold:
             predictions = self._store.read_predictions(stage.key)
@@ -109,7 +110,7 @@ class StoreMemory(ChainMemory):
     def on_resumed(self, step: Step, under: dict[str, tuple[str, str]]) -> None:
         self._report({"event": "resumed_elsewhere", "key": self.current.key, "under": under})
 
-    def _read(self, stage: StageSpec) -> np.ndarray | None:
+    def _read(self, stage: StageSpec) -> Floats | None:
         """The predictions of a stage for all segments; NaN where it has none."""
         predictions = self._store.read_predictions(stage.key)
         if predictions is None:

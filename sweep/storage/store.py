@@ -30,8 +30,8 @@ import pandas as pd
 
 from data_prep import shards
 from data_prep.checked import checked_manifest, read_utterances
-from data_prep.errors import UserError
-from data_prep.folders import Entry, Folder, FolderError
+from data_prep.errors import FolderError, UserError
+from data_prep.folders import Entry, Folder
 from data_prep.shards import PreparedCorpus
 from sweep.planning.stages import StageSpec
 from sweep.storage.files import Files, as_json, parsed

@@ -20,7 +20,8 @@ from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from dsl.splits import assign_folds
 from sweep.planning.stages import ChainSpec, StageSpec
-from sweep.storage.store import Predictions, Store
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store
 
 EMOTIONS, SPEAKERS, TEXTS = 4, 12, 12
 CHANCE = 100 / EMOTIONS

@@ -33,7 +33,8 @@ from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from dsl.utterances import ForestFold
 from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
 
 FOLDS = 3
 LABEL = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])  # six of anger, three of sadness

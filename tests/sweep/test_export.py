@@ -17,7 +17,8 @@ from dsl.labels import LabelUpdate, labels_of
 from ser_sweep.cli import main
 from sweep.planning.stages import StageSpec
 from sweep.storage.export import export
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
 
 DOCS = Path(__file__).parents[2] / "docs" / "store.md"
 WriteGrid = Callable[..., Path]
