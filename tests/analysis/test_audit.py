@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of
 
 from analysis.audit import ABOVE_CHANCE, INCOMPLETE, WITHIN_CHANCE, audit, conclusions, permutation_test, to_text
 from analysis.scoring.statistics import rate_intervals
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from ser_sweep.cli import main
+from tests.analysis.made_by_hand import decisions_of
 
 RNG = np.random.default_rng(0)
 LABEL = np.arange(120) % 3

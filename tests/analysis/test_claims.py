@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, first_right, setup_with
 
 from analysis.identity import Treatment
 from analysis.paper.claims import CLAIMS, Claim
 from analysis.paper.claims_text import claims_json, claims_text
 from analysis.paper.findings import Finding, evaluate_claims
 from analysis.paper.published import load_published
+from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
 
 UTTERANCES = 40
 LABEL = np.arange(UTTERANCES) % 2

@@ -14,12 +14,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, network, scores_of, setup_with
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from recorded_sweep import RECORDED, source_of
 
 import analysis
 from analysis import decide, label_correction
@@ -50,6 +48,8 @@ from ser_sweep.cli import main
 from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.stages import ChainSpec
 from sweep.storage.store import Store
+from tests.analysis.made_by_hand import decisions_of, network, scores_of, setup_with
+from tests.analysis.recorded_sweep import RECORDED, source_of
 
 EMOTIONS = ["anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"]
 SVG = "{http://www.w3.org/2000/svg}"

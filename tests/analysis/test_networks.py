@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, first_right
 
 from analysis import score_networks, to_csv, to_json, to_latex, to_markdown
 from analysis.scoring.comparisons import comparisons
@@ -22,6 +21,7 @@ from analysis.tables.listings import Listing
 from analysis.tables.networks import chosen_listings, networks_listings
 from analysis.tables.paper_tables import build_tables
 from dsl.labels import LabelUpdate
+from tests.analysis.made_by_hand import decisions_of, first_right
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Listing]], str]] = {

@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from made_by_hand import decisions_of, first_right, setup_with
-from recorded_sweep import TRAINING, copy_store, source_of
 
 from analysis.report import Place, ReportInput, render, write_report
 from analysis.report.content import decisions_of as decisions_of_input
@@ -31,6 +29,8 @@ from ser_sweep.cli import main
 from sweep.planning.grid import load_grid, parse_grid, resolve_corpora
 from sweep.planning.stages import ChainSpec, Plan
 from sweep.storage.store import Store
+from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
+from tests.analysis.recorded_sweep import TRAINING, copy_store, source_of
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from recorded_sweep import copy_store, source_of
 
 from analysis.report import write_report
 from data_prep.shards import PreparedCorpus
 from sweep.storage.store import Store
+from tests.analysis.recorded_sweep import copy_store, source_of
 
 IN_CI = os.environ.get("CI") == "true"  # where nothing is skipped
 if not IN_CI:

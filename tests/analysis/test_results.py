@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import made_by_hand
 import numpy as np
 import pandas as pd
 import pytest
@@ -35,6 +34,7 @@ from dsl.utterances import ForestFold
 from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates
 from sweep.storage.predictions import Predictions
 from sweep.storage.store import Store, StoreError
+from tests.analysis import made_by_hand
 
 FOLDS = 3
 LABEL = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])  # six of anger, three of sadness

@@ -3,12 +3,12 @@
 from dataclasses import fields
 
 import pytest
-from made_by_hand import setup_with
 
 from analysis.scoring.setup import stands_beside_paper, training_text
 from data_prep.corpora import settings_for
 from data_prep.features import FeatureSettings
 from dsl.settings import TrainingSettings
+from tests.analysis.made_by_hand import setup_with
 
 OTHER_TRAINING = {  # another value than the paper's for every training setting
     **{

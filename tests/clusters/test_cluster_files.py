@@ -12,7 +12,12 @@ from typing import Any
 import click
 import jsonschema
 import pytest
-from cluster_files import (
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import cli as ray_cli
+
+from data_prep.folders import Folder
+from ser_sweep.cli import build_parser
+from tests.clusters.cluster_files import (
     LAUNCHED,
     MPS,
     RAYJOB,
@@ -25,11 +30,6 @@ from cluster_files import (
     load,
     shell_commands,
 )
-from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.scripts.scripts import cli as ray_cli
-
-from data_prep.folders import Folder
-from ser_sweep.cli import build_parser
 
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 SCRIPTS = [*(ROOT / "clusters").glob("*.sh"), ROOT / ".ci/run"]

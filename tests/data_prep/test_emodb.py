@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_files import frames_of, naive_segments
 
 from data_prep.corpora import read_emodb
 from data_prep.features import FeatureSettings
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import load_corpus
+from tests.data_prep.corpus_files import frames_of, naive_segments
 
 FOLDER = os.environ.get("SER_SWEEP_EMODB")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="SER_SWEEP_EMODB does not name the folder of Emo-DB's wav files")

@@ -6,12 +6,12 @@ import librosa
 import numpy as np
 import pandas as pd
 import pytest
-from corpus_files import naive_segments, noise, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_prep.features import FeatureSettings, LogMel
 from data_prep.segments import cut_segments, frame_count, segment_count, true_labels
+from tests.data_prep.corpus_files import naive_segments, noise, tone
 
 PAPER = FeatureSettings()
 LOG_MEL = LogMel(PAPER)

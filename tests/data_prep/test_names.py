@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_files import format_chunk, noise, riff, write_manifest, write_sound
 
 from data_prep.corpora import Utterance, check_name, read_manifest
 from data_prep.errors import CorpusError
 from data_prep.names import check_names
 from data_prep.prepare import prepare
+from tests.data_prep.corpus_files import format_chunk, noise, riff, write_manifest, write_sound
 
 HEADER = "path,emotion,speaker,text,id"
 

@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_files import BAD_AUDIO, noise, write_manifest, write_sound
 
 from data_prep import prepare as preparation
 from data_prep.cluster import ray_session
@@ -24,6 +23,7 @@ from data_prep.files import sha256_of
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import PreparedCorpus, load_corpus
 from data_prep.synthetic import read_truth
+from tests.data_prep.corpus_files import BAD_AUDIO, noise, write_manifest, write_sound
 
 
 @pytest.fixture(autouse=True)

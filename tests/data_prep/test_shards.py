@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_files import frames_of, naive_segments, noise, write_manifest, write_sound
 
 from data_prep import prepare as preparation
 from data_prep import shards
@@ -22,6 +21,7 @@ from data_prep.features import FeatureSettings
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from ser_sweep.cli import main
+from tests.data_prep.corpus_files import frames_of, naive_segments, noise, write_manifest, write_sound
 
 
 @pytest.fixture

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from honest_recorder import Stream
-from lessons import paper_sized
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,6 +25,8 @@ from dsl.acceleration.recording import SWITCH
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
 from dsl.steps import MEMORY_FORMATS, TrainingRun
+from tests.dsl.honest_recorder import Stream
+from tests.dsl.lessons import paper_sized
 
 BATCH = 128
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)

@@ -128,7 +128,7 @@ for module in pkgutil.iter_modules(dsl.__path__):
     importlib.import_module("dsl." + module.name)
 
 import numpy as np
-from dsl_toys import CPU, MemoryStages, toy_corpus
+from tests.dsl.dsl_toys import CPU, MemoryStages, toy_corpus
 corpus, memory = toy_corpus(), MemoryStages()
 updates = (dsl.labels.LabelUpdate("wdsl", 0.2),)
 training = dsl.settings.TrainingSettings(epochs=1)

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dsl_toys import CPU, SETTINGS, KillError, MemoryStages, distributions
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
@@ -22,6 +21,7 @@ from dsl.settings import ChainSettings, Step
 from dsl.splits import stratified_folds
 from dsl.steps import Epoch, TrainingRun
 from dsl.training import Lesson, Training
+from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryStages, distributions
 
 FOLDS = 3
 QUICK = replace(SETTINGS, epochs=2)

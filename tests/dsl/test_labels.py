@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from dsl_toys import distributions, light
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -30,6 +29,7 @@ from dsl.labels import (
     updated_targets,
     wdsl,
 )
+from tests.dsl.dsl_toys import distributions, light
 
 every_rule = pytest.mark.parametrize("rule", RULES)
 every_rule_but_cleanlab = pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "cleanlab"])

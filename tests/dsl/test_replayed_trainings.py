@@ -10,9 +10,18 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from dsl_toys import CPU, KillError, MemoryCheckpoint, MemoryStages
-from honest_recorder import Device, Replay, a_gpu, record_honestly
-from lessons import (
+from torch import nn
+
+from data_prep.shards import SegmentCorpus
+from dsl.acceleration.recording import EXACT
+from dsl.backbones import BACKBONES, build_vgg19
+from dsl.company import Company, run_chain
+from dsl.labels import LabelUpdate
+from dsl.settings import ChainSettings
+from dsl.training import Lesson, Training, train_an_epoch
+from tests.dsl.dsl_toys import CPU, KillError, MemoryCheckpoint, MemoryStages
+from tests.dsl.honest_recorder import Device, Replay, a_gpu, record_honestly
+from tests.dsl.lessons import (
     EPOCHS,
     Outcome,
     build_with_dropout,
@@ -23,15 +32,6 @@ from lessons import (
     teach,
     teach_alone,
 )
-from torch import nn
-
-from data_prep.shards import SegmentCorpus
-from dsl.acceleration.recording import EXACT
-from dsl.backbones import BACKBONES, build_vgg19
-from dsl.company import Company, run_chain
-from dsl.labels import LabelUpdate
-from dsl.settings import ChainSettings
-from dsl.training import Lesson, Training, train_an_epoch
 
 FULL_BATCHES = 4  # of an epoch of `small_lessons`: the last one of them is recorded
 

@@ -9,8 +9,6 @@ from weakref import WeakSet
 import numpy as np
 import pytest
 import torch
-from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, MemoryStages, timeless
-from lessons import EPOCHS, build_tiny, build_with_dropout, epochs_of, lessons_of, teach, teach_alone
 from torch import nn
 
 from data_prep.errors import UserError
@@ -22,6 +20,8 @@ from dsl.labels import LabelUpdate
 from dsl.settings import ChainSettings, Step
 from dsl.steps import Epoch, TrainingRun
 from dsl.training import Lesson, Training, TrainingDivergedError
+from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, MemoryStages, timeless
+from tests.dsl.lessons import EPOCHS, build_tiny, build_with_dropout, epochs_of, lessons_of, teach, teach_alone
 
 QUICK = replace(SETTINGS, epochs=2)
 

@@ -7,7 +7,6 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import pytest
-from dsl_toys import light
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from dsl.splits import (
     validation_part,
     whole_folds,
 )
+from tests.dsl.dsl_toys import light
 
 seeds = st.integers(0, 2**32 - 1)
 BALANCED = np.arange(30) % 3

@@ -17,7 +17,7 @@ from torch.nn import functional
 from dsl.backbones import BACKBONES
 
 pytest.importorskip("triton")
-from step_operations import Asked, asked_by_a_step
+from tests.dsl.step_operations import Asked, asked_by_a_step
 
 ALLOWED = {
     # what is learnt from, and how

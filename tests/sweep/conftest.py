@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from killing import FOLDS, GRID, SECONDS, SER_SWEEP, checksums
+
+from tests.sweep.killing import FOLDS, GRID, SECONDS, SER_SWEEP, checksums
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_grid import CONFIGS, CORPORA
 
 from data_prep.folders import Folder
 from dsl.settings import TrainingSettings
@@ -18,6 +17,7 @@ from sweep.planning.stages import Bundle, ChainSpec, Plan, StageSpec, bundled, c
 from sweep.running.chain_queue import ChainQueue
 from sweep.storage.events import read_events
 from sweep.storage.store import Store
+from tests.sweep.test_grid import CONFIGS, CORPORA
 
 RULES = ["none", "bdsl", "gsl", {"wdsl": [0.2, 0.5, 0.8]}]
 STAGE = StageSpec("emodb-0", "tiny", "stratified", 3, 0, 0, None, (), TrainingSettings())
