@@ -73,7 +73,8 @@ def folds_of(number: int) -> list[list[ForestFold]]:
 
 def decide_as_scikit_learn(folds_of_seeds: Sequence[Sequence[ForestFold]]) -> Ints:
     def decide(seed: int, fold: ForestFold) -> Ints:
-        return RandomForestClassifier(random_state=seed).fit(fold.features, fold.label).predict(fold.asked)
+        decided: Ints = RandomForestClassifier(random_state=seed).fit(fold.features, fold.label).predict(fold.asked)
+        return decided
 
     asked = [(seed, fold) for seed, folds in enumerate(folds_of_seeds) for fold in folds]
     decisions = np.empty((len(folds_of_seeds), UTTERANCES), dtype=np.int64)

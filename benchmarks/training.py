@@ -30,10 +30,11 @@ import torch
 from measured import report
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
 from data_prep.arrays import Ints
+from data_prep.checked import list_values
 from data_prep.data_folder import find_prepared
 from data_prep.shards import load_corpus
 from dsl.backbones import BACKBONES
@@ -81,7 +82,7 @@ class Work:
     training: TrainingSettings = PAPERS
 
 
-class PlainLoop:
+class PlainLoop(Dataset[tuple[torch.Tensor, int]]):
     """What one would write: all rows in memory, standardised as they are asked for, and torch as it comes."""
 
     def __init__(self, work: Work) -> None:
@@ -89,10 +90,10 @@ class PlainLoop:
         torch.manual_seed(work.seed)
         prepared = find_prepared(work.data, work.corpus)
         shape = prepared.settings.segment_frames, prepared.settings.mels
-        table = pq.read_table(prepared.folder / "shards", columns=["utterance_id", "spectrogram"])
+        table = pq.read_table(Path(str(prepared.folder)) / "shards", columns=["utterance_id", "spectrogram"])
         label_of = prepared.utterances().set_index("id")["label"]
         self._labels = label_of.loc[table["utterance_id"].to_pandas()].to_numpy()
-        self._values = table["spectrogram"].combine_chunks().flatten().to_numpy().reshape(len(table), *shape)
+        self._values = list_values(table["spectrogram"]).reshape(len(table), *shape)
         self._mean, self._deviation = self._values.mean(axis=(0, 1)), self._values.std(axis=(0, 1))
         self._device = work.device
         self._network = BACKBONES[work.backbone](len(prepared.classes)).to(work.device)

@@ -76,15 +76,20 @@ class ChainMemory(Protocol):
     def save(self, step: Step, result: StageResult) -> None: ...
     def checkpoint(self, step: Step) -> Checkpoint: ...
 
+    # These have a body, so that who inherits need not hear of them.
+
     def on_epoch(self, step: Step, epoch: Epoch) -> None:
         """A training has done another epoch."""
+        return
 
     def on_batch(self, step: Step, done: int, of: int) -> None:
         """So many batches of a training are done, of so many at most."""
+        return
 
     def on_resumed(self, step: Step, under: dict[str, tuple[str, str]]) -> None:
         """A training goes on under other conditions than it began, and so to other bits (`dsl.process.bits_depend_on`):
         what they were, and what they are."""
+        return
 
 
 class MissingInputsError(Exception):

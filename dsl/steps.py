@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from data_prep.arrays import Ints
-from dsl.acceleration.layers import autocast_to, use_cpu_layers, use_gpu_layers
+from dsl.acceleration.layers import autocast_to, laid_out, use_cpu_layers, use_gpu_layers
 from dsl.acceleration.recording import RecordedStep, recorder_for
 from dsl.process import bits_depend_on
 from dsl.segments import Segments
@@ -115,7 +115,7 @@ class TrainingRun:
         self._segments = segments
         network = use_cpu_layers(build()) if device.type == "cpu" else use_gpu_layers(build())
         with self.on_stream():
-            self.network = network.to(device).to(memory_format=MEMORY_FORMATS[settings.layout])  # type: ignore[call-overload]
+            self.network = laid_out(network.to(device), MEMORY_FORMATS[settings.layout])
             self.optimizer = self._new_optimizer()
             self._total_loss = torch.zeros((), dtype=torch.float64, device=device)
         step = TrainStep(

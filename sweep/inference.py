@@ -26,6 +26,7 @@ from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import segment_centres, segment_count
 from data_prep.shards import SegmentCorpus
 from data_prep.text import command, counted, plain
+from dsl.acceleration.layers import laid_out
 from dsl.backbones import BACKBONES, version_of
 from dsl.segments import Segments
 from dsl.steps import predict
@@ -181,7 +182,7 @@ def _network(stage: StageSpec, classes: int, weights: bytes, mels: int) -> tuple
         raise ValueError(f"statistics are of {mean.shape} bands, frames have {mels}")
     module = BACKBONES[stage.backbone](classes)
     module.load_state_dict({name.removeprefix(NETWORK): tensor for name, tensor in tensors.items()})
-    return module.to(memory_format=torch.channels_last), (mean, deviation)  # type: ignore[call-overload]
+    return laid_out(module, torch.channels_last), (mean, deviation)
 
 
 def predict_recording(network: TrainedNetwork, path: Path) -> Spoken:

@@ -44,6 +44,12 @@ def use_gpu_layers(network: nn.Module) -> nn.Module:
     return _without_copies(network)
 
 
+def laid_out(network: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """`network` itself, the weights of its convolutions in `memory_format`."""
+    laid: nn.Module = network.to(memory_format=memory_format)  # type: ignore[call-overload]  # documented, yet untyped
+    return laid
+
+
 @contextlib.contextmanager
 def autocast_to(precision: Precision, network: nn.Module, device: torch.device) -> Iterator[None]:
     """A block in which convolutions and products of `network` are computed with `precision`."""

@@ -26,7 +26,7 @@ def decisions(rule: str, wrong: list[int], **about: Any) -> pd.DataFrame:
     return decisions_of(predicted, LABEL, [f"s{row // 2}" for row in range(UTTERANCES)], rule=rule, **about)
 
 
-def compared(*frames: pd.DataFrame) -> list[dict[str, Any]]:
+def compared(*frames: pd.DataFrame) -> list[dict[Any, Any]]:
     found = comparisons(pd.concat(frames))
     assert tuple(found.columns) == COMPARISON_COLUMNS
     return found.to_dict("records")

@@ -19,7 +19,7 @@ from analysis.tables.blocks import as_texts
 from analysis.tables.label_source_tables import sources_listings
 from analysis.tables.listings import Listing
 from analysis.tables.networks import chosen_listings, networks_listings
-from analysis.tables.paper_tables import build_tables
+from analysis.tables.paper_tables import Table, build_tables
 from dsl.labels import LabelUpdate
 from tests.analysis.made_by_hand import decisions_of, first_right
 
@@ -61,7 +61,7 @@ def test_tables_of_one_title_are_told_apart() -> None:
     """By label source and split, in Markdown, in captions of LaTeX and in its labels."""
     frame = pd.concat([grid(), grid().assign(split="speaker")])
     scores = score_networks(frame)
-    tables = [*build_tables(scores, ["emodb"]), *networks_listings(scores, comparisons(frame))]
+    tables: list[Table | Listing] = [*build_tables(scores, ["emodb"]), *networks_listings(scores, comparisons(frame))]
     tables += [*sources_listings(frame), *chosen_listings(frame)]
     headings = [one.heading for one in as_texts(tables)]
     assert "Table II, label source in_fold, speaker split" in headings

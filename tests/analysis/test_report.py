@@ -373,7 +373,7 @@ def test_the_header_counts_the_hours_of_the_grids_own_stages_alone(tmp_path: Pat
     events = tmp_path / "store" / "events"
     events.mkdir()
     times = {"time": "2026-05-04T10:11:12.345Z", "trial": "t"}
-    launch = [{**times, "event": "launched", "grid": "other"}, {**times, "event": "issued"}]
+    launch: list[dict[str, Any]] = [{**times, "event": "launched", "grid": "other"}, {**times, "event": "issued"}]
     launch += [{**times, "event": "ended", "seconds": 90_000.0}]
     (events / "20260504.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in launch))
     for rules, hours in ((["none"], "2.00"), (["none", "bdsl"], "6.00")):

@@ -12,6 +12,7 @@ from analysis.scoring.formats import p_text
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.statistics import (
     UNDECIDED,
+    Estimate,
     Rates,
     difference_intervals,
     holm,
@@ -41,7 +42,7 @@ def bounds(rates: Rates) -> np.ndarray:
 def mean_rates(label: np.ndarray, predicted: np.ndarray) -> list[float]:
     """WA, UA and macro-F1, each the mean over rows."""
     rates = (weighted_accuracy, unweighted_accuracy, macro_f1)
-    return [np.mean([rate(label, row) for row in predicted]) for rate in rates]
+    return [float(np.mean([rate(label, row) for row in predicted])) for rate in rates]
 
 
 def f1_along(label: np.ndarray, predicted: np.ndarray, axis: int) -> np.ndarray:
@@ -135,7 +136,7 @@ def test_a_lower_level_is_a_narrower_interval() -> None:
 
 def test_decisions_that_are_all_right_leave_no_doubt() -> None:
     label, _ = decisions()
-    assert rate_intervals(label, label) == Rates((1, 1, 1), (1, 1, 1), (1, 1, 1))
+    assert rate_intervals(label, label) == Rates(*[Estimate(1, 1, 1)] * 3)
 
 
 def test_one_utterance_and_one_speaker_have_no_interval() -> None:

@@ -132,7 +132,7 @@ def test_the_command_compares_two_stores(
     grid = str(write_grid(rules=["none"]))
     stores = [str(tmp_path / name) for name in ("a", "b")]
     assert main(["run", grid, "--data", str(small_data), "--store", stores[0], "--inline"]) == 0
-    shutil.copytree(*stores)
+    shutil.copytree(stores[0], stores[1])
     capsys.readouterr()
     places = ["--data", str(small_data), "--store", stores[0], "--other-store", stores[1]]
     command = ["compare", grid, grid, *places, "--no-forests"]

@@ -43,7 +43,7 @@ def locked_ray() -> str:
     return found[1]
 
 
-@pytest.fixture(params=LAUNCHED.values(), ids=LAUNCHED)
+@pytest.fixture(params=list(LAUNCHED.values()), ids=list(LAUNCHED))
 def launched(request: pytest.FixtureRequest) -> dict[str, Any]:
     return load(request.param)
 
@@ -300,8 +300,9 @@ def check_ray(arguments: list[str]) -> None:
     command: click.Command = ray_cli
     context = None
     while isinstance(command, click.Group):
-        name, command, arguments = command.resolve_command(click.Context(command, parent=context), arguments)
-        assert command is not None, name
+        name, found, arguments = command.resolve_command(click.Context(command, parent=context), arguments)
+        assert found is not None, name
+        command = found
     command.make_context(command.name, arguments)
     for word in arguments:
         if word.endswith((".yaml", ".sh")) and "/" not in word.partition("clusters/")[0]:

@@ -1,6 +1,7 @@
 """Names of utterances: one person is one speaker, one emotion one class, whatever a table was written with."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,10 @@ HEADER = "path,emotion,speaker,text,id"
 def utterances(field: str, *values: str) -> list[Utterance]:
     """One for each value, that differ in nothing but `field`, the path and, unless it is that, the id."""
     plain = {"speaker": "anna", "text": "", "emotion": "anger"}
-    return [Utterance(**{"id": f"u{n}", "path": Path(f"{n}.wav"), **plain, field: v}) for n, v in enumerate(values)]
+    given: list[dict[str, Any]] = [
+        {"id": f"u{n}", "path": Path(f"{n}.wav"), **plain, field: v} for n, v in enumerate(values)
+    ]
+    return [Utterance(**one) for one in given]
 
 
 def refusal(*args: str) -> list[str]:

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_leaves
 
 from dsl import steps
 from dsl.acceleration import gpu_layers, recording
+from dsl.acceleration.layers import use_gpu_layers
 from dsl.acceleration.recording import SWITCH
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
@@ -37,7 +38,7 @@ class Noting(TorchDispatchMode):
     """Counts operations by name. A copy is a `clone`, or `contiguous` if to another layout."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counted: Counter[str] = Counter()
 
     def __torch_dispatch__(
@@ -119,7 +120,7 @@ def _pretending() -> Iterator[pytest.MonkeyPatch]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SWITCH, "0")
-        patch.setattr(steps, "use_cpu_layers", steps.use_gpu_layers)
+        patch.setattr(steps, "use_cpu_layers", use_gpu_layers)
         patch.setattr(recording, "_state_of_draws", lambda device: None)
         patch.setattr(TrainingRun, "_new_optimizer", adam)
         patch.setattr(torch, "autocast", reduced)

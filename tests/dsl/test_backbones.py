@@ -66,7 +66,7 @@ def test_the_number_in_a_name_is_that_of_weighted_layers(
 
 
 def test_vgg19_normalises_what_each_of_its_hidden_layers_says(networks: dict[str, nn.Module]) -> None:
-    *hidden, _ = pairwise(networks["vgg19"])  # type: ignore[call-overload]
+    *hidden, _ = pairwise(networks["vgg19"].children())
     behind = [after for before, after in hidden if isinstance(before, nn.Conv2d | nn.Linear)]
     assert [isinstance(layer, nn.BatchNorm2d) for layer in behind] == [True] * 16 + [False] * 2
     assert [isinstance(layer, nn.BatchNorm1d) for layer in behind[-2:]] == [True] * 2

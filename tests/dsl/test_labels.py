@@ -322,7 +322,7 @@ def test_sharpening_at_a_very_low_temperature_does_not_overflow() -> None:
 
 def test_confidence_weighs_the_prediction_by_its_highest_probability() -> None:
     q, y = np.array([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]]), np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
-    np.testing.assert_allclose(confidence(q, y), [[0.25, 0.15, 0.6], [0, 1, 0]])
+    np.testing.assert_allclose(confidence(q, y), [[0.25, 0.15, 0.6], [0.0, 1.0, 0.0]])
 
 
 @light

@@ -271,7 +271,7 @@ def test_the_validation_part_of_a_grouped_split_is_whole_groups(split: str, seed
 
 def test_a_single_group_leaves_none_to_validate() -> None:
     with pytest.raises(ValueError, match="a single group"):
-        validation_part(np.array([0, 1, 0, 1]), np.arange(4), 0.1, 0, np.zeros(4))
+        validation_part(np.array([0, 1, 0, 1]), np.arange(4), 0.1, 0, np.zeros(4, np.int64))
 
 
 def test_of_many_groups_some_validate_though_every_class_has_fewer_utterances_than_parts() -> None:

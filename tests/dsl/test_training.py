@@ -89,7 +89,7 @@ def rates() -> Iterator[list[float]]:
 
 
 def best_of(history: list[Epoch]) -> int:
-    return int(np.argmin([epoch.validation_loss for epoch in history]))
+    return int(np.argmin(np.array([epoch.validation_loss for epoch in history], dtype=float)))
 
 
 def same_bits(one: nn.Module, other: nn.Module) -> bool:

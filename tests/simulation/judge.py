@@ -197,6 +197,6 @@ def _launch_of(name: str) -> str | None:
 @lru_cache(4096)
 def _parsed(content: bytes) -> dict[str, Any] | None:
     try:
-        return json.loads(content)  # type: ignore[no-any-return]
+        return json.loads(content)
     except ValueError:
         return None

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweep.machine import Machine
-from sweep.planning.grid import GridSpec, Resources
+from sweep.planning.grid import GridSpec
+from sweep.planning.grid_fields import Resources
 from sweep.planning.stages import ChainSpec, Plan, bundled
 from sweep.running.display import NoDisplay
 from sweep.running.journal import Journal

@@ -133,13 +133,19 @@ class Process:
         if not self.world.passes(self, seconds):
             task = getcurrent()
             self.world.wake(task, seconds)  # type: ignore[arg-type]
-            task.parent.switch()
+            leave(task)
 
     def wait(self) -> None:
         """Let the world go on until somebody wakes the task that calls."""
         if not self.alive:
             raise Killed
-        getcurrent().parent.switch()
+        leave(getcurrent())
+
+
+def leave(task: greenlet) -> None:
+    """Let the one go on that began `task`."""
+    assert task.parent is not None
+    task.parent.switch()
 
 
 class Task(greenlet):

@@ -16,7 +16,10 @@ from data_prep.shards import SegmentCorpus, load_corpus
 from dsl import chain, fold_parts, splits
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
+from dsl.segments import band_statistics
 from dsl.settings import Alteration, ChainSettings, TrainingSettings
+from dsl.splits import training_seed
+from dsl.training import Lesson
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid
 from sweep.planning.label_flow import labels_reaching
@@ -100,17 +103,17 @@ def all_segments(corpus: SegmentCorpus) -> np.ndarray:
 
 
 def standardised_by_everything(monkeypatch: Monkey) -> None:
-    statistics = chain.band_statistics
+    statistics = band_statistics
     with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, all_segments(corpus)))
 
 
 def standardised_by_what_it_does_not_train_on(monkeypatch: Monkey) -> None:
-    statistics = chain.band_statistics
+    statistics = band_statistics
     with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, np.setdiff1d(all_segments(corpus), index)))
 
 
 def scaled_by_everything(monkeypatch: Monkey) -> None:
-    statistics = chain.band_statistics
+    statistics = band_statistics
     with_statistics(
         monkeypatch,
         lambda corpus, index: (statistics(corpus, index)[0], statistics(corpus, all_segments(corpus))[1]),
@@ -192,7 +195,7 @@ def smooths_labels_by_all_labels(monkeypatch: Monkey) -> None:
 
 
 def with_seed(monkeypatch: Monkey, of: Callable[[SegmentCorpus], int]) -> None:
-    seen, seed = Seen(monkeypatch), chain.training_seed
+    seen, seed = Seen(monkeypatch), training_seed
     monkeypatch.setattr(chain, "training_seed", lambda *arguments: (seed(*arguments) + of(seen.corpus)) % 2**32)
 
 
@@ -232,12 +235,11 @@ def chooses_the_iteration_by_what_does_not_validate(monkeypatch: Monkey) -> None
 
 def trains_longer_where_a_class_is_frequent(monkeypatch: Monkey) -> None:
     seen = Seen(monkeypatch)
-    lesson = chain.Lesson
 
-    def longer(*arguments: Any) -> Any:
-        *before, training, seed = arguments
+    def longer(*arguments: Any) -> Lesson:
+        lesson = Lesson(*arguments)
         more = int((seen.corpus.utterances["label"] == 0).mean() > 0.3)
-        return lesson(*before, replace(training, epochs=training.epochs + more), seed)
+        return replace(lesson, settings=replace(lesson.settings, epochs=lesson.settings.epochs + more))
 
     monkeypatch.setattr(chain, "Lesson", longer)
 

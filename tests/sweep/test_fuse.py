@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data_prep.folders import Folder
+from dsl.labels import updated_targets
 from dsl.settings import TrainingSettings
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid
@@ -67,8 +68,13 @@ def test_chains_of_one_corpus_and_backbone_are_bundled(other: ChainSpec) -> None
         chain("bdsl", label_source="global_oof"),
         chain("none"),
         *(
-            chain("bdsl", training=replace(STAGE.training, **{name: value}))
-            for name, value in [("every", 2), ("batch_size", 64), ("precision", "bfloat16"), ("layout", "contiguous")]
+            chain("bdsl", training=training)
+            for training in (
+                replace(STAGE.training, every=2),
+                replace(STAGE.training, batch_size=64),
+                replace(STAGE.training, precision="bfloat16"),
+                replace(STAGE.training, layout="contiguous"),
+            )
         ),
     ],
     ids=lambda one: one.label,
@@ -171,7 +177,7 @@ def test_a_fused_sweep_leaves_the_bits_of_a_separate_one(
 def test_a_chain_that_fails_fails_alone(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsl import chain as module
 
-    updated = module.updated_targets
+    updated = updated_targets
 
     def failing(update: Any, *rest: Any) -> np.ndarray:
         targets = updated(update, *rest)
