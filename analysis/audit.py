@@ -62,6 +62,7 @@ class AuditFinding:
 
     @property
     def verdict(self) -> str:
+        """INCOMPLETE where folds are missing; else whether UA is above chance, by the p adjusted by Holm's method."""
         if self.folds_done < self.folds:
             return INCOMPLETE
         return ABOVE_CHANCE if self.p_holm < SIGNIFICANCE else WITHIN_CHANCE
@@ -72,6 +73,7 @@ class AuditFinding:
         return self.verdict == ABOVE_CHANCE and self.label_source not in LEAKY_LABEL_SOURCES
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON: the fields, the verdict, and whether the label source is a leaky one."""
         return {**asdict(self), "verdict": self.verdict, "leaky_source": self.label_source in LEAKY_LABEL_SOURCES}
 
 
@@ -201,6 +203,7 @@ class PCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """The p value, a bound like `< 0.001` as words, not as a number."""
         return Printed(rest=p_value(self.p)) if self.p < 0.001 else Printed(p_value(self.p))
 
 

@@ -33,6 +33,7 @@ class FeatureSettings:
     segment_hop: int = 1
 
     def as_dict(self) -> dict[str, Any]:
+        """All settings by name, as a manifest holds them."""
         return asdict(self)
 
 

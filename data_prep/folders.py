@@ -85,10 +85,12 @@ class Folder:
 
     @property
     def name(self) -> str:
+        """The last part of its path."""
         return posixpath.basename(self._root)
 
     @property
     def parent(self) -> "Folder":
+        """The folder that it is in, with the same options of its address."""
         address, options = without_options(self.uri)
         return Folder(f"{address.rstrip('/').rpartition('/')[0]}{options}")
 

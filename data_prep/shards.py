@@ -55,6 +55,7 @@ class PreparedCorpus:
 
     @property
     def corpus(self) -> str:
+        """The name of the corpus, without the fingerprint."""
         return str(self.manifest["corpus"])
 
     @property
@@ -65,6 +66,7 @@ class PreparedCorpus:
 
     @property
     def settings(self) -> FeatureSettings:
+        """How its frames and segments were cut."""
         return FeatureSettings(**self.manifest["settings"])
 
     def utterances(self) -> pd.DataFrame:
@@ -131,6 +133,7 @@ class SegmentCorpus:
 
 
 def shard_schema(settings: FeatureSettings) -> pa.Schema:
+    """The columns of a shard: id, segment number, first frame, and the spectrogram as float32 [frames * mels]."""
     size = settings.segment_frames * settings.mels
     columns: dict[str, pa.DataType] = {
         "utterance_id": pa.string(),
@@ -163,6 +166,7 @@ def write_shard(
 
 
 def sha256(content: bytes) -> str:
+    """SHA-256 as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 

@@ -73,8 +73,11 @@ class ChainMemory(Protocol):
         """Each segment's prediction [S, K] by the fold that tested it; None where one is not trained yet."""
         ...
 
-    def save(self, step: Step, result: StageResult) -> None: ...
-    def checkpoint(self, step: Step) -> Checkpoint: ...
+    def save(self, step: Step, result: StageResult) -> None:
+        """Keep what a training came to."""
+
+    def checkpoint(self, step: Step) -> Checkpoint:
+        """Where the state of a training is kept while it is not finished."""
 
     # These have a body, so that who inherits need not hear of them.
 
@@ -161,11 +164,13 @@ class ChainRun:
 
     @property
     def training(self) -> Training:
+        """The training under way; there must be one."""
         assert self._training is not None
         return self._training
 
     @property
     def trains(self) -> bool:
+        """Whether a training is under way."""
         return self._training is not None
 
     @property

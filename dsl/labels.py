@@ -105,6 +105,7 @@ class Rule:
 
     @property
     def takes_alpha(self) -> bool:
+        """Whether the function takes alpha."""
         return "alpha" in self.needs
 
 

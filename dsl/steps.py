@@ -130,6 +130,7 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
+        """Whether all epochs are done, or as many as `patience` without a better one."""
         waited = len(self.history) - 1 - self.best
         return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
 
@@ -196,6 +197,7 @@ class TrainingRun:
         return predict(self.network, self._segments, index, self.settings.layout)
 
     def finish_epoch(self, epoch: Epoch) -> None:
+        """Take note of an epoch, and keep its weights where early stopping finds them the best."""
         self.history.append(epoch)
         self.best = kept_epoch(self.history, self.settings).number
         if self.settings.early_stopping and self.best == epoch.number:

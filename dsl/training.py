@@ -32,7 +32,8 @@ class Checkpoint(Protocol):
         """The state last written; None where there is none, or only a damaged one."""
         ...
 
-    def write(self, content: bytes) -> None: ...
+    def write(self, content: bytes) -> None:
+        """Keep a state in the place of the one before."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
+        """Whether there is no epoch left to train."""
         return self.run.finished
 
     @property

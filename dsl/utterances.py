@@ -72,7 +72,7 @@ class ForestFold(NamedTuple):
 
 
 def second_cross_validation(features: Floats, label: Ints, seed: int, folds: int = 10) -> list[ForestFold]:
-    """ "Another 10-fold stratified cross-validation" (§VIII-A) over `features` [U, F] and `label` [U].
+    """The second cross-validation over `features` [U, F] and `label` [U], stratified like the first (§VIII-A).
 
     There are `folds`, or as many as the rarest class has utterances; none where that is less than two.
     """

@@ -57,6 +57,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; a command's modules are imported when it runs."""
     # Imported here, so that signals are heeded from the start.
     from ser_sweep.commands import (
         audit,

@@ -21,12 +21,15 @@ class Machine:
         return time.time()
 
     def monotonic(self) -> float:
+        """Seconds by a clock that nobody sets."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds."""
         time.sleep(seconds)
 
     def lock(self) -> AbstractContextManager[Any]:
+        """A new lock for threads."""
         return threading.Lock()
 
     def repeat(self, seconds: float, beat: Callable[[], None]) -> Callable[[], None]:

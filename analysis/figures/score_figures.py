@@ -225,6 +225,7 @@ def _same(lines: pd.DataFrame, wanted: Mapping[Any, Any], names: Iterable[str]) 
 
 
 def rows_of(lines: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The lines of a frame, a dictionary by column each."""
     return lines.to_dict("records")
 
 
@@ -235,6 +236,7 @@ def listed(names: Sequence[str], values: Iterable[float]) -> str:
 
 
 def sentences(*parts: str) -> str:
+    """The parts with a space between them."""
     return " ".join(parts)
 
 

@@ -38,6 +38,7 @@ class Method(NamedTuple):
 
     @property
     def name(self) -> str:
+        """As figures and the paper call it: `WDSL (α = 0.2)`, or `No DSL`."""
         if self.rule == BASELINE:
             return "No DSL"
         rule = self.rule.upper() if self.rule in PAPER_RULES else self.rule

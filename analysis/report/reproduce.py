@@ -38,6 +38,7 @@ class Recipe:
 
     @property
     def done(self) -> int:
+        """How many of its stages are in the store."""
         return sum(stage.done for stage in self.stages)
 
 

@@ -57,5 +57,6 @@ def record_of(store: Store, stage: StageSpec) -> dict[str, Any] | None:
 
 
 def metrics_of(record: dict[str, Any]) -> dict[str, Any]:
+    """The metrics in a stage.json; empty where it has none."""
     metrics: dict[str, Any] = record.get("metrics", {})
     return metrics

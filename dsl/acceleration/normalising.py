@@ -15,6 +15,7 @@ class Normalising(nn.BatchNorm2d):
     """A batch norm, and what timm puts behind it within the same module, that a single thread trains in one step."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Maps [n, C, h, w], normalised and activated; by torch in evaluation, in other types and on more threads."""
         if not self.training or input.dtype != torch.float32 or torch.get_num_threads() > 1:
             return super().forward(input)
         silu, low, high = activation_of(self)

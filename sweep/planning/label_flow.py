@@ -23,6 +23,7 @@ class Leak:
 
     @property
     def text(self) -> str:
+        """The leak in a sentence, for a notice."""
         return (
             f"{self.label_source}, {self.corpus}, {self.split} split: the labels of {self.reaching:,} of "
             f"{self.tested:,} test utterances reach the networks that predict them"

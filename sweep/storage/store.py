@@ -67,6 +67,7 @@ class Store:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a store here: store.json, or a stage."""
         return self.is_named or bool(self.keys_like(""))
 
     @property
@@ -283,6 +284,7 @@ class Store:
         return self.files.read_checked(f"checkpoints/{key}")
 
     def write_checkpoint(self, key: str, state: bytes) -> None:
+        """Keep the state of a stage's unfinished training."""
         self.files.write_checked(f"checkpoints/{key}", state)
 
     def discard_leftovers(self, keys: Iterable[str]) -> None:
@@ -339,6 +341,7 @@ class Store:
             )
 
     def corpora(self) -> list[str]:
+        """The full names of the corpora that its stages refer to, sorted."""
         paths = [entry.path for entry in self.folder.entries("corpora", recursive=True)]
         return sorted(path.parent.name for path in paths if path.name == "corpus.json")
 

@@ -300,6 +300,7 @@ class Garbage:
         return bool(self.files)
 
     def size(self, kind: str) -> int:
+        """Bytes of all files of a kind."""
         return sum(entry.size for entries in self.files[kind].values() for entry in entries)
 
 
