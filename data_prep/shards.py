@@ -155,7 +155,7 @@ def write_shard(
     segments = 0
     buffer = pa.BufferOutputStream()
     coded = ["utterance_id"]
-    with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=coded, write_statistics=False) as writer:  # type: ignore[arg-type]
+    with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=coded, write_statistics=False) as writer:  # type: ignore[arg-type]  # or names
         for batch in _row_batches(utterances, settings, schema):
             writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
             segments += batch.num_rows

@@ -62,6 +62,9 @@ def _ranked(values: Floats) -> tuple[Floats, Ints]:
     return distinct, rank
 
 
+# Compiled: numba finds their types.
+
+
 @inlined
 def _count_classes(above, members, label, weight):  # type: ignore[no-untyped-def]
     """Weight of each class among `members`, into `above` [classes]; their sum, and the sum of their squares."""

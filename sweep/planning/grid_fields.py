@@ -86,7 +86,11 @@ def parse_rule(entry: Any) -> RuleChoice:
 def parse_alpha(value: Any) -> float | tuple[float, ...]:
     """A number in [0, 1], or a list of them, one an iteration. Raises ValueError for anything else."""
     if isinstance(value, list) and value and not any(isinstance(each, list) for each in value):
-        return tuple(float(parse_alpha(each)) for each in value)  # type: ignore[arg-type]
+        return tuple(map(_number, value))
+    return _number(value)
+
+
+def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"alpha {value!r} is not a number in [0, 1]")
     return float(value)

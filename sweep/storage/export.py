@@ -264,7 +264,7 @@ def _parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
         if writer is None:
             buffer = io.BytesIO()
             words = [name for name in table.column_names if name not in NUMBERS]
-            writer = pq.ParquetWriter(buffer, table.schema, compression="zstd", use_dictionary=words)  # type: ignore[arg-type]
+            writer = pq.ParquetWriter(buffer, table.schema, compression="zstd", use_dictionary=words)  # type: ignore[arg-type]  # or names
         writer.write_table(table, row_group_size=max(len(table), 1))
         if buffer.tell() > PART_BYTES:
             writer.close()

@@ -59,16 +59,19 @@ def rayjob() -> dict[str, Any]:
 
 
 def head_of(rayjob: dict[str, Any]) -> dict[str, Any]:
-    return rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]
+    found: dict[str, Any] = rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]
+    return found
 
 
 def workers_of(rayjob: dict[str, Any]) -> list[dict[str, Any]]:
-    return rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    found: list[dict[str, Any]] = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    return found
 
 
 def container_of(group: dict[str, Any]) -> dict[str, Any]:
     [container] = group["template"]["spec"]["containers"]
-    return container
+    found: dict[str, Any] = container
+    return found
 
 
 # Files are what they must be
@@ -86,7 +89,8 @@ def test_a_field_that_ray_does_not_know_would_be_found(launched: dict[str, Any])
 @pytest.fixture(scope="module")
 def rayjob_schema() -> dict[str, Any]:
     """Names and types of the fields of KubeRay's v1 RayJob that the file could need; others are refused."""
-    return json.loads((Path(__file__).parent / "rayjob_schema.json").read_text())
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "rayjob_schema.json").read_text())
+    return found
 
 
 def test_the_rayjob_has_the_fields_and_types_of_kuberay_s_definition(

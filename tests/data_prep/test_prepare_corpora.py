@@ -34,7 +34,8 @@ def prepared(data: Path, *arguments: str) -> dict[str, Any]:
     """The manifest of what the command makes in `data`."""
     assert main(["prepare", *arguments, "--out", str(data), "--inline"]) == 0
     (path,) = data.glob("*/manifest.json")
-    return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 @pytest.mark.parametrize(("corpus", "layout", "rate", "names"), SOUNDS, ids=[f"{s[0]}-{s[1]}" for s in SOUNDS])

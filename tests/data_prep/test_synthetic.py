@@ -161,7 +161,8 @@ def pitches(samples: np.ndarray) -> np.ndarray:
     correlation /= correlation[:, :1]
     lags = 35 + correlation[:, 35:250].argmax(axis=1)
     periodic = correlation[np.arange(len(lags)), lags] > 0.5
-    return 12 * np.log2(16_000 / lags[periodic] / 100)
+    found: np.ndarray = 12 * np.log2(16_000 / lags[periodic] / 100)
+    return found
 
 
 @pytest.fixture(scope="module")

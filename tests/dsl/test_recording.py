@@ -420,7 +420,8 @@ def first_dtypes(
     def seen(self: nn.Conv2d, *inputs: torch.Tensor) -> torch.Tensor:
         output = convolve(self, *inputs)
         found.add((self.training, output.dtype))
-        return output
+        result: torch.Tensor = output
+        return result
 
     monkeypatch.setattr(nn.Conv2d, "_conv_forward", seen)
     teach([replace(lesson, settings=settings)])

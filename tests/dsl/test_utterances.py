@@ -118,7 +118,8 @@ def test_each_seed_has_its_own_forests() -> None:
 
 def test_each_seed_has_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
     def nearest(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
-        return KNeighborsClassifier(1).fit(features, label).predict(asked)
+        found: np.ndarray = KNeighborsClassifier(1).fit(features, label).predict(asked)
+        return found
 
     monkeypatch.setattr(forests, "forest_classes", nearest)
     first, second = decided(NOISE, seeds=2, folds=3)

@@ -34,7 +34,8 @@ def chains(tally: Tally) -> Bundle:
 def shown(tally: Tally) -> str:
     console = Console(file=io.StringIO(), width=120)
     console.print(LiveDisplay(tally)._render())
-    return console.file.getvalue()  # type: ignore[attr-defined]
+    found: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return found
 
 
 def test_a_trial_that_only_starts_claims_no_loss(tally: Tally, chains: Bundle) -> None:

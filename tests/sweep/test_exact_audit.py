@@ -180,16 +180,20 @@ def with_targets(monkeypatch: Monkey, change: Callable[[SegmentCorpus, np.ndarra
 def weighs_classes_by_all_labels(monkeypatch: Monkey) -> None:
     def weighed(corpus: SegmentCorpus, targets: np.ndarray) -> np.ndarray:
         share = 1 + np.arange(len(corpus.classes)) * (corpus.utterances["label"].to_numpy() == 0).mean()
-        return targets * share / (targets * share).sum(axis=1, keepdims=True) * 0.9 + targets * 0.1 * share.mean()
+        found: np.ndarray = (
+            targets * share / (targets * share).sum(axis=1, keepdims=True) * 0.9 + targets * 0.1 * share.mean()
+        )
+        return found
 
     with_targets(monkeypatch, weighed)
 
 
 def smooths_labels_by_all_labels(monkeypatch: Monkey) -> None:
     def smoothed(corpus: SegmentCorpus, targets: np.ndarray) -> np.ndarray:
-        return 0.9 * targets + 0.1 * (
+        found: np.ndarray = 0.9 * targets + 0.1 * (
             np.bincount(corpus.label[:1], minlength=len(corpus.classes)) + corpus.label.mean()
         )
+        return found
 
     with_targets(monkeypatch, smoothed)
 
@@ -255,7 +259,8 @@ def with_predictions(monkeypatch: Monkey, change: Callable[[np.ndarray], np.ndar
 def relabels_by_what_is_said_of_everything(monkeypatch: Monkey) -> None:
     def centred(q: np.ndarray) -> np.ndarray:
         odds = q / q.mean(axis=0)
-        return odds / odds.sum(axis=1, keepdims=True)
+        found: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+        return found
 
     with_predictions(monkeypatch, centred)
 
