@@ -200,7 +200,8 @@ def _crossed_folds(utterances: pd.DataFrame, folds: int, seed: int) -> Ints:
 def grouped_folds(label: Ints, groups: Ints, folds: int, seed: int) -> Ints:
     """The fold in which each utterance is tested, int [U]; no group [U] is in two of them.
 
-    As many folds as groups leave one group out each; fewer put groups together, by their classes' shares.
+    As many folds as groups leave one group out each; fewer put groups together, by their classes' shares. Raises
+    ValueError where there are more folds than groups.
     """
     count = len(np.unique(groups))
     if count < folds:

@@ -17,7 +17,8 @@ def utterance_features(q: Floats, utterance: Ints) -> Floats:
     """Statistics of an utterance's segment predictions (Eq. 14-18): float64 [U, 8 * K].
 
     `q` [N, K]; `utterance` [N] numbers the utterances 0 to U - 1, each with at least one segment. Columns 0 to
-    K - 1 are the means, then follow percentiles 1 and 99, the quartiles, and the shares above 0.2 and 0.3.
+    K - 1 are the means, then follow percentiles 1 and 99, the quartiles, and the shares above 0.2 and 0.3. Raises
+    ValueError where an utterance has no segments.
     """
     counts = np.bincount(utterance)
     if not counts.all():

@@ -100,6 +100,7 @@ def mcnemar(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
     """McNemar's exact test of two decisions on each of the same utterances, all [U].
 
     Under the null hypothesis an utterance that only one of them has right is as likely the first's as the second's.
+    Raises ValueError for shapes that do not fit.
     """
     from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 

@@ -127,7 +127,10 @@ def results_folder(out: str | Path, grid: str, corpora: Iterable[PreparedCorpus]
 
 @contextmanager
 def whole(out: Folder) -> Iterator[Folder]:
-    """A folder to write to, which is `out` when the block ends; nothing of it stays where the block fails."""
+    """A folder to write to, which is `out` when the block ends; nothing of it stays where the block fails.
+
+    Raises UserError where `out` holds something.
+    """
     path = out.local_path("") if out.is_local else None
     if any(path.iterdir()) if path is not None and path.is_dir() else (out.entries() or out.folders()):
         raise UserError(f"{out} is there already; give an empty or new folder for the export")
@@ -247,7 +250,8 @@ def _prediction_table(row: dict[str, Any], predictions: Predictions, corpus: _Co
             "predicted": classes.take(best),
             "probability": pa.array(q[np.arange(len(q)), best], pa.float32()),
             "q": pa.ListArray.from_arrays(
-                pa.array(range(0, q.size + 1, q.shape[1]), pa.int32()), pa.array(q.ravel(), pa.float32())
+                pa.array(np.arange(0, q.size + 1, q.shape[1], dtype=np.int32), pa.int32()),
+                pa.array(q.ravel(), pa.float32()),
             ),
         }
     )

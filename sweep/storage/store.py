@@ -136,7 +136,7 @@ class Store:
                 yield {**record, "key": key}
 
     def copy_results(self, keys: Iterable[str], corpora: Iterable[str], into: "Store") -> None:
-        """Copy stage.json of the stages `keys`, and `corpora`, to another store."""
+        """Copy stage.json of the stages `keys`, and `corpora`, to another store. Raises StoreError if one is gone."""
         names = [f"corpora/{name}/{file}" for name in corpora for file in ("utterances.parquet", "corpus.json")]
         names += [f"stages/{key}/stage.json" for key in keys]
         for name, content in zip(names, self.folder.read_all(names), strict=True):
