@@ -15,7 +15,7 @@ from tests.data_prep.corpus_files import format_chunk, noise, riff, write_manife
 HEADER = "path,emotion,speaker,text,id"
 
 
-def utterances(field: str, *values: str) -> list[Utterance]:
+def utterances(field: str, *values: Any) -> list[Utterance]:
     """One for each value, that differ in nothing but `field`, the path and, unless it is that, the id."""
     plain = {"speaker": "anna", "text": "", "emotion": "anger"}
     given: list[dict[str, Any]] = [
@@ -24,9 +24,9 @@ def utterances(field: str, *values: str) -> list[Utterance]:
     return [Utterance(**one) for one in given]
 
 
-def refusal(*args: str) -> list[str]:
+def refusal(field: str, *values: Any) -> list[str]:
     with pytest.raises(CorpusError) as raised:
-        check_names(utterances(*args))
+        check_names(utterances(field, *values))
     return list(raised.value.problems)
 
 
@@ -163,7 +163,7 @@ def test_clean_names_are_no_notice() -> None:
 def test_an_id_that_is_there_twice_or_a_name_that_is_not_utf_8_is_refused() -> None:
     assert refusal("id", "x", "x", "y") == ["id 'x' is there 2 times"]
     assert refusal("speaker", "anna", "caf\udce9")[0].startswith("speaker 'caf\\udce9' ")
-    (problem,) = refusal("path", Path("caf\udce9.wav"))  # type: ignore[arg-type]
+    (problem,) = refusal("path", Path("caf\udce9.wav"))
     assert problem == "file name 'caf\\udce9.wav' is not UTF-8"
 
 

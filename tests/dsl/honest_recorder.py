@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -160,7 +160,7 @@ def train_as_on_a_gpu(patch: pytest.MonkeyPatch, record: Callable[[Replay], Repl
 
     def begin_with_a_stream(run: TrainingRun, *rest: Any) -> None:
         begin(run, *rest)
-        run._stream = Stream()  # type: ignore[assignment]
+        run._stream = cast(torch.cuda.Stream, Stream())
 
     def adam(run: TrainingRun) -> torch.optim.Optimizer:
         rate = torch.tensor(run.settings.learning_rate)

@@ -98,8 +98,8 @@ def turns_of_an_epoch(gpu: Device, trainings: list[Training]) -> list[int]:
     """Which training's stream is given work, each time that it is another's."""
     gpu.turns.clear()
     train_an_epoch(trainings)
-    streams = [one.run._stream for one in trainings]
-    return [streams.index(stream) for stream in gpu.turns]  # type: ignore[arg-type]
+    streams: list[object] = [one.run._stream for one in trainings]
+    return [streams.index(stream) for stream in gpu.turns]
 
 
 def test_a_batch_of_each_is_learnt_from_in_turn(gpu: Device) -> None:
@@ -249,7 +249,8 @@ def test_chains_whose_recordings_do_not_fit_into_memory_are_trained_fewer_at_onc
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return record_honestly(step)
 
-    memories, told = [MemoryStages() for _ in chains], []  # type: ignore[var-annotated]
+    memories = [MemoryStages() for _ in chains]
+    told: list[int] = []
     with a_gpu(record) as gpu:
         assert Company(CPU, at_once=3, on_fewer=told.append).run(corpus, chains, memories) == [None] * 3
     assert told == [2]

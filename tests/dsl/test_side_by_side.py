@@ -329,7 +329,8 @@ def test_where_memory_does_not_hold_all_fewer_are_trained_at_once_and_the_bits_s
     holds: int,
     fewer: list[int],
 ) -> None:
-    expected, told = run_alone(corpus, FOUR), []  # type: ignore[var-annotated]
+    expected = run_alone(corpus, FOUR)
+    told: list[int] = []
     SmallDevice(monkeypatch, holds, method)
     together.clear()
     assert_same(run_beside(corpus, FOUR, on_fewer=told.append), expected)

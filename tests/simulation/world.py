@@ -131,8 +131,8 @@ class Process:
         if not self.alive:
             raise Killed
         if not self.world.passes(self, seconds):
-            task = getcurrent()
-            self.world.wake(task, seconds)  # type: ignore[arg-type]
+            task = this_task()
+            self.world.wake(task, seconds)
             leave(task)
 
     def wait(self) -> None:
@@ -140,6 +140,13 @@ class Process:
         if not self.alive:
             raise Killed
         leave(getcurrent())
+
+
+def this_task() -> "Task":
+    """The task that calls."""
+    task = getcurrent()
+    assert isinstance(task, Task)
+    return task
 
 
 def leave(task: greenlet) -> None:
@@ -230,7 +237,7 @@ class Lock(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         while self._held:
-            self._waiting.append(getcurrent())  # type: ignore[arg-type]
+            self._waiting.append(this_task())
             self._process.wait()
         self._held = True
 
