@@ -20,6 +20,7 @@ from analysis.scoring.statistics import UNDECIDED, holm
 from analysis.tables.blocks import Line
 from analysis.tables.cells import NumberCell, RateCell, TableCell, TextCell
 from analysis.tables.render import aligned
+from data_prep.arrays import Floats, Ints
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 PERMUTATIONS = 10_000
@@ -61,6 +62,7 @@ class AuditFinding:
 
     @property
     def verdict(self) -> str:
+        """INCOMPLETE where folds are missing; else whether UA is above chance, by the p adjusted by Holm's method."""
         if self.folds_done < self.folds:
             return INCOMPLETE
         return ABOVE_CHANCE if self.p_holm < SIGNIFICANCE else WITHIN_CHANCE
@@ -71,6 +73,7 @@ class AuditFinding:
         return self.verdict == ABOVE_CHANCE and self.label_source not in LEAKY_LABEL_SOURCES
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON: the fields, the verdict, and whether the label source is a leaky one."""
         return {**asdict(self), "verdict": self.verdict, "leaky_source": self.label_source in LEAKY_LABEL_SOURCES}
 
 
@@ -93,12 +96,12 @@ def audit(decisions: pd.DataFrame) -> list[AuditFinding]:
 
 
 def permutation_test(
-    label: np.ndarray,
-    predicted: np.ndarray,
+    label: Ints,
+    predicted: Ints,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
     within: np.ndarray | None = None,
-) -> tuple[float, np.ndarray]:
+) -> tuple[float, Floats]:
     """UA, the mean over rows, and what it comes to by chance: a fraction, and [permutations].
 
     Chance is labels dealt out anew to the decisions as they were to the utterances, its spread widened by WIDENING:
@@ -127,7 +130,7 @@ def permutation_test(
     return float(observed.mean()), dealt_ua.mean() + WIDENING * (dealt_ua - dealt_ua.mean())
 
 
-def _renamed(label: np.ndarray, within: np.ndarray, permutations: int, rng: np.random.Generator) -> np.ndarray:
+def _renamed(label: Ints, within: np.ndarray, permutations: int, rng: np.random.Generator) -> Ints:
     """`label` [U] with the classes' names exchanged in each group of `within` [U], in ways drawn anew: [P, U]."""
     there, known = np.unique(label, return_inverse=True)
     groups, group = np.unique(within, return_inverse=True)
@@ -135,10 +138,12 @@ def _renamed(label: np.ndarray, within: np.ndarray, permutations: int, rng: np.r
     return names[:, group, known]
 
 
-def _weights(label: np.ndarray) -> np.ndarray:
+def _weights(label: Ints) -> Floats:
     """What an utterance of each class adds to UA where it is recognised, for each row of `label` [P, U]: [P, K]."""
     counts = np.stack([(label == k).sum(axis=1) for k in range(label.max() + 1)], axis=1)
-    return 1 / (np.maximum(counts, 1) * np.count_nonzero(counts, axis=1)[:, None])
+    occurring: Ints = np.count_nonzero(counts, axis=1)[:, None]
+    weights: Floats = 1 / (np.maximum(counts, 1) * occurring)
+    return weights
 
 
 def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> AuditFinding:
@@ -198,6 +203,7 @@ class PCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """The p value, a bound like `< 0.001` as words, not as a number."""
         return Printed(rest=p_value(self.p)) if self.p < 0.001 else Printed(p_value(self.p))
 
 

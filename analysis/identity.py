@@ -123,7 +123,7 @@ def conditions(
         for source in source_order(group[columns.LABEL_SOURCE]):
             own = [one for one in set(group[columns.LABEL_SOURCE]) if has_source(one, source)]
             shown = group[group[columns.LABEL_SOURCE].isin(own)]
-            yield Condition(**dict(zip(by, key, strict=True)), label_source=source), shown
+            yield Condition(**dict(zip(by, map(str, key), strict=True)), label_source=source), shown
 
 
 def has_source(own: str | None, label_source: str) -> bool:

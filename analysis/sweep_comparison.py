@@ -25,11 +25,10 @@ from analysis.identity import (
     source_name,
     treatment_name,
 )
-from analysis.scoring.comparisons import Pair, by_network, comparison, of_networks
+from analysis.scoring.comparisons import Pair, by_network, comparison, holm_within, of_networks
 from analysis.scoring.differences import Difference, difference_text, speaker_text
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
-from analysis.scoring.statistics import holm
 from analysis.tables.render import aligned
 from data_prep.errors import UserError
 
@@ -67,9 +66,9 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
         second = _renumbered(second, beside)
     known, others = by_network(first), by_network(second)
     chosen = {pair: frames for pair, *frames in _chosen_pairs(first, second)}
-    for one, other in chosen.values():
-        known |= by_network(one)
-        others |= by_network(other)
+    for of_first, of_second in chosen.values():
+        known |= by_network(of_first)
+        others |= by_network(of_second)
     pairs = dict.fromkeys([*chosen, *(Pair(network, _across(network, differ)) for network, _ in known)])
     lines = []
     for pair, decision in product(pairs, (columns.FOREST, columns.MEAN_POOLING)):
@@ -86,7 +85,7 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
             "sweeps of the same corpus that share a rule, alpha and iteration"
         )
     found = pd.DataFrame(lines)
-    found[columns.P_HOLM] = found.groupby(columns.DECISION, sort=False)[columns.P].transform(holm)
+    found[columns.P_HOLM] = holm_within([columns.DECISION], found)
     return Compared(differ, found)
 
 
@@ -142,7 +141,8 @@ def _chosen(decisions: pd.DataFrame) -> dict[Condition, Chosen]:
     known: dict[Condition, dict[Network, pd.DataFrame]] = {}
     for network, one in of_networks(decisions).items():
         known.setdefault(network.condition, {})[network] = one
-    return {about: one for about, networks in known.items() if (one := choose_by_fold(eligible(networks))) is not None}
+    found = {about: choose_by_fold(eligible(networks)) for about, networks in known.items()}
+    return {about: chosen for about, chosen in found.items() if chosen is not None}
 
 
 def _seeds_beside(first: pd.DataFrame, second: pd.DataFrame) -> dict[int, int]:
@@ -153,8 +153,12 @@ def _seeds_beside(first: pd.DataFrame, second: pd.DataFrame) -> dict[int, int]:
 
 def _renumbered(decisions: pd.DataFrame, beside: Mapping[int, int]) -> pd.DataFrame:
     """The decisions of seeds that are set beside others, under the numbers of those."""
-    renamed = {columns.SEED: decisions[columns.SEED].map(beside), columns.SEEDS: len(beside)}
-    return decisions.assign(**renamed).dropna(subset=[columns.SEED]).astype({columns.SEED: int})
+    renamed = {columns.SEED: decisions[columns.SEED].map(beside)}
+    return (
+        decisions.assign(**renamed, **{columns.SEEDS: len(beside)})
+        .dropna(subset=[columns.SEED])
+        .astype({columns.SEED: int})
+    )
 
 
 def _check_labels(first: pd.DataFrame, second: pd.DataFrame) -> None:

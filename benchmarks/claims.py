@@ -73,12 +73,13 @@ def pair(server: str, place: str, keys: int, code: Path) -> list[dict[str, Any]]
 def measure(pairs: int, keys: int, sides: dict[str, Path]) -> dict[str, Any]:
     import boto3
     from moto.moto_server import threaded_moto_server as moto
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
     from tests.s3_server import in_order
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     requests: Counter[str] = Counter()
-    moto.DomainDispatcherApplication = in_order(moto.DomainDispatcherApplication, requests)
+    vars(moto)["DomainDispatcherApplication"] = in_order(DomainDispatcherApplication, requests)
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -17,6 +17,7 @@ from joblib import Parallel, delayed
 from measured import report
 from sklearn.ensemble import RandomForestClassifier
 
+from data_prep.arrays import Floats, Ints
 from dsl.utterances import ForestFold, forest_decisions, second_cross_validation, utterance_features
 
 UTTERANCES, CLASSES, SEGMENTS = 1440, 8, 60
@@ -53,7 +54,7 @@ def main() -> None:
     report(found, options.json)
 
 
-def network_says(number: int) -> tuple[np.ndarray, np.ndarray]:
+def network_says(number: int) -> tuple[Floats, Ints]:
     """Features [U, F] of a network's predictions, some of which are sure and some not, and the labels [U]."""
     rng = np.random.default_rng(number)
     label = rng.integers(0, CLASSES, UTTERANCES)
@@ -70,9 +71,10 @@ def folds_of(number: int) -> list[list[ForestFold]]:
     return [second_cross_validation(features, label, seed) for seed in range(OURS)]
 
 
-def decide_as_scikit_learn(folds_of_seeds: Sequence[Sequence[ForestFold]]) -> np.ndarray:
-    def decide(seed: int, fold: ForestFold) -> np.ndarray:
-        return RandomForestClassifier(random_state=seed).fit(fold.features, fold.label).predict(fold.asked)
+def decide_as_scikit_learn(folds_of_seeds: Sequence[Sequence[ForestFold]]) -> Ints:
+    def decide(seed: int, fold: ForestFold) -> Ints:
+        decided: Ints = RandomForestClassifier(random_state=seed).fit(fold.features, fold.label).predict(fold.asked)
+        return decided
 
     asked = [(seed, fold) for seed, folds in enumerate(folds_of_seeds) for fold in folds]
     decisions = np.empty((len(folds_of_seeds), UTTERANCES), dtype=np.int64)

@@ -24,14 +24,16 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
+from data_prep.arrays import Ints
 from data_prep.data_folder import find_prepared
 from data_prep.shards import SegmentCorpus, load_corpus
-from dsl.acceleration.layers import autocast_to, use_gpu_layers
+from dsl.acceleration.layers import autocast_to, laid_out, use_gpu_layers
 from dsl.acceleration.recording import SWITCH, record_cuda_graph
 from dsl.backbones import BACKBONES
 from dsl.labels import one_hot
@@ -104,16 +106,16 @@ class Ground:
     def run(self, backbone: str, seed: int = 0, **settings: Any) -> TrainingRun:
         return TrainingRun(self.build(backbone, seed), TrainingSettings(**settings), seed, self.segments, self.target)
 
-    def index(self, batches: int, rest: int = 0) -> np.ndarray:
+    def index(self, batches: int, rest: int = 0) -> Ints:
         """So many batches and `rest` segments, the same each time; repeated where the corpus has not so many."""
         return np.resize(np.random.default_rng(0).permutation(len(self.corpus)), batches * BATCH + rest)
 
-    def train(self, runs: Sequence[TrainingRun], index: np.ndarray, seed: int = 0) -> list[float]:
+    def train(self, runs: Sequence[TrainingRun], index: Ints, seed: int = 0) -> list[float]:
         """An epoch of each run, side by side; returns their losses."""
         side_by_side(runs, [run.batches(index, seed) for run in runs])
         return [run.end_epoch(len(index)) for run in runs]
 
-    def seconds(self, runs: Sequence[TrainingRun], index: np.ndarray, seed: int = 0) -> float:
+    def seconds(self, runs: Sequence[TrainingRun], index: Ints, seed: int = 0) -> float:
         synchronize()
         began = time.perf_counter()
         self.train(runs, index, seed)
@@ -249,7 +251,7 @@ class Work:
     batches: int
 
     @property
-    def index(self) -> np.ndarray:
+    def index(self) -> Ints:
         return self.ground.index(self.batches, rest=BATCH // 2 + 3)
 
     def run(self, seed: int) -> TrainingRun:
@@ -292,7 +294,8 @@ class Work:
             with profile(activities=activities) as profiled:
                 self.ground.train([run], self.ground.index(batches), seed=1)
                 synchronize()
-        found = [one for one in profiled.events() if one.device_type == torch.autograd.DeviceType.CUDA]
+        device = torch.autograd.DeviceType.CUDA  # type: ignore[attr-defined]  # which torch.autograd exports
+        found = [one for one in profiled.events() if one.device_type == device]
         on_device = [one for one in found if not getattr(one, "is_user_annotation", False)]
         copies = [one for one in on_device if one.name.startswith(("Memcpy", "Memset"))]
         spent = sum(one.time_range.elapsed_us() for one in on_device)
@@ -480,8 +483,8 @@ def beside_torch(
         for name, buffer in own.named_buffers():
             buffer.fill_(1 if name.endswith("var") else 0)
     truth = copy.deepcopy(own).double()
-    ours = use_gpu_layers(copy.deepcopy(own)).to(memory_format=torch.channels_last)
-    theirs = own.to(memory_format=torch.channels_last)
+    ours = laid_out(use_gpu_layers(copy.deepcopy(own)), torch.channels_last)
+    theirs = laid_out(own, torch.channels_last)
     input = torch.randn(shape, device=device, generator=generator).to(dtype, memory_format=torch.channels_last)
     gradient: Any = None
     found: dict[str, Any] = {}
@@ -527,7 +530,7 @@ def microseconds(module: torch.nn.Module, input: torch.Tensor, gradient: torch.T
             replay()
         ended.record()
         ended.synchronize()
-    return round(1000 * begun.elapsed_time(ended) / (5 * PASSES), 2)
+    return float(round(1000 * begun.elapsed_time(ended) / (5 * PASSES), 2))
 
 
 def layouts(ask: Namespace) -> None:
@@ -661,7 +664,9 @@ def compiled(ask: Namespace) -> None:
         ground = Ground(ask)
         began = time.perf_counter()
         build = ground.build(ask.backbone, 0)
-        run = TrainingRun(lambda: torch.compile(build()), TrainingSettings(), 0, ground.segments, ground.target)
+        run = TrainingRun(
+            lambda: cast(nn.Module, torch.compile(build())), TrainingSettings(), 0, ground.segments, ground.target
+        )
         ground.train([run], ground.index(STARTING_BATCHES))
         synchronize()
         told(start_seconds=time.perf_counter() - began, recorded=run.recorded)

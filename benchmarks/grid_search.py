@@ -78,7 +78,7 @@ def chain_trainer(work: Path, grid: Path) -> Any:
 
     class Memory(ChainMemory):
         def __init__(self) -> None:
-            self.last = 0.0
+            self.last: float | None = 0.0
 
         def key(self, step: Step) -> Step:
             return step
@@ -103,6 +103,7 @@ def chain_trainer(work: Path, grid: Path) -> Any:
         configure_process(1)
         memory = Memory()
         run_chain(corpus, by_place[alpha, fold], torch.device("cpu"), memory)
+        assert memory.last is not None
         return memory.last
 
     return train
@@ -136,7 +137,7 @@ def optuna_with_joblib(work: Path, grid: Path, folds: int) -> dict[str, Any]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     train = chain_trainer(work, grid)
     storage = f"sqlite:///{work}/optuna-{folds}.db"
-    places = {"alpha": ALPHAS, "fold": list(range(folds))}
+    places: dict[str, list[Any]] = {"alpha": list(ALPHAS), "fold": list(range(folds))}
     optuna.create_study(storage=storage, study_name="grid", direction="maximize")
 
     def worker(seed: int) -> None:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,8 @@ def in_a_process(what: str, *places: Path) -> dict[str, Any]:
 
 
 def only(what: str, places: list[Path]) -> None:
-    found = {"rival": rival, "ours": ours}[what](*places)
+    measured: dict[str, Callable[..., dict[str, Any]]] = {"rival": rival, "ours": ours}
+    found = measured[what](*places)
     found["seconds_per_trial"] = found["seconds"] / found["trials"]
     found["driver_peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps(found))

@@ -21,6 +21,7 @@ from measured import report
 
 from analysis.scoring.metrics import weighted_accuracy
 from analysis.scoring.results import FOREST_SEEDS, decide
+from data_prep.arrays import Floats
 from dsl.labels import labels_of
 from dsl.splits import assign_folds
 from dsl.utterances import ForestFold, forest_decisions, second_cross_validation, utterance_features
@@ -90,7 +91,7 @@ def other_forests(store: Store, chains: Sequence[ChainSpec]) -> dict[str, float]
     }
 
 
-def speakers_left_out(features: np.ndarray, utterances: pd.DataFrame, seed: int) -> list[ForestFold]:
+def speakers_left_out(features: Floats, utterances: pd.DataFrame, seed: int) -> list[ForestFold]:
     fold_of = assign_folds("speaker", utterances, GRID["folds"], seed)
     label = utterances["label"].to_numpy()
     return [

@@ -162,7 +162,9 @@ def read_pack(path: Path) -> Members:
             for member in pack:
                 if not member.isfile() or not NAME.fullmatch(member.name):
                     raise PackError(f"{path} is no pack of stages: it holds {member.name!r}")
-                found[member.name] = pack.extractfile(member).read()  # type: ignore[union-attr]
+                content = pack.extractfile(member)
+                assert content is not None  # it is a file
+                found[member.name] = content.read()
     except (tarfile.TarError, EOFError) as error:
         raise PackError(f"{path} is no pack of stages: {error}") from error
     return found

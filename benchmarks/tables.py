@@ -38,7 +38,8 @@ def make_store(work: Path, stages: int) -> None:
     from data_prep.synthetic import SyntheticCorpus, write_corpus
     from dsl.splits import assign_folds
     from sweep.planning.grid import load_grid, resolve_corpora
-    from sweep.storage.store import Predictions, Store
+    from sweep.storage.predictions import Predictions
+    from sweep.storage.store import Store
 
     manifest = write_corpus(work / "audio", SyntheticCorpus(speakers=8, texts=10, takes=6))
     prepared = prepare("synthetic", read_manifest(manifest), work / "data", inline=True).corpus

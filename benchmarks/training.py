@@ -30,9 +30,11 @@ import torch
 from measured import report
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 from torch.utils.flop_counter import FlopCounterMode
 
+from data_prep.arrays import Ints
+from data_prep.checked import list_values
 from data_prep.data_folder import find_prepared
 from data_prep.shards import load_corpus
 from dsl.backbones import BACKBONES
@@ -80,7 +82,7 @@ class Work:
     training: TrainingSettings = PAPERS
 
 
-class PlainLoop:
+class PlainLoop(Dataset[tuple[torch.Tensor, int]]):
     """What one would write: all rows in memory, standardised as they are asked for, and torch as it comes."""
 
     def __init__(self, work: Work) -> None:
@@ -88,10 +90,10 @@ class PlainLoop:
         torch.manual_seed(work.seed)
         prepared = find_prepared(work.data, work.corpus)
         shape = prepared.settings.segment_frames, prepared.settings.mels
-        table = pq.read_table(prepared.folder / "shards", columns=["utterance_id", "spectrogram"])
+        table = pq.read_table(Path(str(prepared.folder)) / "shards", columns=["utterance_id", "spectrogram"])
         label_of = prepared.utterances().set_index("id")["label"]
         self._labels = label_of.loc[table["utterance_id"].to_pandas()].to_numpy()
-        self._values = table["spectrogram"].combine_chunks().flatten().to_numpy().reshape(len(table), *shape)
+        self._values = list_values(table["spectrogram"]).reshape(len(table), *shape)
         self._mean, self._deviation = self._values.mean(axis=(0, 1)), self._values.std(axis=(0, 1))
         self._device = work.device
         self._network = BACKBONES[work.backbone](len(prepared.classes)).to(work.device)
@@ -107,7 +109,7 @@ class PlainLoop:
         spectrogram = (self._values[index] - self._mean) / self._deviation
         return torch.from_numpy(spectrogram.T.copy()).unsqueeze(0), int(self._labels[index])
 
-    def epoch(self, index: np.ndarray) -> None:
+    def epoch(self, index: Ints) -> None:
         criterion = nn.CrossEntropyLoss()
         self._network.train()
         total = 0.0
@@ -120,7 +122,7 @@ class PlainLoop:
         self._scheduler.step()
 
     @torch.no_grad()
-    def accuracy(self, index: np.ndarray) -> float:
+    def accuracy(self, index: Ints) -> float:
         self._network.eval()
         right = 0
         for inputs, targets in DataLoader(Subset(self, index.tolist()), batch_size=BATCH):
@@ -146,11 +148,11 @@ class SweepLoop:
     def __len__(self) -> int:
         return len(self.label)
 
-    def epoch(self, index: np.ndarray) -> None:
+    def epoch(self, index: Ints) -> None:
         self._seed += 1
         self.run.train_epoch(index, self._seed)
 
-    def accuracy(self, index: np.ndarray) -> float:
+    def accuracy(self, index: Ints) -> float:
         q = predict(self.run.network, self.segments, torch.from_numpy(index).to(self.segments.frames.device))
         return float((q.argmax(dim=1).cpu().numpy() == self.label[index]).mean())
 

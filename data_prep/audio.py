@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.arrays import Floats
 from data_prep.containers import read_container
 from data_prep.errors import AudioError, describe_error
 from data_prep.text import counted
@@ -39,7 +40,7 @@ class Audio:
     format they are written, and whatever silence is around them.
     """
 
-    samples: np.ndarray
+    samples: Floats
     source_rate: int
     channels: int
     sha256: str
@@ -82,7 +83,7 @@ def _read_content(content: bytes, sample_rate: int) -> Audio:
     )
 
 
-def _decode(content: bytes) -> tuple[np.ndarray, int, tuple[Remark, ...]]:
+def _decode(content: bytes) -> tuple[Floats, int, tuple[Remark, ...]]:
     """The samples float32 [n, channels] of a file, their rate in Hz, and what is odd about the file."""
     import soundfile
 
@@ -125,7 +126,7 @@ def _check_length(samples: int, rate: int, channels: int) -> None:
         )
 
 
-def _level_remarks(samples: np.ndarray) -> tuple[Remark, ...]:
+def _level_remarks(samples: Floats) -> tuple[Remark, ...]:
     """Whether the level of `samples` [n, channels] is one of speech. Raises AudioError where it cannot be."""
     if not samples.any():
         raise AudioError(f"all {len(samples)} samples are zero")
@@ -145,7 +146,7 @@ def _level_remarks(samples: np.ndarray) -> tuple[Remark, ...]:
     return ()
 
 
-def _channel_remarks(samples: np.ndarray, mono: np.ndarray) -> tuple[Remark, ...]:
+def _channel_remarks(samples: Floats, mono: Floats) -> tuple[Remark, ...]:
     """Whether mixing `samples` [n, channels] down to `mono` [n] kept the sound. Raises AudioError where it did not."""
     channels = samples.shape[1]
     if channels == 1:
@@ -174,7 +175,7 @@ def _decibels(amplitudes: float) -> float:
     return 20 * float(np.log10(amplitudes))
 
 
-def _sound_hash(mono: np.ndarray, rate: int) -> str:
+def _sound_hash(mono: Floats, rate: int) -> str:
     """128 bits of the sha256 of what is heard: `mono` [n] without zeros around it."""
     heard = mono != 0
     sound = mono[heard.argmax() : len(mono) - heard[::-1].argmax()] + np.float32(0)  # of the two zeros, one
@@ -183,7 +184,7 @@ def _sound_hash(mono: np.ndarray, rate: int) -> str:
     return found.hexdigest()[:32]
 
 
-def _resample(samples: np.ndarray, source_rate: int, sample_rate: int) -> np.ndarray:
+def _resample(samples: Floats, source_rate: int, sample_rate: int) -> Floats:
     import librosa
 
     return librosa.resample(samples, orig_sr=source_rate, target_sr=sample_rate)

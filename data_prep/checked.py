@@ -6,7 +6,7 @@ Nothing that is read can run: it is JSON, and Parquet whose notes for pandas are
 import json
 import re
 import unicodedata
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from data_prep.arrays import Floats
 from data_prep.features import MOST_HOP_FRAMES, FeatureSettings
 from data_prep.segments import segment_count
 
@@ -181,6 +182,12 @@ def read_table(content: bytes) -> pa.Table:
         return table
     except (pa.ArrowException, OSError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def list_values(column: "pa.ChunkedArray[Any]") -> Floats:
+    """The values of a column of lists of one length, one after the other, float32 [rows * length]."""
+    lists = cast("pa.FixedSizeListArray[Any, Any]", column.combine_chunks())
+    return lists.flatten().to_numpy()
 
 
 def read_frame(content: bytes) -> pd.DataFrame:

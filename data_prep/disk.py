@@ -24,6 +24,7 @@ class Disk:
                 os.fsync(file.fileno())
 
     def rename(self, path: Path, target: Path) -> None:
+        """Give `path` the name `target`, in one step, over what may have it."""
         path.replace(target)
 
     def link(self, path: Path, target: Path) -> bool:
@@ -50,6 +51,7 @@ class Disk:
             os.close(lock)
 
     def remove(self, path: Path) -> None:
+        """Remove a file, where it is there."""
         path.unlink(missing_ok=True)
 
     def identity(self, path: Path) -> Hashable | None:
@@ -61,6 +63,7 @@ class Disk:
         return found.st_dev, found.st_ino
 
     def make_folder(self, path: Path) -> None:
+        """Make a folder in one that is there."""
         path.mkdir(exist_ok=True)
 
     def sync_folder(self, path: Path) -> None:

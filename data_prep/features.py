@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.arrays import Floats
 from data_prep.errors import SettingError, bulleted
 from data_prep.text import counted
 
@@ -32,6 +33,7 @@ class FeatureSettings:
     segment_hop: int = 1
 
     def as_dict(self) -> dict[str, Any]:
+        """All settings by name, as a manifest holds them."""
         return asdict(self)
 
 
@@ -89,12 +91,12 @@ class LogMel:
             mel_scale="htk",
         )
 
-    def __call__(self, samples: np.ndarray) -> np.ndarray:
+    def __call__(self, samples: Floats) -> Floats:
         """`samples` float32 [n] -> frames float32 [1 + (n - window) // shift, mels]; no frames where n < window."""
         import torch
 
         if len(samples) < self.settings.window:
             return np.empty((0, self.settings.mels), dtype=np.float32)
         padded = torch.nn.functional.pad(torch.from_numpy(samples), (self._pad, self._pad))
-        power = self._power(padded)
+        power: torch.Tensor = self._power(padded)
         return power.clamp_min(self.settings.floor).log().T.contiguous().numpy()

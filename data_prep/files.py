@@ -22,6 +22,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
+    """Write `content` as JSON with sorted keys; the file appears whole, and is on the disk on return."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=2, sort_keys=True, ensure_ascii=False)
         file.write("\n")
@@ -30,6 +31,7 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

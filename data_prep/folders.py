@@ -85,10 +85,12 @@ class Folder:
 
     @property
     def name(self) -> str:
+        """The last part of its path."""
         return posixpath.basename(self._root)
 
     @property
     def parent(self) -> "Folder":
+        """The folder that it is in, with the same options of its address."""
         address, options = without_options(self.uri)
         return Folder(f"{address.rstrip('/').rpartition('/')[0]}{options}")
 
@@ -149,7 +151,8 @@ class Folder:
         """A file's content; None where there is none."""
         try:
             with self._files.open_input_stream(self._path(name)) as stream:
-                return stream.read()
+                content: bytes = stream.read()
+                return content
         except (FileNotFoundError, NotADirectoryError):
             return None
 
@@ -349,11 +352,11 @@ def _open_s3(uri: str) -> tuple[Any, str, ConditionalWrites]:
     scheme = options.get("scheme") or scheme or "https"
     files = fs.S3FileSystem(
         endpoint_override=host or None,
-        scheme=scheme,
+        scheme=scheme,  # type: ignore[arg-type]  # it refuses any other than http and https
         region=region,
         connect_timeout=CONNECT_SECONDS,
         request_timeout=REQUEST_SECONDS,
-        allow_delayed_open=True,  # one request for a small file
+        allow_delayed_open=True,  # type: ignore[call-arg]  # unknown to the stubs; one request for a small file
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
     )
     server = f"{scheme}://{host}" if host else None

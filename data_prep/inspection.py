@@ -30,6 +30,7 @@ class Inspected:
 
 
 def inspect_file(path: Path, settings: FeatureSettings) -> Inspected:
+    """Decode a recording as far as `settings` ask for; what is wrong with it becomes `problem`, and is not raised."""
     try:
         audio = read_recording(path, settings)
     except AudioError as error:
@@ -48,6 +49,7 @@ def inspect_file(path: Path, settings: FeatureSettings) -> Inspected:
 def notices_of(
     utterances: Sequence[Utterance], inspected: Sequence[Inspected], settings: FeatureSettings
 ) -> tuple[str, ...]:
+    """What a user is told of the recordings: how they were converted, what is odd about them, which are copies."""
     notices = []
     mixed = sum(one.channels > 1 for one in inspected)
     if mixed:

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 
+from data_prep.arrays import Floats
 from data_prep.audio import read_audio
 from data_prep.checked import LONGEST_NAME, checked_manifest, is_new_name, parse_json
 from data_prep.corpora import Utterance
@@ -88,7 +89,7 @@ def prepare(
         jobs = [
             _ShardJob(
                 Folder(folder) / "shards",
-                number,
+                cast(int, number),
                 settings,
                 audio_hash(rows),
                 [(utterances[i].id, utterances[i].path.absolute(), inspected[i]) for i in rows.index],
@@ -203,10 +204,12 @@ def _utterance_table(
     table["segments"] = [segment_count(frames, settings) for frames in table["frames"]]
     table["shard"] = (table["segments"].cumsum() - table["segments"]) // SEGMENTS_PER_SHARD
     if truth is not None:
-        stretches = dict(list(truth.groupby("id")))
-        table["true_labels"] = [
-            true_labels(stretches[row.id], labels, int(row.segments), settings) for row in table.itertuples()
+        stretches = {str(one): own for one, own in truth.groupby("id")}
+        known = [
+            true_labels(stretches[one], labels, count, settings)
+            for one, count in zip(table["id"], table["segments"], strict=True)
         ]
+        table["true_labels"] = pd.Series(known, table.index, dtype=object)
     return table
 
 
@@ -255,7 +258,7 @@ def _make_shard(job: _ShardJob) -> list[str]:
     return problems
 
 
-def _waveforms(job: _ShardJob, problems: list[str]) -> Iterator[np.ndarray]:
+def _waveforms(job: _ShardJob, problems: list[str]) -> Iterator[Floats]:
     """The samples [n] of a shard's recordings that are still as they were, and `problems` of the others."""
     for _, path, seen in job.recordings:
         try:

@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
+from data_prep.arrays import Floats
 from data_prep.audio import Audio, read_audio
 from data_prep.errors import AudioError
 from data_prep.features import FeatureSettings, LogMel
@@ -21,7 +20,7 @@ def read_recording(path: Path, settings: FeatureSettings) -> Audio:
     return audio
 
 
-def recording_frames(waveforms: Iterable[np.ndarray], settings: FeatureSettings) -> list[np.ndarray]:
+def recording_frames(waveforms: Iterable[Floats], settings: FeatureSettings) -> list[Floats]:
     """The log-Mel frames of each waveform, float32 [frames, mels]."""
     import torch
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from data_prep.arrays import Floats, Ints
 from data_prep.features import FeatureSettings
 
 
@@ -16,21 +17,21 @@ def segment_count(frames: int, settings: FeatureSettings) -> int:
     return max(0, 1 + (frames - settings.segment_frames) // settings.segment_hop)
 
 
-def segment_centres(segment: np.ndarray, settings: FeatureSettings) -> np.ndarray:
+def segment_centres(segment: Ints, settings: FeatureSettings) -> Floats:
     """Where segments `segment` [S] of an utterance have their centre, in seconds from its start."""
     first = segment * settings.segment_hop * settings.shift
     length = (settings.segment_frames - 1) * settings.shift + settings.window
     return (first + length / 2) / settings.sample_rate
 
 
-def cut_segments(frames: np.ndarray, settings: FeatureSettings) -> np.ndarray:
+def cut_segments(frames: Floats, settings: FeatureSettings) -> Floats:
     """`frames` [f, mels] -> a read-only view [segments, segment_frames, mels], time-major, without copying."""
     count = segment_count(len(frames), settings)
     windows = np.lib.stride_tricks.sliding_window_view(frames, settings.segment_frames, axis=0)
     return windows[:: settings.segment_hop][:count].transpose(0, 2, 1)
 
 
-def true_labels(stretches: pd.DataFrame, classes: dict[str, int], count: int, settings: FeatureSettings) -> np.ndarray:
+def true_labels(stretches: pd.DataFrame, classes: dict[str, int], count: int, settings: FeatureSettings) -> Ints:
     """The class that covers most of each of the `count` segments of one utterance, int8 [count].
 
     `stretches` has the columns start, end (seconds) and emotion and tiles the utterance; `classes` maps an emotion
@@ -40,7 +41,8 @@ def true_labels(stretches: pd.DataFrame, classes: dict[str, int], count: int, se
     length = (settings.segment_frames - 1) * shift + settings.window / settings.sample_rate
     start = np.arange(count) * settings.segment_hop * shift
     covered = np.zeros((count, len(classes)))
-    for stretch in stretches.itertuples():
-        overlap = np.minimum(stretch.end, start + length) - np.maximum(stretch.start, start)
-        covered[:, classes[str(stretch.emotion)]] += np.clip(overlap, 0, None)
-    return covered.argmax(axis=1).astype(np.int8)
+    for begin, end, emotion in zip(stretches["start"], stretches["end"], stretches["emotion"], strict=True):
+        overlap = np.minimum(end, start + length) - np.maximum(begin, start)
+        covered[:, classes[str(emotion)]] += np.clip(overlap, 0, None)
+    longest: Ints = covered.argmax(axis=1)
+    return longest.astype(np.int8)

@@ -18,14 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.checked import read_utterances
+from data_prep.arrays import Floats, Ints
+from data_prep.checked import list_values, read_utterances
 from data_prep.errors import ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
@@ -54,15 +55,18 @@ class PreparedCorpus:
 
     @property
     def corpus(self) -> str:
-        return self.manifest["corpus"]
+        """The name of the corpus, without the fingerprint."""
+        return str(self.manifest["corpus"])
 
     @property
     def classes(self) -> dict[str, int]:
         """Emotion -> number of utterances, in the order of the labels."""
-        return self.manifest["classes"]
+        classes: dict[str, int] = self.manifest["classes"]
+        return classes
 
     @property
     def settings(self) -> FeatureSettings:
+        """How its frames and segments were cut."""
         return FeatureSettings(**self.manifest["settings"])
 
     def utterances(self) -> pd.DataFrame:
@@ -98,24 +102,25 @@ class SegmentCorpus:
     name: str
     classes: tuple[str, ...]
     utterances: pd.DataFrame
-    frames: np.ndarray
-    utterance: np.ndarray
-    segment: np.ndarray
-    start: np.ndarray
+    frames: Floats
+    utterance: Ints
+    segment: Ints
+    start: Ints
     segment_frames: int
-    true_label: np.ndarray | None = None
+    true_label: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.start)
 
     @property
-    def label(self) -> np.ndarray:
+    def label(self) -> Ints:
         """Inherited label y of every segment, int64 [S]: its utterance's emotion."""
         return self.utterances["label"].to_numpy()[self.utterance]
 
-    def spectrograms(self, index: np.ndarray) -> np.ndarray:
+    def spectrograms(self, index: Ints) -> Floats:
         """Segments `index` [n] as float32 [n, segment_frames, mels], time-major."""
-        return self.frames[self.start[index, None] + np.arange(self.segment_frames)]
+        rows: Ints = self.start[index, None] + np.arange(self.segment_frames)
+        return self.frames[rows]
 
     def thinned(self, every: int) -> "SegmentCorpus":
         """The same corpus with every `every`-th segment of each utterance, beginning with its first."""
@@ -128,27 +133,29 @@ class SegmentCorpus:
 
 
 def shard_schema(settings: FeatureSettings) -> pa.Schema:
+    """The columns of a shard: id, segment number, first frame, and the spectrogram as float32 [frames * mels]."""
     size = settings.segment_frames * settings.mels
+    columns: dict[str, pa.DataType] = {
+        "utterance_id": pa.string(),
+        "segment": pa.int32(),
+        "start_frame": pa.int32(),
+        "spectrogram": pa.list_(pa.float32(), size),
+    }
     return pa.schema(
-        [
-            ("utterance_id", pa.string()),
-            ("segment", pa.int32()),
-            ("start_frame", pa.int32()),
-            ("spectrogram", pa.list_(pa.float32(), size)),
-        ],
+        columns,
         metadata={"layout": f"{settings.segment_frames} frames x {settings.mels} mels, time-major"},
     )
 
 
 def write_shard(
-    folder: Path | Folder, name: str, utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings
+    folder: Path | Folder, name: str, utterances: list[tuple[str, Floats]], settings: FeatureSettings
 ) -> dict[str, Any]:
     """Write one shard whole; `utterances` are (id, frames [f, mels]). Returns its checksum and counts."""
     schema = shard_schema(settings)
     segments = 0
     buffer = pa.BufferOutputStream()
-    options = {"compression": "zstd", "use_dictionary": ["utterance_id"], "write_statistics": False}
-    with pq.ParquetWriter(buffer, schema, **options) as writer:
+    coded = ["utterance_id"]
+    with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=coded, write_statistics=False) as writer:  # type: ignore[arg-type]  # or names
         for batch in _row_batches(utterances, settings, schema):
             writer.write_batch(batch, row_group_size=ROWS_PER_GROUP)
             segments += batch.num_rows
@@ -159,15 +166,16 @@ def write_shard(
 
 
 def sha256(content: bytes) -> str:
+    """SHA-256 as 64 hexadecimal digits."""
     return hashlib.sha256(content).hexdigest()
 
 
 def _row_batches(
-    utterances: list[tuple[str, np.ndarray]], settings: FeatureSettings, schema: pa.Schema
+    utterances: list[tuple[str, Floats]], settings: FeatureSettings, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """Record batches of about a row group, each of whole utterances, and each in the memory of the one before it: fresh
     memory for segments that overlap so much would cost more than all else."""
-    batches: list[list[tuple[str, np.ndarray]]] = [[]]
+    batches: list[list[tuple[str, Floats]]] = [[]]
     rows = [0]
     for utterance_id, frames in utterances:
         if rows[-1] >= ROWS_PER_GROUP:
@@ -180,14 +188,14 @@ def _row_batches(
         yield _record_batch(batch, values, settings.segment_hop, schema)
 
 
-def _record_batch(cut: list[tuple[str, np.ndarray]], values: np.ndarray, hop: int, schema: pa.Schema) -> pa.RecordBatch:
+def _record_batch(cut: list[tuple[str, Floats]], values: Floats, hop: int, schema: pa.Schema) -> pa.RecordBatch:
     """The segments `cut` of some utterances as rows, their spectrograms in `values` [rows or more, frames, mels]."""
     counts = [len(segments) for _, segments in cut]
     numbers = np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
     np.concatenate([segments for _, segments in cut], out=values[: len(numbers)])
     ids = pa.array(np.repeat([utterance_id for utterance_id, _ in cut], counts), pa.string())
     size = values[0].size
-    flat = pa.Array.from_buffers(pa.float32(), len(numbers) * size, [None, pa.py_buffer(values)])
+    flat = pa.Array.from_buffers(pa.float32(), len(numbers) * size, [None, pa.py_buffer(values.data)])
     spectrograms = pa.FixedSizeListArray.from_arrays(flat, size)
     return pa.record_batch([ids, pa.array(numbers), pa.array(numbers * np.int32(hop)), spectrograms], schema=schema)
 
@@ -231,7 +239,7 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     return corpus
 
 
-def segment_count_of(utterances: pd.DataFrame, settings: FeatureSettings) -> np.ndarray:
+def segment_count_of(utterances: pd.DataFrame, settings: FeatureSettings) -> Ints:
     """Segments of every utterance, int64 [U], from its frame count."""
     return np.array([segment_count(frames, settings) for frames in utterances["frames"]], dtype=np.int64)
 
@@ -262,7 +270,7 @@ def shards_of_other_sound(prepared: PreparedCorpus, utterances: pd.DataFrame) ->
     """
     if not {"shard", "sha256"} <= set(utterances):
         return []
-    expected = {shard_file(number): audio_hash(rows) for number, rows in utterances.groupby("shard")}
+    expected = {shard_file(cast(int, number)): audio_hash(rows) for number, rows in utterances.groupby("shard")}
     shards = prepared.manifest["shards"]
     return [one["file"] for one in shards if "audio" in one and one["audio"] != expected.get(one["file"])]
 
@@ -286,7 +294,7 @@ def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
     return [content for content in contents if content is not None]
 
 
-def _shard_frames(content: bytes, settings: FeatureSettings) -> tuple[np.ndarray, np.ndarray]:
+def _shard_frames(content: bytes, settings: FeatureSettings) -> tuple[Floats, Ints]:
     """Each frame of a shard once, float32 [F, mels]: all of a first segment, the new ones of those after it; and the
     segments of each of its utterances.
 
@@ -296,7 +304,7 @@ def _shard_frames(content: bytes, settings: FeatureSettings) -> tuple[np.ndarray
     parts, numbers = [], []
     for content_of_group in _row_groups(content, shard_schema(settings)):
         segment = content_of_group["segment"].to_numpy()
-        values = content_of_group["spectrogram"].combine_chunks().flatten().to_numpy()
+        values = list_values(content_of_group["spectrogram"])
         new = np.broadcast_to(np.arange(length) >= length - step, (len(segment), length)) | (segment == 0)[:, None]
         parts.append(values.reshape(len(segment), length, settings.mels)[new])
         numbers.append(segment)

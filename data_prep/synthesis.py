@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_prep.arrays import Complexes, Floats
+
 SAMPLE_RATE = 16_000  # Hz
-Floats = np.ndarray
 PEAK = 0.9  # of full scale
 BANDWIDTHS = (70, 90, 130, 200, 280)  # Hz
 FRAME = 80  # samples between two values of a control track: 5 ms
@@ -40,7 +41,8 @@ def synthesize(tracks: Tracks, rng: np.random.Generator) -> Floats:
     noise = _filter(hiss, _noise_shape(tracks.noise_centre, frequencies))
     floor = NOISE_FLOOR * rng.uniform(0.7, 1.4) * rng.standard_normal(len(voice))
     samples = LOUDNESS * (voice + 10 * noise) + floor
-    return samples * min(1.0, PEAK / np.abs(samples).max())
+    scaled: Floats = samples * min(1.0, PEAK / np.abs(samples).max())
+    return scaled
 
 
 def _glottal_source(tracks: Tracks, rng: np.random.Generator) -> Floats:
@@ -54,17 +56,19 @@ def _glottal_source(tracks: Tracks, rng: np.random.Generator) -> Floats:
     # Divided by the phase's step, the strength of a pulse does not grow with pitch: level alone sets it.
     pulses = np.diff(flow, prepend=0.0) / steps
     aspiration = 3.0 * _at_samples(tracks.breath) * rng.standard_normal(len(flow)) * (0.3 + flow)
-    return (pulses + aspiration) * _at_samples(tracks.voiced)
+    source: Floats = (pulses + aspiration) * _at_samples(tracks.voiced)
+    return source
 
 
 def _flow(phase: Floats, opening: float = 0.42, closing: float = 0.18) -> Floats:
     """Rosenberg's trigonometric glottal pulse at `phase` in [0, 1) of a period: in [0, 1], 0 while closed."""
     rise = 0.5 * (1 - np.cos(np.pi * phase / opening))
     fall = np.cos(0.5 * np.pi * np.clip((phase - opening) / closing, 0, 1))
-    return np.where(phase < opening, rise, fall)
+    flow: Floats = np.where(phase < opening, rise, fall)
+    return flow
 
 
-def _vocal_tract(formants: Floats, tilt: Floats, frequencies: Floats) -> Floats:
+def _vocal_tract(formants: Floats, tilt: Floats, frequencies: Floats) -> Complexes:
     """Responses of the tilt and of cascaded resonators of gain 1 at 0 Hz: complex [frames, bins]."""
     delay = np.exp(-2j * np.pi * frequencies / SAMPLE_RATE)
     octaves = np.log2(np.maximum(frequencies, 500.0) / 500.0)
@@ -82,7 +86,7 @@ def _noise_shape(centre: Floats, frequencies: Floats) -> Floats:
     return np.exp(-0.5 * (octaves / 0.5) ** 2)
 
 
-def _filter(source: Floats, responses: Floats) -> Floats:
+def _filter(source: Floats, responses: Floats | Complexes) -> Floats:
     """`source` [frames * 80] under responses [frames, bins] that change from frame to frame: the same length.
 
     Windows of two frames overlap by one; each is filtered by the FFT and added in place.

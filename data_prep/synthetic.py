@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from data_prep.arrays import Floats
 from data_prep.errors import CorpusError
 from data_prep.files import atomic_path
-from data_prep.synthesis import FRAME, SAMPLE_RATE, Floats, Tracks, synthesize
+from data_prep.synthesis import FRAME, SAMPLE_RATE, Tracks, synthesize
 
 TRUTH_COLUMNS = ("id", "start", "end", "emotion")
 MANIFEST_COLUMNS = ("path", "emotion", "speaker", "text", "id")

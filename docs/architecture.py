@@ -121,7 +121,7 @@ def _head(kind: str, colour: str) -> str:
     )
 
 
-def _text(x: float, y: float, text: str, colour: str = INK, anchor: str = "start", size: int = 13) -> str:
+def _text(x: float, y: float, text: str, colour: str = INK, anchor: str = "start", size: float = 13) -> str:
     return f'<text x="{x:g}" y="{y:g}" fill="{colour}" text-anchor="{anchor}" font-size="{size}">{escape(text)}</text>'
 
 

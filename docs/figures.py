@@ -20,7 +20,8 @@ from gpu_figures import GPU_BLOCKS
 from pydantic import BaseModel
 
 from analysis.tables.render import aligned
-from sweep.planning.grid import FeatureChoice, GridSpec, Resources, Tracking, TrainingChoice, grid_schema
+from sweep.planning.grid import GridSpec, grid_schema
+from sweep.planning.grid_fields import FeatureChoice, Resources, Tracking, TrainingChoice
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -20,7 +20,7 @@ def build_vgg19(classes: int, narrowed: int = 1) -> nn.Module:
     et al. do for ReLU ("Delving Deep into Rectifiers", ICCV 2015), those of the last layer near zero. `narrowed`
     divides the width of every other layer.
     """
-    from timm.layers import BatchNormAct2d
+    from timm.layers.norm_act import BatchNormAct2d
     from torch import nn
 
     layers: list[nn.Module] = []
@@ -57,10 +57,12 @@ def build_densenet22(classes: int) -> nn.Module:
 
 
 def build_mobilenetv2(classes: int) -> nn.Module:
+    """MobileNetV2 of width 1.0, as timm builds it, with weights drawn at random."""
     return _timm("mobilenetv2_100", classes)
 
 
 def build_efficientnet_b0(classes: int) -> nn.Module:
+    """EfficientNet-B0, as timm builds it, with weights drawn at random."""
     return _timm("efficientnet_b0", classes)
 
 
@@ -90,6 +92,7 @@ VERSIONS = {"vgg19": 2}  # raise that of a backbone when its code changes what i
 
 
 def version_of(backbone: str) -> int:
+    """Which version of a backbone this is: 1 unless VERSIONS says more."""
     return VERSIONS.get(backbone, 1)
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from data_prep.arrays import Bools, Floats, Ints
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from dsl.alterations import altered
@@ -41,8 +42,8 @@ class StageResult:
     most likely their true class (None where that is not known).
     """
 
-    q: np.ndarray
-    test: np.ndarray  # bool [S]: segments of the utterances that were held out to be tested
+    q: Floats
+    test: Bools  # bool [S]: segments of the utterances that were held out to be tested
     history: list[Epoch]
     seconds: float
     resumed_at: int  # epochs that an interrupted run had done already
@@ -50,7 +51,7 @@ class StageResult:
     validation_wa: float | None
     targets_right: float | None
     weights: dict[str, np.ndarray]  # the network's state
-    band_statistics: tuple[np.ndarray, np.ndarray]  # mean and deviation [mels] that standardise its input
+    band_statistics: tuple[Floats, Floats]  # mean and deviation [mels] that standardise its input
     peak_memory: int | None  # bytes of the GPU, of all networks side by side; None on a CPU
     beside: int = 1  # networks that were trained at once, itself among them
     recorded: str = "no"  # whether a GPU replayed its steps: "exact", or "no: CAUSE"
@@ -64,26 +65,34 @@ class ChainMemory(Protocol):
         """The same for trainings, also of other chains, that are one and the same."""
         ...
 
-    def load(self, step: Step) -> np.ndarray | None:
+    def load(self, step: Step) -> Floats | None:
         """Predictions q [S, K] of a finished training of this chain."""
         ...
 
-    def out_of_fold(self, iteration: int) -> np.ndarray | None:
+    def out_of_fold(self, iteration: int) -> Floats | None:
         """Each segment's prediction [S, K] by the fold that tested it; None where one is not trained yet."""
         ...
 
-    def save(self, step: Step, result: StageResult) -> None: ...
-    def checkpoint(self, step: Step) -> Checkpoint: ...
+    def save(self, step: Step, result: StageResult) -> None:
+        """Keep what a training came to."""
+
+    def checkpoint(self, step: Step) -> Checkpoint:
+        """Where the state of a training is kept while it is not finished."""
+
+    # These have a body, so that who inherits need not hear of them.
 
     def on_epoch(self, step: Step, epoch: Epoch) -> None:
         """A training has done another epoch."""
+        return
 
     def on_batch(self, step: Step, done: int, of: int) -> None:
         """So many batches of a training are done, of so many at most."""
+        return
 
     def on_resumed(self, step: Step, under: dict[str, tuple[str, str]]) -> None:
         """A training goes on under other conditions than it began, and so to other bits (`dsl.process.bits_depend_on`):
         what they were, and what they are."""
+        return
 
 
 class MissingInputsError(Exception):
@@ -97,7 +106,7 @@ class SharedCorpus:
         self._corpus = corpus
         self._device = device
         self._labelled: dict[Hashable, SegmentCorpus] = {}
-        self._on_device: list[tuple[np.ndarray, Segments]] = []
+        self._on_device: list[tuple[Floats, Segments]] = []
 
     def labelled(self, chain: ChainSettings) -> SegmentCorpus:
         """The corpus by which parts are made: with the chain's labels, and nothing altered."""
@@ -116,7 +125,7 @@ class SharedCorpus:
             self._labelled[which] = altered(self.labelled(chain), chain)
         return self._labelled[which]
 
-    def segments(self, corpus: SegmentCorpus, mean: np.ndarray, deviation: np.ndarray) -> Segments:
+    def segments(self, corpus: SegmentCorpus, mean: Floats, deviation: Floats) -> Segments:
         """The segments of `corpus` on the device, standardised by these; all that ask for it share the frames."""
         found = next((there for frames, there in self._on_device if frames is corpus.frames), None)
         if found is None:
@@ -148,18 +157,20 @@ class ChainRun:
         self._checkpoint_seconds = checkpoint_seconds
         self._left = list(settings.steps[:steps])
         self._parts: dict[int | None, FoldPart] = {}
-        self._q: dict[Step, np.ndarray] = {}  # of the trainings that are done
+        self._q: dict[Step, Floats] = {}  # of the trainings that are done
         self._training: Training | None = None
         self._seconds = 0.0
         self._beside = 1
 
     @property
     def training(self) -> Training:
+        """The training under way; there must be one."""
         assert self._training is not None
         return self._training
 
     @property
     def trains(self) -> bool:
+        """Whether a training is under way."""
         return self._training is not None
 
     @property
@@ -260,7 +271,7 @@ class ChainRun:
             resumed_under=training.run.resumed_under,
         )
 
-    def _predict(self, index: np.ndarray) -> np.ndarray:
+    def _predict(self, index: Ints) -> Floats:
         """What the trained network says of segments `index` [n]: q, float32 [S, K]; NaN of all others."""
         lesson = self.training.lesson
         q = np.full_like(lesson.targets, np.nan)
@@ -274,7 +285,7 @@ class ChainRun:
             self._parts[inner_fold] = FoldPart.of(unaltered, self._settings, inner_fold)
         return self._parts[inner_fold]
 
-    def _targets(self, iteration: int) -> np.ndarray:
+    def _targets(self, iteration: int) -> Floats:
         """Targets g of an iteration, float32 [S, K]; NaN for segments that the fold does not train or validate on.
 
         An update never sees those: what it makes of the others cannot depend on them.
@@ -289,20 +300,21 @@ class ChainRun:
         targets[learnt] = g
         return targets
 
-    def _predictions(self, iteration: int) -> np.ndarray:
+    def _predictions(self, iteration: int) -> Floats:
         """What the label source says of the fold's training segments after `iteration`: [S, K]."""
         if self._settings.label_source == "in_fold":
             return self._q[Step(iteration)]
         if self._settings.label_source == "cross_fit":
             inner = [q for step, q in self._q.items() if step.iteration == iteration and step.inner_fold is not None]
-            return np.nansum(inner, axis=0)
+            merged: Floats = np.nansum(inner, axis=0)  # NaN where an inner fold did not test
+            return merged
         found = self._memory.out_of_fold(iteration)
         if found is None:
             raise MissingInputsError(f"iteration {iteration} of another fold is missing or damaged; repeat the run")
         return found
 
 
-def mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> float | None:
+def mean_pooled_wa(corpus: SegmentCorpus, q: Floats, index: Ints) -> float | None:
     """The share of the utterances of segments `index` whose label is the class of the highest mean q; None of none."""
     if not len(index):
         return None
@@ -312,7 +324,7 @@ def mean_pooled_wa(corpus: SegmentCorpus, q: np.ndarray, index: np.ndarray) -> f
     return float((sums.argmax(axis=1) == corpus.utterances["label"].to_numpy()[asked]).mean())
 
 
-def targets_right(corpus: SegmentCorpus, targets: np.ndarray, index: np.ndarray) -> float | None:
+def targets_right(corpus: SegmentCorpus, targets: Floats, index: Ints) -> float | None:
     """The share of segments `index` whose most likely class by `targets` is the true one."""
     if corpus.true_label is None:
         return None

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from data_prep.arrays import Bools, Floats, Ints
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from data_prep.text import counted
@@ -15,9 +16,9 @@ from dsl.splits import parts_of
 class FoldPart:
     """Which segments train, validate and test: `training` and `validation` indices, `test` bool [S]."""
 
-    training: np.ndarray
-    validation: np.ndarray
-    test: np.ndarray
+    training: Ints
+    validation: Ints
+    test: Bools
 
     @classmethod
     def of(cls, corpus: SegmentCorpus, chain: ChainSettings, inner_fold: int | None = None) -> "FoldPart":
@@ -31,7 +32,7 @@ class FoldPart:
         )
         return cls(np.flatnonzero(training), np.flatnonzero(validation), tested)
 
-    def without_dropped(self, targets: np.ndarray) -> "FoldPart":
+    def without_dropped(self, targets: Floats) -> "FoldPart":
         """Training and validation without the segments whose targets [S, K] an update has set to zero.
 
         Raises UserError where less is left than a training needs: two segments, and one to validate on where there is

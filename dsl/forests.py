@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from data_prep.arrays import Floats, Ints
 from dsl.acceleration.kernels import compiled, inlined
 
 TREES = 100
@@ -22,7 +23,7 @@ PLACES = np.empty(64, dtype=np.int64)
 PLACES[[(int(SPREAD) << place) % 2**64 >> 58 for place in range(64)]] = range(64)
 
 
-def forest_classes(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+def forest_classes(features: Floats, label: Ints, asked: Floats, seed: int) -> Ints:
     """The classes that a forest decides for, int64 [m], having learnt `features` [n, F] with `label` int [n].
 
     `asked` is [m, F]; no value may be missing. Of classes that are equally likely, the lowest is taken.
@@ -35,11 +36,12 @@ def forest_classes(features: np.ndarray, label: np.ndarray, asked: np.ndarray, s
     tried = max(1, int(np.sqrt(len(values))))
     for weight, state in zip(*_drawn(seed, len(label)), strict=True):
         _grow_and_ask(distinct, rank, known.astype(np.int32), len(classes), weight, tried, state, asked, said)
-    return classes[(said / TREES).argmax(axis=1)]
+    likeliest: Ints = (said / TREES).argmax(axis=1)
+    return classes[likeliest]
 
 
 @lru_cache(maxsize=64)  # the networks of a sweep are decided on by forests of the same draws
-def _drawn(seed: int, samples: int) -> tuple[np.ndarray, list[int]]:
+def _drawn(seed: int, samples: int) -> tuple[Ints, list[int]]:
     """How often each tree of a forest has each sample, int32 [TREES, samples], and where it begins to draw features."""
     draw = np.random.RandomState(seed)
     seeds = [draw.randint(LARGEST_SEED) for _ in range(TREES)]
@@ -48,7 +50,7 @@ def _drawn(seed: int, samples: int) -> tuple[np.ndarray, list[int]]:
     return weights, [np.random.RandomState(one).randint(0, LARGEST_SEED) or 1 for one in seeds]
 
 
-def _ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ranked(values: Floats) -> tuple[Floats, Ints]:
     """The values of each feature in order, float32 [F, n], and each sample's rank among the distinct, int32 [F, n].
 
     The first of each row of values are the distinct ones; what comes after is not used.
@@ -58,6 +60,9 @@ def _ranked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found, rank[feature] = np.unique(row, return_inverse=True)
         distinct[feature, : len(found)] = found
     return distinct, rank
+
+
+# Compiled: numba finds their types.
 
 
 @inlined

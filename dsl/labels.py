@@ -14,18 +14,20 @@ from inspect import signature
 import numpy as np
 import pandas as pd
 
+from data_prep.arrays import Floats, Ints
 
-def bdsl(q: np.ndarray) -> np.ndarray:
+
+def bdsl(q: Floats) -> Floats:
     """Basic dynamic soft labels: the predictions themselves (Eq. 6)."""
     return q
 
 
-def wdsl(q: np.ndarray, y: np.ndarray, alpha: float) -> np.ndarray:
+def wdsl(q: Floats, y: Floats, alpha: float) -> Floats:
     """Weighted dynamic soft labels: (1 - alpha) q + alpha y (Eq. 8)."""
     return (1 - alpha) * q + alpha * y
 
 
-def gsl(q: np.ndarray, utterance: np.ndarray) -> np.ndarray:
+def gsl(q: Floats, utterance: Ints) -> Floats:
     """Global soft labels: the mean prediction over the segment's utterance, the same for all of it (Eq. 10)."""
     members, inverse, counts = np.unique(utterance, return_inverse=True, return_counts=True)
     sums = np.zeros((len(members), q.shape[1]), dtype=np.float64)
@@ -33,12 +35,13 @@ def gsl(q: np.ndarray, utterance: np.ndarray) -> np.ndarray:
     return (sums / counts[:, None])[inverse]
 
 
-def hdl(q: np.ndarray) -> np.ndarray:
+def hdl(q: Floats) -> Floats:
     """Dynamic hard labels: one-hot at the most likely class, the first of equals (Eq. 12)."""
-    return np.eye(q.shape[1])[q.argmax(axis=1)]
+    likeliest: Ints = q.argmax(axis=1)
+    return np.eye(q.shape[1])[likeliest]
 
 
-def ema(q: np.ndarray, g: np.ndarray, alpha: float) -> np.ndarray:
+def ema(q: Floats, g: Floats, alpha: float) -> Floats:
     """Temporal ensembling: alpha g + (1 - alpha) q, a running mean of the predictions that begins at the labels.
 
     As in SELC (Lu and He, "SELC: Self-Ensemble Label Correction Improves Learning with Noisy Labels", IJCAI 2022),
@@ -47,31 +50,33 @@ def ema(q: np.ndarray, g: np.ndarray, alpha: float) -> np.ndarray:
     return alpha * g + (1 - alpha) * q
 
 
-def sharpened(q: np.ndarray, alpha: float) -> np.ndarray:
+def sharpened(q: Floats, alpha: float) -> Floats:
     """Sharpening: q to the power of 1 / alpha, normalised; the temperature alpha makes bdsl at 1 and hdl towards 0.
 
     As in MixMatch (Berthelot et al., "MixMatch: A Holistic Approach to Semi-Supervised Learning", NeurIPS 2019).
     """
-    powered = (q / q.max(axis=1, keepdims=True)).astype(np.float64) ** (1 / alpha)
-    return powered / powered.sum(axis=1, keepdims=True)
+    highest: Floats = q.max(axis=1, keepdims=True)
+    powered: Floats = (q / highest).astype(np.float64) ** (1 / alpha)
+    total: Floats = powered.sum(axis=1, keepdims=True)
+    return powered / total
 
 
-def confidence(q: np.ndarray, y: np.ndarray) -> np.ndarray:
+def confidence(q: Floats, y: Floats) -> Floats:
     """Confidence-weighted wdsl: the label counts as much as the prediction is unsure, alpha_i = 1 - max q_i (Eq. 8).
 
     After the dynamic bootstrapping of Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction", ICML
     2019, with the prediction's own confidence for the weight.
     """
-    sure = q.max(axis=1, keepdims=True)
+    sure: Floats = q.max(axis=1, keepdims=True)
     return sure * q + (1 - sure) * y
 
 
-def gsl_bdsl(q: np.ndarray, utterance: np.ndarray, alpha: float) -> np.ndarray:
+def gsl_bdsl(q: Floats, utterance: Ints, alpha: float) -> Floats:
     """Between bdsl and gsl: (1 - alpha) q + alpha (the mean of q over the utterance) (Eq. 6 and 10)."""
     return (1 - alpha) * q + alpha * gsl(q, utterance)
 
 
-def cleanlab(q: np.ndarray, y: np.ndarray) -> np.ndarray:
+def cleanlab(q: Floats, y: Floats) -> Floats:
     """The inherited labels without the segments that cleanlab finds mislabelled (confident learning).
 
     Northcutt, Jiang and Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", JAIR 2021. It asks for
@@ -90,7 +95,7 @@ def cleanlab(q: np.ndarray, y: np.ndarray) -> np.ndarray:
 class Rule:
     """An update rule: the function, and which rules it is the same as at a limit of alpha."""
 
-    update: Callable[..., np.ndarray]
+    update: Callable[..., Floats]
     limits: Mapping[float, str] = field(default_factory=dict)
 
     @property
@@ -100,6 +105,7 @@ class Rule:
 
     @property
     def takes_alpha(self) -> bool:
+        """Whether the function takes alpha."""
         return "alpha" in self.needs
 
 
@@ -136,21 +142,19 @@ class LabelUpdate:
     alpha: float | None = None
 
 
-def updated_targets(
-    update: LabelUpdate, q: np.ndarray, y: np.ndarray, g: np.ndarray, utterance: np.ndarray
-) -> np.ndarray:
+def updated_targets(update: LabelUpdate, q: Floats, y: Floats, g: Floats, utterance: Ints) -> Floats:
     """Targets of the next iteration, float32 [N, K]."""
     given = {"q": q, "y": y, "g": g, "utterance": utterance, "alpha": update.alpha}
     chosen = RULES[update.rule]
     return chosen.update(**{name: given[name] for name in chosen.needs}).astype(np.float32)
 
 
-def one_hot(label: np.ndarray, classes: int) -> np.ndarray:
+def one_hot(label: Ints, classes: int) -> Floats:
     """Labels [N] -> float32 [N, classes]."""
     return np.eye(classes, dtype=np.float32)[label]
 
 
-def labels_of(utterances: pd.DataFrame, labels: str, seed: int) -> np.ndarray:
+def labels_of(utterances: pd.DataFrame, labels: str, seed: int) -> Ints:
     """The class of each utterance, int [U]: its own or, drawn by `seed`, another as LABELS says.
 
     Permuted labels have nothing to do with the speech, those by speaker nothing with the speech of others: whatever is

@@ -91,6 +91,7 @@ class ChainSettings:
 
     @property
     def iteration(self) -> int:
+        """The number of the last iteration."""
         return len(self.updates)
 
     @property

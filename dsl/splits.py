@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from data_prep.arrays import Bools, Ints
 from data_prep.text import counted
 from dsl.settings import ChainSettings, Step, TrainingSettings, ValidationBy
 
@@ -27,9 +28,9 @@ SPLITS = tuple(GROUPED_BY)
 class Parts:
     """Which utterances train, validate and test a network: bool [U] each."""
 
-    training: np.ndarray
-    validation: np.ndarray
-    tested: np.ndarray
+    training: Bools
+    validation: Bools
+    tested: Bools
 
 
 def parts_of(chain: ChainSettings, utterances: pd.DataFrame, inner_fold: int | None = None) -> Parts:
@@ -58,7 +59,7 @@ class Impossible:
     made of; then why it cannot, and what to ask for instead."""
 
     whose: str
-    among: np.ndarray
+    among: Bools
     cause: str
     remedy: str
 
@@ -95,7 +96,7 @@ def impossible_parts(chain: ChainSettings, utterances: pd.DataFrame) -> Iterator
 
 
 def _impossible_to_learn(
-    chain: ChainSettings, utterances: pd.DataFrame, learnt: np.ndarray, whose: str
+    chain: ChainSettings, utterances: pd.DataFrame, learnt: Bools, whose: str
 ) -> Iterator[Impossible]:
     """Why the utterances `learnt` bool [U] are too few for training and validation, where they are."""
     segments = -(-utterances["segments"].to_numpy()[learnt] // chain.training.every)
@@ -113,7 +114,7 @@ def _impossible_to_learn(
         yield Impossible(whose, learnt, str(error), f"use {remedy}")
 
 
-def _inner_folds(chain: ChainSettings, utterances: pd.DataFrame, learnt: np.ndarray) -> np.ndarray:
+def _inner_folds(chain: ChainSettings, utterances: pd.DataFrame, learnt: Bools) -> Ints:
     """The inner fold that tests each of the utterances `learnt` bool [U] of the chain's fold; -1 elsewhere: int [U]."""
     assert chain.inner_folds is not None
     own = utterances[learnt]
@@ -148,12 +149,12 @@ def canonical_training(training: TrainingSettings, split: str) -> TrainingSettin
     return replace(training, validation_by="split") if same else training
 
 
-def groups_of(column: str | None, utterances: pd.DataFrame) -> np.ndarray | None:
+def groups_of(column: str | None, utterances: pd.DataFrame) -> Ints | None:
     """Which utterances have the same value in a column, as numbers [U]; None without one."""
     return None if column is None else pd.factorize(utterances[column], sort=True)[0]
 
 
-def assign_folds(split: str, utterances: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
+def assign_folds(split: str, utterances: pd.DataFrame, folds: int, seed: int) -> Ints:
     """The fold in which each utterance is tested, int [U], under one of SPLITS.
 
     `utterances` has the columns label, speaker and text, in the order of ids. Raises ValueError where there are
@@ -165,7 +166,7 @@ def assign_folds(split: str, utterances: pd.DataFrame, folds: int, seed: int) ->
     return whole_folds(label, groups_of(kept_whole(split), utterances), folds, seed)
 
 
-def may_train(split: str, utterances: pd.DataFrame, tested: np.ndarray) -> np.ndarray:
+def may_train(split: str, utterances: pd.DataFrame, tested: Bools) -> Bools:
     """Which utterances may train a network that is tested on `tested` bool [U]: bool [U].
 
     All others but, under a split by groups, those of the speaker or the text of one that is tested.
@@ -176,7 +177,7 @@ def may_train(split: str, utterances: pd.DataFrame, tested: np.ndarray) -> np.nd
     return allowed
 
 
-def _crossed_folds(utterances: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
+def _crossed_folds(utterances: pd.DataFrame, folds: int, seed: int) -> Ints:
     """Folds [U]: each a part of the speakers by a part of the texts, about as many parts of one as of the other."""
     speakers, texts = (pd.factorize(utterances[name], sort=True)[0] for name in ("speaker", "text"))
     there = speakers.max() + 1, texts.max() + 1
@@ -196,10 +197,11 @@ def _crossed_folds(utterances: pd.DataFrame, folds: int, seed: int) -> np.ndarra
     return fold_of
 
 
-def grouped_folds(label: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def grouped_folds(label: Ints, groups: Ints, folds: int, seed: int) -> Ints:
     """The fold in which each utterance is tested, int [U]; no group [U] is in two of them.
 
-    As many folds as groups leave one group out each; fewer put groups together, by their classes' shares.
+    As many folds as groups leave one group out each; fewer put groups together, by their classes' shares. Raises
+    ValueError where there are more folds than groups.
     """
     count = len(np.unique(groups))
     if count < folds:
@@ -216,7 +218,7 @@ def grouped_folds(label: np.ndarray, groups: np.ndarray, folds: int, seed: int) 
     return fold_of
 
 
-def stratified_folds(label: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def stratified_folds(label: Ints, folds: int, seed: int) -> Ints:
     """The fold in which each utterance is tested, int [U]; every fold has about the same share of each class.
 
     `label` [U] in the order of the utterances' ids. Raises ValueError where a class has fewer utterances than folds.
@@ -233,7 +235,7 @@ def stratified_folds(label: np.ndarray, folds: int, seed: int) -> np.ndarray:
     return fold_of
 
 
-def whole_folds(label: np.ndarray, groups: np.ndarray | None, folds: int, seed: int) -> np.ndarray:
+def whole_folds(label: Ints, groups: Ints | None, folds: int, seed: int) -> Ints:
     """The fold of each utterance, int [U]: stratified, or by whole groups [U] where there are any.
 
     Raises ValueError where there are fewer groups, or utterances of a class, than folds.
@@ -241,9 +243,7 @@ def whole_folds(label: np.ndarray, groups: np.ndarray | None, folds: int, seed: 
     return stratified_folds(label, folds, seed) if groups is None else grouped_folds(label, groups, folds, seed)
 
 
-def validation_part(
-    label: np.ndarray, training: np.ndarray, share: float, seed: int, groups: np.ndarray | None = None
-) -> np.ndarray:
+def validation_part(label: Ints, training: Ints, share: float, seed: int, groups: Ints | None = None) -> Ints:
     """Which of the utterances `training` [n] (positions in `label` [U]) to hold out for early stopping.
 
     About `share` of them, with the classes' proportions; at least one of each class that has two. With `groups` [U]
@@ -255,18 +255,19 @@ def validation_part(
     pool = may_validate(label, training, groups)
     if groups is not None:
         fold_of = grouped_folds(label[pool], groups[pool], _validation_folds(label[pool], groups[pool], share), seed)
-        return pool[fold_of == np.random.default_rng(seed).choice(np.unique(fold_of))]
+        drawn: Bools = fold_of == np.random.default_rng(seed).choice(np.unique(fold_of))
+        return pool[drawn]
     size = max(round(share * len(pool)), len(np.unique(label[pool])))
     from sklearn.model_selection import StratifiedShuffleSplit
 
     splitter = StratifiedShuffleSplit(1, test_size=size, random_state=seed)
-    _, held_out = next(splitter.split(pool, label[pool]))
+    held_out: Ints = next(splitter.split(pool, label[pool]))[1]
     for absent in np.setdiff1d(label[pool], label[pool[held_out]]):  # too rare for its share to come to one
         held_out = np.append(held_out, np.random.default_rng(seed).choice(np.flatnonzero(label[pool] == absent)))
     return np.sort(pool[held_out])
 
 
-def may_validate(label: np.ndarray, training: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+def may_validate(label: Ints, training: Ints, groups: Ints | None = None) -> Ints:
     """Which of the utterances `training` [n] (positions in `label` [U]) may be held out for early stopping.
 
     All but single ones of a class, which train. Raises ValueError where none may: with `groups` [U] where all are of
@@ -283,13 +284,13 @@ def may_validate(label: np.ndarray, training: np.ndarray, groups: np.ndarray | N
     return pool
 
 
-def _validation_folds(label: np.ndarray, groups: np.ndarray, share: float) -> int:
+def _validation_folds(label: Ints, groups: Ints, share: float) -> int:
     """Of how many folds of whole groups [n] one is about `share`; no more than can be."""
     there = len(np.unique(groups))
     wanted = min(max(2, round(1 / share)), there)
     if wanted == there:
         return there
-    return max(2, min(wanted, np.unique(label, return_counts=True)[1].max()))
+    return max(2, min(wanted, int(np.unique(label, return_counts=True)[1].max())))
 
 
 def derived_seed(*parts: int) -> int:

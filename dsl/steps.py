@@ -12,7 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dsl.acceleration.layers import autocast_to, use_cpu_layers, use_gpu_layers
+from data_prep.arrays import Ints
+from dsl.acceleration.layers import autocast_to, laid_out, use_cpu_layers, use_gpu_layers
 from dsl.acceleration.recording import RecordedStep, recorder_for
 from dsl.process import bits_depend_on
 from dsl.segments import Segments
@@ -114,7 +115,7 @@ class TrainingRun:
         self._segments = segments
         network = use_cpu_layers(build()) if device.type == "cpu" else use_gpu_layers(build())
         with self.on_stream():
-            self.network = network.to(device).to(memory_format=MEMORY_FORMATS[settings.layout])  # type: ignore[call-overload]
+            self.network = laid_out(network.to(device), MEMORY_FORMATS[settings.layout])
             self.optimizer = self._new_optimizer()
             self._total_loss = torch.zeros((), dtype=torch.float64, device=device)
         step = TrainStep(
@@ -129,6 +130,7 @@ class TrainingRun:
 
     @property
     def finished(self) -> bool:
+        """Whether all epochs are done, or as many as `patience` without a better one."""
         waited = len(self.history) - 1 - self.best
         return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
 
@@ -156,13 +158,13 @@ class TrainingRun:
         # TensorFlow's default epsilon (§VIII-A), not PyTorch's.
         return Adam(self.network.parameters(), rate, eps=1e-7, fused=True, capturable=on_gpu)
 
-    def train_epoch(self, training: np.ndarray, seed: int) -> float:
+    def train_epoch(self, training: Ints, seed: int) -> float:
         """One pass over segments `training` [n] in the order that `seed` gives; returns the mean loss."""
         for _ in self.batches(training, seed):
             pass
         return self.end_epoch(len(training))
 
-    def batches(self, training: np.ndarray, seed: int) -> Iterator[None]:
+    def batches(self, training: Ints, seed: int) -> Iterator[None]:
         """The same as a step for each time the next is asked for; `end_epoch` is to follow the last one."""
         with self.on_stream():
             self.network.train()
@@ -195,6 +197,7 @@ class TrainingRun:
         return predict(self.network, self._segments, index, self.settings.layout)
 
     def finish_epoch(self, epoch: Epoch) -> None:
+        """Take note of an epoch, and keep its weights where early stopping finds them the best."""
         self.history.append(epoch)
         self.best = kept_epoch(self.history, self.settings).number
         if self.settings.early_stopping and self.best == epoch.number:
@@ -295,7 +298,7 @@ def seed_device(seed: int, device: torch.device) -> None:
         torch.cuda.manual_seed(seed)
 
 
-def shuffled_batches(index: np.ndarray, size: int, seed: int, device: torch.device) -> list[torch.Tensor]:
+def shuffled_batches(index: Ints, size: int, seed: int, device: torch.device) -> list[torch.Tensor]:
     """Segments `index` in the order that `seed` gives, cut into batches, and dropout seeded by the same number.
 
     A last batch of a single segment joins the one before: batch norm needs two.

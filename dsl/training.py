@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_prep.arrays import Floats, Ints
 from data_prep.errors import UserError
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
@@ -31,7 +32,8 @@ class Checkpoint(Protocol):
         """The state last written; None where there is none, or only a damaged one."""
         ...
 
-    def write(self, content: bytes) -> None: ...
+    def write(self, content: bytes) -> None:
+        """Keep a state in the place of the one before."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,9 @@ class Lesson:
 
     build: Callable[[], nn.Module]
     segments: Segments
-    training: np.ndarray
-    validation: np.ndarray
-    targets: np.ndarray
+    training: Ints
+    validation: Ints
+    targets: Floats
     settings: TrainingSettings
     seed: int
 
@@ -80,6 +82,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
+        """Whether there is no epoch left to train."""
         return self.run.finished
 
     @property

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_prep.arrays import Floats, Ints
 from dsl.splits import stratified_folds
 
 PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
@@ -12,11 +13,12 @@ THRESHOLDS = (0.2, 0.3)  # beta of h7 and h8
 FEATURES_PER_CLASS = 1 + len(PERCENTILES) + len(THRESHOLDS)
 
 
-def utterance_features(q: np.ndarray, utterance: np.ndarray) -> np.ndarray:
+def utterance_features(q: Floats, utterance: Ints) -> Floats:
     """Statistics of an utterance's segment predictions (Eq. 14-18): float64 [U, 8 * K].
 
     `q` [N, K]; `utterance` [N] numbers the utterances 0 to U - 1, each with at least one segment. Columns 0 to
-    K - 1 are the means, then follow percentiles 1 and 99, the quartiles, and the shares above 0.2 and 0.3.
+    K - 1 are the means, then follow percentiles 1 and 99, the quartiles, and the shares above 0.2 and 0.3. Raises
+    ValueError where an utterance has no segments.
     """
     counts = np.bincount(utterance)
     if not counts.all():
@@ -33,42 +35,45 @@ def utterance_features(q: np.ndarray, utterance: np.ndarray) -> np.ndarray:
     return np.column_stack([mean, *percentiles, *above])
 
 
-def _sorted_within(owner: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _sorted_within(owner: Ints, values: Floats) -> Floats:
     """`values` [N], none below 0, sorted within each stretch of equal `owner` [N]: float64 [N]."""
     if values.dtype != np.float32:
-        return values[np.lexsort((values, owner))]
+        order: Ints = np.lexsort((values, owner))
+        return values[order]
     # Floats that are not negative sort as their bits do, and integers sort much faster than pairs.
     keys = owner.astype(np.uint64) << np.uint64(32) | (values + np.float32(0)).view(np.uint32)
     keys.sort()
     return keys.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
-def _grouped_percentile(ranked: np.ndarray, first: np.ndarray, counts: np.ndarray, percent: float) -> np.ndarray:
+def _grouped_percentile(ranked: Floats, first: Ints, counts: Ints, percent: float) -> Floats:
     """Percentile, with linear interpolation, of each group of `ranked` [N, K], sorted within groups: [U, K]."""
     position = percent / 100 * (counts - 1)
     low = np.floor(position).astype(np.int64)
     high = np.minimum(low + 1, counts - 1)
-    weight = (position - low)[:, None]
-    return ranked[first + low] * (1 - weight) + ranked[first + high] * weight
+    weight: Floats = (position - low)[:, None]
+    percentile: Floats = ranked[first + low] * (1 - weight) + ranked[first + high] * weight
+    return percentile
 
 
-def mean_pooled(features: np.ndarray, classes: int) -> np.ndarray:
+def mean_pooled(features: Floats, classes: int) -> Ints:
     """The class with the highest mean probability (h1) for each utterance, int64 [U]: no second training."""
-    return features[:, :classes].argmax(axis=1)
+    likeliest: Ints = features[:, :classes].argmax(axis=1)
+    return likeliest
 
 
 class ForestFold(NamedTuple):
     """What a forest learns from, `features` [n, F] with their `label` [n], and what it is asked: `asked` [m, F] of the
     utterances at the positions `tested` [m]."""
 
-    features: np.ndarray
-    label: np.ndarray
-    asked: np.ndarray
-    tested: np.ndarray
+    features: Floats
+    label: Ints
+    asked: Floats
+    tested: Ints
 
 
-def second_cross_validation(features: np.ndarray, label: np.ndarray, seed: int, folds: int = 10) -> list[ForestFold]:
-    """ "Another 10-fold stratified cross-validation" (§VIII-A) over `features` [U, F] and `label` [U].
+def second_cross_validation(features: Floats, label: Ints, seed: int, folds: int = 10) -> list[ForestFold]:
+    """The second cross-validation over `features` [U, F] and `label` [U], stratified like the first (§VIII-A).
 
     There are `folds`, or as many as the rarest class has utterances; none where that is less than two.
     """
@@ -82,7 +87,7 @@ def second_cross_validation(features: np.ndarray, label: np.ndarray, seed: int, 
     ]
 
 
-def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int = -1) -> np.ndarray:
+def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int = -1) -> Ints:
     """What random forests, those of `dsl.forests`, decide: int64 [seeds, U].
 
     Each seed has its own forests, one for each of its folds, which between them test each of U utterances once.
@@ -103,8 +108,9 @@ def forest_decisions(folds_of_seeds: Sequence[Sequence[ForestFold]], jobs: int =
     return decisions
 
 
-def _scikit_learns_classes(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
+def _scikit_learns_classes(features: Floats, label: Ints, asked: Floats, seed: int) -> Ints:
     """What `dsl.forests.forest_classes` comes to, several times more slowly."""
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(random_state=seed).fit(features, label).predict(asked)
+    decided: Ints = RandomForestClassifier(random_state=seed).fit(features, label).predict(asked)
+    return decided

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        return options.run(options)
+        status: int = options.run(options)
+        return status
     except UserError as error:
         return _fail(options, str(error))
     except OSError as error:
@@ -57,6 +58,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; a command's modules are imported when it runs."""
     # Imported here, so that signals are heeded from the start.
     from ser_sweep.commands import (
         audit,

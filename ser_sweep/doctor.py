@@ -70,6 +70,7 @@ def examine(
 
 
 def check_python() -> Iterator[Finding]:
+    """Whether this Python is one that the package asks for."""
     wanted = metadata.metadata(PACKAGE)["Requires-Python"]
     here = platform.python_version()
     if Requirement(f"python{wanted}").specifier.contains(here):
@@ -141,6 +142,7 @@ def check_torch() -> Iterator[Finding]:
 
 
 def check_devices() -> Iterator[Finding]:
+    """The GPUs that torch finds, and whether a driver has one that it does not."""
     import torch
 
     driver = nvidia_driver()
@@ -177,6 +179,7 @@ def nvidia_driver() -> str | None:
 
 
 def check_ray(start: bool) -> Iterator[Finding]:
+    """Whether Ray is installed and, with `start`, whether it starts here."""
     try:
         importlib.import_module("ray")
     except ImportError as error:
@@ -197,6 +200,7 @@ def check_ray(start: bool) -> Iterator[Finding]:
 
 
 def check_threads() -> Iterator[Finding]:
+    """How many cores there are, and whether OMP_NUM_THREADS asks for more."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > here:
@@ -207,6 +211,7 @@ def check_threads() -> Iterator[Finding]:
 
 
 def check_open_files() -> Iterator[Finding]:
+    """How many files may be open at once."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     told = [("no limit" if limit == resource.RLIM_INFINITY else f"{limit:,}") for limit in (soft, hard)]
     if hard != resource.RLIM_INFINITY and hard < FEW_FILES:
@@ -217,6 +222,7 @@ def check_open_files() -> Iterator[Finding]:
 
 
 def check_shared_memory() -> Iterator[Finding]:
+    """Whether /dev/shm has room for corpora."""
     place = Path("/dev/shm")
     if not place.is_dir():
         return
@@ -229,6 +235,7 @@ def check_shared_memory() -> Iterator[Finding]:
 
 
 def check_temporary() -> Iterator[Finding]:
+    """The room on the disk of temporary files."""
     yield _room("disk of /tmp", Path(os.environ.get("TMPDIR", "/tmp")))
 
 
@@ -301,6 +308,7 @@ def clock_finding(skew: float) -> Finding:
 
 
 def check_data(uri: str) -> Iterator[Finding]:
+    """The corpora in a data folder, and those in it that cannot be read."""
     try:
         found, unreadable = list_prepared(uri)
     except (UserError, OSError) as error:

@@ -5,6 +5,8 @@ from enum import StrEnum
 
 
 class State(StrEnum):
+    """How well what was looked at is: WARNING where it works, but not as it could, PROBLEM where it does not."""
+
     OK = "ok"
     WARNING = "warning"
     PROBLEM = "problem"

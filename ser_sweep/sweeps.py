@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 Place = str | Path
 
 
-def no_notice(text: str) -> None: ...
+def no_notice(text: str) -> None:
+    """For a caller whom notices do not interest."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Ran:
 
     @property
     def gone(self) -> int:
+        """How many stages went missing during the launch, though they were there or trained."""
         return max(self.before + self.outcome.trained - self.done, 0)
 
 

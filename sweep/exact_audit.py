@@ -28,6 +28,7 @@ class Check:
 
     @property
     def alteration(self) -> Alteration:
+        """What is altered of the utterances that the chain is tested on."""
         assert self.altered.last.altered is not None
         return self.altered.last.altered
 

@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from data_prep.arrays import Floats
 from data_prep.audio import Audio, Remark
 from data_prep.errors import UserError, bulleted
 from data_prep.features import FeatureSettings
@@ -25,6 +26,7 @@ from data_prep.recordings import read_recording, recording_frames
 from data_prep.segments import segment_centres, segment_count
 from data_prep.shards import SegmentCorpus
 from data_prep.text import command, counted, plain
+from dsl.acceleration.layers import laid_out
 from dsl.backbones import BACKBONES, version_of
 from dsl.segments import Segments
 from dsl.steps import predict
@@ -44,7 +46,7 @@ class TrainedNetwork:
     classes: tuple[str, ...]
     settings: FeatureSettings
     module: nn.Module
-    statistics: tuple[np.ndarray, np.ndarray]  # mean and deviation [mels]
+    statistics: tuple[Floats, Floats]  # mean and deviation [mels]
     utterances: pd.DataFrame  # of its corpus
     predictions: Predictions
 
@@ -71,12 +73,12 @@ class Spoken:
     source_rate: int
     channels: int
     remarks: tuple[Remark, ...]  # what is odd about its sound
-    seconds: np.ndarray
-    q: np.ndarray
+    seconds: Floats
+    q: Floats
     known: KnownUtterance | None
 
     @cached_property
-    def means(self) -> np.ndarray:
+    def means(self) -> Floats:
         """The mean probability of each class (h1, Eq. 14): float64 [K]."""
         return utterance_features(self.q, np.zeros(len(self.q), np.int64))[0, : self.q.shape[1]]
 
@@ -166,9 +168,7 @@ def _damaged(store: Store, key: str) -> StoreError:
     return StoreError(f"stage {key} in store {store.uri} is damaged; find and remove such with: ser-sweep store verify")
 
 
-def _network(
-    stage: StageSpec, classes: int, weights: bytes, mels: int
-) -> tuple[nn.Module, tuple[np.ndarray, np.ndarray]]:
+def _network(stage: StageSpec, classes: int, weights: bytes, mels: int) -> tuple[nn.Module, tuple[Floats, Floats]]:
     """The network in a stage's weights, and the statistics kept with it. Raises what damaged ones raise."""
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -182,7 +182,7 @@ def _network(
         raise ValueError(f"statistics are of {mean.shape} bands, frames have {mels}")
     module = BACKBONES[stage.backbone](classes)
     module.load_state_dict({name.removeprefix(NETWORK): tensor for name, tensor in tensors.items()})
-    return module.to(memory_format=torch.channels_last), (mean, deviation)  # type: ignore[call-overload]
+    return laid_out(module, torch.channels_last), (mean, deviation)
 
 
 def predict_recording(network: TrainedNetwork, path: Path) -> Spoken:
@@ -216,7 +216,7 @@ def predict_recording(network: TrainedNetwork, path: Path) -> Spoken:
     )
 
 
-def _known(network: TrainedNetwork, audio: Audio, q: np.ndarray) -> KnownUtterance | None:
+def _known(network: TrainedNetwork, audio: Audio, q: Floats) -> KnownUtterance | None:
     """The utterance of the network's corpus that the recording is, by its bytes or else by its sound in another format;
     None where it is none of them."""
     held = network.utterances

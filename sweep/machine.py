@@ -21,12 +21,15 @@ class Machine:
         return time.time()
 
     def monotonic(self) -> float:
+        """Seconds by a clock that nobody sets."""
         return time.monotonic()
 
     def sleep(self, seconds: float) -> None:
+        """Wait for so many seconds."""
         time.sleep(seconds)
 
     def lock(self) -> AbstractContextManager[Any]:
+        """A new lock for threads."""
         return threading.Lock()
 
     def repeat(self, seconds: float, beat: Callable[[], None]) -> Callable[[], None]:
@@ -60,7 +63,7 @@ class Machine:
         """Whether a `process` was one of this machine's, and is no more."""
         if not process.get("started") or process.get("machine") != _this_boot():
             return False
-        return _started(process["pid"]) != process["started"]
+        return bool(_started(process["pid"]) != process["started"])
 
 
 THIS_MACHINE = Machine()

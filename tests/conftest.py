@@ -80,12 +80,13 @@ def write_grid(tmp_path: Path) -> Callable[..., Path]:
 def s3_server() -> Iterator[str]:
     """The address of an S3 server on this machine."""
     from moto.moto_server import threaded_moto_server as moto
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 
     from tests.s3_server import in_order
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(moto, "DomainDispatcherApplication", in_order(moto.DomainDispatcherApplication))
+        patched.setattr(moto, "DomainDispatcherApplication", in_order(DomainDispatcherApplication))
         server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
     host, port = server.get_host_and_port()

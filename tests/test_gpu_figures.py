@@ -73,7 +73,7 @@ def test_jobs_that_failed_or_were_skipped_are_said_with_the_cause(tmp_path: Path
 
 def test_bits_that_differ_are_not_passed_over(tmp_path: Path) -> None:
     recording = {**PARITY, "of": "recording"}
-    lines = [
+    lines: list[dict[str, Any]] = [
         {**recording, "way": "recorded", "recorded": "no: a cause", "memory": None},
         {**recording, "same_bits": True},
         {**PARITY, "of": "side_by_side", "same_bits": False, "recorded": ["exact", "exact"]},

@@ -22,11 +22,12 @@ import soundfile
 import torch
 from torch import nn
 
+from data_prep.addresses import without_secrets
 from data_prep.audio import read_audio
 from data_prep.checked import parse_json, read_frame, read_utterances
 from data_prep.data_folder import find_prepared, list_prepared
-from data_prep.errors import AudioError, ShardError
-from data_prep.folders import Folder, FolderError, without_secrets
+from data_prep.errors import AudioError, FolderError, ShardError
+from data_prep.folders import Folder
 from data_prep.shards import load_corpus, sha256
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
@@ -34,7 +35,8 @@ from dsl.steps import TrainingRun
 from ser_sweep.cli import main
 from sweep.planning.grid import GridError, load_grid
 from sweep.storage.events import launches_of, read_events
-from sweep.storage.store import Store, StoreError, decode_predictions
+from sweep.storage.predictions import decode_predictions
+from sweep.storage.store import Store, StoreError
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("data_prep", "dsl", "sweep", "analysis", "ser_sweep")
@@ -108,7 +110,7 @@ def test_what_parquet_says_to_pandas_is_not_looked_at() -> None:
 
 
 def test_text_that_is_not_utf_8_is_refused() -> None:
-    offsets, text = pa.py_buffer(np.array([0, 1], np.int32)), pa.py_buffer(b"\xff")
+    offsets, text = pa.py_buffer(np.array([0, 1], np.int32).data), pa.py_buffer(b"\xff")
     table = pa.table({"id": pa.StringArray.from_buffers(1, offsets, text)})
     buffer = pa.BufferOutputStream()
     pa.parquet.write_table(table, buffer)
@@ -328,7 +330,7 @@ def test_contours_of_iterations_that_do_not_have_the_same_segments_are_damage(
         if record["iteration"] == 1:
             file = path.with_name(record["predictions"]["file"])
             table = pa.parquet.read_table(file)
-            pa.parquet.write_table(table.filter(pc.not_equal(table["segment"], 0)), file)
+            pa.parquet.write_table(table.filter(pc.field("segment") != 0), file)
             content = file.read_bytes()
             record["predictions"] |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             path.write_text(json.dumps(record))

@@ -24,6 +24,7 @@ class ChainCell:
 
     @property
     def method(self) -> Method:
+        """The rule and alpha of its last iteration."""
         return Method(self.about.rule, self.about.alpha)
 
     @property
@@ -33,10 +34,12 @@ class ChainCell:
 
     @property
     def title(self) -> str:
+        """The subject and the method, as a figure's title begins."""
         return f"{self.subject.title}, {self.method.name}"
 
     @property
     def iterations(self) -> range:
+        """All iterations of its chains, from 0 to the last."""
         return range(self.about.iteration + 1)
 
     @property
@@ -46,6 +49,7 @@ class ChainCell:
 
     @property
     def first_seed(self) -> int:
+        """The lowest training seed of its chains: what is drawn for one seed is drawn for this one."""
         return min(chain.last.seed for chain in self.chains)
 
     def at(self, iteration: int) -> list[StageSpec]:

@@ -22,6 +22,7 @@ from analysis.figures.style import (
     series_style,
     whole_numbers,
 )
+from data_prep.arrays import Floats
 
 RUN, EPOCH, LOSS, VALIDATION_LOSS = "run", "epoch", "loss", "validation_loss"  # columns of a history
 PANELS_IN_A_COLUMN = 6  # above one another; more go side by side
@@ -36,8 +37,8 @@ MEAN: dict[str, Any] = {"linewidth": 1.6}
 
 @in_style
 def draw_contours(
-    seconds: np.ndarray,
-    probabilities: Mapping[int, np.ndarray],
+    seconds: Floats,
+    probabilities: Mapping[int, Floats],
     classes: Sequence[str],
     label: int,
     title: str,
@@ -67,7 +68,7 @@ def draw_contours(
 
 
 def _draw_probabilities(
-    axes: Axes, seconds: np.ndarray, q: np.ndarray, classes: Sequence[str], label: int, label_is: str
+    axes: Axes, seconds: Floats, q: Floats, classes: Sequence[str], label: int, label_is: str
 ) -> None:
     step = max(1, len(seconds) // 8)  # markers tell lines apart in grey, but one a segment would hide them
     for position, name in enumerate(classes):
@@ -85,7 +86,7 @@ def _draw_probabilities(
 
 
 @in_style
-def draw_confusion(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+def draw_confusion(counts: Floats, classes: Sequence[str], title: str) -> Figure:
     """How often utterances of one class (rows) were decided to be of another (columns).
 
     `counts` [K, K] are numbers of utterances, possibly means over seeds. Fields are shaded by their share of the row,

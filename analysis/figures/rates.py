@@ -17,12 +17,12 @@ from analysis.figures.style import (
     legend_below,
     name_classes,
     panels,
-    plain,
     series_style,
     whole_numbers,
 )
 from analysis.figures.subject import Method
 from analysis.identity import source_name, source_order
+from data_prep.text import plain
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 SERIES, KIND = "series", "kind"  # columns of alpha curves: what a point belongs to, and as what
@@ -68,7 +68,7 @@ def draw_alpha_curve(points: pd.DataFrame, title: str) -> Figure:
     for axes, (metric, label) in zip(rows[:, 0], METRICS.items(), strict=True):
         curves = list(dict.fromkeys(points[SERIES]))
         for (series, kind), line in points.groupby([SERIES, KIND], sort=False):
-            _draw_series(axes, series, kind, curves.index(series), line.sort_values(columns.ALPHA), metric)
+            _draw_series(axes, str(series), str(kind), curves.index(series), line.sort_values(columns.ALPHA), metric)
         axes.set(ylabel=label, xticks=np.arange(0, 1.01, 0.1), xlim=(-0.04, 1.08))
     rows[-1, 0].set_xlabel("Weight α of the inherited label (0: BDSL, 1: no DSL)")
     legend_below(figure, *rows[0, 0].get_legend_handles_labels())

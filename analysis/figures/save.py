@@ -37,6 +37,7 @@ class Drawing:
 
     @property
     def name(self) -> str:
+        """The name of its file, without a suffix."""
         return "-".join([self.kind, *map(slug, self.about)])
 
 

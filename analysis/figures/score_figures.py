@@ -21,13 +21,14 @@ from analysis.figures.rates import (
     series_name,
 )
 from analysis.figures.save import Drawing
-from analysis.figures.style import plain
 from analysis.figures.subject import INTERVALS, Method, Subject, notes_on, shown_methods, subjects_of
 from analysis.identity import GIVEN, OF_NETWORK, Treatment, backbone_name, source_name
 from analysis.paper.layouts import PAPER_BACKBONE, TABLE_4, RowPlan
 from analysis.paper.published import index_published, load_published
 from analysis.scoring.comparisons import one_decision
 from analysis.scoring.setup import Setup, stands_beside_paper
+from data_prep.arrays import Floats
+from data_prep.text import plain
 
 Classes = Mapping[str, Sequence[str]]  # name of a corpus in scores -> its classes, in the order of labels
 
@@ -88,7 +89,7 @@ def _confusion(subject: Subject, line: Mapping[Any, Any], decisions: pd.DataFram
     )
 
 
-def confusion_counts(decisions: pd.DataFrame, classes: int) -> np.ndarray:
+def confusion_counts(decisions: pd.DataFrame, classes: int) -> Floats:
     """Utterances of each class (rows) by the class they were decided to be of: [classes, classes], means over seeds."""
     counts = np.zeros((classes, classes))
     np.add.at(counts, (decisions[columns.LABEL].to_numpy(int), decisions[columns.PREDICTED].to_numpy(int)), 1)
@@ -224,6 +225,7 @@ def _same(lines: pd.DataFrame, wanted: Mapping[Any, Any], names: Iterable[str]) 
 
 
 def rows_of(lines: pd.DataFrame) -> list[dict[Any, Any]]:
+    """The lines of a frame, a dictionary by column each."""
     return lines.to_dict("records")
 
 
@@ -234,6 +236,7 @@ def listed(names: Sequence[str], values: Iterable[float]) -> str:
 
 
 def sentences(*parts: str) -> str:
+    """The parts with a space between them."""
     return " ".join(parts)
 
 

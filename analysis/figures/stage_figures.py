@@ -13,12 +13,13 @@ from analysis.figures.networks import EPOCH, LOSS, RUN, VALIDATION_LOSS, draw_co
 from analysis.figures.rates import draw_label_correction
 from analysis.figures.save import Drawing
 from analysis.figures.score_figures import listed, rows_of, sentences, titled
-from analysis.figures.style import plain
 from analysis.figures.subject import Method, Subject, shown_methods, subjects_of
 from analysis.identity import GIVEN, labels_name
+from data_prep.arrays import Floats, Ints
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.segments import segment_centres
+from data_prep.text import plain
 from dsl.labels import labels_of
 from sweep.planning.stages import StageSpec
 from sweep.storage.store import Store, StoreError
@@ -143,7 +144,7 @@ def _longest_tested(store: Store, cell: ChainCell) -> int | None:
     return min(counts, key=lambda row: (-counts[row], row)) if counts else None
 
 
-def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tuple[Ints, Floats]]:
     """Iteration -> segment numbers [S] and predictions [S, K] of an utterance by the first seed's fold that tested it.
 
     Iterations that are not trained are left out. Raises StoreError where they are not of the same segments.
@@ -162,7 +163,7 @@ def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tupl
     return found
 
 
-def _tested_predictions(store: Store, folds: Iterable[StageSpec], row: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _tested_predictions(store: Store, folds: Iterable[StageSpec], row: int) -> tuple[Ints, Floats] | None:
     for stage in folds:
         predictions = store.read_predictions(stage.key)
         if predictions is not None:
@@ -175,7 +176,7 @@ def _tested_predictions(store: Store, folds: Iterable[StageSpec], row: int) -> t
 def _contours(
     cell: ChainCell,
     row: int,
-    predicted: Mapping[int, tuple[np.ndarray, np.ndarray]],
+    predicted: Mapping[int, tuple[Ints, Floats]],
     about: Mapping[str, Any],
     utterances: pd.DataFrame,
 ) -> Drawing:

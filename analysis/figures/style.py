@@ -89,7 +89,7 @@ def bar_style(position: int) -> dict[str, Any]:
     }
 
 
-def panels(rows: int, columns: int, panel_height: float, width: float, title: str, **shared: Any) -> Any:
+def panels(rows: int, columns: int, panel_height: float, width: float, title: str, **shared: Any) -> tuple[Figure, Any]:
     """A figure and its axes [rows, columns]; `panel_height` and `width` in inches, room for the title comes on top.
 
     Each line of `title` is wrapped to the width.

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from analysis import columns
-from analysis.figures.style import plain
 from analysis.identity import (
     GIVEN,
     Condition,
@@ -18,6 +17,7 @@ from analysis.identity import (
 )
 from analysis.paper.layouts import BEST_ALPHA
 from analysis.scoring.setup import PAPER_SPLIT
+from data_prep.text import plain
 from dsl.labels import BASELINE
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
@@ -38,6 +38,7 @@ class Method(NamedTuple):
 
     @property
     def name(self) -> str:
+        """As figures and the paper call it: `WDSL (α = 0.2)`, or `No DSL`."""
         if self.rule == BASELINE:
             return "No DSL"
         rule = self.rule.upper() if self.rule in PAPER_RULES else self.rule

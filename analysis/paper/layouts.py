@@ -55,6 +55,7 @@ class Layout:
 
     @property
     def title(self) -> str:
+        """`Table II`, with the number that the paper gives it."""
         return f"Table {self.number}"
 
 

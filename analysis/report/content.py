@@ -107,6 +107,8 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Failure:
+    """A stage that could not be trained: its label, its key, and the error that its last try ended with."""
+
     stage: str
     key: str
     cause: str
@@ -159,6 +161,7 @@ class Report:
 
     @property
     def complete(self) -> bool:
+        """Whether every stage of the grid is done."""
         return self.done == self.total
 
     @property
@@ -212,6 +215,7 @@ def decisions_of(inputs: ReportInput) -> pd.DataFrame:
 
 
 def results_of(inputs: ReportInput, decisions: pd.DataFrame) -> Results:
+    """Tables, headlines, findings on claims and audits of `decisions`; none of each where there are no decisions."""
     if decisions.empty:
         return Results()
     held = set(inputs.store.corpora())

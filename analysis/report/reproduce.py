@@ -38,6 +38,7 @@ class Recipe:
 
     @property
     def done(self) -> int:
+        """How many of its stages are in the store."""
         return sum(stage.done for stage in self.stages)
 
 
@@ -135,7 +136,7 @@ def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[st
 
 def rule_entry(updates: Sequence[LabelUpdate]) -> Any:
     """How a grid writes the rule that these updates come from; of one that stands at a limit of its alpha in some
-    iterations and not in others, its own name with an alpha for each."""
+    iterations and not in others, its own name with an alpha for each. Raises ValueError where no rule comes to them."""
     if not updates:
         return BASELINE
     rules = {update.rule for update in updates}

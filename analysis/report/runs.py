@@ -87,6 +87,7 @@ def devices(records: Sequence[Record]) -> Block:
 
 
 def headings(*names: str) -> tuple[Heading, ...]:
+    """A heading for each name."""
     return tuple(map(Heading, names))
 
 

@@ -18,6 +18,7 @@ from analysis.identity import OF_CONDITION, OF_NETWORK, OF_TREATMENT, Network
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.scores import decision_arrays
 from analysis.scoring.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
+from data_prep.arrays import Ints
 
 
 class Pair(NamedTuple):
@@ -53,15 +54,25 @@ def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
     checked(decisions, "decisions", (*columns.CELL_COLUMNS, *columns.DECIDED_COLUMNS))
     pairs = [Pair(one, one.baseline) for one in networks(decisions) if one != one.baseline]
     lines = _compared(decisions, pairs)
-    lines[columns.P_HOLM] = lines.groupby(FAMILY, sort=False)[columns.P].transform(holm)
+    lines[columns.P_HOLM] = holm_within(FAMILY, lines)
     return checked(lines, "comparisons", columns.COMPARISON_COLUMNS)
 
 
 def compare(decisions: pd.DataFrame, pairs: Sequence[Pair]) -> pd.DataFrame:
     """The comparisons asked for, as in `comparisons`; all of one kind of decision are one family."""
     lines = _compared(decisions, pairs)
-    lines[columns.P_HOLM] = lines.groupby(columns.DECISION, sort=False)[columns.P].transform(holm)
+    lines[columns.P_HOLM] = holm_within([columns.DECISION], lines)
     return lines
+
+
+def holm_within(family: list[str], lines: pd.DataFrame) -> "pd.Series[float]":
+    """The p values of `lines` adjusted by Holm's method, those that have the same values in the columns `family`
+    together."""
+
+    def adjusted(p: "pd.Series[float]") -> "pd.Series[float]":
+        return pd.Series(holm(p.to_numpy(np.float64)), p.index)
+
+    return lines.groupby(family, sort=False)[columns.P].transform(adjusted)
 
 
 def _network(values: Sequence[Any]) -> Network:
@@ -72,7 +83,7 @@ def _network(values: Sequence[Any]) -> Network:
 def by_network(decisions: pd.DataFrame) -> dict[tuple[Network, str], pd.DataFrame]:
     """The decisions of each network and kind of decision."""
     grouped = decisions.groupby([*OF_NETWORK, columns.DECISION], sort=False)
-    return {(_network(key), key[-1]): group for key, group in grouped}
+    return {(_network(key), str(key[-1])): group for key, group in grouped}
 
 
 def of_networks(decisions: pd.DataFrame) -> dict[Network, pd.DataFrame]:
@@ -104,8 +115,9 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
     both = first[key].merge(second[key])
     if both.empty:
         return None
-    (label, decided, speaker), (_, other, _) = (decision_arrays(both.merge(one)) for one in (first, second))
-    labels, decided, other = label.to_numpy(), decided.to_numpy(), other.to_numpy()
+    label, of_first, speaker = decision_arrays(both.merge(first))
+    _, of_second, _ = decision_arrays(both.merge(second))
+    labels, decided, other = label.to_numpy(), of_first.to_numpy(), of_second.to_numpy()
     by_utterance = difference_intervals(labels, decided, other)
     by_speaker = difference_intervals(labels, decided, other, cluster=speaker)
     decisions = majority(labels), majority(decided), majority(other)
@@ -133,7 +145,7 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
     }
 
 
-def _rates(of: str, labels: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+def _rates(of: str, labels: Ints, predicted: Ints) -> dict[str, float]:
     """WA and UA of decisions [R, U] in percent, means over rows; `of` comes before the names of their columns."""
     decided = labels != UNDECIDED
     rows = [(label[there], row[there]) for label, row, there in zip(labels, predicted, decided, strict=True)]

@@ -42,6 +42,7 @@ class Printed:
 
     @property
     def is_missing(self) -> bool:
+        """Whether there is no value to show."""
         return self.text in ("", MISSING)
 
 

@@ -3,6 +3,8 @@
 All rates are fractions in [0, 1]; tables and reports print them in percent.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -56,7 +58,7 @@ def class_recall(label: ArrayLike, predicted: ArrayLike, classes: int) -> NDArra
         return np.bincount(label, label == predicted, minlength=classes) / np.bincount(label, minlength=classes)
 
 
-def _checked(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray, NDArray]:
+def _checked(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Both as arrays of the same shape [N] with N >= 1."""
     label, predicted = np.asarray(label), np.asarray(predicted)
     if label.ndim != 1:

@@ -15,6 +15,7 @@ from analysis.frames import checked
 from analysis.scoring.cores import on_all_cores
 from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
+from data_prep.arrays import Bools, Floats, Ints
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from data_prep.progress import Progress, no_progress
@@ -22,7 +23,8 @@ from dsl.labels import labels_of
 from dsl.splits import GROUPED_BY, may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
 from sweep.planning.stages import KEY_LENGTH, ChainSpec, StageSpec
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 10
@@ -230,7 +232,7 @@ def _decisions(
         )
 
 
-def _own_network_fold(split: str, predictions: Predictions, utterances: pd.DataFrame, tested: np.ndarray) -> ForestFold:
+def _own_network_fold(split: str, predictions: Predictions, utterances: pd.DataFrame, tested: Ints) -> ForestFold:
     """What a fold's network says of the utterances that it learnt from, for a forest that decides on those it is
     tested on: neither has met a label of the groups that `split` keeps apart. `tested` are those of all folds.
     """
@@ -241,7 +243,7 @@ def _own_network_fold(split: str, predictions: Predictions, utterances: pd.DataF
     return ForestFold(features, utterances["label"].to_numpy()[learnt], asked, np.searchsorted(tested, asked_of))
 
 
-def _features_of(predictions: Predictions, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _features_of(predictions: Predictions, part: Bools) -> tuple[Ints, Floats]:
     """The utterances of `part` bool [U], as positions [n], and their features [n, F]."""
     rows = part[predictions.utterance]
     found, position = np.unique(predictions.utterance[rows], return_inverse=True)

@@ -65,7 +65,7 @@ def choose_by_fold(candidates: Mapping[Network, pd.DataFrame]) -> Chosen | None:
     done = together[columns.SEED].map(best.groupby(level=columns.SEED).size())
     together = together.assign(**{columns.FOLDS_DONE: done})[together[columns.DECISION].isin(kinds)]
     networks = list(candidates)
-    return Chosen({key: networks[number] for key, number in best.items()}, together)
+    return Chosen({key: networks[number] for key, number in zip(best.index, best, strict=True)}, together)
 
 
 def eligible(known: Mapping[Network, pd.DataFrame]) -> dict[Network, pd.DataFrame]:

@@ -12,7 +12,7 @@ training would give is seen in the spread over seeds alone.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,13 +92,15 @@ def majority(predicted: ArrayLike) -> NDArray[np.int64]:
     rows = np.atleast_2d(np.asarray(predicted))
     votes = np.array([(rows == row).sum(axis=0) for row in rows])
     votes[rows == UNDECIDED] = 0
-    return rows[votes.argmax(axis=0), np.arange(rows.shape[1])]
+    most: NDArray[np.int64] = rows[votes.argmax(axis=0), np.arange(rows.shape[1])]
+    return most
 
 
 def mcnemar(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
     """McNemar's exact test of two decisions on each of the same utterances, all [U].
 
     Under the null hypothesis an utterance that only one of them has right is as likely the first's as the second's.
+    Raises ValueError for shapes that do not fit.
     """
     from statsmodels.stats.contingency_tables import mcnemar as exact_mcnemar
 
@@ -135,7 +137,7 @@ def sign_flips(label: ArrayLike, first: ArrayLike, second: ArrayLike, cluster: A
     return min(1.0, float(chance[np.abs(sums) >= abs(difference.sum())].sum()))
 
 
-def holm(p: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
+def holm(p: ArrayLike) -> NDArray[np.float64]:
     """p values of one family of tests, adjusted by Holm's step-down method; NaN is no test and stays NaN."""
     from statsmodels.stats.multitest import multipletests
 
@@ -190,10 +192,12 @@ class _F1Tally:
         counted, right = np.moveaxis(sums.reshape(len(sums), self.rows, -1, 2), -1, 0)
         of_class = 2 * right / np.maximum(counted, 1)
         occurring = np.maximum((counted > 0).sum(axis=2), 1)
-        return (of_class.sum(axis=2) / occurring).mean(axis=1, keepdims=True)
+        of_row: NDArray[np.float64] = of_class.sum(axis=2) / occurring
+        mean: NDArray[np.float64] = of_row.mean(axis=1, keepdims=True)
+        return mean
 
 
-def _of_one_shape(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray, NDArray]:
+def _of_one_shape(label: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[Any], NDArray[Any]]:
     """Labels [U] or [R, U] and decisions [R, U]. Raises ValueError for other shapes."""
     predicted = np.atleast_2d(np.asarray(predicted))
     label = np.asarray(label)
@@ -232,9 +236,9 @@ def _estimates(
 
     def signed(sums: NDArray[np.float64]) -> NDArray[np.float64]:
         parts = np.split(sums, len(tallies), axis=1)
-        return np.sum(
-            [sign * tally.rates(part) for sign, tally, part in zip(signs, tallies, parts, strict=True)], axis=0
-        )
+        rates = [sign * tally.rates(part) for sign, tally, part in zip(signs, tallies, parts, strict=True)]
+        total: NDArray[np.float64] = np.sum(rates, axis=0)
+        return total
 
     value = signed(columns.sum(axis=0, keepdims=True))[0]
     units, copies = _units(columns, cluster)

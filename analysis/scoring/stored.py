@@ -57,4 +57,6 @@ def record_of(store: Store, stage: StageSpec) -> dict[str, Any] | None:
 
 
 def metrics_of(record: dict[str, Any]) -> dict[str, Any]:
-    return record.get("metrics", {})
+    """The metrics in a stage.json; empty where it has none."""
+    metrics: dict[str, Any] = record.get("metrics", {})
+    return metrics

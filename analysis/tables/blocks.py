@@ -33,10 +33,12 @@ class Line:
 
     @property
     def name(self) -> str:
+        """The label without the marks of footnotes."""
         return self.unmarked or self.label
 
     @property
     def texts(self) -> list[str]:
+        """The label and the cells as text, from left to right."""
         return [self.label, *(cell.text for cell in self.cells)]
 
 
@@ -56,6 +58,7 @@ class Block:
 
     @property
     def name(self) -> str:
+        """The heading without the marks of footnotes."""
         return self.unmarked or self.heading
 
 
@@ -90,6 +93,7 @@ class TextTable:
 
     @property
     def caption(self) -> str:
+        """The caption as one text."""
         return self.about.text
 
 

@@ -22,6 +22,7 @@ class Caption:
 
     @property
     def text(self) -> str:
+        """Subject and explanation, as a text of whole sentences."""
         return joined(f"{self.subject}.", self.explanation)
 
 

@@ -28,14 +28,17 @@ class TableCell:
 
     @property
     def printed(self) -> Printed:
+        """Its value as every format shows it."""
         raise NotImplementedError
 
     @property
     def text(self) -> str:
+        """All of its value on one line."""
         return self.printed.text
 
     @property
     def complete(self) -> bool:
+        """True, unless the kind of cell knows of folds that may be missing."""
         return True
 
 
@@ -48,6 +51,7 @@ class TextCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """The words as they are."""
         return Printed(rest=self.words)
 
 
@@ -60,6 +64,7 @@ class QuantityCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """The number, then what follows it."""
         return Printed(self.number, self.rest)
 
 
@@ -74,6 +79,7 @@ class NumberCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """The number with its digits and its unit, or NOTHING."""
         if self.value is None or math.isnan(self.value):
             return NOTHING
         shown = f"{self.value:,.{self.digits}f}" if self.grouped else number(self.value, self.digits)
@@ -103,10 +109,12 @@ class RateCell(TableCell):
 
     @property
     def complete(self) -> bool:
+        """Whether all folds are in the rate."""
         return self.folds_done >= self.folds
 
     @property
     def printed(self) -> Printed:
+        """`72.34 ± 1.20 ± 0.50`, with the interval and the folds that are missing as details."""
         known = [not math.isnan(one) for one in self.deviations]
         last = max((place for place, there in enumerate(known, start=1) if there), default=0)
         spread = joined(*(deviation_text(one) or f"± {MISSING}" for one in self.deviations[:last]))
@@ -123,6 +131,7 @@ class PointsCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """The difference with its sign, or NOTHING."""
         return NOTHING if self.value is None else Printed(signed(self.value))
 
 
@@ -134,10 +143,12 @@ class DifferenceCell(TableCell):
 
     @property
     def complete(self) -> bool:
+        """Whether both networks have all folds."""
         return self.difference is None or self.difference.complete
 
     @property
     def printed(self) -> Printed:
+        """The difference with its interval over utterances and its p."""
         return printed_difference(self.difference)
 
 
@@ -149,6 +160,7 @@ class SpeakerCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """The interval over speakers and its p."""
         return printed_by_speaker(self.difference)
 
 
@@ -160,5 +172,6 @@ class ChoiceCell(TableCell):
 
     @property
     def printed(self) -> Printed:
+        """`1 (7), 2 (3)`: each iteration, and in how many folds it is chosen."""
         (first, folds), *others = sorted(self.folds_of.items())
         return Printed(str(first), f" ({folds})" + "".join(f", {other} ({count})" for other, count in others))

@@ -33,7 +33,7 @@ def correction_listings(corrected: pd.DataFrame) -> list[Listing]:
     One listing for each corpus, split and kind of labels.
     """
     keys = [columns.CORPUS, columns.SPLIT, columns.LABELS]
-    found = [_correction_listing(Condition(*key), lines) for key, lines in corrected.groupby(keys)]
+    found = [_correction_listing(Condition(*map(str, key)), lines) for key, lines in corrected.groupby(keys)]
     return [listing for listing in found if listing.rows]
 
 

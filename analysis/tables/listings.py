@@ -41,6 +41,7 @@ class Group:
 
     @classmethod
     def of_source(cls, label_source: str, headings: Sequence[Heading]) -> "Group":
+        """The columns `headings` of one label source, under its display name."""
         leaky = label_source in LEAKY_LABEL_SOURCES
         return cls(label_source, tuple(headings), source_name(label_source), leaky)
 
@@ -78,4 +79,5 @@ class Listing:
 
     @property
     def caption(self) -> str:
+        """The caption as one text."""
         return self.about.text

@@ -77,12 +77,15 @@ class Known:
 
     @property
     def sources(self) -> list[str]:
+        """The label sources, in order."""
         return list(self.scores)
 
     def score(self, source: str, treatment: Treatment, decision: str, metric: str) -> Score | None:
+        """The score of a treatment by one kind of decision and metric; None where it was not trained."""
         return self.scores[source].get(ScoreKey(treatment, self.condition.corpus, decision, metric))
 
     def treatments(self, source: str) -> set[Treatment]:
+        """The treatments that were trained with a label source."""
         return {key.treatment for key in self.scores[source]}
 
     def caption(self, tested: str, *explained: str) -> Caption:
@@ -91,9 +94,11 @@ class Known:
         return Caption(corpus_name(self.condition.corpus), explanation)
 
     def groups(self, *headings: Heading) -> tuple[Group, ...]:
+        """A group of columns for each label source, all of the same `headings`."""
         return tuple(Group.of_source(source, headings) for source in self.sources)
 
     def footnotes(self) -> tuple[Footnote, ...]:
+        """What the scores and differences shown need to have explained, and the set-up."""
         scores = [score for source in self.sources for score in self.scores[source].values()]
         incomplete = any(not one.complete for one in self.differences.values())
         notes = setup_notes(self.condition.corpus, scores, published=False)
@@ -104,9 +109,11 @@ class Known:
         )
 
     def forest_cells(self, source: str, treatment: Treatment) -> list[TableCell]:
+        """WA and UA by random forests."""
         return [RateCell.of(self.score(source, treatment, columns.FOREST, metric)) for metric in PAPER_METRICS]
 
     def difference_cell(self, source: str, treatment: Treatment, metric: str) -> TableCell:
+        """The difference of a treatment from its baseline."""
         return DifferenceCell(self.differences.get((source, treatment, metric)))
 
 

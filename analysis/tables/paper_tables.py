@@ -53,6 +53,7 @@ class Row:
     cells: Mapping[tuple[str, str], Scored]
 
     def of_corpus(self, corpus: str) -> list[Scored]:
+        """Its cells of one corpus, in the order of METRICS."""
         return [self.cells[corpus, metric] for metric in METRICS]
 
     def shows(self, corpus: str) -> bool:
@@ -80,10 +81,12 @@ class Table:
 
     @property
     def title(self) -> str:
+        """`Table II`, with the number that the paper gives it."""
         return f"Table {self.number}"
 
     @property
     def caption(self) -> str:
+        """The caption as one text."""
         return self.about.text
 
     @property

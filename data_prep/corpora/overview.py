@@ -21,6 +21,7 @@ class Quantity(NamedTuple):
 
     @property
     def text(self) -> str:
+        """The number and what follows it, `4 (2 female)`."""
         return f"{self.number}{self.rest}"
 
 

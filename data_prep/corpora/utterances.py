@@ -41,6 +41,7 @@ class Known:
 
     @property
     def utterances(self) -> int:
+        """How many utterances there are of all emotions."""
         return sum(self.emotions.values())
 
 

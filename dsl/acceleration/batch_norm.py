@@ -31,7 +31,7 @@ def normalise_by(kind: type[nn.BatchNorm2d], module: nn.Module) -> None:
         and type(getattr(module, "act", nn.Identity())) in ACTIVATIONS
     )
     if usual and not isinstance(module, kind):
-        module.__class__ = _mixed(kind, type(module))  # type: ignore[arg-type]
+        module.__class__ = _mixed(kind, type(module))  # type: ignore[arg-type]  # hashable, as classes are
 
 
 @functools.cache

@@ -40,6 +40,7 @@ class NormalisingOnGpu(nn.BatchNorm2d):
     """A batch norm, and what timm puts behind it within the same module, in one or two kernels."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Maps [n, C, h, w], normalised and activated; as torch does it in evaluation and for a single row."""
         rows = input.numel() // input.shape[1]
         if not self.training or rows < 2 or not _suits(input):
             return super().forward(input)
@@ -65,6 +66,7 @@ class ConvolutionOnGpu(nn.Conv2d, _Reducible):
     """A convolution: depthwise ones by kernels of our own, and products of single places as what they are."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Maps [n, C, h, w] to maps [n, C', h', w']."""
         if self._is_depthwise and self.bias is None and _suits(input):
             convolved: torch.Tensor = _Depthwise.apply(input, self.weight, self.stride[0], self.padding[0])
             return convolved
@@ -72,7 +74,8 @@ class ConvolutionOnGpu(nn.Conv2d, _Reducible):
         bias = biases[0] if biases else None
         if self._is_of_single_places(input):
             return functional.linear(input.flatten(1), weight.flatten(1), bias)[:, :, None, None]
-        return self._conv_forward(input, weight, bias)
+        output: torch.Tensor = self._conv_forward(input, weight, bias)
+        return output
 
     def _is_of_single_places(self, input: torch.Tensor) -> bool:
         product = self.groups == 1 and self.kernel_size == self.stride == (1, 1) and self.padding == (0, 0)
@@ -89,6 +92,7 @@ class LinearOnGpu(nn.Linear, _Reducible):
     """A dense layer."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Rows [n, in] to rows [n, out]."""
         return functional.linear(input, *self.in_use)
 
 
@@ -96,6 +100,7 @@ class SqueezeExciteOnGpu(SqueezeExcite):
     """Maps that are weighted by what two dense layers make of their means."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [n, C, h, w] to maps of the same shape."""
         if not _suits(x):
             output: torch.Tensor = super().forward(x)
             return output

@@ -21,10 +21,10 @@ ZERO, ONE = np.float32(0), np.float32(1)
 
 
 @intrinsic
-def _fused(typing, a, b, c):  # type: ignore[no-untyped-def]
+def _fused(typing, a, b, c):
     """a * b + c of float32, rounded once."""
 
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    def generate(context, builder, signature, arguments):
         return builder.fma(*arguments)
 
     return types.float32(types.float32, types.float32, types.float32), generate
@@ -51,9 +51,7 @@ def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @compiled
-def normalise(  # type: ignore[no-untyped-def]
-    x, weight, bias, eps, silu, low, high, out, mean, variance
-):
+def normalise(x, weight, bias, eps, silu, low, high, out, mean, variance):
     """Normalise x [rows, channels] into `out`, by its own `mean` and `variance` [channels], which are written too.
 
     The activation is SiLU, or the values are clamped to between `low` and `high`.
@@ -76,9 +74,7 @@ def normalise(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def normalise_backward(  # type: ignore[no-untyped-def]
-    x, gradient, weight, bias, eps, silu, low, high, mean, variance, out, of_weight, of_bias
-):
+def normalise_backward(x, gradient, weight, bias, eps, silu, low, high, mean, variance, out, of_weight, of_bias):
     """From the gradient of what `normalise` wrote to those of x, into `out`, of the weight and of the bias."""
     rows, channels = x.shape
     fold = _fold(rows, channels)
@@ -101,7 +97,7 @@ def normalise_backward(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _fold(rows, channels):  # type: ignore[no-untyped-def]
+def _fold(rows, channels):
     """How many rows to take as one: short rows are slow."""
     fold = 1
     while fold * channels < WIDE and rows % (2 * fold) == 0:
@@ -110,13 +106,13 @@ def _fold(rows, channels):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _folded(x, fold):  # type: ignore[no-untyped-def]
+def _folded(x, fold):
     rows, channels = x.shape
     return x.reshape(rows // fold, fold * channels)
 
 
 @compiled
-def _tiled(vector, fold):  # type: ignore[no-untyped-def]
+def _tiled(vector, fold):
     channels = len(vector)
     tiled = np.empty(fold * channels, np.float32)
     for k in range(fold):
@@ -125,7 +121,7 @@ def _tiled(vector, fold):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _moments(x, pivot):  # type: ignore[no-untyped-def]
+def _moments(x, pivot):
     """Sums over rows, float64 [2, channels], of what x is above `pivot` and of its square."""
     rows, channels = x.shape
     sums, block = np.zeros((2, channels)), np.empty((2, channels), np.float32)
@@ -142,7 +138,7 @@ def _moments(x, pivot):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _apply(x, mean, scale, bias, silu, low, high, out):  # type: ignore[no-untyped-def]
+def _apply(x, mean, scale, bias, silu, low, high, out):
     rows, channels = x.shape
     for r in range(rows):
         for c in range(channels):
@@ -151,7 +147,7 @@ def _apply(x, mean, scale, bias, silu, low, high, out):  # type: ignore[no-untyp
 
 
 @compiled
-def _sums(x, gradient, mean, scale, bias, silu, low, high):  # type: ignore[no-untyped-def]
+def _sums(x, gradient, mean, scale, bias, silu, low, high):
     """Sums over rows, float64 [2, channels], of the normalised values' gradient and of that by x above the mean."""
     rows, channels = x.shape
     sums, block = np.zeros((2, channels)), np.empty((2, channels), np.float32)
@@ -169,7 +165,7 @@ def _sums(x, gradient, mean, scale, bias, silu, low, high):  # type: ignore[no-u
 
 
 @compiled
-def _back(x, gradient, mean, scale, bias, by_above, constant, silu, low, high, out):  # type: ignore[no-untyped-def]
+def _back(x, gradient, mean, scale, bias, by_above, constant, silu, low, high, out):
     rows, channels = x.shape
     for r in range(rows):
         for c in range(channels):
@@ -179,7 +175,7 @@ def _back(x, gradient, mean, scale, bias, by_above, constant, silu, low, high, o
 
 
 @compiled
-def _slope(y, silu, low, high):  # type: ignore[no-untyped-def]
+def _slope(y, silu, low, high):
     if silu:
         sigmoid = _sigmoid(y)
         return sigmoid * _fma(y, ONE - sigmoid, ONE)
@@ -187,12 +183,12 @@ def _slope(y, silu, low, high):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _sigmoid(y):  # type: ignore[no-untyped-def]
+def _sigmoid(y):
     return ONE / (ONE + _exp(-y))
 
 
 @compiled
-def _exp(x):  # type: ignore[no-untyped-def]
+def _exp(x):
     """exp of a float32, to float32's precision, without a branch: a library's would be called value by value.
 
     It is 2^k, put together from its bits, times exp of a rest within ln 2 / 2 of zero, by its Taylor polynomial.
@@ -210,14 +206,12 @@ def _exp(x):  # type: ignore[no-untyped-def]
     power = _fma(power, rest, np.float32(1 / 2))
     power = _fma(power, rest, ONE)
     power = _fma(power, rest, ONE)
-    return power * _float_of_bits(  # type: ignore[call-arg]
-        np.int32((np.int32(k) + np.int32(127)) << np.int32(23))
-    )
+    return power * _float_of_bits(np.int32((np.int32(k) + np.int32(127)) << np.int32(23)))
 
 
 @intrinsic
-def _float_of_bits(typing, bits):  # type: ignore[no-untyped-def]
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+def _float_of_bits(typing, bits):
+    def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(types.float32))
 
     return types.float32(types.int32), generate

@@ -44,6 +44,12 @@ def use_gpu_layers(network: nn.Module) -> nn.Module:
     return _without_copies(network)
 
 
+def laid_out(network: nn.Module, memory_format: torch.memory_format) -> nn.Module:
+    """`network` itself, the weights of its convolutions in `memory_format`."""
+    laid: nn.Module = network.to(memory_format=memory_format)  # type: ignore[call-overload]  # documented, yet untyped
+    return laid
+
+
 @contextlib.contextmanager
 def autocast_to(precision: Precision, network: nn.Module, device: torch.device) -> Iterator[None]:
     """A block in which convolutions and products of `network` are computed with `precision`."""
@@ -75,12 +81,13 @@ class Convolution(nn.Conv2d):
         if self._is_depthwise and bias is None and self._is_slow_to_learn(input):
             convolved: torch.Tensor = _Depthwise.apply(input, weight, self.stride, self.padding)
             return convolved
-        return super()._conv_forward(input, weight, bias)
+        output: torch.Tensor = super()._conv_forward(input, weight, bias)
+        return output
 
     def _of_larger_maps(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """The same product, of fewer and larger maps: where places lie is nothing to a 1 x 1 kernel."""
         larger = input.permute(0, 2, 3, 1).reshape(LARGE_MAPS, -1, 1, self.in_channels).permute(0, 3, 1, 2)
-        output = super()._conv_forward(larger, weight, bias).permute(0, 2, 3, 1)
+        output: torch.Tensor = super()._conv_forward(larger, weight, bias).permute(0, 2, 3, 1)
         return output.reshape(len(input), *input.shape[2:], self.out_channels).permute(0, 3, 1, 2)
 
     @property

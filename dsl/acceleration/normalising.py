@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data_prep.arrays import Floats
 from dsl.acceleration import kernels
 from dsl.acceleration.batch_norm import Activation, activation_of
 
@@ -14,6 +15,7 @@ class Normalising(nn.BatchNorm2d):
     """A batch norm, and what timm puts behind it within the same module, that a single thread trains in one step."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Maps [n, C, h, w], normalised and activated; by torch in evaluation, in other types and on more threads."""
         if not self.training or input.dtype != torch.float32 or torch.get_num_threads() > 1:
             return super().forward(input)
         silu, low, high = activation_of(self)
@@ -64,10 +66,10 @@ class _Normalised(torch.autograd.Function):
         return output, of_weight, of_bias, None, None
 
 
-def _rows(maps: torch.Tensor) -> np.ndarray:
+def _rows(maps: torch.Tensor) -> Floats:
     """Maps [n, C, h, w] as [n h w, C], in place if they lie channels-last."""
     return maps.detach().permute(0, 2, 3, 1).contiguous().flatten(0, 2).numpy()
 
 
-def _values(vector: torch.Tensor) -> np.ndarray:
+def _values(vector: torch.Tensor) -> Floats:
     return vector.detach().numpy()

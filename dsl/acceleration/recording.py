@@ -81,6 +81,7 @@ class RecordedStep:
             self._replay, self._warm_up = None, WARM_UP_STEPS
 
     def __call__(self, index: torch.Tensor) -> None:
+        """Learn from segments `index` [n]: by a replay where there is one of n, and else by the step itself."""
         if self._replay is not None and len(index) == self._size:
             assert self._index is not None
             self._index.copy_(index)

@@ -18,7 +18,7 @@ def add_command(
     commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, example: str, *parents: Any
 ) -> argparse.ArgumentParser:
     """A command `name` whose help ends with `example`; `run` gives its exit status."""
-    command = commands.add_parser(
+    command: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
         description=help,
@@ -74,6 +74,7 @@ def of_results() -> argparse.ArgumentParser:
 
 
 def of_utterances() -> argparse.ArgumentParser:
+    """Which utterances to draw contours along."""
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument(
         "--utterance",
@@ -87,6 +88,7 @@ def of_utterances() -> argparse.ArgumentParser:
 
 
 def of_store() -> argparse.ArgumentParser:
+    """Where the stages are."""
     return _with_store(argparse.ArgumentParser(add_help=False))
 
 
@@ -115,12 +117,14 @@ def path(text: str) -> Path:
 
 
 def count(text: str) -> int:
+    """A whole number of at least 1."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def price(text: str) -> float:
+    """A finite amount of at least 0."""
     try:
         amount = float(text)
     except ValueError:

@@ -43,6 +43,7 @@ def add(commands: Any) -> None:
 
 
 def fold(text: str) -> int:
+    """The number of a fold, from 0."""
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is not the number of a fold: 0, 1 and so on")
     return int(text)

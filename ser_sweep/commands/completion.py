@@ -33,9 +33,9 @@ def run_completion(options: argparse.Namespace) -> int:
     for command in parsers_in(parser):
         for action in command._actions:
             if action.type is Path:
-                action.complete = shtab.FILE  # type: ignore[attr-defined]
+                action.complete = shtab.FILE  # type: ignore[attr-defined]  # what shtab asks for
             elif action.dest in ("data", "store"):
-                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+                action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # the same
     print(shtab.complete(parser, options.shell))
     return DONE
 

@@ -37,7 +37,7 @@ def run_demo(options: argparse.Namespace) -> int:
         for step in steps:
             notice(options, f"\n$ {command(*step)}")
             flags = [f"--{name}" for name in ("debug", "quiet") if getattr(options, name)]
-            status = options.main([*step, *flags])
+            status: int = options.main([*step, *flags])
             if status != DONE:
                 return status
     return DONE

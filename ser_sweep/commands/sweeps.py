@@ -36,6 +36,7 @@ def decided(options: argparse.Namespace, sweep: Sweep, forests: bool = True) -> 
 
 
 def existing_store(options: argparse.Namespace) -> "Store":
+    """The store that `--store` names. Raises UserError where there is none."""
     from sweep.storage.store import Store
 
     store = Store(options.store)

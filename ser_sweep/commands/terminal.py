@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 def print_counts(plan: "Plan") -> None:
+    """How many stages are done, missing and failed, and why."""
     stages = plan.counts()
     print(f"        {stages['done']} done, {stages['missing']} missing, {stages['failed']} failed")
     if plan.earlier:

@@ -66,6 +66,7 @@ class Estimate:
         return self.device_seconds / 3600 * per_hour
 
     def as_dict(self, concurrency: int, per_hour: float | None) -> dict[str, Any]:
+        """For JSON; what is not known is None. `per_hour` is the price of a device, in any currency."""
         known = not self.unknown
         return {
             **asdict(self),

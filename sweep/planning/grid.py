@@ -118,6 +118,7 @@ class GridSpec(Strict):
         )
 
     def corpus_names(self) -> list[str]:
+        """The corpora that the grid names, each once, in order."""
         return list(dict.fromkeys(name for product in self.products() for name in product.corpora or ()))
 
     def expand(self, prepared: Mapping[str, PreparedCorpus]) -> list[ChainSpec]:

@@ -84,8 +84,13 @@ def parse_rule(entry: Any) -> RuleChoice:
 
 
 def parse_alpha(value: Any) -> float | tuple[float, ...]:
+    """A number in [0, 1], or a list of them, one an iteration. Raises ValueError for anything else."""
     if isinstance(value, list) and value and not any(isinstance(each, list) for each in value):
-        return tuple(float(parse_alpha(each)) for each in value)  # type: ignore[arg-type]
+        return tuple(map(_number, value))
+    return _number(value)
+
+
+def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"alpha {value!r} is not a number in [0, 1]")
     return float(value)
@@ -195,6 +200,7 @@ class FeatureChoice(Strict):
     """Frames from a segment to the next: 1 unless prepared with `--hop-ms`; 3 for CASIA."""
 
     def differences(self, settings: FeatureSettings) -> list[str]:
+        """A line for each setting that the shards were made with otherwise than the grid asks for."""
         wanted = self.model_dump(exclude_none=True)
         made = settings.as_dict()
         return [

@@ -13,12 +13,14 @@ class UniqueKeys(yaml.SafeLoader):
     a page than a page."""
 
     def get_single_node(self) -> yaml.Node | None:
+        """The document, refused where its aliases make too much of it."""
         node = super().get_single_node()
         if node is not None:
             _count_nodes(node, {})
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping. Raises ConstructorError where a key stands twice."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
-
+from data_prep.arrays import Bools
 from data_prep.shards import PreparedCorpus
 from dsl.labels import LEAKY_LABEL_SOURCES, labels_of
 from dsl.splits import parts_of
@@ -24,6 +23,7 @@ class Leak:
 
     @property
     def text(self) -> str:
+        """The leak in a sentence, for a notice."""
         return (
             f"{self.label_source}, {self.corpus}, {self.split} split: the labels of {self.reaching:,} of "
             f"{self.tested:,} test utterances reach the networks that predict them"
@@ -50,7 +50,7 @@ def labels_reaching(chains: Iterable[ChainSpec], prepared: Iterable[PreparedCorp
     utterances = {one.name: one.utterances() for one in prepared}
 
     @cache
-    def learnt_and_tested(stage: StageSpec) -> tuple[np.ndarray, np.ndarray]:
+    def learnt_and_tested(stage: StageSpec) -> tuple[Bools, Bools]:
         """Of the training that `stage` is of its fold, or inner fold: bool [U] each."""
         own = utterances[stage.corpus]
         labelled = own.assign(label=labels_of(own, stage.labels, stage.seed))
@@ -58,7 +58,7 @@ def labels_reaching(chains: Iterable[ChainSpec], prepared: Iterable[PreparedCorp
         return parts.training | parts.validation, parts.tested
 
     @cache
-    def reaching(stage: StageSpec) -> np.ndarray:
+    def reaching(stage: StageSpec) -> Bools:
         reached, _ = learnt_and_tested(stage.at(0, stage.inner_fold))
         for one in relabelled_by(stage):
             reached = reached | reaching(one)

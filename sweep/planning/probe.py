@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from data_prep.arrays import Ints
 from data_prep.features import FeatureSettings
 from data_prep.shards import SegmentCorpus
 from dsl.acceleration.recording import WARM_UP_STEPS
@@ -155,7 +156,7 @@ def measure_side_by_side(
     return found
 
 
-def _rate_of(runs: Sequence[TrainingRun], index: np.ndarray, seconds: float) -> float:
+def _rate_of(runs: Sequence[TrainingRun], index: Ints, seconds: float) -> float:
     """Segments a second of all `runs`, in steps of about so many seconds."""
     took, repeats = 0.0, 1
     while True:

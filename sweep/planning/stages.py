@@ -30,6 +30,7 @@ class StageSpec(ChainSettings):
 
     @cached_property
     def identity(self) -> dict[str, Any]:
+        """What makes the stage what it is, as canonical JSON has it."""
         return self._identity_under(METHOD_VERSION, version_of(self.backbone))
 
     def _identity_under(self, method: int, backbone: int) -> dict[str, Any]:
@@ -57,6 +58,7 @@ class StageSpec(ChainSettings):
 
     @cached_property
     def key(self) -> str:
+        """The hash of its identity: KEY_LENGTH hexadecimal digits."""
         return canonical_hash(self.identity, KEY_LENGTH)
 
     @property
@@ -136,6 +138,7 @@ class Bundle:
         return tuple({stage.key: stage for step in steps for stage in step if stage is not None}.values())
 
     def foreign_inputs(self, stage: StageSpec) -> tuple[StageSpec, ...]:
+        """The stages of other folds that one of its stages relabels with."""
         return self.chains[0].foreign_inputs(stage)
 
     @property
@@ -237,6 +240,7 @@ class Plan:
 
     @classmethod
     def of(cls, chains: Sequence[ChainSpec], done: Iterable[str], failures: dict[str, str]) -> "Plan":
+        """The plan of `chains`, where the keys `done` are in the store and `failures` maps a key to its cause."""
         stages, there = {stage.key: stage for chain in chains for stage in chain.stages}, set(done)
         finished = stages.keys() & there
         failed = {key: cause for key, cause in failures.items() if key in stages.keys() - finished}
@@ -251,10 +255,12 @@ class Plan:
 
     @cached_property
     def stages(self) -> dict[str, StageSpec]:
+        """Every stage of the grid by its key, each once."""
         return {stage.key: stage for chain in self.chains for stage in chain.stages}
 
     @cached_property
     def splits(self) -> frozenset[str]:
+        """The splits of the grid's chains."""
         return frozenset(chain.last.split for chain in self.chains)
 
     @property
@@ -273,6 +279,7 @@ class Plan:
         return launch_order([c for c in self.chains if any(s.key not in self.done for s in c.stages)])
 
     def counts(self) -> dict[str, int]:
+        """How many stages there are in `total`, and how many of them are `done`, `missing` and `failed`."""
         total, done, failed = len(self.stages), len(self.done), len(self.failed)
         return {"total": total, "done": done, "missing": total - done - failed, "failed": failed}
 
@@ -291,6 +298,7 @@ class Plan:
         return cells
 
     def as_dict(self) -> dict[str, Any]:
+        """For JSON: counts, failures, and what the grid shares."""
         failures = [{"stage": k, "chain": self.label_of(k), "cause": c} for k, c in sorted(self.failed.items())]
         return {
             "trials": len(self.chains),
@@ -302,6 +310,7 @@ class Plan:
         }
 
     def label_of(self, key: str) -> str:
+        """The label of a stage, which names the split where the grid has several."""
         return self.stages[key].label_among(self.splits)
 
     def cell_of(self, stage: StageSpec) -> str:

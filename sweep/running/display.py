@@ -64,6 +64,7 @@ class LiveDisplay:
         self._live.__exit__(*raised)
 
     def update(self, line: str | None = None) -> None:
+        """Print `line` above the progress, which is drawn anew four times a second by itself."""
         if line is not None:
             with contextlib.suppress(OSError):  # as in a terminal that closes
                 self._console.print(line, markup=False, highlight=False)
@@ -96,13 +97,15 @@ class NoDisplay:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def update(self, line: str | None = None) -> None: ...
+    def update(self, line: str | None = None) -> None:
+        """Show nothing."""
 
 
 Display = PlainDisplay | LiveDisplay | NoDisplay
 
 
 def trial_words(trial: RunningTrial) -> str:
+    """How far a trial is: iteration, epoch, loss, and segments a second."""
     steps = f"{trial.steps} steps" if trial.steps else ""
     if not trial.epoch:
         return ", ".join(filter(None, (f"t={trial.iteration} in its first epoch", steps)))

@@ -22,6 +22,7 @@ class ThisProcess:
     after = "the same command goes on from the last checkpoint"
 
     def end(self) -> bool:
+        """False: it was not ended."""
         return False
 
 

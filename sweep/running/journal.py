@@ -27,6 +27,7 @@ class Journal:
         self._not_recorded: set[tuple[str, str]] = set()  # kinds of trainings and causes that were said
 
     def issued(self, trial: str, bundle: Bundle, stages: int, gpu: float) -> None:
+        """A trial has its work, and `gpu` of a device."""
         self._events.write("issued", trial=trial, chain=bundle.label, stages=stages, gpu=gpu)
 
     def reported(self, trial: str, number: int, bundle: Bundle, event: dict[str, Any], line: str | None = None) -> None:
@@ -73,9 +74,11 @@ class Journal:
         self._events.write("lost", trial=trial, chain=bundle.label, cause=cause)
 
     def broken(self, cause: str) -> None:
+        """All trials ended at once, by what `cause` says."""
         self._display.update(f"all trials ended, and go on from their checkpoints: {cause}")
 
     def failed(self, bundle: Bundle, cause: str) -> None:
+        """A bundle of chains failed."""
         self._events.write("failed", chain=bundle.label, cause=cause)
 
     def ended(self, number: int, bundle: Bundle, cause: str | None) -> None:

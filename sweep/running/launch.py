@@ -115,6 +115,7 @@ class UnderWay:
 
     @property
     def outcome(self) -> Outcome:
+        """What the launch has come to so far."""
         tally = self.tally
         failures = {self.trials.bundles[number].label: cause for number, cause in sorted(tally.failures.items())}
         seconds = time.monotonic() - tally.started

@@ -103,6 +103,7 @@ class ActorProcess:
 
     @property
     def place(self) -> str:
+        """On which node and in which process it runs, in words."""
         from ray._private import state
 
         about = state.actors(self._actor._actor_id.hex())
@@ -111,6 +112,7 @@ class ActorProcess:
         return f"on node {about['Address']['IPAddress']} (process {about['Pid']})"
 
     def end(self) -> bool:
+        """Kill the actor; True, as it is then ended."""
         import ray
 
         ray.kill(self._actor)

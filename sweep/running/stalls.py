@@ -36,6 +36,7 @@ class Stalls:
             self._heard[trial] = self._told[trial] = self._machine.monotonic()
 
     def ended(self, trial: str) -> None:
+        """A trial is over, and need not be heard any more."""
         with self._lock:
             self._heard.pop(trial, None)
             self._told.pop(trial, None)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from data_prep.arrays import Floats
 from data_prep.errors import describe_error
 from data_prep.shards import SegmentCorpus
 from dsl.chain import ChainMemory, StageResult
@@ -55,9 +56,11 @@ class StoreMemory(ChainMemory):
         self.is_open = False  # whether the current one was asked for and is still to be done
 
     def key(self, step: Step) -> Hashable:
+        """The key of the stage, the same in all chains that share it."""
         return self._chain.last.at(step.iteration, step.inner_fold).key
 
-    def load(self, step: Step) -> np.ndarray | None:
+    def load(self, step: Step) -> Floats | None:
+        """Predictions of the stage where the store has it; it is then reported as reused."""
         self.current = self._chain.last.at(step.iteration, step.inner_fold)
         found = self._read(self.current)
         self.is_open = found is None
@@ -65,7 +68,8 @@ class StoreMemory(ChainMemory):
             self._report({"event": "reused", "iteration": step.iteration, "key": self.current.key})
         return found
 
-    def out_of_fold(self, iteration: int) -> np.ndarray | None:
+    def out_of_fold(self, iteration: int) -> Floats | None:
+        """Each segment's prediction by the fold that tested it, read from the store; None where one is missing."""
         q = None
         for stage in self._chain.last.at(iteration).out_of_fold:
             predictions = self._store.read_predictions(stage.key)
@@ -76,6 +80,7 @@ class StoreMemory(ChainMemory):
         return q
 
     def save(self, step: Step, result: StageResult) -> None:
+        """Commit the stage to the store, and report it."""
         corpus, stage = self._corpus, self.current
         there = ~np.isnan(result.q).any(axis=1)
         predictions = Predictions(corpus.utterance[there], corpus.segment[there], result.test[there], result.q[there])
@@ -96,20 +101,24 @@ class StoreMemory(ChainMemory):
             self._store.note_failure(self.current.key, describe_error(error))
 
     def checkpoint(self, step: Step) -> Checkpoint:
+        """The checkpoint in the store of the stage under way."""
         return StoredCheckpoint(self._store, self.current.key)
 
     def on_epoch(self, step: Step, epoch: Epoch) -> None:
+        """Report the epoch. Raises SupersededError where another trial does this work by now."""
         self._context.check(False)
         self._report({"event": "epoch", "iteration": step.iteration, "key": self.current.key, **asdict(epoch)})
 
     def on_batch(self, step: Step, done: int, of: int) -> None:
+        """Report how many steps are done."""
         said = {"iteration": step.iteration, "key": self.current.key}
         self._report({"event": "steps", **said, "done": done, "of": of})
 
     def on_resumed(self, step: Step, under: dict[str, tuple[str, str]]) -> None:
+        """Report that the bits will be others."""
         self._report({"event": "resumed_elsewhere", "key": self.current.key, "under": under})
 
-    def _read(self, stage: StageSpec) -> np.ndarray | None:
+    def _read(self, stage: StageSpec) -> Floats | None:
         """The predictions of a stage for all segments; NaN where it has none."""
         predictions = self._store.read_predictions(stage.key)
         if predictions is None:
@@ -133,9 +142,11 @@ class StoredCheckpoint:
         self._key = key
 
     def read(self) -> bytes | None:
+        """The state, None where there is none that is whole."""
         return self._store.read_checkpoint(self._key)
 
     def write(self, content: bytes) -> None:
+        """Keep a state in the place of the one before."""
         self._store.write_checkpoint(self._key, content)
 
 

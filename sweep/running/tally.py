@@ -71,6 +71,7 @@ class Tally:
 
     @property
     def missing(self) -> int:
+        """How many stages of the grid are not done yet."""
         return len(self.plan.stages) - len(self.done)
 
     @property
@@ -105,6 +106,7 @@ class Tally:
             self.trained[said["key"]] = said["seconds"]
 
     def ended(self, number: int, cause: str | None = None) -> None:
+        """A trial is over; with a `cause` it failed."""
         self.running.pop(number, None)
         if cause is not None:
             self.failures[number] = cause

@@ -17,9 +17,14 @@ CURVES = ("loss", "validation_loss", "validation_accuracy", "rate")
 class Tracker(Protocol):
     """Where curves go. A stage is known by its key."""
 
-    def epoch(self, key: str, number: int, values: dict[str, float]) -> None: ...
-    def ended(self, key: str) -> None: ...
-    def close(self) -> None: ...
+    def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
+        """A stage has done epoch `number`, with these metrics."""
+
+    def ended(self, key: str) -> None:
+        """A stage is trained."""
+
+    def close(self) -> None:
+        """The launch is over, whatever is still under way."""
 
 
 class TensorBoard:
@@ -38,6 +43,7 @@ class TensorBoard:
         self._writers: dict[str, Any] = {}
 
     def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
+        """Add a point to each of the stage's curves."""
         if key not in self._writers:
             self._writers[key] = self._make(f"{self._folder}/{self._plan.label_of(key)}")
         for name, value in values.items():
@@ -45,11 +51,13 @@ class TensorBoard:
         self._writers[key].flush()
 
     def ended(self, key: str) -> None:
+        """Close the stage's file."""
         writer = self._writers.pop(key, None)
         if writer is not None:
             writer.close()
 
     def close(self) -> None:
+        """Close all files."""
         for key in list(self._writers):
             self.ended(key)
 
@@ -72,6 +80,7 @@ class MLflow:
         self._runs: dict[str, str] = {}
 
     def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
+        """Log metrics to the stage's run, which is made, with its settings, at the first epoch."""
         if key not in self._runs:
             run = self._client.create_run(self._experiment, run_name=self._plan.label_of(key))
             self._runs[key] = run.info.run_id
@@ -81,11 +90,13 @@ class MLflow:
             self._client.log_metric(self._runs[key], name, value, step=number)
 
     def ended(self, key: str) -> None:
+        """End the stage's run as finished."""
         run = self._runs.pop(key, None)
         if run is not None:
             self._client.set_terminated(run)
 
     def close(self) -> None:
+        """End the runs that are left as killed."""
         for run in self._runs.values():
             self._client.set_terminated(run, status="KILLED")
         self._runs.clear()
@@ -121,6 +132,7 @@ class Trackers:
             self._each(lambda one: one.ended(event["key"]))
 
     def close(self) -> None:
+        """Close each tracker."""
         self._each(lambda one: one.close())
 
     def _each(self, act: Callable[[Tracker], None]) -> None:

@@ -27,6 +27,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_prep.arrays import Ints
 from data_prep.errors import UserError
 from data_prep.folders import Folder
 from data_prep.progress import Progress, no_progress
@@ -41,7 +42,7 @@ GRID_FILE, DATA_FOLDER, STORE_FOLDER = "grid.yaml", "data", "store"  # of a fold
 PART_BYTES = 64 * 1024 * 1024  # a file is closed when it is larger: what is in memory at a time
 
 # What tells a stage from another, beside the corpus and the backbone that the files are partitioned by.
-IDENTITY = {
+IDENTITY: dict[str, pa.DataType] = {
     "stage": pa.string(),
     "split": pa.string(),
     "folds": pa.int32(),
@@ -68,8 +69,8 @@ class _Corpus:
 
     classes: tuple[str, ...]
     utterances: pd.DataFrame
-    first: np.ndarray
-    true_labels: np.ndarray | None
+    first: Ints
+    true_labels: Ints | None
 
 
 def export(store: Store, out: str | Path, keys: Collection[str] | None = None, progress: Progress = no_progress) -> int:
@@ -126,7 +127,10 @@ def results_folder(out: str | Path, grid: str, corpora: Iterable[PreparedCorpus]
 
 @contextmanager
 def whole(out: Folder) -> Iterator[Folder]:
-    """A folder to write to, which is `out` when the block ends; nothing of it stays where the block fails."""
+    """A folder to write to, which is `out` when the block ends; nothing of it stays where the block fails.
+
+    Raises UserError where `out` holds something.
+    """
     path = out.local_path("") if out.is_local else None
     if any(path.iterdir()) if path is not None and path.is_dir() else (out.entries() or out.folders()):
         raise UserError(f"{out} is there already; give an empty or new folder for the export")
@@ -196,7 +200,7 @@ def _stages_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
     return pa.table({name: _column([row.get(name) for row in rows], IDENTITY.get(name)) for name in names})
 
 
-def _column(values: list[Any], kind: pa.DataType | None) -> pa.Array:
+def _column(values: list[Any], kind: pa.DataType | None) -> "pa.Array[Any]":
     """As text where versions wrote values that do not agree on a type, or that Parquet has no type for."""
     try:
         found = pa.array(values, kind)
@@ -229,27 +233,32 @@ def _prediction_table(row: dict[str, Any], predictions: Predictions, corpus: _Co
     q, utterance = predictions.q, predictions.utterance
     label = labels_of(corpus.utterances, row["labels"], row["seed"])
     classes = pa.array(corpus.classes, pa.string())
-    best = q.argmax(axis=1)
+    best: Ints = q.argmax(axis=1)
     if corpus.true_labels is None:
         true_emotion = pa.nulls(len(q), pa.string())
     else:
-        true_emotion = classes.take(pa.array(corpus.true_labels[corpus.first[utterance] + predictions.segment]))
+        true_emotion = classes.take(corpus.true_labels[corpus.first[utterance] + predictions.segment])
     return pa.table(
         {
-            **{name: pa.repeat(pa.scalar(row[name], kind), len(q)) for name, kind in IDENTITY.items()},
-            "utterance": pa.array(corpus.utterances["id"], pa.string()).take(pa.array(utterance)),
-            "speaker": pa.array(corpus.utterances["speaker"], pa.string()).take(pa.array(utterance)),
-            "emotion": classes.take(pa.array(label[utterance])),
+            **{name: _repeated(row[name], kind, len(q)) for name, kind in IDENTITY.items()},
+            "utterance": pa.array(corpus.utterances["id"], pa.string()).take(utterance),
+            "speaker": pa.array(corpus.utterances["speaker"], pa.string()).take(utterance),
+            "emotion": classes.take(label[utterance]),
             "true_emotion": true_emotion,
             "segment": pa.array(predictions.segment, pa.int32()),
             "test": pa.array(predictions.test, pa.bool_()),
-            "predicted": classes.take(pa.array(best)),
+            "predicted": classes.take(best),
             "probability": pa.array(q[np.arange(len(q)), best], pa.float32()),
             "q": pa.ListArray.from_arrays(
-                np.arange(0, q.size + 1, q.shape[1], dtype=np.int32), pa.array(q.ravel(), pa.float32())
+                pa.array(np.arange(0, q.size + 1, q.shape[1], dtype=np.int32), pa.int32()),
+                pa.array(q.ravel(), pa.float32()),
             ),
         }
     )
+
+
+def _repeated(value: Any, kind: pa.DataType, count: int) -> "pa.Array[Any]":
+    return pa.repeat(pa.scalar(value, kind), count)  # type: ignore[call-overload, no-any-return]  # one a kind
 
 
 def _parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
@@ -259,7 +268,7 @@ def _parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
         if writer is None:
             buffer = io.BytesIO()
             words = [name for name in table.column_names if name not in NUMBERS]
-            writer = pq.ParquetWriter(buffer, table.schema, compression="zstd", use_dictionary=words)
+            writer = pq.ParquetWriter(buffer, table.schema, compression="zstd", use_dictionary=words)  # type: ignore[arg-type]  # or names
         writer.write_table(table, row_group_size=max(len(table), 1))
         if buffer.tell() > PART_BYTES:
             writer.close()

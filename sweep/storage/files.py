@@ -18,9 +18,11 @@ class Files:
         self._folder = folder
 
     def read_json(self, name: str) -> dict[str, Any] | None:
+        """A JSON object; None where there is none."""
         return parsed(self._folder.read(name))
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """Write a JSON object."""
         self._folder.write(name, as_json(content))
 
     def read_checked(self, name: str) -> bytes | None:
@@ -30,6 +32,7 @@ class Files:
         return content if hashlib.sha256(content).digest() == digest else None
 
     def write_checked(self, name: str, content: bytes) -> None:
+        """Write `content` behind its SHA-256, for `read_checked`."""
         self._folder.write(name, hashlib.sha256(content).digest() + content)
 
 

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_prep.checked import read_table
+from data_prep.arrays import Bools, Floats, Ints
+from data_prep.checked import list_values, read_table
 
 PREDICTION_TYPES = {"utterance": pa.int32(), "segment": pa.int32(), "test": pa.bool_()}
 
@@ -17,10 +18,10 @@ class Predictions:
     """What a stage predicts: for each of S segments its `utterance` (row of the corpus's utterances), `segment` number,
     whether it is of a `test` utterance, and `q` float32 [S, K]."""
 
-    utterance: np.ndarray
-    segment: np.ndarray
-    test: np.ndarray
-    q: np.ndarray
+    utterance: Ints
+    segment: Ints
+    test: Bools
+    q: Floats
 
 
 def decode_predictions(content: bytes) -> Predictions:
@@ -32,7 +33,7 @@ def decode_predictions(content: bytes) -> Predictions:
         raise ValueError(f"columns are {', '.join(map(str, table.schema))}")
     if not len(table) or not q_type.list_size or any(column.null_count for column in table.columns):
         raise ValueError("values are missing")
-    q = table["q"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    q = list_values(table["q"]).reshape(len(table), -1)
     if table["utterance"].to_numpy().min() < 0 or table["segment"].to_numpy().min() < 0:
         raise ValueError("numbers below 0")
     if not np.isfinite(q).all() or (q < 0).any() or not np.allclose(q.sum(axis=1), 1, atol=1e-3):
@@ -55,5 +56,6 @@ def encode_predictions(predictions: Predictions) -> bytes:
         }
     )
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=["utterance"])
+    coded = ["utterance"]
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=coded)  # type: ignore[arg-type]  # or names
     return buffer.getvalue()

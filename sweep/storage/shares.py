@@ -15,6 +15,7 @@ class LearntShares:
         return float(share) if isinstance(share, int | float) else None
 
     def learn_least(self, kind: str, share: float) -> None:
+        """Trainings of a kind need at least this share of a GPU."""
         self._files.write_json(f"shares/{kind}.json", {"gpu": share})
 
     def at_once(self, kind: str, share: float) -> int | None:
@@ -24,4 +25,5 @@ class LearntShares:
         return found if isinstance(found, int) and found >= 1 else None
 
     def learn_at_once(self, kind: str, share: float, at_once: int) -> None:
+        """So many trainings of a kind fit side by side on a share of a GPU."""
         self._files.write_json(f"shares/{kind}-on-{share:g}.json", {"at_once": at_once})

@@ -27,15 +27,19 @@ class Snapshot(Store):
         return {}
 
     def records(self) -> Iterator[dict[str, Any]]:
+        """All stage.json, as they were read."""
         yield from self._stages.values()
 
     def read_stage(self, key: str) -> dict[str, Any] | None:
+        """The stage.json of a key, as it was read; None where there was none."""
         return self._stages.get(key)
 
     def keys_like(self, prefix: str) -> list[str]:
+        """The keys that begin with `prefix`, sorted."""
         return sorted(key for key in self._stages if key.startswith(prefix))
 
     def read_corpus(self, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
+        """Corpus and utterances, copies of what was read once."""
         if name not in self._corpora:
             self._corpora[name] = super().read_corpus(name)
         about, utterances = self._corpora[name]

@@ -30,8 +30,8 @@ import pandas as pd
 
 from data_prep import shards
 from data_prep.checked import checked_manifest, read_utterances
-from data_prep.errors import UserError
-from data_prep.folders import Entry, Folder, FolderError
+from data_prep.errors import FolderError, UserError
+from data_prep.folders import Entry, Folder
 from data_prep.shards import PreparedCorpus
 from sweep.planning.stages import StageSpec
 from sweep.storage.files import Files, as_json, parsed
@@ -67,6 +67,7 @@ class Store:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a store here: store.json, or a stage."""
         return self.is_named or bool(self.keys_like(""))
 
     @property
@@ -135,7 +136,7 @@ class Store:
                 yield {**record, "key": key}
 
     def copy_results(self, keys: Iterable[str], corpora: Iterable[str], into: "Store") -> None:
-        """Copy stage.json of the stages `keys`, and `corpora`, to another store."""
+        """Copy stage.json of the stages `keys`, and `corpora`, to another store. Raises StoreError if one is gone."""
         names = [f"corpora/{name}/{file}" for name in corpora for file in ("utterances.parquet", "corpus.json")]
         names += [f"stages/{key}/stage.json" for key in keys]
         for name, content in zip(names, self.folder.read_all(names), strict=True):
@@ -283,6 +284,7 @@ class Store:
         return self.files.read_checked(f"checkpoints/{key}")
 
     def write_checkpoint(self, key: str, state: bytes) -> None:
+        """Keep the state of a stage's unfinished training."""
         self.files.write_checked(f"checkpoints/{key}", state)
 
     def discard_leftovers(self, keys: Iterable[str]) -> None:
@@ -339,6 +341,7 @@ class Store:
             )
 
     def corpora(self) -> list[str]:
+        """The full names of the corpora that its stages refer to, sorted."""
         paths = [entry.path for entry in self.folder.entries("corpora", recursive=True)]
         return sorted(path.parent.name for path in paths if path.name == "corpus.json")
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data_prep.arrays import Ints
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
@@ -62,7 +63,7 @@ class _Corpus:
     """What predictions on a corpus must fit: its number of classes, and the segments of each utterance, int [U]."""
 
     classes: int
-    segments: np.ndarray
+    segments: Ints
 
 
 def verify(store: Store, progress: Progress = no_progress, alone: bool = False) -> list[Problem]:
@@ -243,7 +244,7 @@ def _wrong_with_predictions(content: bytes, stage: StageSpec, corpus: _Corpus | 
     return None
 
 
-def _covers_its_utterances(predictions: Predictions, segments: np.ndarray, every: int) -> bool:
+def _covers_its_utterances(predictions: Predictions, segments: Ints, every: int) -> bool:
     """Whether the rows are, in order, every `every`-th segment of each utterance that has any."""
     utterances = np.unique(predictions.utterance)
     if not len(utterances) or utterances[0] < 0 or utterances[-1] >= len(segments):
@@ -299,6 +300,7 @@ class Garbage:
         return bool(self.files)
 
     def size(self, kind: str) -> int:
+        """Bytes of all files of a kind."""
         return sum(entry.size for entries in self.files[kind].values() for entry in entries)
 
 

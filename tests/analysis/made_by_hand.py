@@ -63,7 +63,7 @@ def decisions_of(
     `of_row` is what numbers the rows; `about` as in `network`, and other columns.
     """
     utterances = np.arange(len(np.asarray(label)))
-    cell = {"validation_wa": 50.0, "seed": 0, "forest_seed": 0, "classes": 2}
+    cell: dict[str, Any] = {"validation_wa": 50.0, "seed": 0, "forest_seed": 0, "classes": 2}
     cell |= {"utterance": [f"{row:02}" for row in utterances], "fold": utterances * 10 // len(utterances)}
     cell |= network(about.pop("rule", "none"), about.pop("iteration", None), **about)
     updates = cell.pop("updates")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of
 
 from analysis.audit import ABOVE_CHANCE, INCOMPLETE, WITHIN_CHANCE, audit, conclusions, permutation_test, to_text
 from analysis.scoring.statistics import rate_intervals
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from ser_sweep.cli import main
+from tests.analysis.made_by_hand import decisions_of
 
 RNG = np.random.default_rng(0)
 LABEL = np.arange(120) % 3
@@ -130,7 +130,8 @@ def test_what_is_recognised_above_chance_leaks() -> None:
 def rates_of(label: np.ndarray, said: np.ndarray, speaker: np.ndarray | None = None) -> np.ndarray:
     """The 95% interval of UA in percent, over speakers where they are given, widened by the root of 2."""
     value, low, high = rate_intervals(label, said, cluster=speaker).ua
-    return 100 * (value + np.sqrt(2) * (np.array([low, high]) - value))
+    found: np.ndarray = 100 * (value + np.sqrt(2) * (np.array([low, high]) - value))
+    return found
 
 
 def test_the_interval_is_as_wide_as_the_test() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, first_right, setup_with
 
 from analysis.identity import Treatment
 from analysis.paper.claims import CLAIMS, Claim
 from analysis.paper.claims_text import claims_json, claims_text
 from analysis.paper.findings import Finding, evaluate_claims
 from analysis.paper.published import load_published
+from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
 
 UTTERANCES = 40
 LABEL = np.arange(UTTERANCES) % 2
@@ -71,7 +71,7 @@ def test_a_network_that_is_missing_leaves_it_undecided_and_is_named() -> None:
 
 
 @pytest.mark.parametrize("part", [{"folds_done": 9}, {"seeds": 2}])
-def test_a_network_that_is_incomplete_leaves_it_undecided_and_is_named(part: dict[str, int]) -> None:
+def test_a_network_that_is_incomplete_leaves_it_undecided_and_is_named(part: dict[str, Any]) -> None:
     said = verdict("bdsl_improves", decisions(10), decisions(40, rule="bdsl", iteration=1, **part))
     assert said == ("undecided", "incomplete: DenseNet22 bdsl t = 1 against DenseNet22 t = 0")
 
@@ -266,9 +266,10 @@ def test_text_says_why_a_claim_is_not_tested() -> None:
 
 
 def test_every_verdict_names_the_set_up_and_what_is_not_the_papers() -> None:
-    thinned = {"setup": setup_with(every=16, epochs=8), "seeds": 2}
+    thinned: dict[str, Any] = {"setup": setup_with(every=16, epochs=8), "seeds": 2}
     frames = decisions(20, **thinned), decisions(30, rule="bdsl", iteration=1, **thinned)
-    speaker = [frame.assign(split="speaker", setup=setup_with(split="speaker")) for frame in frames]
+    setup: Any = setup_with(split="speaker")
+    speaker = [frame.assign(split="speaker", setup=setup) for frame in frames]
     found = evaluated("bdsl_improves", *frames, *speaker)
     lines = claims_text(found).splitlines()
     assert (

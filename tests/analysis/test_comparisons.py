@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of
 from scipy.stats import binomtest
 
 from analysis import compare, score_networks
@@ -14,6 +13,7 @@ from analysis.identity import Network, Treatment, conditions, iterations_of
 from analysis.scoring.comparisons import Pair, comparisons, networks
 from analysis.scoring.statistics import difference_intervals
 from dsl.labels import LabelUpdate
+from tests.analysis.made_by_hand import decisions_of
 
 UTTERANCES = 10
 LABEL = np.arange(UTTERANCES) % 2
@@ -26,7 +26,7 @@ def decisions(rule: str, wrong: list[int], **about: Any) -> pd.DataFrame:
     return decisions_of(predicted, LABEL, [f"s{row // 2}" for row in range(UTTERANCES)], rule=rule, **about)
 
 
-def compared(*frames: pd.DataFrame) -> list[dict[str, Any]]:
+def compared(*frames: pd.DataFrame) -> list[dict[Any, Any]]:
     found = comparisons(pd.concat(frames))
     assert tuple(found.columns) == COMPARISON_COLUMNS
     return found.to_dict("records")

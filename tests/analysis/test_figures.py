@@ -14,12 +14,11 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, network, scores_of, setup_with
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imread
-from recorded_sweep import RECORDED, source_of
+from numpy.typing import ArrayLike
 
 import analysis
 from analysis import decide, label_correction
@@ -40,16 +39,19 @@ from analysis.figures import (
 from analysis.figures.cells import ChainCell, shown_cells
 from analysis.figures.save import slug
 from analysis.figures.score_figures import alpha_curves, by_method, class_recall, confusion_counts, confusions
-from analysis.figures.stage_figures import label_corrections, segment_centres
+from analysis.figures.stage_figures import label_corrections
 from analysis.figures.style import COLORS, HATCHES, ONE_COLUMN, TWO_COLUMNS, bar_style, series_style
 from analysis.figures.subject import INTERVALS, Method, notes_on, shown_methods
 from analysis.paper.published import load_published
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
+from data_prep.segments import segment_centres
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.stages import ChainSpec
 from sweep.storage.store import Store
+from tests.analysis.made_by_hand import decisions_of, network, scores_of, setup_with
+from tests.analysis.recorded_sweep import RECORDED, source_of
 
 EMOTIONS = ["anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -68,7 +70,11 @@ def pooled(*lines: dict[str, Any]) -> pd.DataFrame:
 def curve(axes: Axes, label: str) -> tuple[list[float], list[float]]:
     """x and y of the line that the legend calls `label`."""
     (found,) = (each for each in axes.get_lines() if each.get_label() == label)
-    return list(map(float, found.get_xdata())), list(map(float, found.get_ydata()))
+    return points(found.get_xdata()), points(found.get_ydata())
+
+
+def points(data: ArrayLike) -> list[float]:
+    return [float(value) for value in np.asarray(data)]
 
 
 def names_in_legend(figure: Figure) -> list[str]:
@@ -82,7 +88,8 @@ def title_of(figure: Figure) -> str:
 def every_axis_is_named(figure: Figure) -> bool:
     """Whether the figure's panels name both axes, shared ones once a row or column."""
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    rows = {axes.get_subplotspec().rowspan.start for axes in panels}
+    places = [place for axes in panels if (place := axes.get_subplotspec())]
+    rows = {place.rowspan.start for place in places}
     return any(axes.get_xlabel() for axes in panels) and sum(bool(axes.get_ylabel()) for axes in panels) >= len(rows)
 
 
@@ -95,7 +102,7 @@ def rendered(figure: Figure, path: Path) -> bytes:
 
 
 def recall_figure(
-    values: Sequence[Sequence[float]], classes: Sequence[str] = EMOTIONS, title: str = "a title"
+    values: Sequence[Sequence[float]] | np.ndarray, classes: Sequence[str] = EMOTIONS, title: str = "a title"
 ) -> Figure:
     methods = [("none", ""), ("bdsl", ""), ("wdsl", "0.2"), ("gsl", ""), ("hdl", "")]
     rows = [{"rule": r, "alpha": a, "recall": list(v)} for (r, a), v in zip(methods, values, strict=False)]
@@ -297,7 +304,7 @@ def test_the_first_segment_has_its_centre_at_half_its_length() -> None:
 def test_fields_of_a_confusion_matrix_hold_percent_of_the_row_and_counts() -> None:
     figure = draw_confusion(np.array([[6.0, 2.0], [0.5, 1.5]]), ["anger", "fear"], "t")
     axes = figure.axes[0]
-    np.testing.assert_allclose(axes.images[0].get_array(), [[75, 25], [25, 75]])
+    np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), [[75, 25], [25, 75]])
     assert [text.get_text() for text in axes.texts] == ["75", "6", "25", "2", "25", "0.5", "75", "1.5"]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("Decided class", "Class of the utterance")
 
@@ -339,16 +346,16 @@ def test_learning_curves_show_each_fold_and_the_mean_as_far_as_all_go() -> None:
     ]
     figure = draw_learning_curves(pd.DataFrame(rows), "t")
     assert len(figure.axes) == 2 and every_axis_is_named(figure)
-    folds_and_mean = [list(drawn.get_ydata()) for drawn in figure.axes[0].get_lines()[:3]]
+    folds_and_mean = [points(drawn.get_ydata()) for drawn in figure.axes[0].get_lines()[:3]]
     assert folds_and_mean[0][:2] == [1, 2] and np.isnan(folds_and_mean[0][2])
     assert folds_and_mean[1:] == [[2, 3, 4], [1.5, 2.5]]
-    assert list(figure.axes[0].get_lines()[5].get_ydata()) == [2, 3]
+    assert points(figure.axes[0].get_lines()[5].get_ydata()) == [2, 3]
 
 
 def test_learning_curves_without_validation_show_the_training_alone() -> None:
     rows = [{"iteration": 0, "run": 0, "epoch": t, "loss": 3.0 - t, "validation_loss": np.nan} for t in (1, 2)]
     figure = draw_learning_curves(pd.DataFrame(rows), "t")
-    assert [list(drawn.get_ydata()) for drawn in figure.axes[0].get_lines()] == [[2, 1], [2, 1]]
+    assert [points(drawn.get_ydata()) for drawn in figure.axes[0].get_lines()] == [[2, 1], [2, 1]]
     assert names_in_legend(figure) == ["training, mean", "one fold"]
 
 
@@ -381,7 +388,7 @@ def test_label_correction_begins_at_the_inherited_labels_share() -> None:
 
 
 def test_of_several_alphas_the_one_nearest_to_the_papers_best_is_shown() -> None:
-    last_alphas = {Method("wdsl", f"{alpha:g}"): alpha for alpha in (1.0, 0.25, 0.0)}
+    last_alphas: dict[Method, float | None] = {Method("wdsl", f"{alpha:g}"): alpha for alpha in (1.0, 0.25, 0.0)}
     last_alphas |= {Method("wdsl", "0.5→0.3"): 0.3, Method("ema", "0.9"): 0.9, Method("none"): None}
     assert shown_methods(last_alphas) == [Method("none"), Method("wdsl", "0.25"), Method("ema", "0.9")]
 
@@ -464,7 +471,12 @@ def test_the_same_figure_is_the_same_file(make: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
 def test_a_user_s_matplotlibrc_changes_no_file(make: Any, tmp_path: Path) -> None:
     mine = rendered(make(), tmp_path / "a.png")
-    odd = {"text.usetex": True, "figure.dpi": 30, "axes.facecolor": "red", "font.family": "monospace"}
+    odd: dict[Any, object] = {
+        "text.usetex": True,
+        "figure.dpi": 30,
+        "axes.facecolor": "red",
+        "font.family": "monospace",
+    }
     with matplotlib.rc_context(odd):
         assert rendered(make(), tmp_path / "b.png") == mine
 
@@ -662,11 +674,12 @@ def test_contours_are_those_of_the_fold_that_tested_the_utterance(swept: Path, s
             predictions = store.read_predictions(stage.at(iteration).key)
             assert predictions is not None
             own = predictions.utterance == row
-            same = np.array_equal([line.get_ydata() for line in axes.get_lines()], predictions.q[own].T)
+            same = np.array_equal([points(line.get_ydata()) for line in axes.get_lines()], predictions.q[own].T)
             assert same == predictions.test[own].all()
     settings = FeatureSettings(**about["settings"])
+    assert predictions is not None
     np.testing.assert_allclose(
-        figure.axes[0].get_lines()[0].get_xdata(), segment_centres(predictions.segment[own], settings)
+        points(figure.axes[0].get_lines()[0].get_xdata()), segment_centres(predictions.segment[own], settings)
     )
 
 
@@ -698,7 +711,7 @@ def test_iterations_that_are_not_trained_are_said(swept: Path, small_data: Path,
 
 def test_epochs_are_counted_from_one(drawings: dict[str, Drawing]) -> None:
     figure = drawings["learning-curves-synthetic-tiny-stratified-none"].figure
-    assert list(figure.axes[0].get_lines()[0].get_xdata()) == [1, 2]
+    assert points(figure.axes[0].get_lines()[0].get_xdata()) == [1, 2]
 
 
 def test_label_correction_is_what_stages_say(swept: Path, small_data: Path) -> None:

@@ -2,6 +2,7 @@
 
 What a network hears here tells an emotion and who speaks, or which text; but the emotions' names are drawn anew for
 each speaker, or text. A forest that knows other utterances of the speaker knows the names, and so does one that learns
+from typing import Any
 from networks that know them.
 """
 
@@ -9,6 +10,7 @@ import shutil
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,8 @@ from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from dsl.splits import assign_folds
 from sweep.planning.stages import ChainSpec, StageSpec
-from sweep.storage.store import Predictions, Store
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store
 
 EMOTIONS, SPEAKERS, TEXTS = 4, 12, 12
 CHANCE = 100 / EMOTIONS
@@ -59,7 +62,12 @@ def renamed_store(folder: Path, split: str, by: str, folds: int = 4, otherwise: 
     data = folder / "data"
     data.mkdir(parents=True)
     utterances.to_parquet(data / "utterances.parquet")
-    manifest = {"corpus": "own", "fingerprint": "a", "classes": dict.fromkeys(names, SPEAKERS * TEXTS), "shards": []}
+    manifest: dict[str, Any] = {
+        "corpus": "own",
+        "fingerprint": "a",
+        "classes": dict.fromkeys(names, SPEAKERS * TEXTS),
+        "shards": [],
+    }
     manifest |= {"settings": FeatureSettings().as_dict(), "utterances": len(label), "segments": 2 * len(label)}
     store = Store(folder / "store")
     store.create()
@@ -109,7 +117,7 @@ def test_a_fold_that_is_done_is_decided_by_a_forest_before_the_others(tmp_path: 
 def test_under_the_papers_split_forests_know_the_speaker(tmp_path: Path, by: str) -> None:
     """So the corpus has something to find."""
     decisions = decide(renamed_store(tmp_path, "stratified", by), chains("stratified", 4), forest_seeds=1)
-    assert score(decisions).set_index("decision").loc["forest", "wa"] > 80
+    assert score(decisions).set_index("decision")["wa"]["forest"] > 80
 
 
 def test_tables_say_what_forests_learn_from(tmp_path: Path) -> None:
@@ -140,6 +148,7 @@ def version_1_key(store: Store, asked: list[ChainSpec]) -> str:
     from data_prep.files import canonical_hash
     from sweep.planning.stages import KEY_LENGTH
 
-    stages = [[one.last.key, store.read_stage(one.last.key)["predictions"]["sha256"]] for one in asked]
+    records = {one.last.key: store.read_stage(one.last.key) or {} for one in asked}
+    stages = [[key, record["predictions"]["sha256"]] for key, record in records.items()]
     identity = {"method": 1, "scikit-learn": sklearn.__version__, "forest_seeds": 1, "stages": stages}
     return canonical_hash(identity, KEY_LENGTH)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import network, setup_with
 
 from analysis import to_csv, to_json, to_latex, to_markdown
 from analysis.tables.corpora_table import corpora_listing
@@ -18,6 +17,7 @@ from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
 from sweep.planning.stages import ChainSpec, StageSpec
 from sweep.storage.store import Store
+from tests.analysis.made_by_hand import network, setup_with
 
 
 def hold(store: Store, corpus: str, folder: Path, partial: bool = False) -> ChainSpec:

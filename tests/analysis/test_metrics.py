@@ -1,9 +1,13 @@
 """WA, UA and per-class recall of utterance decisions (§VIII-A)."""
 
+from collections.abc import Callable
+from random import Random
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
@@ -44,14 +48,15 @@ def test_weighted_and_unweighted_accuracy_agree_on_balanced_classes(pairs: list[
 
 
 @given(decisions, st.randoms(use_true_random=False))
-def test_order_of_utterances_does_not_matter(pairs: list[tuple[int, int]], random) -> None:
+def test_order_of_utterances_does_not_matter(pairs: list[tuple[int, int]], random: Random) -> None:
     shuffled = random.sample(pairs, len(pairs))
     for metric in (weighted_accuracy, unweighted_accuracy, macro_f1):
         assert metric(*np.array(pairs).T) == pytest.approx(metric(*np.array(shuffled).T))
 
 
 @pytest.mark.parametrize(
-    "metric", [weighted_accuracy, unweighted_accuracy, macro_f1, lambda *arrays: class_recall(*arrays, 2)]
+    "metric",
+    [weighted_accuracy, unweighted_accuracy, macro_f1, lambda label, predicted: class_recall(label, predicted, 2)],
 )
 @pytest.mark.parametrize(
     ("label", "predicted", "message"),
@@ -61,13 +66,15 @@ def test_order_of_utterances_does_not_matter(pairs: list[tuple[int, int]], rando
         ([[0, 1]], [[0, 1]], r"label: shape \(1, 2\), expected one class per utterance"),
     ],
 )
-def test_arrays_that_are_no_decisions_are_refused(metric, label, predicted, message) -> None:
+def test_arrays_that_are_no_decisions_are_refused(
+    metric: Callable[..., object], label: ArrayLike, predicted: ArrayLike, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         metric(label, predicted)
 
 
 @pytest.mark.parametrize(("label", "predicted", "name"), [([0, 2], [0, 0], "label"), ([0, 1], [-1, 0], "predicted")])
-def test_class_recall_refuses_classes_out_of_range(label, predicted, name) -> None:
+def test_class_recall_refuses_classes_out_of_range(label: ArrayLike, predicted: ArrayLike, name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}: classes .*, expected 0 to 1"):
         class_recall(label, predicted, 2)
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, first_right
 
 from analysis import score_networks, to_csv, to_json, to_latex, to_markdown
 from analysis.scoring.comparisons import comparisons
@@ -20,8 +19,9 @@ from analysis.tables.blocks import as_texts
 from analysis.tables.label_source_tables import sources_listings
 from analysis.tables.listings import Listing
 from analysis.tables.networks import chosen_listings, networks_listings
-from analysis.tables.paper_tables import build_tables
+from analysis.tables.paper_tables import Table, build_tables
 from dsl.labels import LabelUpdate
+from tests.analysis.made_by_hand import decisions_of, first_right
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Listing]], str]] = {
@@ -61,7 +61,7 @@ def test_tables_of_one_title_are_told_apart() -> None:
     """By label source and split, in Markdown, in captions of LaTeX and in its labels."""
     frame = pd.concat([grid(), grid().assign(split="speaker")])
     scores = score_networks(frame)
-    tables = [*build_tables(scores, ["emodb"]), *networks_listings(scores, comparisons(frame))]
+    tables: list[Table | Listing] = [*build_tables(scores, ["emodb"]), *networks_listings(scores, comparisons(frame))]
     tables += [*sources_listings(frame), *chosen_listings(frame)]
     headings = [one.heading for one in as_texts(tables)]
     assert "Table II, label source in_fold, speaker split" in headings

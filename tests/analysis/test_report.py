@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from made_by_hand import decisions_of, first_right, setup_with
-from recorded_sweep import TRAINING, copy_store, source_of
 
 from analysis.report import Place, ReportInput, render, write_report
 from analysis.report.content import decisions_of as decisions_of_input
@@ -31,6 +29,8 @@ from ser_sweep.cli import main
 from sweep.planning.grid import load_grid, parse_grid, resolve_corpora
 from sweep.planning.stages import ChainSpec, Plan
 from sweep.storage.store import Store
+from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
+from tests.analysis.recorded_sweep import TRAINING, copy_store, source_of
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]
@@ -373,7 +373,7 @@ def test_the_header_counts_the_hours_of_the_grids_own_stages_alone(tmp_path: Pat
     events = tmp_path / "store" / "events"
     events.mkdir()
     times = {"time": "2026-05-04T10:11:12.345Z", "trial": "t"}
-    launch = [{**times, "event": "launched", "grid": "other"}, {**times, "event": "issued"}]
+    launch: list[dict[str, Any]] = [{**times, "event": "launched", "grid": "other"}, {**times, "event": "issued"}]
     launch += [{**times, "event": "ended", "seconds": 90_000.0}]
     (events / "20260504.jsonl").write_text("".join(f"{json.dumps(event)}\n" for event in launch))
     for rules, hours in ((["none"], "2.00"), (["none", "bdsl"], "6.00")):

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from recorded_sweep import copy_store, source_of
 
 from analysis.report import write_report
 from data_prep.shards import PreparedCorpus
 from sweep.storage.store import Store
+from tests.analysis.recorded_sweep import copy_store, source_of
 
 IN_CI = os.environ.get("CI") == "true"  # where nothing is skipped
 if not IN_CI:
@@ -125,7 +125,8 @@ def open_all_details(page: Any) -> None:
 
 
 def column(page: Any, table: str, position: int) -> list[str]:
-    return page.locator(f"#{table} tbody tr > :nth-child({position})").all_text_contents()
+    found: list[str] = page.locator(f"#{table} tbody tr > :nth-child({position})").all_text_contents()
+    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -237,7 +238,8 @@ def test_the_scheme_follows_the_system_until_it_is_chosen_and_then_stays(half_do
     page = open_page(half_done, scheme="dark")
 
     def background() -> str:
-        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+        found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        return found
 
     dark = background()
     page.get_by_role("button", name="Light scheme").click()

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import made_by_hand
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,9 +30,11 @@ from data_prep.features import FeatureSettings
 from data_prep.shards import PreparedCorpus
 from dsl.labels import LabelUpdate
 from dsl.settings import TrainingSettings
-from dsl.utterances import ForestFold
+from dsl.utterances import ForestFold, forest_decisions
 from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
+from tests.analysis import made_by_hand
 
 FOLDS = 3
 LABEL = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1])  # six of anger, three of sadness
@@ -53,7 +54,7 @@ def chain(
     return ChainSpec(stage)
 
 
-def chains(rule: str, **options) -> list[ChainSpec]:
+def chains(rule: str, **options: Any) -> list[ChainSpec]:
     """The chains of all folds."""
     return [chain(rule, fold, **options) for fold in range(FOLDS)]
 
@@ -84,7 +85,12 @@ def fill(store: Store, of: Sequence[ChainSpec], decided: np.ndarray = DECIDED, r
         utterances = utterances.assign(label=LABEL, frames=SEGMENTS + 31)
         utterances.to_parquet(folder / "utterances.parquet")
         corpus, _, fingerprint = name.rpartition("-")
-        manifest = {"corpus": corpus, "fingerprint": fingerprint, "classes": {"anger": 6, "sadness": 3}, "shards": []}
+        manifest: dict[str, Any] = {
+            "corpus": corpus,
+            "fingerprint": fingerprint,
+            "classes": {"anger": 6, "sadness": 3},
+            "shards": [],
+        }
         counts = {"utterances": len(LABEL), "segments": len(LABEL) * SEGMENTS}
         manifest |= {"settings": FeatureSettings().as_dict(), **counts}
         store.add_corpus(PreparedCorpus(folder, manifest))
@@ -114,7 +120,7 @@ def by_mean(store: Store, of: Sequence[ChainSpec]) -> pd.DataFrame:
 
 def decisions_of(*seeds: list[int], **about: Any) -> pd.DataFrame:
     """A cell's decisions by forests on four utterances, two of each class; `about` replaces what else is known."""
-    cell = {"utterance": list("abcd"), "folds_done": 2, "folds": 2, "fold": 0}
+    cell: dict[str, Any] = {"utterance": list("abcd"), "folds_done": 2, "folds": 2, "fold": 0}
     return made_by_hand.decisions_of(seeds, [0, 0, 1, 1], ["s1", "s2", "s1", "s2"], **cell | about)
 
 
@@ -334,7 +340,7 @@ def test_order_of_chains_does_not_matter_for_scores(store: Store) -> None:
 def count_forests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many forest seeds each call for forests asked for."""
     calls: list[int] = []
-    grow = analysis.scoring.results.forest_decisions
+    grow = forest_decisions
 
     def counted(folds_of_seeds: list[list[ForestFold]]) -> np.ndarray:
         calls.append(len(folds_of_seeds))

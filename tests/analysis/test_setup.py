@@ -1,16 +1,17 @@
 """What a set-up is in words, and what of it is not the paper's."""
 
 from dataclasses import fields
+from typing import Any
 
 import pytest
-from made_by_hand import setup_with
 
 from analysis.scoring.setup import stands_beside_paper, training_text
 from data_prep.corpora import settings_for
 from data_prep.features import FeatureSettings
 from dsl.settings import TrainingSettings
+from tests.analysis.made_by_hand import setup_with
 
-OTHER_TRAINING = {  # another value than the paper's for every training setting
+OTHER_TRAINING: dict[str, Any] = {  # another value than the paper's for every training setting
     **{
         "epochs": 7,
         "every": 16,
@@ -85,7 +86,7 @@ def test_each_training_setting_that_is_not_the_papers_is_a_departure_and_told(se
         ({"utterances": 434}, "434 utterances (paper: 535)"),
     ],
 )
-def test_departures_stand_beside_what_the_paper_has(given: dict[str, object], departure: str) -> None:
+def test_departures_stand_beside_what_the_paper_has(given: dict[str, Any], departure: str) -> None:
     assert setup_with(**given).departures == (departure,)
 
 

@@ -12,6 +12,7 @@ from analysis.scoring.formats import p_text
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.statistics import (
     UNDECIDED,
+    Estimate,
     Rates,
     difference_intervals,
     holm,
@@ -41,7 +42,7 @@ def bounds(rates: Rates) -> np.ndarray:
 def mean_rates(label: np.ndarray, predicted: np.ndarray) -> list[float]:
     """WA, UA and macro-F1, each the mean over rows."""
     rates = (weighted_accuracy, unweighted_accuracy, macro_f1)
-    return [np.mean([rate(label, row) for row in predicted]) for rate in rates]
+    return [float(np.mean([rate(label, row) for row in predicted])) for rate in rates]
 
 
 def f1_along(label: np.ndarray, predicted: np.ndarray, axis: int) -> np.ndarray:
@@ -52,7 +53,8 @@ def f1_along(label: np.ndarray, predicted: np.ndarray, axis: int) -> np.ndarray:
         / ((label == one).sum(axis) + (predicted == one).sum(axis))
         for one in range(CLASSES)
     ]
-    return np.mean(of_class, axis=0)
+    found: np.ndarray = np.mean(of_class, axis=0)
+    return found
 
 
 seeds = st.integers(0, 1_000)
@@ -75,13 +77,17 @@ def test_intervals_are_scipys(metric: str) -> None:
 
     def rate(drawn: np.ndarray, axis: int) -> np.ndarray:
         right = (predicted == label).mean(axis=0)[drawn]
+        found: np.ndarray
         if metric == "wa":
-            return right.mean(axis=axis)
+            found = right.mean(axis=axis)
+            return found
         if metric == "f1":
             rows = [(label[drawn], row[drawn]) for row in predicted]
-            return np.mean([f1_along(*row, axis) for row in rows], axis=0)
+            found = np.mean([f1_along(*row, axis) for row in rows], axis=0)
+            return found
         classes = [label[drawn] == one for one in range(CLASSES)]
-        return np.mean([(right * one).sum(axis=axis) / one.sum(axis=axis) for one in classes], axis=0)
+        found = np.mean([(right * one).sum(axis=axis) / one.sum(axis=axis) for one in classes], axis=0)
+        return found
 
     index = (np.arange(len(label)),)
     theirs = stats.bootstrap(index, rate, vectorized=True, method="percentile", rng=0)
@@ -96,7 +102,8 @@ def test_intervals_by_speaker_are_scipys_over_speakers() -> None:
     right = [(predicted[0] == label)[speaker == one] for one in range(SPEAKERS)]  # as many utterances each
 
     def rate(drawn: np.ndarray) -> float:
-        return np.concatenate([right[one] for one in drawn]).mean()
+        found: float = np.concatenate([right[one] for one in drawn]).mean()
+        return found
 
     theirs = stats.bootstrap(
         (np.arange(SPEAKERS),), rate, n_resamples=5_000, vectorized=False, method="percentile", rng=0
@@ -135,7 +142,7 @@ def test_a_lower_level_is_a_narrower_interval() -> None:
 
 def test_decisions_that_are_all_right_leave_no_doubt() -> None:
     label, _ = decisions()
-    assert rate_intervals(label, label) == Rates((1, 1, 1), (1, 1, 1), (1, 1, 1))
+    assert rate_intervals(label, label) == Rates(*[Estimate(1, 1, 1)] * 3)
 
 
 def test_one_utterance_and_one_speaker_have_no_interval() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of, first_right
 
 from analysis import columns
 from analysis.sweep_comparison import CHOSEN, SECOND_SPLIT, SECOND_WA, compare_sweeps, compared_records, compared_text
 from data_prep.errors import UserError
 from ser_sweep.cli import main
+from tests.analysis.made_by_hand import decisions_of, first_right
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]
@@ -132,7 +132,7 @@ def test_the_command_compares_two_stores(
     grid = str(write_grid(rules=["none"]))
     stores = [str(tmp_path / name) for name in ("a", "b")]
     assert main(["run", grid, "--data", str(small_data), "--store", stores[0], "--inline"]) == 0
-    shutil.copytree(*stores)
+    shutil.copytree(stores[0], stores[1])
     capsys.readouterr()
     places = ["--data", str(small_data), "--store", stores[0], "--other-store", stores[1]]
     command = ["compare", grid, grid, *places, "--no-forests"]

@@ -12,12 +12,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_by_hand import scores_of, setup_with, spreads
 
 from analysis.columns import NETWORK_SCORE_COLUMNS
 from analysis.tables.latex import to_latex
 from analysis.tables.paper_tables import Table, build_tables
 from analysis.tables.render import to_csv, to_json, to_markdown
+from tests.analysis.made_by_hand import scores_of, setup_with, spreads
 
 GOLDEN = Path(__file__).parent / "golden"
 RENDERERS: dict[str, Callable[[Sequence[Table]], str]] = {

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,7 +15,7 @@ STORE = ROOT / "tests" / "analysis" / "recorded" / "store"
 
 
 @pytest.fixture
-def packs(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+def packs(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import stage_packs
 
@@ -22,16 +23,16 @@ def packs(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     del sys.modules["stage_packs"]
 
 
-def packed(packs: object, out: Path) -> set[str]:
+def packed(packs: ModuleType, out: Path) -> set[str]:
     """The keys of the stages in the packs of a folder."""
-    names = [name for path in out.glob("*.tar") for name in packs.read_pack(path)]  # type: ignore[attr-defined]
+    names = [name for path in out.glob("*.tar") for name in packs.read_pack(path)]
     return {name.split("/")[1] for name in names if name.endswith("stage.json")}
 
 
 def test_a_pack_that_cannot_be_written_is_written_the_next_time(
-    packs: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    packs: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    packer = packs.Packer(STORE, tmp_path)  # type: ignore[attr-defined]
+    packer = packs.Packer(STORE, tmp_path)
     told = packer.pack()
     assert {facts["stage"] for facts in told} == Store(STORE).done_keys()
 
@@ -47,24 +48,24 @@ def test_a_pack_that_cannot_be_written_is_written_the_next_time(
     assert packed(packs, tmp_path) == Store(STORE).done_keys()
 
 
-def test_packs_that_are_there_stay(packs: object, tmp_path: Path) -> None:
+def test_packs_that_are_there_stay(packs: ModuleType, tmp_path: Path) -> None:
     for call in (1, 2):
-        packer = packs.Packer(STORE, tmp_path)  # type: ignore[attr-defined]
+        packer = packs.Packer(STORE, tmp_path)
         assert {facts["pack"] for facts in packer.pack()} == {f"stages-{call}.tar"}
         packer.write()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stages-1.tar", "stages-2.tar"]
 
 
-def test_what_is_damaged_costs_nothing_else(packs: object, tmp_path: Path) -> None:
-    packer = packs.Packer(STORE, tmp_path)  # type: ignore[attr-defined]
+def test_what_is_damaged_costs_nothing_else(packs: ModuleType, tmp_path: Path) -> None:
+    packer = packs.Packer(STORE, tmp_path)
     packer.pack()
     packer.write()
-    members = packs.read_pack(tmp_path / "stages-1.tar")  # type: ignore[attr-defined]
+    members = packs.read_pack(tmp_path / "stages-1.tar")
     spoilt = next(name for name in members if name.endswith(".parquet") and name.startswith("stages/"))
-    packs.write_pack({**members, spoilt: bytes(100)}, tmp_path / "stages-1.tar")  # type: ignore[attr-defined]
+    packs.write_pack({**members, spoilt: bytes(100)}, tmp_path / "stages-1.tar")
     (tmp_path / "stages-2.tar").write_bytes(b"cut off")
     files = sorted(tmp_path.glob("*.tar"))
-    keys, problems = packs.unpack(files, tmp_path / "store")  # type: ignore[attr-defined]
+    keys, problems = packs.unpack(files, tmp_path / "store")
     damaged = spoilt.split("/")[1]
     assert set(keys) == Store(STORE).done_keys() - {damaged} == Store(tmp_path / "store").done_keys()
     assert len(problems) == 2
@@ -72,9 +73,9 @@ def test_what_is_damaged_costs_nothing_else(packs: object, tmp_path: Path) -> No
     assert problems[1] == f"stage {damaged} is damaged, and was left out"
 
 
-def test_stages_are_fetched_once_while_a_sweep_goes_on(packs: object, tmp_path: Path) -> None:
+def test_stages_are_fetched_once_while_a_sweep_goes_on(packs: ModuleType, tmp_path: Path) -> None:
     """Of a store that grows: what came from home stays there, and each call brings what is new."""
-    fetch, note_fetched = packs.fetch, packs.note_fetched  # type: ignore[attr-defined]
+    fetch, note_fetched = packs.fetch, packs.note_fetched
     store = Store(shutil.copytree(STORE, tmp_path / "store"))
     keys = sorted(store.done_keys())
     note_fetched(Path(store.uri), keys[:2])
@@ -86,11 +87,11 @@ def test_stages_are_fetched_once_while_a_sweep_goes_on(packs: object, tmp_path: 
     assert {facts["stage"] for facts in again} == packed(packs, tmp_path / "second") == {keys[2]}
 
 
-def test_what_launches_did_comes_home(packs: object, tmp_path: Path) -> None:
+def test_what_launches_did_comes_home(packs: ModuleType, tmp_path: Path) -> None:
     shutil.copytree(STORE, tmp_path / "store")
     (tmp_path / "store" / "events").mkdir()
     (tmp_path / "store" / "events" / "20261126T1-ab.jsonl").write_text('{"event": "launched"}\n')
-    packs.fetch([tmp_path / "store"], tmp_path / "out", seconds=0.0, stages=1)  # type: ignore[attr-defined]
-    packs.unpack(sorted((tmp_path / "out").glob("*.tar")), tmp_path / "home")  # type: ignore[attr-defined]
+    packs.fetch([tmp_path / "store"], tmp_path / "out", seconds=0.0, stages=1)
+    packs.unpack(sorted((tmp_path / "out").glob("*.tar")), tmp_path / "home")
     log = tmp_path / "home" / "events" / "20261126T1-ab.jsonl"
     assert log.read_text() == '{"event": "launched"}\n'

@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Callable
 from typing import Literal
 
 Mood = Literal["passes", "errors", "drops", "hangs"]
@@ -47,9 +48,9 @@ class Proxy:
         for thread in self._threads:
             thread.join(timeout=10)
 
-    def _start(self, work: object, *arguments: object) -> None:
+    def _start(self, work: Callable[..., object], *arguments: object) -> None:
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
+        thread = threading.Thread(target=work, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
 

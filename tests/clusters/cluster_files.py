@@ -24,7 +24,8 @@ COMMAND_LISTS = (
 
 
 def load(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return found
 
 
 def documents(path: Path) -> dict[str, dict[str, Any]]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_files import ROOT
-from processes import Start, end_session
+
+from tests.clusters.cluster_files import ROOT
+from tests.clusters.processes import Start, end_session
 
 
 @pytest.fixture

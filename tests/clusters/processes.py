@@ -58,4 +58,5 @@ def listens(host: str, port: int) -> bool:
 def free_port() -> int:
     with socket.socket() as server:
         server.bind(("", 0))
-        return server.getsockname()[1]
+        found: int = server.getsockname()[1]
+        return found

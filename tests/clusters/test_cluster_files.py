@@ -12,7 +12,12 @@ from typing import Any
 import click
 import jsonschema
 import pytest
-from cluster_files import (
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import cli as ray_cli
+
+from data_prep.folders import Folder
+from ser_sweep.cli import build_parser
+from tests.clusters.cluster_files import (
     LAUNCHED,
     MPS,
     RAYJOB,
@@ -25,11 +30,6 @@ from cluster_files import (
     load,
     shell_commands,
 )
-from ray.autoscaler._private.util import prepare_config, validate_config
-from ray.scripts.scripts import cli as ray_cli
-
-from data_prep.folders import Folder
-from ser_sweep.cli import build_parser
 
 SHELLCHECK = Path(sys.executable).with_name("shellcheck")
 SCRIPTS = [*(ROOT / "clusters").glob("*.sh"), ROOT / ".ci/run"]
@@ -43,7 +43,7 @@ def locked_ray() -> str:
     return found[1]
 
 
-@pytest.fixture(params=LAUNCHED.values(), ids=LAUNCHED)
+@pytest.fixture(params=list(LAUNCHED.values()), ids=list(LAUNCHED))
 def launched(request: pytest.FixtureRequest) -> dict[str, Any]:
     return load(request.param)
 
@@ -59,16 +59,19 @@ def rayjob() -> dict[str, Any]:
 
 
 def head_of(rayjob: dict[str, Any]) -> dict[str, Any]:
-    return rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]
+    found: dict[str, Any] = rayjob["spec"]["rayClusterSpec"]["headGroupSpec"]
+    return found
 
 
 def workers_of(rayjob: dict[str, Any]) -> list[dict[str, Any]]:
-    return rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    found: list[dict[str, Any]] = rayjob["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    return found
 
 
 def container_of(group: dict[str, Any]) -> dict[str, Any]:
     [container] = group["template"]["spec"]["containers"]
-    return container
+    found: dict[str, Any] = container
+    return found
 
 
 # Files are what they must be
@@ -86,7 +89,8 @@ def test_a_field_that_ray_does_not_know_would_be_found(launched: dict[str, Any])
 @pytest.fixture(scope="module")
 def rayjob_schema() -> dict[str, Any]:
     """Names and types of the fields of KubeRay's v1 RayJob that the file could need; others are refused."""
-    return json.loads((Path(__file__).parent / "rayjob_schema.json").read_text())
+    found: dict[str, Any] = json.loads((Path(__file__).parent / "rayjob_schema.json").read_text())
+    return found
 
 
 def test_the_rayjob_has_the_fields_and_types_of_kuberay_s_definition(
@@ -300,8 +304,9 @@ def check_ray(arguments: list[str]) -> None:
     command: click.Command = ray_cli
     context = None
     while isinstance(command, click.Group):
-        name, command, arguments = command.resolve_command(click.Context(command, parent=context), arguments)
-        assert command is not None, name
+        name, found, arguments = command.resolve_command(click.Context(command, parent=context), arguments)
+        assert found is not None, name
+        command = found
     command.make_context(command.name, arguments)
     for word in arguments:
         if word.endswith((".yaml", ".sh")) and "/" not in word.partition("clusters/")[0]:

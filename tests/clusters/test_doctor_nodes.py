@@ -12,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 import ray
-from cluster_files import ROOT
-from processes import Start, free_port, wait_until
+
+from tests.clusters.cluster_files import ROOT
+from tests.clusters.processes import Start, free_port, wait_until
 
 SECONDS = 240
 PRIVATE_MOUNTS = ["unshare", "--mount", "sh", "-c"]

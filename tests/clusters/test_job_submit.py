@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import ray.util
-from processes import Start, free_port, listens, wait_until
 
 from data_prep.cluster import GROWS_TO, cluster_resources
 from data_prep.errors import UserError
+from tests.clusters.processes import Start, free_port, listens, wait_until
 
 GRID = {"corpora": ["synthetic"], "backbones": ["tiny"], "folds": 2, "training": {"epochs": 2, "every": 16}}
 SECONDS = 180

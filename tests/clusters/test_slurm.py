@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cluster_files import ROOT, SLURM
-from processes import Start, in_session, wait_until
+
+from tests.clusters.cluster_files import ROOT, SLURM
+from tests.clusters.processes import Start, in_session, wait_until
 
 SECONDS = 180
 # Slurm runs a copy of the script, out of its own folder.

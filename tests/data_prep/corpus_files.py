@@ -11,6 +11,7 @@ import soundfile
 from data_prep.audio import read_audio
 from data_prep.corpora import EMODB_COUNTS, EMODB_EMOTIONS
 from data_prep.features import FeatureSettings, LogMel
+from data_prep.shards import PreparedCorpus
 
 RATE = 16_000  # Hz
 SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
@@ -108,3 +109,9 @@ def naive_segments(frames: np.ndarray, settings: FeatureSettings) -> list[np.nda
     """Every `segment_frames` of `frames` in a row, beginning at multiples of the hop."""
     length = settings.segment_frames
     return [frames[i : i + length] for i in range(0, len(frames) - length + 1, settings.segment_hop)]
+
+
+def folder_of(prepared: PreparedCorpus) -> Path:
+    """Where a corpus that is on this machine's disk lies."""
+    assert isinstance(prepared.folder, Path)
+    return prepared.folder

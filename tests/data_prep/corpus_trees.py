@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import islice, product
 from pathlib import Path
 
-from corpus_files import emodb_names, noise, write_sound
+from tests.data_prep.corpus_files import emodb_names, noise, write_sound
 
 SAVEE_SPEAKERS = ("DC", "JE", "JK", "KL")
 SAVEE_CODES = {"a": 15, "d": 15, "f": 15, "h": 15, "n": 30, "sa": 15, "su": 15}

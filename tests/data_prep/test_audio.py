@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_files import BAD_AUDIO, format_chunk, noise, riff, tone, write_sound
 
 from data_prep.audio import read_audio
 from data_prep.errors import AudioError
+from tests.data_prep.corpus_files import BAD_AUDIO, format_chunk, noise, riff, tone, write_sound
 
 
 def loudest(samples: np.ndarray) -> float:

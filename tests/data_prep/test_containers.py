@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from corpus_files import RATE, format_chunk, noise, riff, write_sound
 
 from data_prep.audio import read_audio
 from data_prep.containers import read_container
 from data_prep.errors import AudioError
+from tests.data_prep.corpus_files import RATE, format_chunk, noise, riff, write_sound
 
 CONTAINERS = {
     "wav": ("WAV", "PCM_16", "FILE"),

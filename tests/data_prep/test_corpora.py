@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpus_files import emodb_names, write_emodb, write_manifest
 
 from data_prep.corpora import EMODB_COUNTS, Utterance, known_name, read_emodb, read_manifest
 from data_prep.errors import CorpusError
+from tests.data_prep.corpus_files import emodb_names, write_emodb, write_manifest
 
 NAMES = emodb_names()
 

@@ -4,10 +4,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpus_trees import CASIA_EMOTIONS, TREES, casia_different, casia_same, plant
 
 from data_prep.corpora import CORPORA, Utterance, read_corpus
 from data_prep.errors import CorpusError
+from tests.data_prep.corpus_trees import CASIA_EMOTIONS, TREES, casia_different, casia_same, plant
 
 KNOWN = {name: corpus.known for name, corpus in CORPORA.items() if corpus.known}
 SIZES = {  # utterances, speakers, and of each emotion

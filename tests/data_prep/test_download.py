@@ -16,13 +16,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from corpus_trees import TREES
 
 from data_prep.corpora import catalogue
 from data_prep.corpora.catalogue import CORPORA, Archive
 from data_prep.download import fetch
 from data_prep.errors import FetchError
 from ser_sweep.cli import main
+from tests.data_prep.corpus_trees import TREES
 
 NAMES = TREES["emodb", "archive"]
 

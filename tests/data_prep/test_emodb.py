@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus_files import frames_of, naive_segments
 
 from data_prep.corpora import read_emodb
 from data_prep.features import FeatureSettings
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import load_corpus
+from tests.data_prep.corpus_files import folder_of, frames_of, naive_segments
 
 FOLDER = os.environ.get("SER_SWEEP_EMODB")
 pytestmark = pytest.mark.skipif(not FOLDER, reason="SER_SWEEP_EMODB does not name the folder of Emo-DB's wav files")
@@ -50,7 +50,7 @@ def test_emodb_has_the_known_number_of_utterances_of_every_emotion(emodb: Prepar
 
 
 def test_emodb_takes_less_than_60_mb(emodb: Prepared) -> None:
-    assert sum(path.stat().st_size for path in emodb.corpus.folder.rglob("*.*")) < 60e6
+    assert sum(path.stat().st_size for path in folder_of(emodb.corpus).rglob("*.*")) < 60e6
 
 
 def test_emodb_gives_no_notice(emodb: Prepared) -> None:

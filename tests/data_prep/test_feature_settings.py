@@ -5,7 +5,6 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from corpus_files import noise, write_sound
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from data_prep.corpora import CORPORA, settings_for
 from data_prep.errors import SettingError
 from data_prep.features import FeatureSettings, LogMel, feature_settings
 from data_prep.segments import cut_segments, frame_count, segment_count
+from tests.data_prep.corpus_files import noise, write_sound
 
 COUNTED = feature_settings(framing="counted")
 SHORTEST = 40_716  # samples at 44.1 kHz of one segment of counted frames

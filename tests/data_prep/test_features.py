@@ -6,12 +6,13 @@ import librosa
 import numpy as np
 import pandas as pd
 import pytest
-from corpus_files import naive_segments, noise, tone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_prep.arrays import Floats
 from data_prep.features import FeatureSettings, LogMel
 from data_prep.segments import cut_segments, frame_count, segment_count, true_labels
+from tests.data_prep.corpus_files import naive_segments, noise, tone
 
 PAPER = FeatureSettings()
 LOG_MEL = LogMel(PAPER)
@@ -26,7 +27,7 @@ def librosa_frames(samples: np.ndarray = SIGNAL, **changed: Any) -> np.ndarray:
     librosa too frames by the FFT length, with the window in its middle: 56 samples on each side make that a framing
     by the window.
     """
-    arguments = {
+    arguments: dict[str, Any] = {
         "y": np.pad(samples, 56),
         "sr": 16_000,
         "n_fft": 512,
@@ -41,7 +42,7 @@ def librosa_frames(samples: np.ndarray = SIGNAL, **changed: Any) -> np.ndarray:
         "htk": True,
         "norm": None,
     }
-    power = librosa.feature.melspectrogram(**(arguments | changed))
+    power: Floats = librosa.feature.melspectrogram(**(arguments | changed))
     return np.log(np.maximum(power, 1e-10)).T
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from data_prep.data_folder import data_folder
-from data_prep.folders import Folder, FolderError
+from data_prep.errors import FolderError
+from data_prep.folders import Folder
 
 NAMES = [
     "what?",

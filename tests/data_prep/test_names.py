@@ -1,28 +1,32 @@
 """Names of utterances: one person is one speaker, one emotion one class, whatever a table was written with."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from corpus_files import format_chunk, noise, riff, write_manifest, write_sound
 
 from data_prep.corpora import Utterance, check_name, read_manifest
 from data_prep.errors import CorpusError
 from data_prep.names import check_names
 from data_prep.prepare import prepare
+from tests.data_prep.corpus_files import format_chunk, noise, riff, write_manifest, write_sound
 
 HEADER = "path,emotion,speaker,text,id"
 
 
-def utterances(field: str, *values: str) -> list[Utterance]:
+def utterances(field: str, *values: Any) -> list[Utterance]:
     """One for each value, that differ in nothing but `field`, the path and, unless it is that, the id."""
     plain = {"speaker": "anna", "text": "", "emotion": "anger"}
-    return [Utterance(**{"id": f"u{n}", "path": Path(f"{n}.wav"), **plain, field: v}) for n, v in enumerate(values)]
+    given: list[dict[str, Any]] = [
+        {"id": f"u{n}", "path": Path(f"{n}.wav"), **plain, field: v} for n, v in enumerate(values)
+    ]
+    return [Utterance(**one) for one in given]
 
 
-def refusal(*args: str) -> list[str]:
+def refusal(field: str, *values: Any) -> list[str]:
     with pytest.raises(CorpusError) as raised:
-        check_names(utterances(*args))
+        check_names(utterances(field, *values))
     return list(raised.value.problems)
 
 
@@ -159,7 +163,7 @@ def test_clean_names_are_no_notice() -> None:
 def test_an_id_that_is_there_twice_or_a_name_that_is_not_utf_8_is_refused() -> None:
     assert refusal("id", "x", "x", "y") == ["id 'x' is there 2 times"]
     assert refusal("speaker", "anna", "caf\udce9")[0].startswith("speaker 'caf\\udce9' ")
-    (problem,) = refusal("path", Path("caf\udce9.wav"))  # type: ignore[arg-type]
+    (problem,) = refusal("path", Path("caf\udce9.wav"))
     assert problem == "file name 'caf\\udce9.wav' is not UTF-8"
 
 

@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from corpus_files import emodb_names, noise, write_emodb, write_manifest, write_sound
-from corpus_trees import TREES, plant
 
 from data_prep.corpora import read_corpus, read_emodb, read_manifest
 from data_prep.errors import CorpusError
 from data_prep.features import FeatureSettings
 from data_prep.prepare import prepare
 from ser_sweep.cli import main
+from tests.data_prep.corpus_files import emodb_names, noise, write_emodb, write_manifest, write_sound
+from tests.data_prep.corpus_trees import TREES, plant
 
 
 def ids(manifest: Path, allow_partial: bool = False) -> list[str]:

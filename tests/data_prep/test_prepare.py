@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_files import BAD_AUDIO, noise, write_manifest, write_sound
 
 from data_prep import prepare as preparation
+from data_prep.checked import list_values
 from data_prep.cluster import ray_session
 from data_prep.corpora import Utterance, read_manifest
 from data_prep.data_folder import find_prepared
@@ -22,8 +22,9 @@ from data_prep.errors import AudioError, CorpusError, ShardError, UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import sha256_of
 from data_prep.prepare import Prepared, prepare
-from data_prep.shards import PreparedCorpus, load_corpus
+from data_prep.shards import PreparedCorpus, load_corpus, write_shard
 from data_prep.synthetic import read_truth
+from tests.data_prep.corpus_files import BAD_AUDIO, folder_of, noise, write_manifest, write_sound
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +41,13 @@ def copy(spoken: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def done(spoken_data: Prepared, tmp_path: Path) -> Path:
     """The folder of a copy of the prepared corpus, to be damaged. Its data folder holds nothing else."""
-    name = spoken_data.corpus.folder.name
-    return shutil.copytree(spoken_data.corpus.folder, tmp_path / "data" / name)
+    name = folder_of(spoken_data.corpus).name
+    return shutil.copytree(folder_of(spoken_data.corpus), tmp_path / "data" / name)
 
 
 def prepare_spoken(manifest: Path, data: Path, **options: Any) -> Prepared:
-    options = {"truth": read_truth(manifest.parent / "truth.csv"), "inline": True} | options
-    return prepare("spoken", read_manifest(manifest), data, **options)
+    truth = read_truth(manifest.parent / "truth.csv")
+    return prepare("spoken", read_manifest(manifest), data, **{**options, "inline": True, "truth": truth} | options)
 
 
 def shard_files(folder: Path) -> dict[str, bytes]:
@@ -64,7 +65,7 @@ def noises(folder: Path, *seconds: float) -> Path:
 
 
 def test_the_manifest_tells_what_the_corpus_holds(spoken_data: Prepared) -> None:
-    folder, manifest = spoken_data.corpus.folder, spoken_data.corpus.manifest
+    folder, manifest = folder_of(spoken_data.corpus), spoken_data.corpus.manifest
     assert json.loads((folder / "manifest.json").read_text()) == manifest
     table = pd.read_parquet(folder / "utterances.parquet")
     assert manifest["schema"] == 1
@@ -82,7 +83,7 @@ def test_the_manifest_tells_what_the_corpus_holds(spoken_data: Prepared) -> None
 
 
 def test_the_manifest_tells_checksum_and_size_of_every_file(spoken_data: Prepared) -> None:
-    folder, manifest = spoken_data.corpus.folder, spoken_data.corpus.manifest
+    folder, manifest = folder_of(spoken_data.corpus), spoken_data.corpus.manifest
     assert len(manifest["shards"]) > 1
     assert [s["file"] for s in manifest["shards"]] == [n for n in shard_files(folder) if n.endswith(".parquet")]
     for shard in manifest["shards"]:
@@ -108,11 +109,11 @@ def test_the_order_of_utterances_does_not_matter(spoken: Path, spoken_data: Prep
     truth = read_truth(spoken.parent / "truth.csv")
     made = prepare("spoken", read_manifest(spoken)[::-1], tmp_path, truth=truth, inline=True)
     assert made.corpus.manifest == spoken_data.corpus.manifest
-    assert shard_files(made.corpus.folder) == shard_files(spoken_data.corpus.folder)
+    assert shard_files(folder_of(made.corpus)) == shard_files(folder_of(spoken_data.corpus))
 
 
 def test_nothing_else_is_left_in_the_folder(spoken_data: Prepared) -> None:
-    folder = spoken_data.corpus.folder
+    folder = folder_of(spoken_data.corpus)
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "shards", "utterances.parquet"]
     assert all(path.suffix in (".parquet", ".json") for path in (folder / "shards").iterdir())
 
@@ -183,7 +184,7 @@ def test_a_shard_of_other_utterances_is_made_again(spoken: Path, done: Path, mon
 def test_an_interrupted_run_leaves_no_manifest_and_the_next_one_goes_on(
     spoken: Path, spoken_data: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = preparation.write_shard
+    whole = write_shard
     written: list[Path] = []
 
     def write_only_one(path: Path, *arguments: Any) -> dict[str, Any]:
@@ -196,14 +197,14 @@ def test_an_interrupted_run_leaves_no_manifest_and_the_next_one_goes_on(
         patch.setattr(preparation, "write_shard", write_only_one)
         with pytest.raises(KeyboardInterrupt):
             prepare_spoken(spoken, tmp_path)
-    folder = tmp_path / spoken_data.corpus.folder.name
+    folder = tmp_path / folder_of(spoken_data.corpus).name
     assert list(shard_files(folder)) == ["_shard-00000.json", "shard-00000.parquet"]
     assert not (folder / "manifest.json").exists()
     with pytest.raises(ShardError, match="no prepared corpus"):
         find_prepared(tmp_path, "spoken")
     again = prepare_spoken(spoken, tmp_path)
     assert again.kept == 1
-    assert shard_files(folder) == shard_files(spoken_data.corpus.folder)
+    assert shard_files(folder) == shard_files(folder_of(spoken_data.corpus))
     assert again.corpus.manifest == spoken_data.corpus.manifest
 
 
@@ -264,12 +265,12 @@ def test_another_input_gives_another_folder(
 ) -> None:
     options = change(copy)
     made = prepare_spoken(copy, tmp_path / "data", **options)
-    assert made.corpus.folder.name != spoken_data.corpus.folder.name
+    assert folder_of(made.corpus).name != folder_of(spoken_data.corpus).name
 
 
 def test_where_the_audio_lies_does_not_matter(copy: Path, done: Path) -> None:
     again = prepare_spoken(copy, done.parent)
-    assert (again.corpus.folder, again.made) == (done, 0)
+    assert (folder_of(again.corpus), again.made) == (done, 0)
 
 
 def test_a_corpus_keeps_the_name_that_stores_know_it_by(tmp_path: Path) -> None:
@@ -347,7 +348,7 @@ def of_other_sound(folder: Path, described: Callable[[dict[str, Any]], dict[str,
     """Put another sound of the same length into a shard, as whole as any, and describe it."""
     file = folder / "shards" / "shard-00001.parquet"
     table = pq.read_table(file)
-    values = table["spectrogram"].combine_chunks().flatten().to_numpy()
+    values = list_values(table["spectrogram"])
     column = pa.FixedSizeListArray.from_arrays(pa.array(values[::-1].copy()), table.schema.field(3).type.list_size)
     pq.write_table(table.set_column(3, table.schema.field(3), column), file)
     content = {"sha256": sha256_of(file), "bytes": file.stat().st_size}
@@ -373,7 +374,7 @@ def test_a_shard_that_is_not_known_to_be_of_the_audio_is_made_again(
     of_other_sound(done, described)
     again = prepare_spoken(spoken, done.parent)
     assert again.made == 1
-    assert shard_files(done) == shard_files(spoken_data.corpus.folder)
+    assert shard_files(done) == shard_files(folder_of(spoken_data.corpus))
 
 
 def test_a_shard_of_other_audio_is_not_read(spoken: Path, done: Path) -> None:
@@ -599,7 +600,7 @@ def test_ray_makes_the_same_bytes_wherever_its_workers_stand(
     (tmp_path / "corpus").symlink_to(spoken.parent)
     made = prepare_spoken(Path("corpus/manifest.csv"), Path("data"), inline=False)
     assert made.corpus.manifest == spoken_data.corpus.manifest
-    assert shard_files(tmp_path / made.corpus.folder) == shard_files(spoken_data.corpus.folder)
+    assert shard_files(tmp_path / folder_of(made.corpus)) == shard_files(folder_of(spoken_data.corpus))
 
 
 @pytest.mark.usefixtures("_ray")

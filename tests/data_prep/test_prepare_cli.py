@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from corpus_files import BAD_AUDIO, emodb_names, noise, write_emodb, write_manifest, write_sound
 
 from data_prep.corpora import CORPORA
 from ser_sweep.cli import main
+from tests.data_prep.corpus_files import BAD_AUDIO, emodb_names, noise, write_emodb, write_manifest, write_sound
 
 NAMES = emodb_names()
 Arguments = list[str]

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from corpus_files import noise, write_manifest, write_sound
-from corpus_trees import plant_sounds
 
 from data_prep.corpora import CORPORA, read_manifest
 from data_prep.prepare import prepare
 from ser_sweep.cli import main
+from tests.data_prep.corpus_files import noise, write_manifest, write_sound
+from tests.data_prep.corpus_trees import plant_sounds
 
 # Corpus, layout, sampling rate -> names, of two emotions each; half a second long.
 SOUNDS: list[tuple[str, str, int, list[str]]] = [
@@ -34,7 +34,8 @@ def prepared(data: Path, *arguments: str) -> dict[str, Any]:
     """The manifest of what the command makes in `data`."""
     assert main(["prepare", *arguments, "--out", str(data), "--inline"]) == 0
     (path,) = data.glob("*/manifest.json")
-    return json.loads(path.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 @pytest.mark.parametrize(("corpus", "layout", "rate", "names"), SOUNDS, ids=[f"{s[0]}-{s[1]}" for s in SOUNDS])

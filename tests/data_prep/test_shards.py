@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus_files import frames_of, naive_segments, noise, write_manifest, write_sound
 
 from data_prep import prepare as preparation
 from data_prep import shards
@@ -22,12 +21,13 @@ from data_prep.features import FeatureSettings
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from ser_sweep.cli import main
+from tests.data_prep.corpus_files import folder_of, frames_of, naive_segments, noise, write_manifest, write_sound
 
 
 @pytest.fixture
 def done(spoken_data: Prepared, tmp_path: Path) -> PreparedCorpus:
     """A copy of the prepared corpus, to be damaged."""
-    folder = spoken_data.corpus.folder
+    folder = folder_of(spoken_data.corpus)
     return PreparedCorpus(shutil.copytree(folder, tmp_path / "data" / folder.name), spoken_data.corpus.manifest)
 
 
@@ -51,23 +51,20 @@ def assert_read_back(manifest: Path, prepared: PreparedCorpus) -> None:
 
 
 def test_shards_have_the_documented_schema(spoken_data: Prepared) -> None:
-    for path in (spoken_data.corpus.folder / "shards").glob("*.parquet"):
+    for path in (folder_of(spoken_data.corpus) / "shards").glob("*.parquet"):
         schema = pq.read_schema(path)
-        assert schema.equals(
-            pa.schema(
-                [
-                    ("utterance_id", pa.string()),
-                    ("segment", pa.int32()),
-                    ("start_frame", pa.int32()),
-                    ("spectrogram", pa.list_(pa.float32(), 2048)),
-                ]
-            )
-        )
+        columns: dict[str, pa.DataType] = {
+            "utterance_id": pa.string(),
+            "segment": pa.int32(),
+            "start_frame": pa.int32(),
+            "spectrogram": pa.list_(pa.float32(), 2048),
+        }
+        assert schema.equals(pa.schema(columns))
         assert schema.metadata[b"layout"] == b"32 frames x 64 mels, time-major"
 
 
 def test_shards_are_compressed_with_zstd_and_spectrograms_have_no_dictionary(spoken_data: Prepared) -> None:
-    for path in (spoken_data.corpus.folder / "shards").glob("*.parquet"):
+    for path in (folder_of(spoken_data.corpus) / "shards").glob("*.parquet"):
         group = pq.ParquetFile(path).metadata.row_group(0)
         columns = {group.column(i).path_in_schema.split(".")[0]: group.column(i) for i in range(group.num_columns)}
         assert {column.compression for column in columns.values()} == {"ZSTD"}
@@ -81,7 +78,7 @@ def test_overlapping_segments_take_a_tenth_of_their_size(spoken_data: Prepared) 
 
 def test_a_row_is_a_segment_of_an_utterance_time_major(spoken: Path, spoken_data: Prepared) -> None:
     paths = {utterance.id: utterance.path for utterance in read_manifest(spoken)}
-    files = sorted((spoken_data.corpus.folder / "shards").glob("*.parquet"))
+    files = sorted((folder_of(spoken_data.corpus) / "shards").glob("*.parquet"))
     rows = [row for path in files for row in pq.read_table(path).to_pylist()[::29]]
     assert {row["utterance_id"] for row in rows} == set(paths)
     frames = {utterance_id: frames_of(path, FeatureSettings()) for utterance_id, path in paths.items()}
@@ -111,7 +108,7 @@ def test_segments_are_read_back_at_any_hop_and_across_row_groups_and_shards(
     settings = FeatureSettings(segment_hop=hop)
     made = prepare("noise", read_manifest(manifest), tmp_path / "data", settings, inline=True)
     assert_read_back(manifest, find_prepared(tmp_path / "data", "noise"))
-    for path in (made.corpus.folder / "shards").glob("*.parquet"):
+    for path in (folder_of(made.corpus) / "shards").glob("*.parquet"):
         table = pq.read_table(path)
         np.testing.assert_array_equal(table["start_frame"], np.array(table["segment"]) * hop)
 
@@ -159,8 +156,8 @@ def test_a_thinned_corpus_has_every_nth_segment_of_each_utterance(spoken_data: P
 
 
 def test_a_missing_and_a_damaged_shard_are_refused_with_the_remedy(done: PreparedCorpus) -> None:
-    (done.folder / "shards" / "shard-00000.parquet").unlink()
-    path = done.folder / "shards" / "shard-00001.parquet"
+    (folder_of(done) / "shards" / "shard-00000.parquet").unlink()
+    path = folder_of(done) / "shards" / "shard-00001.parquet"
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
     path.write_bytes(content)
@@ -175,7 +172,7 @@ def test_a_missing_and_a_damaged_shard_are_refused_with_the_remedy(done: Prepare
 
 @pytest.mark.parametrize("damage", ["missing", "other labels", "cut off"])
 def test_a_damaged_utterance_table_is_refused_with_the_remedy(done: PreparedCorpus, damage: str) -> None:
-    path = done.folder / "utterances.parquet"
+    path = folder_of(done) / "utterances.parquet"
     if damage == "missing":
         path.unlink()
     elif damage == "cut off":
@@ -191,18 +188,18 @@ def test_a_damaged_utterance_table_is_refused_with_the_remedy(done: PreparedCorp
     "content", [b"", b"{", b"[]", b"1", b"{}", b"\xff", b'{"schema": "one"}', b'{"schema": 1'], ids=repr
 )
 def test_a_damaged_manifest_is_refused_with_the_remedy(done: PreparedCorpus, content: bytes) -> None:
-    path = done.folder / "manifest.json"
+    path = folder_of(done) / "manifest.json"
     path.write_bytes(content)
-    prepared, unreadable = list_prepared(done.folder.parent)
+    prepared, unreadable = list_prepared(folder_of(done).parent)
     assert not prepared
     assert re.match(f"{path} is damaged .*; prepare the corpus again", str(unreadable[done.name]))
 
 
 def test_a_manifest_of_a_newer_version_is_refused(done: PreparedCorpus) -> None:
-    path = done.folder / "manifest.json"
+    path = folder_of(done) / "manifest.json"
     path.write_text(json.dumps({**done.manifest, "schema": 2}))
     with pytest.raises(ShardError, match=r"newer ser-sweep \(schema 2\); upgrade to read it"):
-        find_prepared(done.folder.parent, "spoken")
+        find_prepared(folder_of(done).parent, "spoken")
 
 
 # Found by name
@@ -212,18 +209,18 @@ def test_a_manifest_of_a_newer_version_is_refused(done: PreparedCorpus) -> None:
 def two(done: PreparedCorpus, spoken: Path) -> tuple[PreparedCorpus, PreparedCorpus]:
     """Two preparations of the same corpus in one data folder."""
     settings = FeatureSettings(segment_hop=4)
-    return done, prepare("spoken", read_manifest(spoken), done.folder.parent, settings, inline=True).corpus
+    return done, prepare("spoken", read_manifest(spoken), folder_of(done).parent, settings, inline=True).corpus
 
 
 def test_a_corpus_is_found_by_its_name(done: PreparedCorpus) -> None:
-    assert find_prepared(done.folder.parent, "spoken") == done
+    assert find_prepared(folder_of(done).parent, "spoken") == done
 
 
 def test_a_name_with_two_preparations_is_refused_with_what_tells_them_apart(
     two: tuple[PreparedCorpus, PreparedCorpus],
 ) -> None:
     with pytest.raises(ShardError) as raised:
-        find_prepared(two[0].folder.parent, "spoken")
+        find_prepared(folder_of(two[0]).parent, "spoken")
     first, *lines = str(raised.value).splitlines()
     assert "corpus 'spoken' is ambiguous" in first
     expected = [f"  - {one.name} (4 utterances, {one.manifest['segments']} segments; segment_hop " for one in two]
@@ -232,12 +229,12 @@ def test_a_name_with_two_preparations_is_refused_with_what_tells_them_apart(
 
 def test_the_full_name_tells_two_preparations_apart(two: tuple[PreparedCorpus, PreparedCorpus]) -> None:
     for one in two:
-        assert find_prepared(one.folder.parent, one.name) == one
+        assert find_prepared(folder_of(one).parent, one.name) == one
 
 
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(done: PreparedCorpus) -> None:
     with pytest.raises(ShardError, match=rf"corpus 'emodb' is not in .* \(there: {done.name}\); make it with"):
-        find_prepared(done.folder.parent, "emodb")
+        find_prepared(folder_of(done).parent, "emodb")
 
 
 def test_a_data_folder_that_does_not_exist_is_refused_with_the_remedy(tmp_path: Path) -> None:
@@ -251,7 +248,7 @@ def test_a_data_folder_that_does_not_exist_is_refused_with_the_remedy(tmp_path: 
 @pytest.fixture
 def beside(done: PreparedCorpus) -> PreparedCorpus:
     """A whole corpus beside folders that no command can read."""
-    data = done.folder.parent
+    data = folder_of(done).parent
     for name, manifest in {
         "damaged-0": {**done.manifest, "settings": {}},
         "hop-0": {**done.manifest, "settings": {**done.manifest["settings"], "segment_hop": 10_001}},
@@ -266,8 +263,8 @@ def beside(done: PreparedCorpus) -> PreparedCorpus:
 
 
 def test_an_unreadable_corpus_keeps_no_other_from_being_found(beside: PreparedCorpus) -> None:
-    assert find_prepared(beside.folder.parent, beside.name) == beside
-    prepared, unreadable = list_prepared(beside.folder.parent)
+    assert find_prepared(folder_of(beside).parent, beside.name) == beside
+    prepared, unreadable = list_prepared(folder_of(beside).parent)
     assert prepared == [beside]
     assert sorted(unreadable) == ["caf\udce9-0", "damaged-0", "folder-0", "hop-0", "newer-0", "spoken-0"]
 
@@ -285,20 +282,20 @@ def test_an_unreadable_corpus_keeps_no_other_from_being_found(beside: PreparedCo
 )
 def test_the_one_that_is_asked_for_is_told(beside: PreparedCorpus, name: str, message: str) -> None:
     with pytest.raises(ShardError, match=message):
-        find_prepared(beside.folder.parent, name)
+        find_prepared(folder_of(beside).parent, name)
 
 
 def test_another_preparation_that_is_unreadable_is_not_passed_over(beside: PreparedCorpus) -> None:
     with pytest.raises(ShardError, match=f"(?s)spoken-0/manifest.json is damaged.*or write in the grid: {beside.name}"):
-        find_prepared(beside.folder.parent, "spoken")
+        find_prepared(folder_of(beside).parent, "spoken")
 
 
 def test_corpora_lists_what_can_be_read_and_tells_the_rest(
     beside: PreparedCorpus, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(beside.folder, beside.folder.parent / "cut-0")
-    (beside.folder.parent / "cut-0" / "utterances.parquet").write_bytes(b"")
-    assert main(["corpora", "--data", str(beside.folder.parent)]) == 1
+    shutil.copytree(folder_of(beside), folder_of(beside).parent / "cut-0")
+    (folder_of(beside).parent / "cut-0" / "utterances.parquet").write_bytes(b"")
+    assert main(["corpora", "--data", str(folder_of(beside).parent)]) == 1
     told = capsys.readouterr()
     assert beside.name in told.out
     assert told.err.count("notice: ") == 7
@@ -320,7 +317,7 @@ def test_preparations_of_one_name_are_told_apart_by_date_files_sound_and_labels(
     write_sound(tmp_path / "wav" / "u1.wav", noise(1, 99))
     lines[2] = "wav/u2.wav,anger,otto"
     second = prepare("mine", read_manifest(write_manifest(tmp_path, *lines)), tmp_path / "data", inline=True).corpus
-    os.utime(first.folder / "manifest.json", (0, datetime(2026, 5, 4, 10, 11).timestamp()))
+    os.utime(folder_of(first) / "manifest.json", (0, datetime(2026, 5, 4, 10, 11).timestamp()))
     with pytest.raises(ShardError) as raised:
         find_prepared(tmp_path / "data", "mine")
     lines = str(raised.value).splitlines()

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_a_server_that_knows_no_conditions_is_written_to_all_the_same(
     from botocore.exceptions import ClientError
 
     def refuse(*_: object) -> bool:
-        answer = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
+        answer: Any = {"Error": {"Code": "NotImplemented"}, "ResponseMetadata": {"HTTPStatusCode": 501}}
         raise ClientError(answer, "PutObject")
 
     monkeypatch.setattr(ConditionalWrites, "_put", refuse)

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from dsl_toys import toy_corpus
 
 from data_prep.shards import SegmentCorpus
+from tests.dsl.dsl_toys import toy_corpus
 
 
 @pytest.fixture(autouse=True, scope="session")

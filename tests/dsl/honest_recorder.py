@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from torch.utils._pytree import tree_leaves
 
 from dsl import steps
 from dsl.acceleration import recording
+from dsl.acceleration.layers import use_gpu_layers
 from dsl.acceleration.recording import Recorder
 from dsl.steps import TrainingRun
 
@@ -48,7 +49,7 @@ class Log(TorchDispatchMode):
     """Logs operations, and keeps what they write over."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
         self._own: set[int] = set()  # places that the step itself made
         self._before: dict[int, tuple[torch.UntypedStorage, torch.UntypedStorage]] = {}
@@ -159,7 +160,7 @@ def train_as_on_a_gpu(patch: pytest.MonkeyPatch, record: Callable[[Replay], Repl
 
     def begin_with_a_stream(run: TrainingRun, *rest: Any) -> None:
         begin(run, *rest)
-        run._stream = Stream()  # type: ignore[assignment]
+        run._stream = cast(torch.cuda.Stream, Stream())
 
     def adam(run: TrainingRun) -> torch.optim.Optimizer:
         rate = torch.tensor(run.settings.learning_rate)
@@ -168,7 +169,7 @@ def train_as_on_a_gpu(patch: pytest.MonkeyPatch, record: Callable[[Replay], Repl
     patch.setattr(TrainingRun, "__init__", begin_with_a_stream)
     patch.setattr(TrainingRun, "_new_optimizer", adam)
     patch.setitem(sys.modules, "dsl.acceleration.gpu_layers", None)  # its kernels run on a GPU alone
-    patch.setattr(steps, "use_cpu_layers", steps.use_gpu_layers)
+    patch.setattr(steps, "use_cpu_layers", use_gpu_layers)
     patch.setattr(steps, "recorder_for", lambda _: device.recorder)
     patch.setattr(torch.cuda, "stream", device.stream)
     patch.setattr(torch.cuda, "current_stream", lambda _: None)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless, toy_corpus
 from torch import nn
 
 from data_prep.shards import SegmentCorpus
@@ -14,6 +13,7 @@ from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
 from dsl.steps import Epoch
 from dsl.training import Lesson, Training, TrainingDivergedError, train_an_epoch
+from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless, toy_corpus
 
 Outcome = tuple[list[Epoch], bytes]  # history without the clock, and all of the network's bits
 EPOCHS = replace(SETTINGS, epochs=3, patience=3, batch_size=8, decay_epochs=1)

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from honest_recorder import Stream
-from lessons import paper_sized
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,10 +21,13 @@ from torch.utils._pytree import tree_leaves
 
 from dsl import steps
 from dsl.acceleration import gpu_layers, recording
+from dsl.acceleration.layers import use_gpu_layers
 from dsl.acceleration.recording import SWITCH
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
 from dsl.steps import MEMORY_FORMATS, TrainingRun
+from tests.dsl.honest_recorder import Stream
+from tests.dsl.lessons import paper_sized
 
 BATCH = 128
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -37,7 +38,7 @@ class Noting(TorchDispatchMode):
     """Counts operations by name. A copy is a `clone`, or `contiguous` if to another layout."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counted: Counter[str] = Counter()
 
     def __torch_dispatch__(
@@ -119,7 +120,7 @@ def _pretending() -> Iterator[pytest.MonkeyPatch]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(SWITCH, "0")
-        patch.setattr(steps, "use_cpu_layers", steps.use_gpu_layers)
+        patch.setattr(steps, "use_cpu_layers", use_gpu_layers)
         patch.setattr(recording, "_state_of_draws", lambda device: None)
         patch.setattr(TrainingRun, "_new_optimizer", adam)
         patch.setattr(torch, "autocast", reduced)

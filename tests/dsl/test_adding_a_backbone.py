@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from dsl_toys import CPU, SETTINGS, MemoryStages
 
 from data_prep.shards import SegmentCorpus
 from dsl import backbones
 from dsl.backbones import BACKBONES
 from dsl.company import run_chain
 from dsl.settings import ChainSettings
+from tests.dsl.dsl_toys import CPU, SETTINGS, MemoryStages
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 

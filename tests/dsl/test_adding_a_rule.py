@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dsl_toys import CPU, SETTINGS, MemoryStages, distributions
 
 from data_prep.shards import SegmentCorpus
 from dsl import labels
@@ -14,6 +13,7 @@ from dsl.labels import RULES, LabelUpdate, one_hot, updated_targets
 from dsl.settings import ChainSettings
 from sweep.planning.grid import GridError, parse_grid
 from sweep.planning.stages import canonical_updates
+from tests.dsl.dsl_toys import CPU, SETTINGS, MemoryStages, distributions
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 GRID = {"corpora": ["emodb"], "backbones": ["tiny"]}

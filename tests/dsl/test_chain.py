@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from dsl_toys import CPU, SETTINGS, KillError, MemoryStages, distributions
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
@@ -22,11 +21,12 @@ from dsl.settings import ChainSettings, Step
 from dsl.splits import stratified_folds
 from dsl.steps import Epoch, TrainingRun
 from dsl.training import Lesson, Training
+from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryStages, distributions
 
 FOLDS = 3
 QUICK = replace(SETTINGS, epochs=2)
-CROSS_FIT = {"label_source": "cross_fit", "inner_folds": 2}
-LEAK_FREE = {"in_fold": {}, "cross_fit": CROSS_FIT}  # label source -> settings of a chain
+CROSS_FIT: dict[str, Any] = {"label_source": "cross_fit", "inner_folds": 2}
+LEAK_FREE: dict[str, dict[str, Any]] = {"in_fold": {}, "cross_fit": CROSS_FIT}  # label source -> settings of a chain
 every_rule = pytest.mark.parametrize("rule", RULES)
 every_leak_free_source = pytest.mark.parametrize("source", LEAK_FREE)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:cleanlab", "ignore::UserWarning:sklearn")
@@ -83,7 +83,7 @@ def put_together(memory: MemoryStages, iteration: int) -> np.ndarray:
     return q
 
 
-def timeless(result: StageResult) -> tuple[list[Epoch], float]:
+def timeless(result: StageResult) -> tuple[list[Epoch], float | None]:
     """What a result says of its training but for the clock."""
     return [replace(epoch, rate=0) for epoch in result.history], result.validation_wa
 
@@ -112,7 +112,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
 def standardised(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """The segments whose statistics standardise what a network sees, for each network."""
     noted: list[np.ndarray] = []
-    statistics = chain.band_statistics
+    statistics = band_statistics
 
     def noting(corpus: SegmentCorpus, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         noted.append(index)

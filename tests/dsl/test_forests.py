@@ -19,7 +19,8 @@ def noise(rng: np.random.Generator) -> Data:
 
 
 def with_ties(rng: np.random.Generator) -> Data:
-    return tuple(np.round(one, 1) if one.dtype == float else one for one in noise(rng))  # type: ignore[return-value]
+    features, label, asked = noise(rng)
+    return np.round(features, 1), label, np.round(asked, 1)
 
 
 def with_constant_features(rng: np.random.Generator) -> Data:

@@ -14,12 +14,12 @@ from unittest import mock
 
 import pytest
 import torch
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import nn
 from torch.nn import functional
 
-from dsl.acceleration.layers import use_gpu_layers
+from dsl.acceleration.layers import laid_out, use_gpu_layers
 from dsl.backbones import BACKBONES
 
 pytest.importorskip("triton")
@@ -79,7 +79,7 @@ def errors_of_normalising(
     shape: tuple[int, ...],
     activation: type[nn.Module] | None,
     dtype: torch.dtype,
-    constants: dict[str, int] | None = None,
+    constants: dict[str, Any] | None = None,
 ) -> Errors:
     """Of two batches, whose statistics run on."""
     from dsl.acceleration import gpu_layers
@@ -87,7 +87,7 @@ def errors_of_normalising(
     truth = normalising(shape[1], activation).double()
     ours = on_gpu(normalising(shape[1], activation))
     assert isinstance(ours, gpu_layers.NormalisingOnGpu)
-    with mock.patch.multiple(gpu_layers, **constants) if constants else nullcontext():
+    with mock.patch.multiple("dsl.acceleration.gpu_layers", **constants) if constants else nullcontext():
         for seed in (0, 1):
             truth.zero_grad()
             ours.zero_grad()
@@ -170,7 +170,7 @@ def test_a_product_of_single_places_is_what_the_convolution_comes_to(bias: bool)
 
 
 def errors_of_convolving(
-    shape: tuple[int, ...], kernel: int, stride: int, dtype: torch.dtype, constants: dict[str, int] | None = None
+    shape: tuple[int, ...], kernel: int, stride: int, dtype: torch.dtype, constants: dict[str, Any] | None = None
 ) -> Errors:
     from dsl.acceleration import gpu_layers
 
@@ -179,7 +179,7 @@ def errors_of_convolving(
     truth = nn.Conv2d(channels, channels, kernel, stride, kernel // 2, groups=channels, bias=False)
     ours = on_gpu(copy.deepcopy(truth))
     assert isinstance(ours, gpu_layers.ConvolutionOnGpu)
-    with mock.patch.multiple(gpu_layers, **constants) if constants else nullcontext():
+    with mock.patch.multiple("dsl.acceleration.gpu_layers", **constants) if constants else nullcontext():
         return errors_beside(ours, truth.double(), shape, dtype)
 
 
@@ -236,9 +236,10 @@ def test_copies_of_weights_come_to_the_bits_of_torchs_mixed_precision() -> None:
     from dsl.acceleration.gpu_layers import reduced_weights
 
     torch.manual_seed(0)
-    plain = nn.Sequential(
+    layers = nn.Sequential(
         nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Conv2d(6, 5, 1, bias=False), nn.Flatten(), nn.Linear(5 * 6 * 2, 4)
-    ).to(memory_format=CHANNELS_LAST)
+    )
+    plain = laid_out(layers, CHANNELS_LAST)
     suited = on_gpu(copy.deepcopy(plain))
     input = torch.randn(9, 1, 8, 4)
     outputs = []
@@ -248,7 +249,7 @@ def test_copies_of_weights_come_to_the_bits_of_torchs_mixed_precision() -> None:
         outputs[-1].float().square().sum().backward()
     assert outputs[0].dtype == torch.bfloat16 and torch.equal(*outputs)
     for one, other in zip(suited.parameters(), plain.parameters(), strict=True):
-        assert one.grad is not None and one.grad.dtype == torch.float32
+        assert one.grad is not None and other.grad is not None and one.grad.dtype == torch.float32
         assert torch.equal(one.grad, other.grad)
     assert suited(input).dtype == torch.float32  # the block is over
 
@@ -308,9 +309,9 @@ def losses_of_learning(steps: int = 3) -> tuple[list[float], list[float]]:
         nn.Flatten(),
     )
     suited = on_gpu(copy.deepcopy(plain))
-    assert sum(isinstance(module, gpu_layers.NormalisingOnGpu) for module in suited) == 4
+    assert sum(isinstance(module, gpu_layers.NormalisingOnGpu) for module in suited.modules()) == 4
     input, target = torch.randn(7, 1, 14, 10), torch.arange(7) % 4
-    found = []
+    found: list[list[float]] = []
     for network, given in ((suited, input), (plain.double(), input.double())):
         optimizer = torch.optim.Adam(network.parameters(), 0.01)
         found.append([])
@@ -327,7 +328,7 @@ def losses_of_learning(steps: int = 3) -> tuple[list[float], list[float]]:
 
 
 def on_gpu(network: nn.Module) -> nn.Module:
-    return use_gpu_layers(network).to(memory_format=CHANNELS_LAST)
+    return laid_out(use_gpu_layers(network), CHANNELS_LAST)
 
 
 def errors_beside(

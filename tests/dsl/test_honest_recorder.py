@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from honest_recorder import a_gpu, record_honestly
-from lessons import EPOCHS, build_tiny, lessons_of, teach
 from torch import nn
 
 from data_prep.shards import SegmentCorpus
 from dsl.segments import Segments
 from dsl.settings import Layout
 from dsl.steps import TrainingRun
+from tests.dsl.honest_recorder import a_gpu, record_honestly
+from tests.dsl.lessons import EPOCHS, build_tiny, lessons_of, teach
 
 
 def test_to_record_is_not_to_do() -> None:

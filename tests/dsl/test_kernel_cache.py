@@ -40,9 +40,8 @@ TRAINING = """
 import hashlib, json, sys
 from pathlib import Path
 import torch
-sys.path.insert(0, "tests/dsl")
 from dataclasses import replace
-from dsl_toys import CPU, SETTINGS, MemoryCheckpoint, MemoryStages, toy_corpus
+from tests.dsl.dsl_toys import CPU, SETTINGS, MemoryCheckpoint, MemoryStages, toy_corpus
 from dsl.company import run_chain
 from dsl.labels import LabelUpdate
 from dsl.settings import ChainSettings, Step

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-from dsl_toys import distributions, light
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -30,6 +29,7 @@ from dsl.labels import (
     updated_targets,
     wdsl,
 )
+from tests.dsl.dsl_toys import distributions, light
 
 every_rule = pytest.mark.parametrize("rule", RULES)
 every_rule_but_cleanlab = pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "cleanlab"])
@@ -322,7 +322,7 @@ def test_sharpening_at_a_very_low_temperature_does_not_overflow() -> None:
 
 def test_confidence_weighs_the_prediction_by_its_highest_probability() -> None:
     q, y = np.array([[0.5, 0.3, 0.2], [0.0, 1.0, 0.0]]), np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
-    np.testing.assert_allclose(confidence(q, y), [[0.25, 0.15, 0.6], [0, 1, 0]])
+    np.testing.assert_allclose(confidence(q, y), [[0.25, 0.15, 0.6], [0.0, 1.0, 0.0]])
 
 
 @light

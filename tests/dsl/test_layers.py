@@ -26,9 +26,9 @@ SIDES = st.integers(1, 7)
 def test_a_depthwise_weight_gradient_is_autograds(
     kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    size = tuple(max(side, k - 2 * p) for side, k, p in zip(size, kernel, padding, strict=True))
+    sides = [max(side, k - 2 * p) for side, k, p in zip(size, kernel, padding, strict=True)]
     torch.manual_seed(0)
-    input = torch.randn(3, 4, *size, dtype=torch.float64)
+    input = torch.randn(3, 4, *sides, dtype=torch.float64)
     weight = torch.randn(4, 1, *kernel, dtype=torch.float64, requires_grad=True)
     output = nn.functional.conv2d(input, weight, None, stride, padding, groups=4)
     gradient = torch.randn_like(output)

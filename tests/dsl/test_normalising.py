@@ -3,13 +3,14 @@
 import copy
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from timm.layers import BatchNormAct2d
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
 from dsl.acceleration import kernels
@@ -18,7 +19,7 @@ from dsl.acceleration.normalising import Normalising
 from dsl.backbones import BACKBONES
 
 ACTIVATIONS = [nn.Identity, nn.ReLU, nn.ReLU6, nn.SiLU]
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +61,9 @@ def test_values_gradients_and_running_statistics_are_torchs(
     found.backward(direction)
     expected.backward(direction.double())
     assert mine.grad is not None and its.grad is not None
+    assert ours.weight.grad is not None and ours.bias.grad is not None
     # float32 resolves 3 / 100 of a large offset's last places
-    close = {"rtol": 1e-3, "atol": 1e-3} if offset else CLOSE
+    close: dict[str, Any] = {"rtol": 1e-3, "atol": 1e-3} if offset else CLOSE
     torch.testing.assert_close(found.double(), expected, **close)
     # Near a bound of the activation, rounding decides whether there is a gradient; that of a few rows is a small
     # difference of large numbers.

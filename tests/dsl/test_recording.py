@@ -7,9 +7,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from dsl_toys import SETTINGS, MemoryCheckpoint
-from honest_recorder import CountingRecorder, Replay, a_gpu, record_honestly
-from lessons import lessons_of, teach
 from torch import nn
 
 from data_prep.shards import SegmentCorpus
@@ -24,6 +21,9 @@ from dsl.acceleration.recording import (
 )
 from dsl.settings import TrainingSettings
 from dsl.training import Lesson, Training, train_an_epoch
+from tests.dsl.dsl_toys import SETTINGS, MemoryCheckpoint
+from tests.dsl.honest_recorder import CountingRecorder, Replay, a_gpu, record_honestly
+from tests.dsl.lessons import lessons_of, teach
 
 OTHER_BITS = "no: a replayed step comes to other bits"
 Record = Callable[[Replay], Replay]
@@ -420,7 +420,8 @@ def first_dtypes(
     def seen(self: nn.Conv2d, *inputs: torch.Tensor) -> torch.Tensor:
         output = convolve(self, *inputs)
         found.add((self.training, output.dtype))
-        return output
+        result: torch.Tensor = output
+        return result
 
     monkeypatch.setattr(nn.Conv2d, "_conv_forward", seen)
     teach([replace(lesson, settings=settings)])

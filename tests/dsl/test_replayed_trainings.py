@@ -10,9 +10,18 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from dsl_toys import CPU, KillError, MemoryCheckpoint, MemoryStages
-from honest_recorder import Device, Replay, a_gpu, record_honestly
-from lessons import (
+from torch import nn
+
+from data_prep.shards import SegmentCorpus
+from dsl.acceleration.recording import EXACT
+from dsl.backbones import BACKBONES, build_vgg19
+from dsl.company import Company, run_chain
+from dsl.labels import LabelUpdate
+from dsl.settings import ChainSettings
+from dsl.training import Lesson, Training, train_an_epoch
+from tests.dsl.dsl_toys import CPU, KillError, MemoryCheckpoint, MemoryStages
+from tests.dsl.honest_recorder import Device, Replay, a_gpu, record_honestly
+from tests.dsl.lessons import (
     EPOCHS,
     Outcome,
     build_with_dropout,
@@ -23,15 +32,6 @@ from lessons import (
     teach,
     teach_alone,
 )
-from torch import nn
-
-from data_prep.shards import SegmentCorpus
-from dsl.acceleration.recording import EXACT
-from dsl.backbones import BACKBONES, build_vgg19
-from dsl.company import Company, run_chain
-from dsl.labels import LabelUpdate
-from dsl.settings import ChainSettings
-from dsl.training import Lesson, Training, train_an_epoch
 
 FULL_BATCHES = 4  # of an epoch of `small_lessons`: the last one of them is recorded
 
@@ -98,8 +98,8 @@ def turns_of_an_epoch(gpu: Device, trainings: list[Training]) -> list[int]:
     """Which training's stream is given work, each time that it is another's."""
     gpu.turns.clear()
     train_an_epoch(trainings)
-    streams = [one.run._stream for one in trainings]
-    return [streams.index(stream) for stream in gpu.turns]  # type: ignore[arg-type]
+    streams: list[object] = [one.run._stream for one in trainings]
+    return [streams.index(stream) for stream in gpu.turns]
 
 
 def test_a_batch_of_each_is_learnt_from_in_turn(gpu: Device) -> None:
@@ -249,7 +249,8 @@ def test_chains_whose_recordings_do_not_fit_into_memory_are_trained_fewer_at_onc
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return record_honestly(step)
 
-    memories, told = [MemoryStages() for _ in chains], []  # type: ignore[var-annotated]
+    memories = [MemoryStages() for _ in chains]
+    told: list[int] = []
     with a_gpu(record) as gpu:
         assert Company(CPU, at_once=3, on_fewer=told.append).run(corpus, chains, memories) == [None] * 3
     assert told == [2]

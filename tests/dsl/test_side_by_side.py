@@ -9,8 +9,6 @@ from weakref import WeakSet
 import numpy as np
 import pytest
 import torch
-from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, MemoryStages, timeless
-from lessons import EPOCHS, build_tiny, build_with_dropout, epochs_of, lessons_of, teach, teach_alone
 from torch import nn
 
 from data_prep.errors import UserError
@@ -18,10 +16,12 @@ from data_prep.shards import SegmentCorpus
 from dsl import chain, company
 from dsl.chain import StageResult
 from dsl.company import Company, run_chain
-from dsl.labels import LabelUpdate
+from dsl.labels import LabelUpdate, updated_targets
 from dsl.settings import ChainSettings, Step
 from dsl.steps import Epoch, TrainingRun
-from dsl.training import Lesson, Training, TrainingDivergedError
+from dsl.training import Lesson, Training, TrainingDivergedError, train_an_epoch
+from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, MemoryStages, timeless
+from tests.dsl.lessons import EPOCHS, build_tiny, build_with_dropout, epochs_of, lessons_of, teach, teach_alone
 
 QUICK = replace(SETTINGS, epochs=2)
 
@@ -78,7 +78,7 @@ def test_what_was_begun_alone_can_be_taken_up_beside_others(lessons: list[Lesson
 # Chains
 
 UPDATES = [LabelUpdate("bdsl"), LabelUpdate("wdsl", 0.5), LabelUpdate("gsl")]
-CROSS_FIT = {"label_source": "cross_fit", "inner_folds": 2}
+CROSS_FIT: dict[str, Any] = {"label_source": "cross_fit", "inner_folds": 2}
 
 
 def settings_of(*updates: LabelUpdate, **settings: Any) -> ChainSettings:
@@ -162,7 +162,7 @@ def assert_same(found: Shelf, expected: Shelf) -> None:
 def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many networks each epoch is of."""
     noted: list[int] = []
-    epoch = company.train_an_epoch
+    epoch = train_an_epoch
 
     def noting(trainings: Sequence[Training]) -> list[TrainingDivergedError | None]:
         noted.append(len(trainings))
@@ -242,7 +242,7 @@ def test_each_chain_goes_no_further_than_its_first_steps(corpus: SegmentCorpus, 
 
 def test_a_chain_that_cannot_go_on_leaves_the_others(corpus: SegmentCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
     fine, diverging, empty = (settings_of(update) for update in UPDATES)
-    updated = chain.updated_targets
+    updated = updated_targets
 
     def failing(update: LabelUpdate, *rest: Any) -> np.ndarray:
         return updated(update, *rest) * {"bdsl": 1, "wdsl": np.nan, "gsl": 0}[update.rule]
@@ -329,7 +329,8 @@ def test_where_memory_does_not_hold_all_fewer_are_trained_at_once_and_the_bits_s
     holds: int,
     fewer: list[int],
 ) -> None:
-    expected, told = run_alone(corpus, FOUR), []  # type: ignore[var-annotated]
+    expected = run_alone(corpus, FOUR)
+    told: list[int] = []
     SmallDevice(monkeypatch, holds, method)
     together.clear()
     assert_same(run_beside(corpus, FOUR, on_fewer=told.append), expected)

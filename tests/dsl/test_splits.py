@@ -7,7 +7,6 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 import pytest
-from dsl_toys import light
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,6 +29,7 @@ from dsl.splits import (
     validation_part,
     whole_folds,
 )
+from tests.dsl.dsl_toys import light
 
 seeds = st.integers(0, 2**32 - 1)
 BALANCED = np.arange(30) % 3
@@ -271,7 +271,7 @@ def test_the_validation_part_of_a_grouped_split_is_whole_groups(split: str, seed
 
 def test_a_single_group_leaves_none_to_validate() -> None:
     with pytest.raises(ValueError, match="a single group"):
-        validation_part(np.array([0, 1, 0, 1]), np.arange(4), 0.1, 0, np.zeros(4))
+        validation_part(np.array([0, 1, 0, 1]), np.arange(4), 0.1, 0, np.zeros(4, np.int64))
 
 
 def test_of_many_groups_some_validate_though_every_class_has_fewer_utterances_than_parts() -> None:
@@ -395,12 +395,12 @@ every_part = pytest.mark.parametrize(
 )
 
 
-def chain(split: str, fold: int = 0, seed: int = 0, **settings: object) -> ChainSettings:
+def chain(split: str, fold: int = 0, seed: int = 0, **settings: Any) -> ChainSettings:
     """A chain with three inner folds."""
     basic = ChainSettings(
         "toy", "tiny", split, FOLDS[split], fold, seed, "cross_fit", (), TrainingSettings(), inner_folds=3
     )
-    return replace(basic, **settings)  # type: ignore[arg-type]
+    return replace(basic, **settings)
 
 
 def all_parts(split: str, inner_fold: int | None, seed: int = 0) -> list[Parts]:
@@ -533,14 +533,14 @@ BYS = get_args(ValidationBy)
 every_by = pytest.mark.parametrize("by", BYS)
 
 
-def validated_by(by: str, **settings: Any) -> TrainingSettings:
-    return TrainingSettings(validation_by=by, **settings)  # type: ignore[arg-type]
+def validated_by(by: ValidationBy, **settings: Any) -> TrainingSettings:
+    return TrainingSettings(validation_by=by, **settings)
 
 
 @every_by
 @every_part
 def test_whatever_validates_the_same_utterances_learn_and_are_tested(
-    split: str, inner_fold: int | None, by: str
+    split: str, inner_fold: int | None, by: ValidationBy
 ) -> None:
     for fold in range(FOLDS[split]):
         expected, found = (
@@ -576,7 +576,7 @@ def test_leaving_one_of_four_speakers_out_trains_on_two_of_them_or_where_utteran
 
 @pytest.mark.parametrize("by", ["speaker", "text"])
 @every_part
-def test_speakers_and_texts_that_validate_do_not_train(split: str, inner_fold: int | None, by: str) -> None:
+def test_speakers_and_texts_that_validate_do_not_train(split: str, inner_fold: int | None, by: ValidationBy) -> None:
     parts = parts_of(chain(split, training=validated_by(by)), UTTERANCES, inner_fold)
     assert parts.validation.any()
     assert not set(UTTERANCES[by][parts.training]) & set(UTTERANCES[by][parts.validation])
@@ -593,7 +593,7 @@ def test_with_a_share_of_0_all_that_learn_train(split: str, inner_fold: int | No
 
 @every_by
 @every_split
-def test_training_that_is_made_canonical_has_the_same_parts(split: str, by: str) -> None:
+def test_training_that_is_made_canonical_has_the_same_parts(split: str, by: ValidationBy) -> None:
     written = validated_by(by)
     canonical = canonical_training(written, split)
     one, other = (parts_of(chain(split, training=training), UTTERANCES) for training in (written, canonical))
@@ -611,7 +611,7 @@ def test_what_means_what_the_split_does_is_written_as_that() -> None:
 
 
 @every_by
-def test_without_a_validation_part_it_does_not_matter_what_would_validate(by: str) -> None:
+def test_without_a_validation_part_it_does_not_matter_what_would_validate(by: ValidationBy) -> None:
     without = validated_by(by, validation_share=0, early_stopping=False)
     assert canonical_training(without, "speaker") == replace(without, validation_by="split")
 
@@ -635,7 +635,9 @@ def can_be_made(settings: ChainSettings, utterances: pd.DataFrame) -> bool:
 
 @pytest.mark.parametrize("by", [*BYS, None])
 @every_split
-def test_what_is_said_to_be_impossible_cannot_be_made_and_everything_else_can(split: str, by: str | None) -> None:
+def test_what_is_said_to_be_impossible_cannot_be_made_and_everything_else_can(
+    split: str, by: ValidationBy | None
+) -> None:
     """On corpora of few speakers and texts, of which not every speaker says every text; None: without validation."""
     training = validated_by(by) if by else TrainingSettings(validation_share=0, early_stopping=False)
     outcomes = set()

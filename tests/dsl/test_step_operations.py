@@ -15,9 +15,10 @@ from torch import nn
 from torch.nn import functional
 
 from dsl.backbones import BACKBONES
+from dsl.settings import Layout, Precision
 
 pytest.importorskip("triton")
-from step_operations import Asked, asked_by_a_step
+from tests.dsl.step_operations import Asked, asked_by_a_step
 
 ALLOWED = {
     # what is learnt from, and how
@@ -42,8 +43,8 @@ def refused(asked: Asked) -> set[str]:
 
 
 @cache
-def asked_by(backbone: str, precision: str, layout: str) -> Asked:
-    return asked_by_a_step(lambda: BACKBONES[backbone](3), precision, layout)  # type: ignore[arg-type]
+def asked_by(backbone: str, precision: Precision, layout: Layout) -> Asked:
+    return asked_by_a_step(lambda: BACKBONES[backbone](3), precision, layout)
 
 
 every_step = pytest.mark.parametrize(

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless
-from honest_recorder import a_gpu
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.optim.optimizer import register_optimizer_step_pre_hook
@@ -26,6 +24,8 @@ from dsl.segments import Segments, band_statistics
 from dsl.settings import Layout, TrainingSettings
 from dsl.steps import Epoch, TrainingRun, predict
 from dsl.training import Lesson, Training, TrainingDivergedError, fit, train_an_epoch
+from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless
+from tests.dsl.honest_recorder import a_gpu
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "tiny": lambda: BACKBONES["tiny"](3),
@@ -89,7 +89,7 @@ def rates() -> Iterator[list[float]]:
 
 
 def best_of(history: list[Epoch]) -> int:
-    return int(np.argmin([epoch.validation_loss for epoch in history]))
+    return int(np.argmin(np.array([epoch.validation_loss for epoch in history], dtype=float)))
 
 
 def same_bits(one: nn.Module, other: nn.Module) -> bool:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from dsl_toys import light
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -11,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from dsl import forests
 from dsl.splits import stratified_folds
 from dsl.utterances import forest_decisions, mean_pooled, second_cross_validation, utterance_features
+from tests.dsl.dsl_toys import light
 
 FEATURES = ("mean", "1%", "99%", "quartile 1", "median", "quartile 3", "> 0.2", "> 0.3")
 
@@ -118,7 +118,8 @@ def test_each_seed_has_its_own_forests() -> None:
 
 def test_each_seed_has_its_own_split(monkeypatch: pytest.MonkeyPatch) -> None:
     def nearest(features: np.ndarray, label: np.ndarray, asked: np.ndarray, seed: int) -> np.ndarray:
-        return KNeighborsClassifier(1).fit(features, label).predict(asked)
+        found: np.ndarray = KNeighborsClassifier(1).fit(features, label).predict(asked)
+        return found
 
     monkeypatch.setattr(forests, "forest_classes", nearest)
     first, second = decided(NOISE, seeds=2, folds=3)

@@ -6,7 +6,7 @@ import io
 import json
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +89,12 @@ def grids(ground: Ground, data: st.DataObject) -> None:
     (case / "in").mkdir()
     grid = case / "in" / "grid.yaml"
     grid.write_bytes(content)
-    place = ["--data", ground.whole / "data", "--store", ground.whole / "store"]
+    place: list[str | Path] = ["--data", ground.whole / "data", "--store", ground.whole / "store"]
     command = data.draw(
         st.sampled_from([["plan"], ["plan", "--json"], ["status"], ["store", "gc"], ["tables", "--no-forests"]])
     )
     empty = command[0] == "tables"  # decisions are kept in a store
-    arguments = [*command, grid, *place[:3], case / "store" if empty else place[3]]
+    arguments: list[str | Path] = [*command, grid, *place[:3], case / "store" if empty else place[3]]
     ground.play(arguments, inputs=[case / "in"])
 
 
@@ -124,7 +124,7 @@ def manifests(ground: Ground, data: st.DataObject) -> None:
     (case / "audio" / "manifest.csv").write_bytes(content)
     name = data.draw(st.sampled_from(["mine"]) | WORDS)
     more = data.draw(st.sampled_from([[], ["--allow-partial"], ["--segment-ms", "215"], ["--hop-ms", "1000000000"]]))
-    place = ["--source", case / "audio" / "manifest.csv", f"--name={name}", "--out", case / "data"]
+    place: list[str | Path] = ["--source", case / "audio" / "manifest.csv", f"--name={name}", "--out", case / "data"]
     ground.play(["prepare", "manifest", *place, "--inline", *more], inputs=[case / "audio"])
 
 
@@ -154,7 +154,14 @@ def recordings(ground: Ground, data: st.DataObject) -> None:
     file = case / "audio" / ground.recording.relative_to(ground.whole / "audio")
     file.write_bytes(content)
     if data.draw(st.booleans()):
-        place = ["--source", case / "audio" / "manifest.csv", "--name", "mine", "--out", case / "data"]
+        place: list[str | Path] = [
+            "--source",
+            case / "audio" / "manifest.csv",
+            "--name",
+            "mine",
+            "--out",
+            case / "data",
+        ]
         ground.play(["prepare", "manifest", *place, "--inline"], inputs=[case / "audio"])
     else:
         key = sorted(path.name for path in (ground.whole / "store" / "stages").iterdir())[0]
@@ -178,7 +185,7 @@ def prepared(ground: Ground, data: st.DataObject) -> None:
         manifest["shards"][0] |= {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     text = data.draw(spoilt_json(manifest)) if what == "manifest" else json.dumps(manifest).encode()
     (folder / "manifest.json").write_bytes(text)
-    place = [ground.grid, "--data", case / "data", "--store", case / "store"]
+    place: list[str | Path] = [ground.grid, "--data", case / "data", "--store", case / "store"]
     command = ["run", *place, "--inline"]
     if what != "shard":
         command = data.draw(
@@ -312,7 +319,7 @@ def names(ground: Ground, data: st.DataObject) -> None:
     case = ground.copy("store")
     store, word = case / "store", data.draw((WORDS | st.text(max_size=6)).filter(lambda text: "://" not in text))
     grid = [ground.grid, "--data", ground.whole / "data", "--store", store]
-    command = data.draw(
+    command: Sequence[str | Path] = data.draw(
         st.sampled_from(
             [
                 ["predict", "--store", store, f"--stage={word}", ground.recording],

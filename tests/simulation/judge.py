@@ -197,6 +197,7 @@ def _launch_of(name: str) -> str | None:
 @lru_cache(4096)
 def _parsed(content: bytes) -> dict[str, Any] | None:
     try:
-        return json.loads(content)  # type: ignore[no-any-return]
+        found: dict[str, Any] | None = json.loads(content)
+        return found
     except ValueError:
         return None

@@ -21,7 +21,7 @@ from sweep.running import store_memory
 from sweep.running.store_memory import StoreMemory, TrialContext
 from sweep.running.task import Task
 from sweep.storage import files, lease, store, upkeep
-from sweep.storage.predictions import Predictions
+from sweep.storage.predictions import Predictions, encode_predictions
 from sweep.storage.store import Store
 from tests.simulation.world import Process
 
@@ -76,7 +76,7 @@ def result_of(stage: StageSpec) -> StageResult:
 def predictions_of(stage: StageSpec) -> bytes:
     """The file of predictions that a commit of the stage writes."""
     result = result_of(stage)
-    return store.encode_predictions(Predictions(CORPUS.utterance, CORPUS.segment, result.test, result.q))
+    return encode_predictions(Predictions(CORPUS.utterance, CORPUS.segment, result.test, result.q))
 
 
 def train(

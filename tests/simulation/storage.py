@@ -6,10 +6,11 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from pyarrow import fs
 
+from data_prep.conditional import ConditionalWrites
 from data_prep.disk import LOCK_SECONDS, Disk
 from data_prep.folders import Folder
 from tests.simulation.world import Process, World
@@ -376,7 +377,7 @@ class SimulatedFolder(Folder):
         self._lies_at(ROOT)
         self._files = SimulatedFiles(access)
         self._disk = SimulatedDisk(access)
-        self._conditional = SimulatedConditions(access) if storage.swaps else None
+        self._conditional = cast(ConditionalWrites, SimulatedConditions(access)) if storage.swaps else None
         self._storage = storage
 
     @property

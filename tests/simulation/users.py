@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sweep.machine import Machine
-from sweep.planning.grid import GridSpec, Resources
+from sweep.planning.grid import GridSpec
+from sweep.planning.grid_fields import Resources
 from sweep.planning.stages import ChainSpec, Plan, bundled
 from sweep.running.display import NoDisplay
 from sweep.running.journal import Journal
@@ -46,11 +47,15 @@ class Worker:
     """The process of a trial."""
 
     process: Process
-    number: int
+    task: Task
     tries: int = 0
     ended: bool = False
     died: bool = False
     said: deque[dict[str, Any]] = field(default_factory=deque)
+
+    @property
+    def number(self) -> int:
+        return self.task.number
 
 
 @dataclass
@@ -135,7 +140,6 @@ class User:
                 if task is None:
                     break
                 self.workers[f"t{number}"] = self._start(running, task, 0)
-                self.workers[f"t{number}"].task = task  # type: ignore[attr-defined]
             if task is None and not self.workers and trials.over:
                 return
             process.sleep(POLL_SECONDS)
@@ -153,16 +157,14 @@ class User:
         elif worker.died or not worker.process.alive:
             del self.workers[trial]
             if worker.tries < trials.resources.max_failures:
-                task = worker.task  # type: ignore[attr-defined]
-                self.workers[trial] = self._start(running, task, worker.tries + 1)
-                self.workers[trial].task = task  # type: ignore[attr-defined]
+                self.workers[trial] = self._start(running, worker.task, worker.tries + 1)
             else:
                 trials.fail(worker.number, "its process died")
                 trials.ended(trial)
 
     def _start(self, running: Running, task: Task, tries: int) -> Worker:
         process = Process(self.world, f"{running.name}/{task.number}", self.host)
-        worker = Worker(process, task.number, tries)
+        worker = Worker(process, task, tries)
 
         def work() -> None:
             try:

@@ -131,15 +131,28 @@ class Process:
         if not self.alive:
             raise Killed
         if not self.world.passes(self, seconds):
-            task = getcurrent()
-            self.world.wake(task, seconds)  # type: ignore[arg-type]
-            task.parent.switch()
+            task = this_task()
+            self.world.wake(task, seconds)
+            leave(task)
 
     def wait(self) -> None:
         """Let the world go on until somebody wakes the task that calls."""
         if not self.alive:
             raise Killed
-        getcurrent().parent.switch()
+        leave(getcurrent())
+
+
+def this_task() -> "Task":
+    """The task that calls."""
+    task = getcurrent()
+    assert isinstance(task, Task)
+    return task
+
+
+def leave(task: greenlet) -> None:
+    """Let the one go on that began `task`."""
+    assert task.parent is not None
+    task.parent.switch()
 
 
 class Task(greenlet):
@@ -224,7 +237,7 @@ class Lock(AbstractContextManager[None]):
 
     def __enter__(self) -> None:
         while self._held:
-            self._waiting.append(getcurrent())  # type: ignore[arg-type]
+            self._waiting.append(this_task())
             self._process.wait()
         self._held = True
 

@@ -5,9 +5,11 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from killing import FOLDS, GRID, SECONDS, SER_SWEEP, checksums
+
+from tests.sweep.killing import FOLDS, GRID, SECONDS, SER_SWEEP, checksums
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +29,12 @@ def start() -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, before: Sequence[str] = (), **environment: str) -> "subprocess.Popen[str]":
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": os.environ | environment}
+        pipes: dict[str, Any] = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+            "env": os.environ | environment,
+        }
         command = [*before, *SER_SWEEP, *arguments]
         started.append(subprocess.Popen(command, start_new_session=True, **pipes))
         return started[-1]

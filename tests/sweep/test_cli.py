@@ -76,7 +76,7 @@ def test_two_preparations_of_a_corpus_are_listed_and_can_be_told_apart(
 ) -> None:
     one = find_prepared(small_data, "synthetic")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / one.name).symlink_to(one.folder)
+    (tmp_path / "data" / one.name).symlink_to(str(one.folder))
     other = {**one.manifest, "fingerprint": "f" * 12, "settings": {**one.manifest["settings"], "segment_hop": 3}}
     (tmp_path / "data" / "synthetic-ffffffffffff").mkdir()
     write_json(tmp_path / "data" / "synthetic-ffffffffffff" / "manifest.json", other)

@@ -32,9 +32,10 @@ def chains(tally: Tally) -> Bundle:
 
 
 def shown(tally: Tally) -> str:
-    console = Console(file=io.StringIO(), width=120)
+    file = io.StringIO()
+    console = Console(file=file, width=120)
     console.print(LiveDisplay(tally)._render())
-    return console.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+    return file.getvalue()
 
 
 def test_a_trial_that_only_starts_claims_no_loss(tally: Tally, chains: Bundle) -> None:
@@ -104,7 +105,9 @@ def test_a_trial_tells_its_steps_before_its_first_epoch_ends(
     run_trial(Task(0, Bundle((chain,)), 1), corpora, store, lambda said: told.extend(said["events"]))
     first = told[0]
     assert (first["event"], first["done"], first["key"]) == ("steps", 1, chain.last.key)
-    segments = store.read_stage(chain.last.key)["metrics"]["training_segments"]  # type: ignore[index]
+    record = store.read_stage(chain.last.key)
+    assert record is not None
+    segments = record["metrics"]["training_segments"]
     assert first["of"] == 2 * math.ceil(segments / 32)
 
 

@@ -16,7 +16,10 @@ from data_prep.shards import SegmentCorpus, load_corpus
 from dsl import chain, fold_parts, splits
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
+from dsl.segments import band_statistics
 from dsl.settings import Alteration, ChainSettings, TrainingSettings
+from dsl.splits import training_seed
+from dsl.training import Lesson
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid
 from sweep.planning.label_flow import labels_reaching
@@ -100,17 +103,17 @@ def all_segments(corpus: SegmentCorpus) -> np.ndarray:
 
 
 def standardised_by_everything(monkeypatch: Monkey) -> None:
-    statistics = chain.band_statistics
+    statistics = band_statistics
     with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, all_segments(corpus)))
 
 
 def standardised_by_what_it_does_not_train_on(monkeypatch: Monkey) -> None:
-    statistics = chain.band_statistics
+    statistics = band_statistics
     with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, np.setdiff1d(all_segments(corpus), index)))
 
 
 def scaled_by_everything(monkeypatch: Monkey) -> None:
-    statistics = chain.band_statistics
+    statistics = band_statistics
     with_statistics(
         monkeypatch,
         lambda corpus, index: (statistics(corpus, index)[0], statistics(corpus, all_segments(corpus))[1]),
@@ -177,22 +180,26 @@ def with_targets(monkeypatch: Monkey, change: Callable[[SegmentCorpus, np.ndarra
 def weighs_classes_by_all_labels(monkeypatch: Monkey) -> None:
     def weighed(corpus: SegmentCorpus, targets: np.ndarray) -> np.ndarray:
         share = 1 + np.arange(len(corpus.classes)) * (corpus.utterances["label"].to_numpy() == 0).mean()
-        return targets * share / (targets * share).sum(axis=1, keepdims=True) * 0.9 + targets * 0.1 * share.mean()
+        found: np.ndarray = (
+            targets * share / (targets * share).sum(axis=1, keepdims=True) * 0.9 + targets * 0.1 * share.mean()
+        )
+        return found
 
     with_targets(monkeypatch, weighed)
 
 
 def smooths_labels_by_all_labels(monkeypatch: Monkey) -> None:
     def smoothed(corpus: SegmentCorpus, targets: np.ndarray) -> np.ndarray:
-        return 0.9 * targets + 0.1 * (
+        found: np.ndarray = 0.9 * targets + 0.1 * (
             np.bincount(corpus.label[:1], minlength=len(corpus.classes)) + corpus.label.mean()
         )
+        return found
 
     with_targets(monkeypatch, smoothed)
 
 
 def with_seed(monkeypatch: Monkey, of: Callable[[SegmentCorpus], int]) -> None:
-    seen, seed = Seen(monkeypatch), chain.training_seed
+    seen, seed = Seen(monkeypatch), training_seed
     monkeypatch.setattr(chain, "training_seed", lambda *arguments: (seed(*arguments) + of(seen.corpus)) % 2**32)
 
 
@@ -232,12 +239,11 @@ def chooses_the_iteration_by_what_does_not_validate(monkeypatch: Monkey) -> None
 
 def trains_longer_where_a_class_is_frequent(monkeypatch: Monkey) -> None:
     seen = Seen(monkeypatch)
-    lesson = chain.Lesson
 
-    def longer(*arguments: Any) -> Any:
-        *before, training, seed = arguments
+    def longer(*arguments: Any) -> Lesson:
+        lesson = Lesson(*arguments)
         more = int((seen.corpus.utterances["label"] == 0).mean() > 0.3)
-        return lesson(*before, replace(training, epochs=training.epochs + more), seed)
+        return replace(lesson, settings=replace(lesson.settings, epochs=lesson.settings.epochs + more))
 
     monkeypatch.setattr(chain, "Lesson", longer)
 
@@ -253,7 +259,8 @@ def with_predictions(monkeypatch: Monkey, change: Callable[[np.ndarray], np.ndar
 def relabels_by_what_is_said_of_everything(monkeypatch: Monkey) -> None:
     def centred(q: np.ndarray) -> np.ndarray:
         odds = q / q.mean(axis=0)
-        return odds / odds.sum(axis=1, keepdims=True)
+        found: np.ndarray = odds / odds.sum(axis=1, keepdims=True)
+        return found
 
     with_predictions(monkeypatch, centred)
 

@@ -17,7 +17,8 @@ from dsl.labels import LabelUpdate, labels_of
 from ser_sweep.cli import main
 from sweep.planning.stages import StageSpec
 from sweep.storage.export import export
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
 
 DOCS = Path(__file__).parents[2] / "docs" / "store.md"
 WriteGrid = Callable[..., Path]
@@ -164,7 +165,8 @@ def test_stages_that_versions_described_differently_are_in_one_table(store: Stor
     own = Store(tmp_path / "store")
     own.create()
     copy_corpus(store, own, stage.corpus)
-    for seed, facts in enumerate(({"metrics": {"kept": 3}}, {"metrics": {"kept": "last"}, "cost": {"kwh": 0.1}})):
+    described: list[dict[str, Any]] = [{"metrics": {"kept": 3}}, {"metrics": {"kept": "last"}, "cost": {"kwh": 0.1}}]
+    for seed, facts in enumerate(described):
         own.commit(replace(stage, seed=seed), read(store, record["key"]), facts)
     export(own, tmp_path / "out")
     stages = pd.read_parquet(tmp_path / "out" / "stages.parquet").sort_values("seed")

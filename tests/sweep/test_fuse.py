@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_grid import CONFIGS, CORPORA
 
 from data_prep.folders import Folder
+from dsl.labels import updated_targets
 from dsl.settings import TrainingSettings
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid
@@ -18,6 +18,7 @@ from sweep.planning.stages import Bundle, ChainSpec, Plan, StageSpec, bundled, c
 from sweep.running.chain_queue import ChainQueue
 from sweep.storage.events import read_events
 from sweep.storage.store import Store
+from tests.sweep.test_grid import CONFIGS, CORPORA
 
 RULES = ["none", "bdsl", "gsl", {"wdsl": [0.2, 0.5, 0.8]}]
 STAGE = StageSpec("emodb-0", "tiny", "stratified", 3, 0, 0, None, (), TrainingSettings())
@@ -67,8 +68,13 @@ def test_chains_of_one_corpus_and_backbone_are_bundled(other: ChainSpec) -> None
         chain("bdsl", label_source="global_oof"),
         chain("none"),
         *(
-            chain("bdsl", training=replace(STAGE.training, **{name: value}))
-            for name, value in [("every", 2), ("batch_size", 64), ("precision", "bfloat16"), ("layout", "contiguous")]
+            chain("bdsl", training=training)
+            for training in (
+                replace(STAGE.training, every=2),
+                replace(STAGE.training, batch_size=64),
+                replace(STAGE.training, precision="bfloat16"),
+                replace(STAGE.training, layout="contiguous"),
+            )
         ),
     ],
     ids=lambda one: one.label,
@@ -171,7 +177,7 @@ def test_a_fused_sweep_leaves_the_bits_of_a_separate_one(
 def test_a_chain_that_fails_fails_alone(small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from dsl import chain as module
 
-    updated = module.updated_targets
+    updated = updated_targets
 
     def failing(update: Any, *rest: Any) -> np.ndarray:
         targets = updated(update, *rest)

@@ -83,7 +83,11 @@ def test_the_paper_grids_have_the_known_number_of_trainings(grid: str, shared: i
 
 
 def test_the_order_in_a_grid_changes_no_key() -> None:
-    fields = {"rules": ["none", "bdsl", {"wdsl": [0.1, 0.2]}, "gsl"], "seeds": [0, 1], "backbones": ["tiny", "vgg19"]}
+    fields: dict[str, list[Any]] = {
+        "rules": ["none", "bdsl", {"wdsl": [0.1, 0.2]}, "gsl"],
+        "seeds": [0, 1],
+        "backbones": ["tiny", "vgg19"],
+    }
     shuffled = {name: random.Random(1).sample(values, len(values)) for name, values in fields.items()}
     assert plan_of(**fields).stages.keys() == plan_of(**shuffled).stages.keys()
 

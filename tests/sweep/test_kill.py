@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from killing import (
+
+from tests.sweep.killing import (
     GRID,
     SECONDS,
     TRIAL,

@@ -20,7 +20,8 @@ from data_prep.data_folder import find_prepared
 from data_prep.folders import Folder
 from data_prep.shards import load_corpus
 from ser_sweep.cli import main
-from sweep.planning.grid import Resources, load_grid, resolve_corpora
+from sweep.planning.grid import load_grid, resolve_corpora
+from sweep.planning.grid_fields import Resources
 from sweep.planning.stages import Plan, bundled, kind_of
 from sweep.running.launch import started
 from sweep.running.resources import GpuShares, slots

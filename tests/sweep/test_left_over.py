@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from killing import GRID, SECONDS, clear_away, descendants, in_the_middle, wait_for
 
 from data_prep import cluster
 from data_prep.cluster import LONGEST_SOCKET, ray_session
 from data_prep.errors import UserError
+from tests.sweep.killing import GRID, SECONDS, clear_away, descendants, in_the_middle, wait_for
 
 WriteGrid = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]

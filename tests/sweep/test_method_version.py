@@ -4,6 +4,7 @@ taken for this one's."""
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -31,8 +32,8 @@ def place(
     request: pytest.FixtureRequest, small_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> list[str]:
     """A grid whose four stages the version before this one has trained, and where they are."""
-    grid = {"corpora": ["synthetic"], "backbones": ["tiny"], "rules": ["bdsl"], "folds": 2}
-    grid["training"] = {"epochs": 1, "every": 32}  # type: ignore[assignment]
+    grid: dict[str, Any] = {"corpora": ["synthetic"], "backbones": ["tiny"], "rules": ["bdsl"], "folds": 2}
+    grid["training"] = {"epochs": 1, "every": 32}
     (tmp_path / "grid.json").write_text(json.dumps(grid))
     place = [str(tmp_path / "grid.json"), "--data", str(small_data), "--store", str(tmp_path / "store")]
     with monkeypatch.context() as earlier:

@@ -25,7 +25,7 @@ from data_prep.shards import load_corpus, write_shard
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from dsl import backbones
 from ser_sweep.cli import main
-from sweep.planning.grid import Resources
+from sweep.planning.grid_fields import Resources
 from sweep.running.resources import trial_share
 from sweep.storage.events import read_events
 from sweep.storage.store import Store
@@ -136,7 +136,7 @@ def poisoned_data(small_data: Path, tmp_path: Path) -> Path:
     """A data folder with the small corpus, and one called `poisoned` whose shards hold NaN."""
     data = tmp_path / "data"
     data.mkdir()
-    (data / "small").symlink_to(find_prepared(small_data, "synthetic").folder)
+    (data / "small").symlink_to(str(find_prepared(small_data, "synthetic").folder))
     rows = 16
     table = pd.DataFrame({"id": [f"u{i:02}" for i in range(rows)], "speaker": "s", "text": "t"})
     table["label"] = np.arange(rows) % 2
@@ -273,7 +273,7 @@ def test_inline_needs_neither_ray_nor_what_only_preparing_and_terminals_need(
 def test_predictions_are_a_tidy_parquet_file(finished: Path) -> None:
     table = pq.read_table(next((finished / "store" / "stages").glob("*/*.parquet")))
     assert table.column_names == ["utterance", "segment", "test", "q"]
-    q = np.stack(table["q"].to_pylist())
+    q = np.array(table["q"].to_pylist())
     np.testing.assert_allclose(q.sum(axis=1), 1, atol=1e-5)
 
 

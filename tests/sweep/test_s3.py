@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.folders import Folder, FolderError
+from data_prep.errors import FolderError
+from data_prep.folders import Folder
 from data_prep.synthetic import SyntheticCorpus, write_corpus
 from ser_sweep.cli import main
 from sweep.storage.store import Store

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import (
+
+from tests.sweep.killing import (
     GRID,
     SECONDS,
     SER_SWEEP,

@@ -282,8 +282,8 @@ def test_folds_that_test_a_class_they_never_learn_are_told_and_trained(
     said = capsys.readouterr().out
     assert "fold 0 seed 0 (anger)" in json.loads(said)["estimate"]["untaught"][0]
     assert command("run", grid, one_angry, store, "--inline") == 0
-    said = capsys.readouterr()
-    assert f"{told}: fold 0 seed 0 (anger)\n" in said.err and "6 of 6 stages done" in said.out
+    err = capsys.readouterr()
+    assert f"{told}: fold 0 seed 0 (anger)\n" in err.err and "6 of 6 stages done" in err.out
     crossed = grid_of("speaker", 3, ["cross_fit"], training={"validation_by": "utterance"})
     assert command("plan", crossed, one_angry, store) == 0
     said = capsys.readouterr().out

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import FOLDS, GRID, SECONDS, TRIAL, checksums, descendants, in_the_middle, is_alive, wait_for
 
 from sweep.running.stalls import Stalls
+from tests.sweep.killing import FOLDS, GRID, SECONDS, TRIAL, checksums, descendants, in_the_middle, is_alive, wait_for
 
 WriteGrid = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -52,5 +52,7 @@ def test_trials_get_the_processes_that_wait(small_data: Path, write_grid: WriteG
         import ray
 
         assert main(["run", *place]) == 0
-        logs = Path(ray._private.worker.global_worker.node.get_logs_dir_path())
+        node = ray._private.worker.global_worker.node
+        assert node is not None
+        logs = Path(node.get_logs_dir_path())
         assert len(list(logs.glob("worker-*.out"))) <= ray.cluster_resources()["CPU"]

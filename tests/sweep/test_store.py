@@ -19,7 +19,8 @@ from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from sweep.planning.stages import StageSpec
-from sweep.storage.store import Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import Store, StoreError
 
 STAGE = StageSpec("c-0", "tiny", "stratified", 2, 0, 0, None, (), TrainingSettings())
 Q = np.random.default_rng(0).dirichlet(np.ones(3), 5).astype(np.float32)

@@ -55,7 +55,9 @@ def test_mlflow_gets_a_run_for_every_stage(
     grid = write_grid(name="curves", rules=["none"], tracking={"mlflow": uri})
     assert main(["run", str(grid), "--data", str(small_data), "--store", str(tmp_path / "store"), "--inline"]) == 0
     client = MlflowClient(uri)
-    runs = client.search_runs([client.get_experiment_by_name("curves").experiment_id])
+    experiment = client.get_experiment_by_name("curves")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
     assert {run.data.params["stage"] for run in runs} == Store(tmp_path / "store").done_keys()
     assert {run.info.status for run in runs} == {"FINISHED"}
     history = client.get_metric_history(runs[0].info.run_id, "loss")

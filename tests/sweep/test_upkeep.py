@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from data_prep.data_folder import find_prepared
 from ser_sweep.cli import main
 from sweep.planning.stages import StageSpec
-from sweep.storage.store import NewerSchemaError, Predictions, Store, StoreError
+from sweep.storage.predictions import Predictions
+from sweep.storage.store import NewerSchemaError, Store, StoreError
 from sweep.storage.upkeep import Remedy, repair, verify
 
 GRID = {"rules": ["none", "bdsl"], "weights": "last", "training": {"epochs": 1, "every": 64}}
