@@ -378,8 +378,8 @@ def gpu_summary(backbone: str = "efficientnet_b0") -> str:
                 most.append(f"a factor of {times:.1f} in {precision} ({best['networks']} networks)")
         said.append(
             f"{BACKBONE_NAMES.get(backbone, backbone)} on {call.title.replace('**', '')}: with recorded steps, one "
-            f"network trains {alone['rate'] / plain['rate']:.1f} times as fast as the plain loop in float32. Networks side by "
-            f"side are faster than the plain loop by {' and '.join(most)}."
+            f"network trains {alone['rate'] / plain['rate']:.1f} times as fast as the plain loop in float32. Networks "
+            f"side by side are faster than the plain loop by {' and '.join(most)}."
         )
     return "\n\n".join(said) or NOT_YET
 

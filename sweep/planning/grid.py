@@ -62,11 +62,11 @@ class GridSpec(Strict):
     """A grid file. The axes hold for the whole grid, or are the defaults of the products in `chains`."""
 
     name: str = "grid"
-    """A name for people; nothing depends on it."""
+    """A name for reports and logs."""
     corpora: Corpora | None = None
     """Names of prepared corpora: `emodb`, or in full (`emodb-d47d293dc766`) if there are several preparations."""
     backbones: Backbones | None = None
-    """Networks to train; `tiny` is for trials of the program."""
+    """Networks to train; `tiny` is a very small one for quick checks."""
     rules: Rules | None = None
     """Update rules, with alphas for those that take one: `bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}`."""
     iterations: Iterations = 1
@@ -90,7 +90,7 @@ class GridSpec(Strict):
     resources: Resources = Resources()
     """What a trial takes, and how many run at a time."""
     fuse: Annotated[int, Field(ge=1, le=64)] = 1
-    """Most chains that one trial trains side by side; they have one corpus and backbone."""
+    """Maximum number of chains that one trial trains side by side. They share corpus and backbone."""
     tracking: Tracking = Tracking()
     """Experiment trackers that record the sweep."""
     weights: Annotated[str, AfterValidator(one_of(WEIGHTS)), named(WEIGHTS)] = "none"

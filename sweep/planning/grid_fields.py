@@ -160,9 +160,9 @@ class TrainingChoice(Strict):
     early_stopping: bool = True
     """If false, all epochs are trained and the last weights are kept."""
     precision: Precision = "float32"
-    """Of convolutions and matrix products while a network learns; weights and predictions are always float32."""
+    """Number format of convolutions and matrix products in training; weights and predictions are always float32."""
     layout: Layout = "channels_last"
-    """Of feature maps in memory. The faster one depends on the GPU (see `plan --probe`). Changes the last bits."""
+    """Memory layout of feature maps. The faster one depends on the GPU (see `plan --probe`). Changes the last bits."""
 
     def of_chain(self, corpus: str, split: str) -> TrainingSettings:
         """Of a chain of this corpus and split, canonical."""
@@ -214,11 +214,11 @@ class Resources(Strict):
     )
     """Share of a GPU for a trial; `auto` is 0 if the cluster has no GPU, and otherwise 0.25."""
     max_concurrent: Count | None = None
-    """Most trials at a time; by default as many as fit."""
+    """Maximum number of trials at a time; by default as many as fit."""
     max_failures: Annotated[int, Field(ge=0, le=10**9)] = 2
     """How often a trial is tried again after its process or machine died."""
     checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
-    """Least time between checkpoints of a training, which are written at the ends of epochs; 0: after every epoch."""
+    """Minimum time between checkpoints of a training. They are written after epochs; 0: after every epoch."""
     stalled_after_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     """A trial without a finished epoch for this long is reported as stalled; choose more than an epoch takes."""
     restart_stalled: bool = False
