@@ -454,7 +454,7 @@ def beginning_of_vgg19() -> str:
         f"{aligned(rows).rstrip()}\n\n"
         f"Training loss and validation accuracy by epoch, on {segments:,} segments ({where}). A network has begun to "
         f"learn when its loss is below {runs[0]['loss_limit']:.2f} and its accuracy above the share of the most "
-        f"frequent class, {100 * runs[0]['accuracy_limit']:.0f}%. {', '.join(counts)} did."
+        f"frequent class, {100 * runs[0]['accuracy_limit']:.0f}%: {' and '.join(counts)}."
     )
 
 
