@@ -122,7 +122,7 @@ def check_ids(store: Store, cells: Sequence[ChainCell], corpora: Corpora, ids: S
     for one in ids:
         if one not in known:
             near = ", ".join(get_close_matches(one, known, n=5, cutoff=0.5) or known[:5])
-            raise UserError(f"utterance {one!r} is in none of the grid's corpora; near to it: {near}")
+            raise UserError(f"utterance {one!r} is in none of the grid's corpora; similar ids: {near}")
         if not any(predictions_along(store, cell, row) for cell in cells for row in _rows(cell, corpora, [one])):
             raise UserError(f"utterance {one!r}: the fold that tests it is not trained; train it with: ser-sweep run")
 
@@ -156,8 +156,8 @@ def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tupl
             found[iteration] = tested
     if len({segment.tobytes() for segment, _ in found.values()}) > 1:
         raise StoreError(
-            f"store {store.uri}: a stage of {cell.title} has predictions that are not of its corpus's segments; find "
-            "and remove such with: ser-sweep store verify --repair"
+            f"store {store.uri}: a stage of {cell.title} has predictions that are not of its corpus's segments; "
+            "repair the store with: ser-sweep store verify --repair"
         )
     return found
 

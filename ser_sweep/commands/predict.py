@@ -141,7 +141,7 @@ def _check_figure(path: Path, files: Sequence[Path]) -> None:
     if path.suffix not in (".png", ".svg"):
         raise UserError(f"--figure {path}: its name must end with .png or .svg")
     if len(files) > 1:
-        raise UserError(f"--figure {path} is of one recording, and {len(files)} are given; repeat the command for each")
+        raise UserError(f"--figure {path} draws one recording, and {len(files)} are given; repeat the command for each")
 
 
 def _print_recording(said: "Sequence[Spoken]", all_segments: bool) -> None:

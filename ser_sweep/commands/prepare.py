@@ -59,7 +59,7 @@ def run_prepare(options: argparse.Namespace) -> int:
     settings = settings_for(options.corpus, options.segment_ms, options.hop_ms, options.framing)
     if options.corpus == "synthetic":
         if options.source is None and is_address(options.out):
-            raise UserError(f"prepare synthetic --out {options.out} needs --source: a folder here for its audio files")
+            raise UserError(f"prepare synthetic --out {options.out} needs --source: a local folder for its audio files")
         source = options.source or local_path(options.out) / "audio" / f"synthetic-seed{options.seed}"
         utterances, lacking = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
         truth = read_truth(source / "truth.csv")

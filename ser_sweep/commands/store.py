@@ -135,7 +135,7 @@ def run_store_export(options: argparse.Namespace) -> int:
 
 def _export_results(options: argparse.Namespace) -> int:
     if options.grid is None:
-        raise UserError("store export --decisions is of one grid: give the grid file and --data")
+        raise UserError("store export --decisions exports one grid: give the grid file and --data")
     sweep = open_sweep(options.grid, options.data, options.store)
     with ProgressBar(options) as progress:
         keys = sweep.export_results(options.out, progress)
