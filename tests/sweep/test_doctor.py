@@ -128,7 +128,7 @@ def test_shards_that_an_older_version_made_are_a_warning(small_data: Path, tmp_p
     change_shards(tmp_path / "data", lambda shard: shard.pop("audio"))
     (finding,) = check_data(str(tmp_path / "data"))
     assert finding.state is State.WARNING
-    assert "an older ser-sweep did not note the audio files that it made them of" in finding.said
+    assert "an older ser-sweep made them and did not record their audio files" in finding.said
 
 
 def test_a_damaged_table_of_utterances_is_a_problem(small_data: Path, tmp_path: Path) -> None:
