@@ -90,8 +90,8 @@ def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
         "learning-curves",
         cell.parts,
         sentences(
-            f"{losses} by epoch, a panel an iteration. Thin lines are folds, thick ones their mean as far as all go. "
-            "Soft targets have a higher lowest loss than hard ones.",
+            f"{losses} by epoch, one panel per iteration. Thin lines are folds, thick lines their mean up to the last "
+            "epoch of all folds. The minimum of the loss is higher for soft targets than for hard ones.",
             *_about_cell(cell),
             *notes,
         ),
@@ -193,8 +193,8 @@ def _contours(
         "contours",
         (*cell.parts, one),
         sentences(
-            f"Predicted probability of each class along utterance {which}, a panel an iteration, by the networks that "
-            f"were tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
+            f"Predicted probability of each class along utterance {which}, one panel per iteration, by the networks "
+            f"that were tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
             *_about_cell(cell),
             *notes,
         ),
