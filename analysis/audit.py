@@ -217,7 +217,7 @@ def conclusions(findings: Sequence[AuditFinding]) -> list[str]:
         sentences.append(f"{source}: {len(above)} of {len(own)} above chance.")
         if own and not above and source in LEAKY_LABEL_SOURCES:
             sentences.append(
-                f"{source} leaks, and was not found out: this audit is too weak to acquit the others. Train until the "
+                f"{source} leaks, but this audit did not find it: it is too weak to clear the others. Train until the "
                 "labels are learnt by heart (more epochs, early_stopping: false)."
             )
     return sentences

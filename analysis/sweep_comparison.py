@@ -102,7 +102,7 @@ def _differences(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, tuple[s
         if len(one) > 1 or len(other) > 1:
             raise UserError(
                 f"{axis}: the first sweep has {', '.join(sorted(one))}, the second {', '.join(sorted(other))}; compare "
-                "sweeps that share one, or of which each has one only"
+                "sweeps that share one, or that have only one each"
             )
         differ[axis] = (one.pop(), other.pop())
     return differ
@@ -168,7 +168,7 @@ def _check_labels(first: pd.DataFrame, second: pd.DataFrame) -> None:
     differing = both[both[f"{columns.LABEL}_x"] != both[f"{columns.LABEL}_y"]]
     if len(differing):
         raise UserError(
-            f"utterance {differing.iloc[0][columns.UTTERANCE]!r} and {len(differing) - 1} more are of other classes in "
+            f"utterance {differing.iloc[0][columns.UTTERANCE]!r} and {len(differing) - 1} more have other labels in "
             "the second sweep than in the first; compare sweeps of the same labels"
         )
 

@@ -25,13 +25,13 @@ def local_path(text: str) -> Path:
     if mistyped and not is_address(text):
         scheme = mistyped["scheme"] or mistyped["known"]
         raise FolderError(
-            f"{text} is no address and would be a folder of that name here; write {scheme}://... for an address, "
+            f"{text} is not an address, and would be a folder here; write {scheme}://... for an address, "
             f"./{text} for the folder"
         )
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise FolderError(f"{text}: nobody here has such a home; write ./{text} for a folder of that name") from error
+        raise FolderError(f"{text}: no user here has such a home; write ./{text} for a folder of that name") from error
 
 
 def without_secrets(uri: str) -> str:

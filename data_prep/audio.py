@@ -104,7 +104,7 @@ def _decode(content: bytes) -> tuple[Floats, int, tuple[Remark, ...]]:
     if not len(samples):
         raise AudioError("the file holds no samples")
     if not np.isfinite(samples).all():
-        raise AudioError(f"{counted(int(np.count_nonzero(~np.isfinite(samples))), 'sample')} NaN or infinite")
+        raise AudioError(f"NaN or infinite values in {counted(int(np.count_nonzero(~np.isfinite(samples))), 'sample')}")
     remarks = []
     if not container.states_length:
         detail = "its header does not say how long it is: it was read to its end"
@@ -118,7 +118,7 @@ def _decode(content: bytes) -> tuple[Floats, int, tuple[Remark, ...]]:
 def _check_length(samples: int, rate: int, channels: int) -> None:
     """Raise AudioError for what no utterance is, before memory is asked for: a header may say anything."""
     if not RATES[0] <= rate <= RATES[1]:
-        raise AudioError(f"{rate} Hz, and speech is recorded at {RATES[0]:,} to {RATES[1]:,} Hz")
+        raise AudioError(f"its sampling rate is {rate} Hz, and speech is recorded at {RATES[0]:,} to {RATES[1]:,} Hz")
     if samples / rate > LONGEST_SECONDS or channels > MOST_CHANNELS:
         raise AudioError(
             f"{samples / rate:,.0f} s in {channels} channels; at most {LONGEST_SECONDS:,.0f} s and "
@@ -138,7 +138,7 @@ def _level_remarks(samples: Floats) -> tuple[Remark, ...]:
     if peak > TOO_LOUD:
         raise AudioError(f"{level} (1): whole numbers were written as float; divide them by the largest, such as 32768")
     if peak <= TOO_FAINT:
-        raise AudioError(f"{level}: it is silent, or values of few bits were written in many and must be scaled")
+        raise AudioError(f"{level}: it is silent, or values of few bits were written with more bits and must be scaled")
     if peak > LOUD:
         return (Remark("are louder than full scale", level),)
     if peak <= FAINT:

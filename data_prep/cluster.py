@@ -82,8 +82,8 @@ def ray_session(address: str | None = None, preload: str = "") -> Iterator[None]
             _shut_down(scratch)
             if address is None:
                 raise UserError(
-                    f"a Ray runtime does not start here ({error}); its logs are in {folder}/session_latest/logs until "
-                    "the next one is started, and --inline does without"
+                    f"Ray does not start on this machine ({error}); its logs stay in {folder}/session_latest/logs "
+                    "until the next start. --inline works without Ray"
                 ) from error
             raise UserError(
                 f"no Ray cluster at address {address!r} ({error}); start one with: ray start --head"
@@ -165,8 +165,8 @@ def _place_for_sockets() -> Path:
             print(f"notice: {asked} is too long a path for Ray's sockets: its files go to {place}", file=sys.stderr)
             return place
     raise UserError(
-        f"Ray cannot be started with its files in {asked}: it would have a socket at {asked}/{SOCKET}, and the path of "
-        f"one may have {LONGEST_SOCKET} bytes. Set RAY_TMPDIR to a folder that can be written to, with a path of at "
+        f"Ray cannot be started with its files in {asked}: it would have a socket at {asked}/{SOCKET}, whose path "
+        f"may have at most {LONGEST_SOCKET} bytes. Set RAY_TMPDIR to a writable folder with a path of at "
         f"most {LONGEST_SOCKET - len(SOCKET) - 1} bytes, or run with --inline"
     )
 

@@ -55,7 +55,7 @@ def _check_whole(name: str, corpus: Corpus, target: Path) -> None:
     try:
         corpus.read(target, False)
     except CorpusError as error:
-        raise FetchError(f"{target} is there and is not the whole corpus; move it away and repeat:\n{error}") from error
+        raise FetchError(f"{target} exists and is not the whole corpus; move it away and repeat:\n{error}") from error
 
 
 def _download(archive: Archive, path: Path, progress: Progress | None) -> Path:

@@ -60,7 +60,7 @@ def feature_settings(segment_ms: int = 335, hop_ms: int = 10, framing: str = "de
     if framing not in FRAMINGS:
         problems.append(f"--framing {framing}: give one of {', '.join(FRAMINGS)}")
     if problems:
-        raise SettingError(f"{counted(len(problems), 'setting')} of segments cannot be used\n" + bulleted(problems))
+        raise SettingError(f"{counted(len(problems), 'setting')} for segments cannot be used\n" + bulleted(problems))
     frames = {"segment_frames": (segment_ms - 15) // 10, "segment_hop": hop_ms // 10}
     if framing == "counted":
         return FeatureSettings(window=1102, shift=441, fft=2048, **frames)

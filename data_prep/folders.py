@@ -242,7 +242,7 @@ class Folder:
         """
         target = self.local_path(name)
         if self._leads_out(target.parent):
-            raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; take the link away")
+            raise FolderError(f"{target.parent} leads out of {self.uri} by a symbolic link; remove the link")
         for one in reversed((target.parent, *target.parent.parents)):
             found = self._disk.identity(one)
             missing = found is None
@@ -309,7 +309,7 @@ def _absolute(location: "str | Path | Folder") -> str:
     try:
         str(path).encode()
     except UnicodeEncodeError as error:
-        raise FolderError(f"the name {os.fsencode(given)!r} is not UTF-8; give a folder whose name is") from error
+        raise FolderError(f"the name {os.fsencode(given)!r} is not UTF-8; give a folder with a UTF-8 name") from error
     return str(path)
 
 
@@ -320,7 +320,7 @@ def _open(uri: str) -> tuple[Any, str, ConditionalWrites | None]:
     if uri.startswith("s3://"):
         return _open_s3(uri)
     if "#" in uri:
-        raise FolderError(f"{without_secrets(uri)} holds a '#', which ends such an address; write %23 for it")
+        raise FolderError(f"{without_secrets(uri)} contains a '#', which ends such an address; write %23 instead")
     return *fs.FileSystem.from_uri(uri), None
 
 
@@ -333,7 +333,7 @@ def _open_s3(uri: str) -> tuple[Any, str, ConditionalWrites]:
     bucket, _, path = address.removeprefix("s3://").partition("/")
     if "@" in bucket:
         raise FolderError(
-            f"s3://...@{bucket.rpartition('@')[2]}/{path} holds keys, which would show in logs; give them in the "
+            f"s3://...@{bucket.rpartition('@')[2]}/{path} contains keys, which would show in logs; set them in the "
             "environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), a profile or the machine's role"
         )
     if not bucket:

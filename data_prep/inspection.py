@@ -82,8 +82,8 @@ def check_copies(utterances: Sequence[Utterance], inspected: Sequence[Inspected]
     if torn:
         names = _short_names(utterances)
         raise CorpusError(
-            f"{counted(len(torn), 'sound')} under more than one emotion, nothing was prepared; take out what is "
-            "wrong:\n" + bulleted([_said_of_copies(copy, utterances, names, "emotion") for copy in torn])
+            f"{counted(len(torn), 'sound')} under more than one emotion, nothing was prepared; remove the wrong "
+            "copies:\n" + bulleted([_said_of_copies(copy, utterances, names, "emotion") for copy in torn])
         )
 
 

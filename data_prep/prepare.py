@@ -71,8 +71,8 @@ def prepare(
     """
     if not is_new_name(corpus):
         raise CorpusError(
-            f"corpus name {corpus!r} names a folder: use letters, digits, '_', '-' and '.' only, "
-            f"{LONGEST_NAME} bytes at most"
+            f"corpus name {corpus!r} cannot name a folder: use only letters, digits, '_', '-' and '.', "
+            f"at most {LONGEST_NAME} bytes"
         )
     settings = settings or FeatureSettings()
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
@@ -119,7 +119,7 @@ def _make_shards(jobs: "Sequence[_ShardJob]", run: Callable[..., Iterator[list[s
         files = sum(len(job.recordings) for job in jobs)
         raise AudioError(
             f"{len(changed)} of {files} audio files changed while they were prepared; repeat the command when nothing "
-            "is written to them any more:\n" + bulleted(sorted(changed))
+            "writes to them any more:\n" + bulleted(sorted(changed))
         )
     return len(missing)
 
@@ -193,7 +193,7 @@ def _utterance_table(
     if not emotions:
         raise CorpusError("no utterances, nothing to prepare")
     if len(emotions) < 2:
-        raise CorpusError(f"all {len(utterances)} utterances have the emotion {emotions[0]!r}; two or more are needed")
+        raise CorpusError(f"all {len(utterances)} utterances have the emotion {emotions[0]!r}; at least two are needed")
     labels = {emotion: label for label, emotion in enumerate(emotions)}
     table = pd.DataFrame([{**asdict(u), "path": u.path.name} for u in utterances])
     table = table.rename(columns={"path": "file"})
@@ -279,7 +279,7 @@ def _check_readable(manifest: dict[str, Any]) -> None:
     try:
         checked_manifest(manifest)
     except ValueError as error:
-        raise CorpusError(f"{manifest['corpus']} would be a corpus that no command reads: {error}") from error
+        raise CorpusError(f"no command could read a corpus {manifest['corpus']}: {error}") from error
 
 
 def _json(content: dict[str, Any]) -> bytes:

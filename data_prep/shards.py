@@ -208,8 +208,9 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     other = shards_of_other_sound(prepared, utterances)
     if other:
         raise ShardError(
-            f"{prepared.folder}: {len(other)} of {counted(len(shards), 'shard')} of other audio than utterances.parquet"
-            " says; repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(other)
+            f"{prepared.folder}: other audio than in utterances.parquet in {len(other)} of "
+            f"{counted(len(shards), 'shard')}; repeat the ser-sweep prepare command, which makes only these again:\n"
+            + bulleted(other)
         )
     try:
         with ThreadPoolExecutor(os.cpu_count()) as cores:
@@ -289,7 +290,7 @@ def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
     if found:
         raise ShardError(
             f"{prepared.folder}: {len(found)} of {counted(len(problems), 'shard')} cannot be used; "
-            f"repeat the ser-sweep prepare command that made them, it makes only these again:\n" + bulleted(found)
+            f"repeat the ser-sweep prepare command, which makes only these again:\n" + bulleted(found)
         )
     return [content for content in contents if content is not None]
 

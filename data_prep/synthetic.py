@@ -87,7 +87,7 @@ class SyntheticCorpus:
         if repeated:
             raise CorpusError(f"emotions: {', '.join(repeated)} given more than once")
         if len(self.emotions) < 2:
-            raise CorpusError(f"emotions: {self.emotions!r} given, at least 2 are needed to tell apart")
+            raise CorpusError(f"emotions: {self.emotions!r} given, at least 2 are needed")
 
 
 def write_corpus(folder: Path, corpus: SyntheticCorpus) -> Path:

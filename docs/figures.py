@@ -1,7 +1,7 @@
-"""Puts what is made from something else into README.md and docs/: between <!-- name --> and <!-- end -->.
+"""Fills the generated blocks of README.md and docs/, between <!-- name --> and <!-- end -->.
 
-Measured figures come from benchmarks/results/, the fields of a grid from their schema. Files that are made as a whole,
-the drawing of the architecture and the JSON Schema of a grid, are written as well.
+Measured figures come from benchmarks/results/, and the fields of a grid from their schema. The drawing of the
+architecture and the JSON Schema of a grid are written as whole files.
 
 python docs/figures.py           # write
 python docs/figures.py --check   # exit status 1 where something is not up to date
@@ -74,29 +74,27 @@ def run_of(grid: str) -> str:
     minutes = run["training_seconds"] / 60
     devices = ", ".join(run["devices"])
     rate = run["segments_per_second"]
-    where = (
-        f"on {run['cores']} cores ({devices}), a stage on each, at a median of {rate['median']:,} segments a second a "
-    )
-    where += f"stage and {rate['best']:,} at best"
+    where = f"on {run['cores']} cores ({devices}), one stage on each core, at {rate['median']:,} segments per second "
+    where += f"and stage (median; best: {rate['best']:,})"
     if run.get("side_by_side", 1) > 1:
-        together = f"{run['side_by_side']} networks side by side, {rate['median']:,} segments a second together"
+        together = f"{run['side_by_side']} networks side by side, together at {rate['median']:,} segments per second"
         where = f"on {devices.removeprefix('cuda ')}, {together}"
     of_all = run.get("stages_of_grid", run["stages"])
     number = f"{run['stages']}" + (f" of {of_all}" if of_all > run["stages"] else "")
     return (
-        f"{number} stages of {run['segments']:,} segments, {run['epochs']:,} epochs in all, took {minutes:.0f} "
-        f"minutes of training {where}. Of the test segments, "
-        f"{run['baseline_test_segment_accuracy']:.2f}% were right at iteration 0. torch {run['versions']['torch']}."
+        f"{number} stages of {run['segments']:,} segments took {run['epochs']:,} epochs in total and {minutes:.0f} "
+        f"minutes of training {where}. At iteration 0 the networks recognised "
+        f"{run['baseline_test_segment_accuracy']:.2f}% of the test segments. torch {run['versions']['torch']}."
     )
 
 
 FAULTS = {
     "driver_killed": "launch killed (SIGKILL)",
     "worker_killed": "process of a trial killed (SIGKILL)",
-    "node_killed": "node lost, with all that runs on it",
+    "node_killed": "node lost with all its processes",
     "disk_full": "disk of the store full",
     "checkpoint_truncated": "checkpoint cut off",
-    "note_truncated": "lease, event log or note of a corpus cut off",
+    "note_truncated": "lease, event log or corpus.json cut off",
     "stage_truncated": "file of a finished stage cut off",
     "server_errors": "object store answers 500 and 503",
     "dropped_connections": "object store drops connections",
@@ -127,11 +125,11 @@ def outcome_of_chaos() -> str:
     flawless = sum(run["finished"] and run["same_predictions"] and run["same_tables"] for run in runs)
     faults = sum(sum(run["faults"].values()) for run in runs)
     return (
-        f"{len(runs)} runs of {total('stages')} stages in all, hit by {faults} faults and launched {total('launches')} "
-        f"times: {total('lost')} committed stages lost, {total('repeated')} trained twice; the {total('destroyed')} "
-        f"whose files a fault destroyed were trained again. {total('resumed')} stages went on from a checkpoint. "
-        f"{flawless} of {len(runs)} runs ended with a launch that exits 0, and with the predictions and tables, bit by "
-        f"bit, of a run that nothing disturbed."
+        f"{len(runs)} runs had {total('stages')} stages in total, {faults} faults and {total('launches')} launches. "
+        f"{total('lost')} committed stages were lost, and {total('repeated')} were trained twice. The "
+        f"{total('destroyed')} stages whose files a fault destroyed were trained again. {total('resumed')} stages "
+        f"continued from a checkpoint. {flawless} of {len(runs)} runs ended with a launch of exit status 0, and with "
+        f"the same predictions and tables, bit for bit, as a run without faults."
     )
 
 
@@ -139,8 +137,8 @@ def simulated_worlds() -> str:
     """How many worlds were looked at, and in how long."""
     found = simulation()
     return (
-        f"The last long run: {found['seeds']:,} worlds in {found['seconds'] / 60:.1f} minutes, {found['processes']} "
-        f"at a time; {found['violations']} broke a promise."
+        f"The last long run simulated {found['seeds']:,} worlds in {found['seconds'] / 60:.1f} minutes, "
+        f"{found['processes']} at a time; {found['violations']} broke a promise."
     )
 
 
@@ -151,7 +149,7 @@ def planted_bugs() -> str:
 
     first = simulation()["first_seed_that_finds"]
     rows = [f"| `{name}` | {bug.__doc__} | {first[name]} |" for name, bug in BUGS.items()]
-    head = ["| Bug | | first seed, from 0, that finds it |", "| :--- | :--- | ---: |"]
+    head = ["| Bug | | first seed that finds it |", "| :--- | :--- | ---: |"]
     return "\n".join([*head, *rows])
 
 
@@ -159,12 +157,12 @@ def claims_on_s3() -> str:
     """What a claim costs on S3, and how often two launches trained the same."""
     found = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))
     rows = []
-    for side, name in (("before", "leases that are written without a condition"), ("ours", "claims that are swapped")):
+    for side, name in (("before", "leases written without a condition"), ("ours", "claims by compare-and-swap")):
         one = found[side]
         requests = sum(one["requests_a_key"].values())
         rows.append(f"| {name} | {one['trained_twice']} | {requests:.1f} | {one['claim_ms']:.1f} |")
-    head = ["| | keys trained twice | requests a key | ms a claim |", "| :--- | ---: | ---: | ---: |"]
-    pairs = f"{found['pairs']} pairs of launches at the same time, each of which wants the same {found['keys']} keys:"
+    head = ["| | keys trained twice | requests per key | ms per claim |", "| :--- | ---: | ---: | ---: |"]
+    pairs = f"{found['pairs']} pairs of simultaneous launches, both of which need the same {found['keys']} keys:"
     return "\n".join([pairs, "", *head, *rows])
 
 
@@ -197,11 +195,11 @@ def costs_of_a_trial() -> str:
         f"| {name} | {one['trials']:,} | {1000 * one['seconds_per_trial']:.1f} | {one['driver_peak_mb']:,.0f} |"
         for name, one in (("plain Ray Tune, `grid_search`", found["rival"]), ("`ser-sweep run`", found["ours"]))
     ]
-    head = ["| | Trials | ms a trial | Memory of the driver, MB |", "| :--- | ---: | ---: | ---: |"]
+    head = ["| | Trials | ms per trial | Memory of the driver, MB |", "| :--- | ---: | ---: | ---: |"]
     commands = (
-        f"On that store `plan` takes {found['plan_seconds']:.1f} s, `status` {found['status_seconds']:.1f} s, and "
-        f"`tables --no-forests` {found['tables_first_seconds']:.0f} s the first time and {found['tables_seconds']:.0f} "
-        f"s from then on. Plain Ray Tune took {found['ratio']:.2f} times as long a trial."
+        f"On that store `plan` takes {found['plan_seconds']:.1f} s and `status` {found['status_seconds']:.1f} s. "
+        f"`tables --no-forests` takes {found['tables_first_seconds']:.0f} s the first time and "
+        f"{found['tables_seconds']:.0f} s afterwards. Plain Ray Tune took {found['ratio']:.2f} times as long per trial."
     )
     return "\n".join([*head, *rows, "", commands])
 
@@ -213,7 +211,7 @@ def sharing_of_slots() -> str:
         f"| {100 * run['utilisation']:.1f}% | {run['trial_seconds']:.1f} |"
         for run in results_of("sharing")["runs"]
     ]
-    head = "| Trials at a time | Stages of the chains | Distinct stages | Trainings | Ratio | Slots busy | s a trial |"
+    head = "| Trials at a time | Stages of the chains | Distinct stages | Trainings | Ratio | Busy slots | s a trial |"
     return "\n".join([head, "| ---: |" + " ---: |" * 6, *rows])
 
 
@@ -242,11 +240,11 @@ def rates_of_training() -> str:
         doubled = ", ".join(f"{rate:,.0f}" for rate in each["ours"])
         growth.append(f"{name} {doubled} for {', '.join(f'{size:,}' for size in one['segments'])} segments")
     head = (
-        "| Segments a second | plain loop, all cores | plain loop, each core | ours, all cores | ours, each core "
-        "| Ratio, all cores | Ratio, each core | Ratio, as used | arithmetic would allow (reached) "
-        "| memory would allow (reached) |"
+        "| Segments per second | plain loop, all cores | plain loop, each core | ours, all cores | ours, each core "
+        "| Ratio, all cores | Ratio, each core | Ratio, as used | limit of the arithmetic (reached) "
+        "| limit of the memory (reached) |"
     )
-    text = f"Epochs that double, ours, one training on each core: {'; '.join(growth)}."
+    text = f"Segments per second of ours, each core, as epochs double in size: {'; '.join(growth)}."
     return "\n".join([head, "| :--- |" + " ---: |" * 9, *rows, "", text])
 
 
@@ -290,7 +288,7 @@ def seconds_of_preparing() -> str:
     ]
     head = (
         "| Utterances | s of audio | librosa loop, s | `prepare`, s | Ratio | decoding and features alone, one core, s "
-        "| `prepare` takes times that |"
+        "| `prepare` / features alone |"
     )
     return "\n".join([head, "| ---: |" + " ---: |" * 6, *rows])
 
@@ -311,7 +309,7 @@ def seconds_of_sweeping() -> str:
         ]
         rows.append(f"| {' | '.join(cells)} |")
     head = (
-        "| Chains | Trainings of ours | s a training | `ser-sweep run`, s | times the ideal | plain `grid_search`, s "
+        "| Chains | Our trainings | s per training | `ser-sweep run`, s | `run` / ideal | plain `grid_search`, s "
         "| Ratio | Optuna and joblib, s | Ratio |"
     )
     return "\n".join([head, "| ---: |" + " ---: |" * 8, *rows])
@@ -322,8 +320,8 @@ STARTS = {
     "ray": "`run` on Ray, to the first step",
     "plain_tune": "plain Ray Tune, to the first step",
     "plan": "`plan`",
-    "tables": "`tables`, forests and all",
-    "tables_again": "`tables`, with decisions in the store",
+    "tables": "`tables`, with forests",
+    "tables_again": "`tables`, with decisions from the store",
 }
 
 
@@ -335,10 +333,10 @@ def start_up() -> str:
         one = found["ways"][way]
         cells = [name, *_seconds_and_cpu(one["ours"]), *_seconds_and_cpu(one.get("before", {}))]
         rows.append(f"| {' | '.join([*cells, ratio_text(one.get('before_ratio'))])} |")
-    head = "| | s | of CPUs | before, s | of CPUs | times as long |"
+    head = "| | s | CPU s | before, s | before, CPU s | before / now |"
     said = (
-        f"Medians of {found['rounds']} rounds in turn, on {found['cores']} cores that were shared with other work (a "
-        f"load of {found['load']:.0f}), so that the ratios count and the seconds do not. Plain Ray Tune takes "
+        f"Medians of {found['rounds']} alternating rounds, on {found['cores']} cores shared with other work (a load of "
+        f"{found['load']:.0f}), so only the ratios are reliable. Plain Ray Tune takes "
         f"{found['ways']['ray']['plain_tune_ratio']:.2f} times as long as `run` on Ray."
     )
     return "\n".join([head, "| :--- |" + " ---: |" * 5, *rows, "", said])
@@ -359,7 +357,7 @@ def seconds_of_tables() -> str:
         f"| {run['rival_peak_mb']:,.0f} | {run['ours_peak_mb']:,.0f} |"
         for run in results_of("tables")["runs"]
     ]
-    head = "| Stages | pandas loop, s | ours, s | Ratio | its memory, MB | ours, MB |"
+    head = "| Stages | pandas loop, s | ours, s | Ratio | pandas loop, MB | ours, MB |"
     return "\n".join([head, "| ---: |" + " ---: |" * 5, *rows])
 
 
@@ -368,10 +366,10 @@ def seconds_of_forests() -> str:
     found = results_of("forests")
     took = ", ".join(f"{name}: {seconds:.0f} s" for name, seconds in found["seconds"].items())
     return (
-        f"{found['networks']} networks on {found['utterances']:,} utterances of {found['classes']} classes, on "
-        f"{found['cores']} cores: {took}; a ratio of {found['ratio']:.1f} for more than three times the forests, "
-        f"and of {found['ratio_forest_for_forest']:.1f} forest for forest. Decisions that both made are "
-        f"{'the same' if found['same_decisions'] else 'NOT the same'}."
+        f"Forests for {found['networks']} networks, {found['utterances']:,} utterances and {found['classes']} classes, "
+        f"on {found['cores']} cores: {took}. Ours are {found['ratio']:.1f} times as fast for more than three times "
+        f"as many forests, or {found['ratio_forest_for_forest']:.1f} times as fast per forest. Where both decided, "
+        f"the decisions are {'the same' if found['same_decisions'] else 'NOT the same'}."
     )
 
 
@@ -433,7 +431,7 @@ def default_text(schema: dict[str, Any]) -> str:
 
 def speaker_forests() -> str:
     found = results_of("speaker_forests")
-    labels = {"given": "labels as they are", "permuted_by_speaker": "names exchanged by speaker"}
+    labels = {"given": "corpus labels", "permuted_by_speaker": "classes permuted by speaker"}
     head = ["Decision", *labels.values()]
     rows = [[name, *(f"{found['wa'][one][name]:.1f}" for one in labels)] for name in found["wa"]["given"]]
     return aligned([head, *rows, ["chance", "", f"{found['chance']:.1f}"]])
@@ -455,9 +453,9 @@ def beginning_of_vgg19() -> str:
     segments, where = runs[0]["training_segments"], found["card"] or f"{found['cores']} cores"
     return (
         f"{aligned(rows).rstrip()}\n\n"
-        f"Training loss and validation accuracy by epoch, of {segments:,} segments ({where}). One has begun to learn "
-        f"whose loss is below {runs[0]['loss_limit']:.2f}, and whose accuracy is above the share of the most frequent "
-        f"class, {100 * runs[0]['accuracy_limit']:.0f}%: {', '.join(counts)}."
+        f"Training loss and validation accuracy by epoch, on {segments:,} segments ({where}). A network has begun to "
+        f"learn when its loss is below {runs[0]['loss_limit']:.2f} and its accuracy above the share of the most "
+        f"frequent class, {100 * runs[0]['accuracy_limit']:.0f}%: {' and '.join(counts)}."
     )
 
 

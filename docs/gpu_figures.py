@@ -1,6 +1,6 @@
-"""What benchmarks/rented_gpu.py found, as tables for docs/performance.md: one for each call, which names its card.
+"""Tables of docs/performance.md, from the results of benchmarks/rented_gpu.py: one for each call, naming its card.
 
-Jobs that failed or were skipped are said as such, and so is what no call has measured yet.
+Jobs that failed or were skipped are listed as such. Blocks that no call has measured yet say so.
 """
 
 import json
@@ -20,16 +20,16 @@ FILES = ("rented_gpu_earlier.jsonl", "rented_gpu_1.jsonl", "rented_gpu_2.jsonl")
 KERNELS = ROOT / "dsl" / "acceleration" / "gpu_kernels.py"
 NOT_YET = "Not measured yet."
 NOTHING = "—"
-NO_CARD = "a card that the results do not name"
+NO_CARD = "unknown card"
 PRECISIONS = ("float32", "bfloat16")
 LONGEST_CAUSE = 120
 NO_NORMS = "vgg19"  # had no layers that there are kernels for, as it was when it was measured
 FAULTS = {
-    "capture_raises": "a step that cannot be recorded",
+    "capture_raises": "a step cannot be recorded",
     "capture_out_of_memory": "memory runs out while a step is recorded",
-    "other_bits": "a recorded step comes to other bits",
+    "other_bits": "a recorded step gives other bits",
     "empty_cache_raises": "memory cannot be given back",
-    "little_memory": "{mebibytes:,} MiB for a trial",
+    "little_memory": "a trial has only {mebibytes:,} MiB",
 }
 LAYERS = {
     "BatchNorm2d": "batch norm",
@@ -163,7 +163,7 @@ def gpu_calls() -> str:
         jobs = [f"{end[name]}" if end else NOTHING for name in ("ok", "failed", "skipped")]
         versions = [about.get("torch", NOTHING), f"{about.get('cudnn', NOTHING)}", driver]
         rows.append([call.title, *versions, *jobs, f"{end['seconds']:.0f}" if end else NOTHING])
-    head = ["Card", "torch", "cuDNN", "driver", "jobs that ended well", "failed", "skipped", "seconds"]
+    head = ["Card", "torch", "cuDNN", "driver", "jobs succeeded", "failed", "skipped", "seconds"]
     return table(head, rows) or NOT_YET
 
 
@@ -186,7 +186,7 @@ def parity_table(call: Call) -> str:
             kernels = call.last("parity", "kernels_a_step", **these, of="kernels").get("kernels_a_step")
             memory = [megabytes(line) for line in (slow, fast, beside)]
             rows.append([named(backbone), precision, *same, whole(kernels), *memory])
-    head = ["The same bits", "precision", "recorded", "three side by side", "interrupted", "kernels a step"]
+    head = ["Same bits", "precision", "recorded", "three side by side", "interrupted", "kernels per step"]
     return table([*head, "MB, step by step", "MB, recorded", "MB, three side by side"], rows)
 
 
@@ -210,16 +210,16 @@ def drill_table(call: Call) -> str:
         name = FAULTS[line["fault"]].format(**line) if "fault" in line else "two processes, half a GPU each"
         bits = NOTHING
         if line["predictions"] and undisturbed:
-            bits = "the same" if line["predictions"] == undisturbed else "others"
+            bits = "same" if line["predictions"] == undisturbed else "other"
         last = "arrived" if line["ended"] else "lost"
         rows.append([name, f"{line['committed']} of {line['stages']}", last, bits, came_of(line)])
-    head = ["What goes wrong", "stages finished", "last report", "bits of its stages", "what came of it"]
+    head = ["Fault", "stages finished", "last report", "bits of its stages", "outcome"]
     return table(head, list(map(list, dict.fromkeys(map(tuple, rows)))))
 
 
 def came_of(line: Line) -> str:
     if line.get("out_of_memory"):
-        return "taken for what it is, out of memory"
+        return "reported as out of memory"
     if "cause" in line:
         return f"failed: {cause(line['cause'])}"
     said = sorted(set(line.get("recorded") or ["no: no word"]))
@@ -241,7 +241,7 @@ def layout_table(call: Call) -> str:
         for precision in PRECISIONS
     ]
     head = [f"{layout}, {networks} network{'s' * (networks > 1)}" for networks, layout in ways]
-    return table(["Segments a second", "precision", *head], rows)
+    return table(["Segments per second", "precision", *head], rows)
 
 
 def rate_table(call: Call) -> str:
@@ -262,7 +262,7 @@ def rate_table(call: Call) -> str:
                 rows.append([named(backbone), precision, *row])
     head = [f"{networks} side by side" if networks > 1 else "recorded" for networks in several]
     head = ["plain loop", "step by step", *head, "recorded / plain", "best / plain", "MB, best"]
-    parts = [table(["Segments a second", "precision", *head], rows), allowed(call), compiled(call)]
+    parts = [table(["Segments per second", "precision", *head], rows), allowed(call), compiled(call)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -271,16 +271,18 @@ def allowed(call: Call) -> str:
         f"{named(line['backbone'])} {line['arithmetic_limit']:,.0f} and {line['traffic_limit']:,.0f}"
         for line in call.of("rates", "traffic_limit")
     ]
-    return f"Segments a second that its arithmetic, and its memory, would allow: {'; '.join(limits)}." if limits else ""
+    return f"Limits of the arithmetic and of the memory, in segments per second: {'; '.join(limits)}." if limits else ""
 
 
 def compiled(call: Call) -> str:
     sentences = []
     for line in call.of("compiled", "rate"):
         start = call.last("compiled", "start_seconds", backbone=line["backbone"]).get("start_seconds")
-        beside = "" if line.get("alone") else ", while other work had the device too"
+        beside = "" if line.get("alone") else ", while other work used the device, too"
         after = "" if start is None else f", after {start:,.0f} s of compiling beside other work"
-        sentences.append(f"`torch.compile`, {named(line['backbone'])}: {rate(line)} segments a second{beside}{after}.")
+        sentences.append(
+            f"`torch.compile`, {named(line['backbone'])}: {rate(line)} segments per second{beside}{after}."
+        )
     return " ".join(sentences)
 
 
@@ -292,8 +294,8 @@ def process_table(call: Call) -> str:
         service = "with MPS" if line["service"] == "mps" else "without MPS"
         numbers = [f"{line['processes']}", rate(line), whole(line["slowest"]), rate(beside)]
         rows.append([named(line["backbone"]), service, *numbers])
-    head = ["Segments a second", "service", "processes", "all together", "the slowest"]
-    return table([*head, "as many side by side in one process"], rows)
+    head = ["Segments per second", "service", "processes", "together", "slowest"]
+    return table([*head, "as many networks in one process"], rows)
 
 
 def layer_table(call: Call) -> str:
@@ -307,7 +309,7 @@ def layer_table(call: Call) -> str:
         times = [whole(ours), whole(torch), f"{torch / ours:.1f}"] if ours else [NOTHING] * 3
         apart = [f"{max(line[f'{whose}_error'] for line in lines):.0e}" for whose in ("ours", "torch")]
         rows.append([kind, precision, f"{len(lines)}", *times, *apart])
-    head = ["Layers", "precision", "how many", "ours, µs", "torch's, µs", "Ratio", "error of ours", "error of torch's"]
+    head = ["Layers", "precision", "number", "ours, µs", "torch, µs", "Ratio", "error, ours", "error, torch"]
     return table(head, rows)
 
 
@@ -328,18 +330,18 @@ def stage_table(call: Call) -> str:
         learning = sum(segments / rate for segments, rate in zip(learnt, fast, strict=True))
         seconds = [f"{statistics.median(took):.1f}", whole(sum(took)), whole(learning)]
         rows.append([cell, card, f"{len(lines)}", beside, f"{epochs:g}", whole(statistics.median(fast)), *seconds])
-    head = ["Stages", "card", "how many", "side by side", "epochs", "segments a second, together"]
-    head += ["s a stage", "s of all", "of these, learning"]
+    head = ["Stages", "card", "number", "side by side", "epochs", "segments per second, together"]
+    head += ["s per stage", "s in total", "learning, s"]
     return "\n\n".join(filter(None, [table(head, rows), launched(call)]))
 
 
 def launched(call: Call) -> str:
     several = []
     for line in call.of("stages", "trained"):
-        up = ", when its time was up" if line["interrupted"] else ""
+        up = ", interrupted at the deadline" if line["interrupted"] else ""
         failed = "".join(f", and {label} failed ({cause(why)})" for label, why in line["failures"].items())
         several.append(f"{line['part']} {line['trained']}, {line['training_seconds']:,.0f} s{up}{failed}")
-    return f"Stages and seconds of training by rule, as launched: {'; '.join(several)}." if several else ""
+    return f"Stages and seconds of training of each launch, by rule: {'; '.join(several)}." if several else ""
 
 
 def gpu_cost() -> str:
@@ -355,7 +357,7 @@ def gpu_cost() -> str:
             best = found["best"][backbone][precision]
             numbers = [f"{best['networks']}", rate(best), whole(found["segment_updates"][backbone]), f"{hours:,.2f}"]
             rows.append([named(backbone), cards.get(best["rate"], NO_CARD), precision, *numbers])
-    head = ["Networks", "card", "precision", "side by side", "segments a second", "segment updates, at most", "hours"]
+    head = ["Networks", "card", "precision", "side by side", "segments per second", "segment updates, at most", "hours"]
     return f"`{found['grid']}`, {found['stages']:,} stages:\n\n{table(head, rows)}"
 
 
@@ -373,11 +375,11 @@ def gpu_summary(backbone: str = "efficientnet_b0") -> str:
             best = max(recorded, key=lambda line: line["rate"], default=None)
             if best is not None:
                 times = best["rate"] / plain["rate"]
-                most.append(f"{times:.1f} times in {precision} ({best['networks']} networks)")
+                most.append(f"a factor of {times:.1f} in {precision} ({best['networks']} networks)")
         said.append(
-            f"{BACKBONE_NAMES.get(backbone, backbone)} on {call.title.replace('**', '')}: recorded, one network trains "
-            f"{alone['rate'] / plain['rate']:.1f} times as fast as the plain loop, in float32; networks side by side "
-            f"reach {' and '.join(most)}."
+            f"{BACKBONE_NAMES.get(backbone, backbone)} on {call.title.replace('**', '')}: with recorded steps, one "
+            f"network trains {alone['rate'] / plain['rate']:.1f} times as fast as the plain loop in float32. Networks "
+            f"side by side are faster than the plain loop by {' and '.join(most)}."
         )
     return "\n\n".join(said) or NOT_YET
 

@@ -87,16 +87,14 @@ def check_packages() -> Iterator[Finding]:
     if wrong:
         yield Finding("packages", State.PROBLEM, "; ".join(wrong), "make setup, or pip install ser-dsl-sweep")
     else:
-        yield Finding("packages", State.OK, f"{len(needed)} as the package asks for them")
+        yield Finding("packages", State.OK, f"{len(needed)} as the package requires")
     if LOCK.is_file():
         other = [f"{name} {here}" for name, here in unlocked(LOCK.read_text(encoding="utf-8"))]
         listed = ", ".join(other[:8]) + (", ..." if len(other) > 8 else "")
         if other:
-            yield Finding(
-                "lock file", State.WARNING, f"{counted(len(other), 'other')} than it has: {listed}", "make setup"
-            )
+            yield Finding("lock file", State.WARNING, f"{counted(len(other), 'other version')}: {listed}", "make setup")
         else:
-            yield Finding("lock file", State.OK, "installed as it says")
+            yield Finding("lock file", State.OK, "the installed versions match")
 
 
 def unmet(wanted: Requirement) -> str | None:
@@ -195,7 +193,7 @@ def check_ray(start: bool) -> Iterator[Finding]:
     except (UserError, OSError, RuntimeError) as error:
         yield Finding("ray", State.PROBLEM, str(error), "see its logs, or run with --inline")
     else:
-        said = f"{version}; a runtime with {cpus:g} CPUs came and went in {time.monotonic() - begun:.0f} s"
+        said = f"{version}; a runtime with {cpus:g} CPUs started and stopped in {time.monotonic() - begun:.0f} s"
         yield Finding("ray", State.OK, said)
 
 
@@ -245,7 +243,7 @@ def _room(what: str, path: Path) -> Finding:
     said = f"{free / GB:,.1f} GB free"
     if free < LITTLE_DISK:
         state = State.PROBLEM if free < TOO_LITTLE_DISK else State.WARNING
-        return Finding(what, state, said, "make room: ser-sweep store gc tells what no grid needs")
+        return Finding(what, state, said, "make room: ser-sweep store gc lists what no grid needs")
     return Finding(what, State.OK, said)
 
 
@@ -303,7 +301,7 @@ def clock_finding(skew: float) -> Finding:
     if skew < SKEW:
         return Finding("clock", State.OK, "as the store's")
     state = State.PROBLEM if skew >= TOO_MUCH_SKEW else State.WARNING
-    said = f"{skew:.0f} s apart from the store's: launches may take one another for over"
+    said = f"{skew:.0f} s apart from the store's: launches may take running ones for ended"
     return Finding("clock", state, said, "let both follow a time server (timedatectl set-ntp true)")
 
 
@@ -335,12 +333,10 @@ def _examine_corpus(one: PreparedCorpus) -> Finding:
         said = f"{one.name}: {len(wrong)} of {counted(len(shards), 'shard')} missing or damaged"
         return Finding("data", State.PROBLEM, said, remedy)
     if other:
-        said = (
-            f"{one.name}: {len(other)} of {counted(len(shards), 'shard')} of other audio than utterances.parquet says"
-        )
+        said = f"{one.name}: other audio than in utterances.parquet in {len(other)} of {counted(len(shards), 'shard')}"
         return Finding("data", State.PROBLEM, said, remedy)
     said = f"{one.name}: {counted(one.manifest['segments'], 'segment')}"
     if not is_compared(one):
-        said += ", of which an older ser-sweep did not note the audio files that it made them of"
-        return Finding("data", State.WARNING, said, f"{remedy}, to be sure that they are those of the table")
+        said += "; an older ser-sweep made them and did not record their audio files"
+        return Finding("data", State.WARNING, said, f"{remedy}, to be sure that they are those of utterances.parquet")
     return Finding("data", State.OK, said)

@@ -136,7 +136,7 @@ def _problems(node: Node, here: Surroundings, store: str | None, data: str | Non
     what = f"node {node.name}"
     there: Surroundings | None = node.answer
     if there is None:
-        remedy = "look whether it is up, and whether this code is installed there in this version"
+        remedy = "check that it is up, and that this version of the code is installed there"
         yield Finding(what, State.PROBLEM, f"it cannot be asked: {node.cause}", remedy)
         return
     if there.code != here.code:
@@ -162,13 +162,13 @@ def _problems(node: Node, here: Surroundings, store: str | None, data: str | Non
 def _data_problems(what: str, there: Surroundings, here: Surroundings, data: str | None) -> Iterator[Finding]:
     if there.data_problem and not here.data_problem:
         said = f"data {data}: {there.data_problem}"
-        remedy = "trials do without, as they get it from the machine that launches them; ser-sweep prepare does not"
+        remedy = "trials get the data from the machine that launches them; only ser-sweep prepare needs it there"
         yield Finding(what, State.WARNING, said, remedy)
         return
     other = sorted(name for name, content in here.data.items() if there.data.get(name) != content)
     if other:
         said = f"data {data}: {', '.join(other)} is not what it is on this machine"
-        yield Finding(what, State.PROBLEM, said, "copy it anew, or mount the same folder on all nodes")
+        yield Finding(what, State.PROBLEM, said, "copy it again, or mount the same folder on all nodes")
     if there.damaged:
         shown = ", ".join(there.damaged[:3]) + (", …" if len(there.damaged) > 3 else "")
-        yield Finding(what, State.PROBLEM, f"data {data}: {shown}", "copy it anew, or prepare it again")
+        yield Finding(what, State.PROBLEM, f"data {data}: {shown}", "copy it again, or prepare it again")

@@ -109,7 +109,7 @@ def load_network(store: Store, prefix: str) -> TrainedNetwork:
         raise _damaged(store, key)
     if "weights" not in record:
         raise UserError(
-            f"stage {key} keeps no network: its grid had weights: none. Write weights: last (of each chain the last), "
+            f"stage {key} keeps no network: its grid had weights: none. Write weights: last (the last of each chain), "
             f"or weights: all, in the grid and train it in a new store. {_those_kept(store)}"
         )
     weights = store.read_weights(key)
@@ -144,7 +144,7 @@ def _find_key(store: Store, prefix: str) -> str:
         raise UserError(f"store {store.uri} has no stage whose key begins with {prefix!r}. {_those_kept(store)}")
     if len(found) > 1:
         raise UserError(
-            f"{len(found)} stages have keys that begin with {prefix!r}; write more of it:\n{bulleted(found)}"
+            f"{len(found)} stages have keys that begin with {prefix!r}; give more characters of it:\n{bulleted(found)}"
         )
     return found[0]
 
@@ -160,12 +160,12 @@ def _require_version(key: str, backbone: str, trained: int) -> None:
     if trained != built:
         raise UserError(
             f"stage {key} keeps a network of version {trained} of {backbone}, and this ser-sweep builds version "
-            f"{built}: ask it with the one that trained it, or train the grid again"
+            f"{built}: use the ser-sweep that trained it, or train the grid again"
         )
 
 
 def _damaged(store: Store, key: str) -> StoreError:
-    return StoreError(f"stage {key} in store {store.uri} is damaged; find and remove such with: ser-sweep store verify")
+    return StoreError(f"stage {key} in store {store.uri} is damaged; repair it with: ser-sweep store verify --repair")
 
 
 def _network(stage: StageSpec, classes: int, weights: bytes, mels: int) -> tuple[nn.Module, tuple[Floats, Floats]]:

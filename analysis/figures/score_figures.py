@@ -78,8 +78,8 @@ def _confusion(subject: Subject, line: Mapping[Any, Any], decisions: pd.DataFram
         "confusion",
         (*subject.parts, *method.parts),
         sentences(
-            f"Utterances of each class (rows) and what they were decided to be (columns): {method.name}, iteration "
-            f"{line[columns.ITERATION]}, by {decided_by}. Percent of the class, above how many utterances that are, "
+            f"Confusion matrix of utterances, classes in rows and decisions in columns: {method.name}, iteration "
+            f"{line[columns.ITERATION]}, by {decided_by}. Percent of the class, above the number of utterances, "
             "means over seeds.",
             subject.sentence,
             *notes,
@@ -186,8 +186,8 @@ def _label_sources(subject: Subject, method: Method, decided_by: str, lines: pd.
         "label-sources",
         (*subject.parts, *method.parts),
         sentences(
-            f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. What is leaky "
-            "has learnt labels of test utterances.",
+            f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. Leaky sources "
+            "have learnt labels of test utterances.",
             subject.sentence,
             *notes,
         ),

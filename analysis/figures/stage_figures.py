@@ -91,8 +91,8 @@ def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
         "learning-curves",
         cell.parts,
         sentences(
-            f"{losses} by epoch, a panel an iteration. Thin lines are folds, thick ones their mean as far as all go. "
-            "Soft targets have a higher lowest loss than hard ones.",
+            f"{losses} by epoch, one panel per iteration. Thin lines are folds, thick lines their mean up to the last "
+            "epoch of all folds. The minimum of the loss is higher for soft targets than for hard ones.",
             *_about_cell(cell),
             *notes,
         ),
@@ -123,7 +123,7 @@ def check_ids(store: Store, cells: Sequence[ChainCell], corpora: Corpora, ids: S
     for one in ids:
         if one not in known:
             near = ", ".join(get_close_matches(one, known, n=5, cutoff=0.5) or known[:5])
-            raise UserError(f"utterance {one!r} is in none of the grid's corpora; near to it: {near}")
+            raise UserError(f"utterance {one!r} is in none of the grid's corpora; similar ids: {near}")
         if not any(predictions_along(store, cell, row) for cell in cells for row in _rows(cell, corpora, [one])):
             raise UserError(f"utterance {one!r}: the fold that tests it is not trained; train it with: ser-sweep run")
 
@@ -157,8 +157,8 @@ def predictions_along(store: Store, cell: ChainCell, row: int) -> dict[int, tupl
             found[iteration] = tested
     if len({segment.tobytes() for segment, _ in found.values()}) > 1:
         raise StoreError(
-            f"store {store.uri}: a stage of {cell.title} has predictions that are not of its corpus's segments; find "
-            "and remove such with: ser-sweep store verify --repair"
+            f"store {store.uri}: a stage of {cell.title} has predictions that are not of its corpus's segments; "
+            "repair the store with: ser-sweep store verify --repair"
         )
     return found
 
@@ -194,8 +194,8 @@ def _contours(
         "contours",
         (*cell.parts, one),
         sentences(
-            f"Predicted probability of each class along utterance {which}, a panel an iteration, by the networks that "
-            f"were tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
+            f"Predicted probability of each class along utterance {which}, one panel per iteration, by the networks "
+            f"that were tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
             *_about_cell(cell),
             *notes,
         ),

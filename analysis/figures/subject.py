@@ -148,5 +148,5 @@ def _folds_note(lines: pd.DataFrame) -> list[str]:
         for line in lines.to_dict("records")
         if line[columns.FOLDS_DONE] < line[columns.FOLDS]
     )
-    more = [f"{len(missing) - LISTED} more have less than all"] if len(missing) > LISTED else []
+    more = [f"{len(missing) - LISTED} more are incomplete"] if len(missing) > LISTED else []
     return [f"Folds missing: {'; '.join([*list(missing)[:LISTED], *more])}."]

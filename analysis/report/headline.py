@@ -262,7 +262,7 @@ def _verdict(shown: _Shown, baseline: _Shown | None, difference: Difference | No
     if baseline is None:
         return "The baseline is not trained yet."
     if difference is None:
-        return "No utterance has been decided both by it and by the baseline yet."
+        return "This network and the baseline have no decided utterance in common yet."
     if difference.p_holm != difference.p_holm:
         return "No test against the baseline."
     if difference.p_holm >= LEVEL:
@@ -285,7 +285,7 @@ def _notes(
     if any(one.is_leaky for one in candidates):
         yield "Every network here is of a leaky label source: its networks saw test labels."
     elif leaky:
-        yield f"{counted(leaky, 'network')} of a leaky label source could not be chosen: theirs saw test labels."
+        yield f"{counted(leaky, 'network')} of a leaky label source could not be chosen: test labels leak to them."
     if not score.complete:
         yield f"{score.folds_done} of {counted(score.folds, 'fold')}."
     if difference is not None and not difference.complete:

@@ -131,9 +131,7 @@ def keep_results(store: Store, chains: Sequence[ChainSpec], kept: Store, progres
     for number, (stages, (decided, whole)) in enumerate(decided_cells, start=1):
         if decided is None or len(whole) < len(stages):
             like = next(iter(stages)).label
-            raise StoreError(
-                f"a stage like {like} is damaged; find and remove such with: ser-sweep store verify --repair"
-            )
+            raise StoreError(f"a stage like {like} is damaged; repair the store with: ser-sweep store verify --repair")
         kept.write_decisions(_results_key(stages), decided.to_parquet(index=False))
         progress("decisions", number, len(cells))
     keys = {stage.key for chain in chains for stage in chain.stages} & records.keys()

@@ -148,7 +148,7 @@ def check_name(name: str, reader: str) -> None:
     plain = re.sub(r"[\W_]", "", skeleton(name))
     if plain in CORPORA and plain not in (reader, OWN):
         raise CorpusError(
-            f"corpus name {name!r} is kept for the {CORPORA[plain].title}, and results would pass for results on it; "
+            f"corpus name {name!r} is reserved for the {CORPORA[plain].title}, because results would seem to be on it; "
             "give another --name"
         )
 

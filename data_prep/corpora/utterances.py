@@ -80,7 +80,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
                 yield path
     if broken:
         raise CorpusError(
-            f"{counted(len(broken), 'link')} in {folder} to nowhere; mount what they lead to, or take them away:",
+            f"{counted(len(broken), 'broken link')} in {folder}; mount their targets, or remove them:",
             broken,
         )
 
@@ -99,8 +99,8 @@ def read_names(
     foreign = [str(path.relative_to(folder)) for path, utterance in found.items() if utterance is None]
     if foreign:
         raise CorpusError(
-            f"{corpus}: {counted(len(foreign), 'file name')} in {folder} not {owner}'s (like {example}); move away "
-            "what has them:\n" + bulleted(foreign)
+            f"{corpus}: {counted(len(foreign), 'foreign file name')} in {folder} ({owner}'s are like {example}); "
+            "move these files away:\n" + bulleted(foreign)
         )
     utterances = [utterance for utterance in found.values() if utterance is not None]
     _check_once(corpus, folder, utterances)

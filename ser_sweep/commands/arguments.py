@@ -45,7 +45,7 @@ def common() -> argparse.ArgumentParser:
 def quietly() -> argparse.ArgumentParser:
     """For a command that says more than its result."""
     parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--quiet", action="store_true", help="no progress and no notices: only the result, and errors")
+    parent.add_argument("--quiet", action="store_true", help="show only the result and errors")
     return parent
 
 
@@ -68,7 +68,7 @@ def of_results() -> argparse.ArgumentParser:
         dest="results",
         type=path,
         metavar="RESULTS",
-        help="what ser-sweep store export --decisions wrote, in place of GRID.yaml, --data and --store",
+        help="folder written by store export --decisions, instead of GRID.yaml, --data and --store",
     )
     return parent
 
@@ -82,7 +82,7 @@ def of_utterances() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="ID",
-        help="utterances to draw contours along (default: the longest of each corpus that was tested)",
+        help="utterances whose contours to draw (default: the longest tested one of each corpus)",
     )
     return parent
 
@@ -102,7 +102,7 @@ def of_place() -> argparse.ArgumentParser:
     """Where the work is done."""
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument("--inline", action="store_true", help="work in this process, without Ray")
-    parent.add_argument("--address", help="a Ray cluster's address, or auto; a local runtime is started otherwise")
+    parent.add_argument("--address", help="address of a Ray cluster, or auto (default: start Ray on this machine)")
     return parent
 
 

@@ -23,22 +23,27 @@ def add(commands: Any) -> None:
         commands,
         "audit",
         run_audit,
-        "the null-label test: whether anything is recognised above chance where labels are permuted; or, with --exact, "
-        "whether networks come to other bits where the utterances they are tested on are others",
+        "test whether permuted labels are recognised above chance or, with --exact, whether networks change when "
+        "their test utterances change",
         "ser-sweep audit configs/leakage_audit.yaml --data DATA --store STORE\n"
         "ser-sweep audit GRID.yaml --data DATA --store AUDIT --exact --folds 0 3",
         of_results(),
         of_place(),
         quietly(),
     )
-    audit.add_argument("--json", action="store_true", help="a JSON list")
+    audit.add_argument("--json", action="store_true", help="print a JSON list")
     audit.add_argument(
         "--exact",
         action="store_true",
-        help="train chains of the grid, and again with other labels, and with another sound, of their test utterances",
+        help="train chains of the grid, then again with other labels, and with another sound, of their test utterances",
     )
     audit.add_argument(
-        "--folds", type=fold, nargs="+", default=[0], metavar="FOLD", help="with --exact: whose chains (default: 0)"
+        "--folds",
+        type=fold,
+        nargs="+",
+        default=[0],
+        metavar="FOLD",
+        help="with --exact: the folds whose chains are trained (default: 0)",
     )
 
 

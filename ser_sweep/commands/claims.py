@@ -16,12 +16,12 @@ def add(commands: Any) -> None:
         commands,
         "claims",
         run_claims,
-        "what the paper says, tested on a grid's results: supported, contradicted, undecided or not tested",
+        "test the paper's claims on a grid's results: supported, contradicted, undecided or not tested",
         f"ser-sweep claims {GRID_DATA_STORE} --json",
         of_results(),
         quietly(),
     )
-    claims.add_argument("--json", action="store_true", help="one JSON object")
+    claims.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run_claims(options: argparse.Namespace) -> int:

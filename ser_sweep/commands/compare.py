@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         commands,
         "compare",
         run_compare,
-        "paired tests between the networks of two sweeps, on the same utterances",
+        "compare the networks of two sweeps by paired tests on the same utterances",
         "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
         "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json",
         quietly(),
@@ -29,10 +29,10 @@ def add(commands: Any) -> None:
     compare.add_argument(
         "--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder"
     )
-    compare.add_argument("--other-data", metavar="DATA", help="of B (default: that of A)")
-    compare.add_argument("--other-store", metavar="STORE", help="of B (default: that of A)")
-    compare.add_argument("--no-forests", action="store_true", help="mean pooling only, for a quick look")
-    compare.add_argument("--json", action="store_true", help="one JSON object")
+    compare.add_argument("--other-data", metavar="DATA", help="of sweep B (default: that of A)")
+    compare.add_argument("--other-store", metavar="STORE", help="of sweep B (default: that of A)")
+    compare.add_argument("--no-forests", action="store_true", help="use mean pooling only, for a quick look")
+    compare.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run_compare(options: argparse.Namespace) -> int:

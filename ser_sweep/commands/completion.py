@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         commands,
         "completion",
         run_completion,
-        "a script that lets a shell complete commands, options and files",
+        "print a script that lets a shell complete commands, options and files",
         'eval "$(ser-sweep completion bash)"  # in ~/.bashrc\n'
         "ser-sweep completion zsh > ~/.zsh/completions/_ser-sweep  # a folder of $fpath\n"
         "ser-sweep completion fish > ~/.config/fish/completions/ser-sweep.fish",

@@ -21,20 +21,20 @@ def add(commands: Any) -> None:
         commands,
         "corpora",
         run_corpora,
-        "corpora, how to get them, and the paper's Table I beside what is prepared",
+        "list the known corpora, where to get them, and the paper's Table I beside the prepared ones",
         "ser-sweep corpora --data DATA",
     )
-    corpora.add_argument("--data", help="folder of prepared corpora (default: the paper's lines only)")
+    corpora.add_argument("--data", help="folder of prepared corpora (default: show only the paper's lines)")
     fetch = add_command(
         commands,
         "fetch",
         run_fetch,
-        "download a corpus whose licence allows it, or tell where to ask for it",
+        "download a corpus, or say where to ask for it if its licence allows no download",
         "ser-sweep fetch emodb --out ~/corpora",
         quietly(),
     )
     fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
-    fetch.add_argument("--out", type=path, required=True, help="folder in which the corpus gets a folder of its name")
+    fetch.add_argument("--out", type=path, required=True, help="folder in which to make the corpus's folder")
     fetch.add_argument("--url", help="a mirror of the archive; its checksum must be the same")
 
 

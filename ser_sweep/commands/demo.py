@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         commands,
         "demo",
         run_demo,
-        "prepare, run and tables on synthetic speech, in minutes",
+        "try prepare, run and tables on synthetic speech, in minutes",
         "ser-sweep demo",
         quietly(),
     )

@@ -19,15 +19,15 @@ def add(commands: Any) -> None:
         commands,
         "doctor",
         run_doctor,
-        "check versions, devices, Ray, a store and data, and tell what to mend (exit status 1 if anything must be)",
+        "check versions, devices, Ray, a store and data, and say what to correct (exit status 1 if anything)",
         "ser-sweep doctor --store STORE --data DATA --ray",
         quietly(),
     )
-    doctor.add_argument("--store", help="stage store to try: a folder or an address such as s3://bucket/folder")
-    doctor.add_argument("--data", help="folder of prepared corpora to look at: a path or an address")
-    doctor.add_argument("--ray", action="store_true", help="start a Ray runtime here, and stop it")
-    doctor.add_argument("--address", help="a Ray cluster's address, or auto: look at each of its nodes, too")
-    doctor.add_argument("--json", action="store_true", help="a JSON list")
+    doctor.add_argument("--store", help="stage store to check: a folder or an address such as s3://bucket/folder")
+    doctor.add_argument("--data", help="folder of prepared corpora to check: a path or an address")
+    doctor.add_argument("--ray", action="store_true", help="also start and stop Ray on this machine")
+    doctor.add_argument("--address", help="address of a Ray cluster, or auto: also check each of its nodes")
+    doctor.add_argument("--json", action="store_true", help="print a JSON list")
 
 
 def run_doctor(options: argparse.Namespace) -> int:

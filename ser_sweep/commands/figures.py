@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         commands,
         "figures",
         run_figures,
-        "recall by class, contours, learning curves and what else there is to see, as PNG and SVG",
+        "draw recall by class, contours, learning curves and more, as PNG and SVG",
         f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
         of_results(),
         of_utterances(),
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
     )
     figures.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to write figures to")
     figures.add_argument(
-        "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="(default: png svg)"
+        "--format", nargs="+", choices=["png", "svg"], default=["png", "svg"], help="file formats (default: png svg)"
     )
 
 

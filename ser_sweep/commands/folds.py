@@ -26,17 +26,17 @@ UNKNOWN = "not told"
 
 
 def add(commands: Any) -> None:
-    group = add_group(commands, "folds", "the folds of a grid: what training and test share")
+    group = add_group(commands, "folds", "show the folds of a grid, and what training and test share")
     show = add_command(
         group,
         "show",
         run_folds_show,
-        "for each corpus, split and fold: utterances of training, validation and test, and what these have in common",
+        "list what training, validation and test have in common, for each corpus, split and fold",
         "ser-sweep folds show configs/emodb_lite.yaml --data DATA",
     )
     show.add_argument("grid", type=path, metavar="GRID.yaml", help="the grid file; see configs/")
     show.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
-    show.add_argument("--json", action="store_true", help="a JSON list")
+    show.add_argument("--json", action="store_true", help="print a JSON list")
 
 
 def run_folds_show(options: argparse.Namespace) -> int:

@@ -28,15 +28,17 @@ def add(commands: Any) -> None:
         commands,
         "plan",
         run_plan,
-        "what a grid comes to: trials, stages, what is shared and missing, hours and money",
+        "show how much work a grid is: trials, stages, shared and missing ones, hours and cost",
         f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50",
         of_grid(),
     )
-    plan.add_argument("--json", action="store_true", help="one JSON object")
-    plan.add_argument("--concurrency", type=count, help="trials at once (default: as many as this machine holds)")
-    plan.add_argument("--price-per-hour", type=price, help="of a GPU, or without any of a trial's CPUs")
+    plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.add_argument(
-        "--probe", action="store_true", help="train a few batches of each backbone that the store has no stage of"
+        "--concurrency", type=count, help="number of trials at a time (default: as many as this machine holds)"
+    )
+    plan.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
+    plan.add_argument(
+        "--probe", action="store_true", help="measure speeds by training a few batches of each new backbone"
     )
 
 

@@ -31,33 +31,39 @@ def add(commands: Any) -> None:
         commands,
         "networks",
         run_networks,
-        "the trained networks that a store keeps, with the keys that predict takes",
+        "list the trained networks in a store, with their keys for predict",
         "ser-sweep networks --store STORE",
         of_store(),
     )
-    networks.add_argument("--json", action="store_true", help="a JSON list")
+    networks.add_argument("--json", action="store_true", help="print a JSON list")
     predict = add_command(
         commands,
         "predict",
         run_predict,
-        "what a trained network says of recordings: segment probabilities, and the decision by mean pooling",
+        "ask a trained network about recordings: segment probabilities, and the decision by mean pooling",
         "ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png\n"
         "ser-sweep predict --store STORE --stage 3f0a *.wav --csv segments.csv",
         of_store(),
         quietly(),
     )
     predict.add_argument(
-        "--stage", required=True, metavar="KEY", help="the network's stage: its key, or as much of it as is unique"
+        "--stage", required=True, metavar="KEY", help="key of the network's stage, or a unique beginning of it"
     )
     predict.add_argument(
-        "files", type=path, nargs="+", metavar="FILE", help="recordings, in any format and rate that prepare reads"
+        "files",
+        type=path,
+        nargs="+",
+        metavar="FILE",
+        help="recordings, in any format and sampling rate that prepare reads",
     )
     predict.add_argument(
-        "--chain", action="store_true", help="ask the networks of its chain's earlier iterations, too, as far as kept"
+        "--chain",
+        action="store_true",
+        help="also ask the networks of the chain's earlier iterations, if the store keeps them",
     )
-    predict.add_argument("--all", action="store_true", help=f"show every segment (default: {ROWS} of them)")
-    predict.add_argument("--json", action="store_true", help="one JSON object, with every segment")
-    predict.add_argument("--csv", type=path, metavar="FILE", help="write every segment to this file, too")
+    predict.add_argument("--all", action="store_true", help=f"show every segment (default: {ROWS} segments)")
+    predict.add_argument("--json", action="store_true", help="print one JSON object, with every segment")
+    predict.add_argument("--csv", type=path, metavar="FILE", help="also write every segment to this file")
     predict.add_argument(
         "--figure", type=path, metavar="FILE", help="draw the paper's contours of one recording: a .png or .svg file"
     )
@@ -135,7 +141,7 @@ def _check_figure(path: Path, files: Sequence[Path]) -> None:
     if path.suffix not in (".png", ".svg"):
         raise UserError(f"--figure {path}: its name must end with .png or .svg")
     if len(files) > 1:
-        raise UserError(f"--figure {path} is of one recording, and {len(files)} are given; repeat the command for each")
+        raise UserError(f"--figure {path} draws one recording, and {len(files)} are given; repeat the command for each")
 
 
 def _print_recording(said: "Sequence[Spoken]", all_segments: bool) -> None:

@@ -30,20 +30,20 @@ def add(commands: Any) -> None:
     prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
     prepare.add_argument("--source", type=path, help="the corpus's folder; for manifest, the CSV file")
     prepare.add_argument("--out", required=True, help="folder of prepared corpora: a path or an address (s3://...)")
-    prepare.add_argument("--name", help="another name for the corpus, for manifests (default: manifest)")
-    prepare.add_argument("--allow-partial", action="store_true", help="accept a corpus of which files are missing")
+    prepare.add_argument("--name", help="name of a manifest's corpus (default: manifest)")
+    prepare.add_argument("--allow-partial", action="store_true", help="accept a corpus with missing files")
     prepare.add_argument(
-        "--segment-ms", type=int, help="length of a segment: 215, 225, ... 415 (default: 335, 32 frames)"
+        "--segment-ms", type=int, help="length of a segment in ms: 215, 225, ... 415 (default: 335, 32 frames)"
     )
     prepare.add_argument(
-        "--hop-ms", type=int, help="from a segment to the next one: 10, 20, ... (default: 10; casia: 30)"
+        "--hop-ms", type=int, help="time between the starts of segments in ms: 10, 20, ... (default: 10; casia: 30)"
     )
     prepare.add_argument(
         "--framing",
         choices=["described", "counted"],
-        help="savee: frames as the paper describes them (default), or those that give its number of segments",
+        help="for savee: frames as the paper describes them (default), or as its number of segments implies",
     )
-    prepare.add_argument("--seed", type=int, default=0, help="of the synthetic corpus (default: 0)")
+    prepare.add_argument("--seed", type=int, default=0, help="seed of the synthetic corpus (default: 0)")
 
 
 def run_prepare(options: argparse.Namespace) -> int:
@@ -59,7 +59,7 @@ def run_prepare(options: argparse.Namespace) -> int:
     settings = settings_for(options.corpus, options.segment_ms, options.hop_ms, options.framing)
     if options.corpus == "synthetic":
         if options.source is None and is_address(options.out):
-            raise UserError(f"prepare synthetic --out {options.out} needs --source: a folder here for its audio files")
+            raise UserError(f"prepare synthetic --out {options.out} needs --source: a local folder for its audio files")
         source = options.source or local_path(options.out) / "audio" / f"synthetic-seed{options.seed}"
         utterances, lacking = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
         truth = read_truth(source / "truth.csv")

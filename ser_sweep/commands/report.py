@@ -33,17 +33,17 @@ def add(commands: Any) -> None:
         commands,
         "report",
         run_report,
-        "one page of all that a sweep came to so far: tables, figures, claims, costs, and how to make it again",
+        "write one page with all results so far: tables, figures, claims, costs, and how to reproduce them",
         f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
         of_results(),
         of_utterances(),
         quietly(),
     )
     report.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for index.html and its files")
-    report.add_argument("--no-forests", action="store_true", help="mean pooling only, for a quick look")
-    report.add_argument("--price-per-hour", type=price, help="of a device: a GPU, or without any the CPUs of a trial")
-    report.add_argument("--watch", action="store_true", help="write it again whenever a stage is done, until all are")
-    report.add_argument("--every", type=count, default=30, metavar="SECONDS", help="between looks (default: 30)")
+    report.add_argument("--no-forests", action="store_true", help="use mean pooling only, for a quick look")
+    report.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
+    report.add_argument("--watch", action="store_true", help="rewrite the page whenever a stage is done, until all are")
+    report.add_argument("--every", type=count, default=30, metavar="SECONDS", help="time between updates (default: 30)")
 
 
 def run_report(options: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         commands,
         "run",
         run_sweep,
-        "train what a grid misses in its store",
+        "train the stages of a grid that its store does not have",
         f"ser-sweep run {GRID_DATA_STORE}",
         of_grid(),
         of_place(),

@@ -25,23 +25,23 @@ def add(commands: Any) -> None:
         commands,
         "status",
         run_status,
-        "how far a grid is, and what failed",
+        "show the progress of a grid, and failures",
         f"ser-sweep status {GRID_DATA_STORE} --watch",
         of_grid(),
     )
-    status.add_argument("--json", action="store_true", help="one JSON object")
-    status.add_argument("--watch", action="store_true", help="again and again, until all is done or nobody runs it")
-    status.add_argument("--every", type=count, default=5, metavar="SECONDS", help="between looks (default: 5)")
+    status.add_argument("--json", action="store_true", help="print one JSON object")
+    status.add_argument("--watch", action="store_true", help="repeat until all is done or no launch runs")
+    status.add_argument("--every", type=count, default=5, metavar="SECONDS", help="time between updates (default: 5)")
     launches = add_command(
         commands,
         "launches",
         run_launches,
-        "who has run what on a store, what came of it and what it cost",
+        "list the launches on a store, with outcome and cost",
         "ser-sweep launches --store STORE --price-per-hour 2.50",
         of_store(),
     )
-    launches.add_argument("--price-per-hour", type=price, help="of a device: a GPU, or without any the CPUs of a trial")
-    launches.add_argument("--json", action="store_true", help="a JSON list")
+    launches.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
+    launches.add_argument("--json", action="store_true", help="print a JSON list")
 
 
 def run_status(options: argparse.Namespace) -> int:

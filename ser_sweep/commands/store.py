@@ -21,35 +21,35 @@ from ser_sweep.sweeps import open_sweep
 
 
 def add(commands: Any) -> None:
-    group = add_group(commands, "store", "look after a store: verify, gc, export")
+    group = add_group(commands, "store", "check, clean and export a store")
     verify = add_command(
         group,
         "verify",
         run_store_verify,
-        "read the whole store and tell what is damaged or does not belong there (exit status 1 if anything)",
+        "read the whole store and list what is damaged or does not belong there (exit status 1 if anything)",
         "ser-sweep store verify --store STORE --repair",
         of_store(),
         quietly(),
     )
-    verify.add_argument("--repair", action="store_true", help="remove it, so that ser-sweep run trains it again")
-    verify.add_argument("--json", action="store_true", help="a JSON list")
+    verify.add_argument("--repair", action="store_true", help="remove it; ser-sweep run then trains it again")
+    verify.add_argument("--json", action="store_true", help="print a JSON list")
     gc = add_command(
         group,
         "gc",
         run_store_gc,
-        "what none of the given grids needs, and with --delete away with it",
+        "list what none of the given grids needs, and delete it with --delete",
         "ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE",
         of_store(),
         quietly(),
     )
     gc.add_argument("grids", type=path, nargs="+", metavar="GRID.yaml", help="the grids whose stages are kept")
     gc.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
-    gc.add_argument("--delete", action="store_true", help="really delete it")
+    gc.add_argument("--delete", action="store_true", help="delete it")
     export = add_command(
         group,
         "export",
         run_store_export,
-        "predictions of all stages, or of one grid, as a Parquet data set for DuckDB, polars or pandas",
+        "write the predictions of all stages, or of one grid, as a Parquet data set for DuckDB, polars or pandas",
         "ser-sweep store export --store STORE --out EXPORT",
         of_store(),
         quietly(),
@@ -59,7 +59,7 @@ def add(commands: Any) -> None:
     export.add_argument(
         "--decisions",
         action="store_true",
-        help="of a grid, its decisions on utterances, metrics and histories instead: small, and all that ser-sweep "
+        help="write a grid's decisions on utterances, metrics and histories instead: small, and all that ser-sweep "
         "tables --from DIR needs",
     )
     export.add_argument("--out", required=True, metavar="DIR", help="a new folder, or an address (s3://...)")
@@ -135,7 +135,7 @@ def run_store_export(options: argparse.Namespace) -> int:
 
 def _export_results(options: argparse.Namespace) -> int:
     if options.grid is None:
-        raise UserError("store export --decisions is of one grid: give the grid file and --data")
+        raise UserError("store export --decisions exports one grid: give the grid file and --data")
     sweep = open_sweep(options.grid, options.data, options.store)
     with ProgressBar(options) as progress:
         keys = sweep.export_results(options.out, progress)

@@ -20,11 +20,11 @@ def opened(options: argparse.Namespace) -> Sweep:
     if results is None:
         missing = [name for name, value in given.items() if value is None]
         if missing:
-            raise UserError(f"{', '.join(missing)}: missing; give all of {', '.join(given)}, or --from RESULTS")
+            raise UserError(f"missing: {', '.join(missing)}; give all of {', '.join(given)}, or --from RESULTS")
         return open_sweep(options.grid, options.data, options.store)
     beside = [name for name, value in given.items() if value is not None]
     if beside:
-        raise UserError(f"--from RESULTS stands for {', '.join(beside)}; give one or the other")
+        raise UserError(f"--from RESULTS replaces {', '.join(beside)}; give one or the other")
     return open_results(results)
 
 

@@ -17,7 +17,7 @@ def add(commands: Any) -> None:
         commands,
         "tables",
         run_tables,
-        "the paper's Tables I to V, ours beside the published values, and every network beside its baseline",
+        "print the paper's Tables I to V beside the published values, and every network beside its baseline",
         f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
         of_results(),
         quietly(),
@@ -25,12 +25,12 @@ def add(commands: Any) -> None:
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
     tables.add_argument("--out", type=path, help="write to this file instead of the terminal")
     tables.add_argument(
-        "--test-chosen", action="store_true", help="show the iterations that the test folds would choose, too"
+        "--test-chosen", action="store_true", help="also show the iterations that the test folds would choose"
     )
     tables.add_argument(
         "--no-forests",
         action="store_true",
-        help="mean pooling only, for a quick look: forests take seconds for each network and seed, the first time",
+        help="use mean pooling only, for a quick look: the first time, forests take seconds for each network and seed",
     )
 
 

@@ -62,41 +62,41 @@ class GridSpec(Strict):
     """A grid file. The axes hold for the whole grid, or are the defaults of the products in `chains`."""
 
     name: str = "grid"
-    """For people."""
+    """A name for reports and logs."""
     corpora: Corpora | None = None
-    """Names of prepared corpora: `emodb`, or in full (`emodb-d47d293dc766`) where there are several of one."""
+    """Names of prepared corpora: `emodb`, or in full (`emodb-d47d293dc766`) if there are several preparations."""
     backbones: Backbones | None = None
-    """Networks to train; `tiny` is for trying things out."""
+    """Networks to train; `tiny` is a very small one for quick checks."""
     rules: Rules | None = None
-    """Update rules, with their alphas where they take one: `bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}`."""
+    """Update rules, with alphas for those that take one: `bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}`."""
     iterations: Iterations = 1
-    """Iterations of self-learning, after iteration 0."""
+    """Iterations of self-learning after iteration 0."""
     label_sources: LabelSources = ("in_fold",)
     """Whose predictions relabel the training segments; `global_oof` leaks test labels."""
     inner_folds: InnerFolds = 5
-    """Under `cross_fit`, the networks that relabel one another's segments: so many more trainings for each update."""
+    """Under `cross_fit`: parts of the training utterances, each relabelled by a network trained on the others."""
     labels: Annotated[str, AfterValidator(one_of(LABELS)), named(LABELS)] = "given"
-    """For `ser-sweep audit`: `permuted` deals labels out anew; `permuted_by_speaker` renames classes by speaker."""
+    """For `ser-sweep audit`: `permuted` shuffles labels; `permuted_by_speaker` permutes classes for each speaker."""
     splits: Splits = ("stratified",)
     """How utterances are split into folds."""
     folds: Folds = 10
-    """Folds of the cross-validation; at most the number of utterances of the rarest class."""
+    """Folds of the cross-validation; under `stratified` at most the number of utterances of the rarest class."""
     seeds: Seeds = (0,)
-    """Each is a whole repetition, with its own folds."""
+    """Training seeds. Each repeats the whole grid, with its own folds."""
     training: TrainingChoice = TrainingChoice()
     """How a stage is trained."""
     features: FeatureChoice = FeatureChoice()
-    """What the shards must have been made with."""
+    """Settings that the shards must have been made with."""
     resources: Resources = Resources()
-    """What a trial takes, and how many run at once."""
+    """What a trial takes, and how many run at a time."""
     fuse: Annotated[int, Field(ge=1, le=64)] = 1
-    """Chains of one corpus and backbone that one trial trains, their networks side by side: up to so many."""
+    """Maximum number of chains that one trial trains side by side. They share corpus and backbone."""
     tracking: Tracking = Tracking()
-    """Experiment trackers to follow the sweep with."""
+    """Experiment trackers that record the sweep."""
     weights: Annotated[str, AfterValidator(one_of(WEIGHTS)), named(WEIGHTS)] = "none"
-    """Networks to keep in the store, as safetensors; `ser-sweep predict` needs them. No part of a stage's identity."""
+    """Networks to keep in the store, as safetensors, for `ser-sweep predict`. Not part of a stage's identity."""
     chains: Annotated[tuple[Axes, ...], Field(min_length=1)] | None = None
-    """Several products instead of one; each may set axes of its own, and takes the rest from the top."""
+    """Several products instead of one; each may set its own axes and takes the others from the top."""
 
     def products(self) -> list[Axes]:
         """The products of the grid, with every axis filled in."""

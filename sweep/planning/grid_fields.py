@@ -40,7 +40,7 @@ def number_or(word: str, kind: type, least: float) -> Callable[[Any], Any]:
 
 
 class Strict(BaseModel):
-    """Fields and no others; the string below a field is what docs/grids.md and the JSON Schema say of it."""
+    """Fields and no others. docs/grids.md and the JSON Schema show the string below each field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -145,29 +145,29 @@ class TrainingChoice(Strict):
     """How a stage is trained; the defaults are the paper's (§VIII-A)."""
 
     epochs: Annotated[Count | Literal["paper"], BeforeValidator(number_or("paper", int, 1))] = "paper"
-    """At most so many; `paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
+    """Maximum number of epochs; `paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
     every: Count = 1
-    """Thin the corpus to every n-th segment of an utterance; the shards stay whole."""
+    """Use only every n-th segment of an utterance; the shards stay whole."""
     batch_size: Annotated[int, Field(ge=2, le=10**9)] = 128
-    """Segments of a batch."""
+    """Segments in a batch."""
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    """Adam's, in the first epoch."""
+    """Adam's learning rate in the first epoch."""
     decay: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """What the learning rate is multiplied by every `decay_epochs`."""
+    """Factor on the learning rate every `decay_epochs` epochs."""
     decay_epochs: Count = 2
-    """Epochs with one learning rate."""
+    """Epochs before each decay of the learning rate."""
     patience: Count = 3
-    """Epochs without a better validation loss before the training ends."""
+    """Epochs without a lower validation loss before the training ends."""
     validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Part of the training utterances held out for early stopping; 0 is none, and needs `early_stopping: false`."""
+    """Share of the training utterances held out for early stopping; 0 needs `early_stopping: false`."""
     validation_by: ValidationBy = "split"
-    """What is held out: single utterances, whole speakers or whole texts; `split`: what the grid's split divides."""
+    """Hold out single utterances, whole speakers or whole texts; `split`: the same units as the grid's split."""
     early_stopping: bool = True
-    """Without it all epochs are trained, and the last weights kept."""
+    """If false, all epochs are trained and the last weights are kept."""
     precision: Precision = "float32"
-    """Of convolutions and products while a network learns; weights and predictions are float32 with either."""
+    """Number format of convolutions and matrix products in training; weights and predictions are always float32."""
     layout: Layout = "channels_last"
-    """Of maps in memory; which is the faster depends on the GPU (`plan --probe` measures it), and last bits do."""
+    """Memory layout of feature maps. The faster one depends on the GPU (see `plan --probe`). Changes the last bits."""
 
     def of_chain(self, corpus: str, split: str) -> TrainingSettings:
         """Of a chain of this corpus and split, canonical."""
@@ -179,11 +179,11 @@ class FeatureChoice(Strict):
     """What the shards must have been made with; a setting left out may be anything."""
 
     sample_rate: int | None = None
-    """Samples a second, to which recordings are brought: 16000."""
+    """Samples per second after resampling: 16000."""
     window: int | None = None
-    """Samples of a frame: 400."""
+    """Samples in a frame: 400."""
     shift: int | None = None
-    """Samples from a frame to the next: 160."""
+    """Samples from the start of a frame to the next: 160."""
     fft: int | None = None
     """Points of the Fourier transform: 512."""
     mels: int | None = None
@@ -193,11 +193,11 @@ class FeatureChoice(Strict):
     high_hz: float | None = None
     """Upper end of the highest band: 7500."""
     floor: float | None = None
-    """Least power, before the logarithm."""
+    """Lower limit of the power, before the logarithm."""
     segment_frames: int | None = None
-    """Frames of a segment: 32 unless prepared with `--segment-ms`."""
+    """Frames in a segment: 32 unless prepared with `--segment-ms`."""
     segment_hop: int | None = None
-    """Frames from a segment to the next: 1 unless prepared with `--hop-ms`; 3 for CASIA."""
+    """Frames from the start of a segment to the next: 1 unless prepared with `--hop-ms`; 3 for CASIA."""
 
     def differences(self, settings: FeatureSettings) -> list[str]:
         """A line for each setting that the shards were made with otherwise than the grid asks for."""
@@ -214,27 +214,27 @@ class Resources(Strict):
     """What one trial takes, and how many run at once. None of it is part of a stage's identity."""
 
     cpu: Count = 1
-    """CPU cores of a trial, and threads it trains with; another number rounds sums differently, so last bits change."""
+    """CPU cores and threads of a trial. Another number rounds sums differently, so it changes the last bits."""
     gpu: Annotated[Annotated[float, Field(ge=0)] | Literal["auto"], BeforeValidator(number_or("auto", float, 0))] = (
         "auto"
     )
-    """Share of a GPU that a trial takes; `auto` is 0 where the cluster has no GPU and 0.25 elsewhere."""
+    """Share of a GPU for a trial; `auto` is 0 if the cluster has no GPU, and otherwise 0.25."""
     max_concurrent: Count | None = None
-    """Trials at once; without it as many as fit."""
+    """Maximum number of trials at a time; by default as many as fit."""
     max_failures: Annotated[int, Field(ge=0, le=10**9)] = 2
-    """Times that a trial whose process or machine died is tried again."""
+    """How often a trial is tried again after its process or machine died."""
     checkpoint_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
-    """A training's state is written after an epoch that ends so long or longer after the last time; 0: after each."""
+    """Minimum time between checkpoints of a training. They are written after epochs; 0: after every epoch."""
     stalled_after_minutes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
-    """A trial that finishes no epoch for so long is told, with where its process is; give more than an epoch takes."""
+    """A trial without a finished epoch for this long is reported as stalled; choose more than an epoch takes."""
     restart_stalled: bool = False
-    """Whether its process is then ended, to be tried again from its last checkpoint, as one that died; on Ray alone."""
+    """Whether to end the process of a stalled trial and try it again from its last checkpoint; only on Ray."""
 
 
 class Tracking(Strict):
     """Experiment trackers that get the learning curves of every stage while the sweep runs."""
 
     tensorboard: str | None = None
-    """Folder of TensorBoard's event files; needs the extra `tensorboard`."""
+    """Folder for TensorBoard's event files; needs the extra `tensorboard`."""
     mlflow: str | None = None
     """Address of an MLflow server or store; needs the extra `mlflow`."""

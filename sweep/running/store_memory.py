@@ -128,7 +128,7 @@ class StoreMemory(ChainMemory):
         if own.sum() != len(predictions.q):
             raise StoreError(
                 f"stage {stage.key} in store {self._store.uri} has predictions that are not of its corpus's segments; "
-                "find and remove such with: ser-sweep store verify --repair"
+                "repair the store with: ser-sweep store verify --repair"
             )
         q[own] = predictions.q
         return q

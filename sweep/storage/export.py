@@ -91,7 +91,7 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
     def read(row: dict[str, Any]) -> pa.Table:
         predictions = store.read_predictions(row["stage"])
         if predictions is None:
-            raise StoreError(f"stage {row['stage']} is damaged; find and remove such with: ser-sweep store verify")
+            raise StoreError(f"stage {row['stage']} is damaged; repair the store with: ser-sweep store verify --repair")
         return _prediction_table(row, predictions, corpora[row["corpus"]])
 
     def counted(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -133,7 +133,7 @@ def whole(out: Folder) -> Iterator[Folder]:
     """
     path = out.local_path("") if out.is_local else None
     if any(path.iterdir()) if path is not None and path.is_dir() else (out.entries() or out.folders()):
-        raise UserError(f"{out} is there already; give an empty or new folder for the export")
+        raise UserError(f"{out} already exists; give an empty or new folder for the export")
     if path is None:
         try:
             yield out

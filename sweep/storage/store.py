@@ -98,8 +98,8 @@ class Store:
         """Raise StoreError where it holds results only."""
         if self.results_only:
             raise StoreError(
-                f"store {self.uri} holds results only, as ser-sweep store export --decisions writes them: tables, "
-                "claims, figures and reports are made of it, and nothing else; give the store itself"
+                f"store {self.uri} holds results only, written by ser-sweep store export --decisions; they are "
+                "enough for tables, claims, figures and reports. For anything else, give the store itself"
             )
 
     def check_writable(self) -> None:
@@ -114,8 +114,8 @@ class Store:
                 self.folder.delete(file)
             except OSError as error:
                 raise StoreError(
-                    f"store {self.uri}: {folder} cannot be written to ({error.strerror or error}); where several use "
-                    "it, let their group write to all of it: chmod -R g+rwX, and chmod g+s its folders"
+                    f"store {self.uri}: {folder} cannot be written to ({error.strerror or error}); if several users "
+                    "share it, let their group write to all of it: chmod -R g+rwX, and chmod g+s its folders"
                 ) from error
 
     # Stages

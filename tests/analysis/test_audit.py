@@ -186,7 +186,7 @@ def test_given_labels_are_not_audited() -> None:
 
 def test_an_audit_that_misses_the_known_leak_says_that_it_is_too_weak() -> None:
     missed = audit(decisions([at_random()], label_source="global_oof"))
-    assert "too weak to acquit" in " ".join(conclusions(missed))
+    assert "too weak to clear" in " ".join(conclusions(missed))
     seen = audit(decisions([half_right()], label_source="global_oof"))
     assert conclusions(seen) == ["global_oof: 1 of 1 above chance."]
 

@@ -756,7 +756,7 @@ def test_an_unknown_utterance_is_refused_with_near_ones(
     ]
     assert main(command) == 2
     said = capsys.readouterr().err
-    assert "utterance 's01_t01_anger_9' is in none of the grid's corpora; near to it: s01_t01_anger_" in said
+    assert "utterance 's01_t01_anger_9' is in none of the grid's corpora; similar ids: s01_t01_anger_" in said
     assert not (tmp_path / "out" / "index.json").exists()
 
 

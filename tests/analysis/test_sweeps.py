@@ -110,7 +110,7 @@ def test_sweeps_of_other_training_seeds_are_compared_seed_by_seed_in_order() -> 
 
 def test_utterances_that_have_another_class_elsewhere_are_refused() -> None:
     other = sweep(bdsl=20).assign(label=1 - np.asarray(LABEL))
-    with pytest.raises(UserError, match="utterance '00' and 39 more are of other classes"):
+    with pytest.raises(UserError, match="utterance '00' and 39 more have other labels"):
         compare_sweeps(sweep(bdsl=30), other)
 
 

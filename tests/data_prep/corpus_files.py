@@ -89,7 +89,7 @@ BAD_AUDIO: dict[str, tuple[Callable[[Path], object], str]] = {
     "no-data-chunk": (lambda path: path.write_bytes(riff(format_chunk())), "truncated, it has no data chunk"),
     "no-samples": (lambda path: write_sound(path, noise(0)), "holds no samples"),
     "all-zeros": (lambda path: write_sound(path, np.zeros(RATE)), "all 16000 samples are zero"),
-    "nan": (write_with_nan, "3 samples NaN or infinite"),
+    "nan": (write_with_nan, "NaN or infinite values in 3 samples"),
 }
 
 

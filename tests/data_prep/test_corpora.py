@@ -108,7 +108,7 @@ def test_a_part_of_emodb_is_read_where_that_is_allowed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("allow_partial", [False, True])
 def test_a_foreign_file_name_is_refused_by_name(tmp_path: Path, name: str, allow_partial: bool) -> None:
     folder = write_emodb(tmp_path / "wav", ["03a01Fa.wav", name])
-    with pytest.raises(CorpusError, match=f"(?s)1 file name in .* not Emo-DB's.*  - {name}"):
+    with pytest.raises(CorpusError, match=rf"(?s)1 foreign file name in .* \(Emo-DB's are like.*  - {name}"):
         read_emodb(folder, allow_partial)
 
 

@@ -130,8 +130,8 @@ def test_a_foreign_name_is_refused_by_name(tmp_path: Path, corpus: str, name: st
     with pytest.raises(CorpusError) as raised:
         read(corpus, plant(tmp_path, [name]), allow_partial)
     first, *names = str(raised.value).splitlines()
-    assert first.startswith(f"{corpus}: 1 file name in {tmp_path} not ")
-    assert "move away what has them" in first
+    assert first.startswith(f"{corpus}: 1 foreign file name in {tmp_path} (")
+    assert "move these files away" in first
     assert names == [f"  - {name}"]
 
 

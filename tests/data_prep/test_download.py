@@ -121,7 +121,7 @@ def test_a_folder_in_the_way_is_told_and_left_alone(offered: Callable[[bytes], S
     server = offered(GOOD)
     (tmp_path / "emodb").mkdir()
     (tmp_path / "emodb" / "03a01Wa.wav").touch()
-    with pytest.raises(FetchError, match=r"(?s)emodb is there and is not the whole corpus; move it away.*expected 535"):
+    with pytest.raises(FetchError, match=r"(?s)emodb exists and is not the whole corpus; move it away.*expected 535"):
         fetch("emodb", tmp_path)
     assert files(tmp_path) == ["emodb/03a01Wa.wav"]
     assert server.requests == 0

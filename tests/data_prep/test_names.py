@@ -184,7 +184,7 @@ def test_notices_of_names_are_among_those_of_a_preparation(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", ["Emo-DB", "\uff25mo-DB", "\u0435modb", "EMO\u200bDB", "Cas\u0131a", "emo\u2013db"])
 def test_the_name_of_a_known_corpus_is_kept_for_it_however_written(name: str) -> None:
-    with pytest.raises(CorpusError, match="is kept for the"):
+    with pytest.raises(CorpusError, match="is reserved for the"):
         check_name(name, "manifest")
 
 

@@ -315,7 +315,7 @@ def check_that_no_shard_has_what_changed(copy: Path, tmp_path: Path, inline: boo
     with pytest.raises(AudioError) as raised:
         prepare_spoken(copy, tmp_path / "new", inline=inline, truth=None, progress=at_the_first_shard(change))
     first, *problems = str(raised.value).splitlines()
-    assert first.startswith("2 of 4 audio files changed while they were prepared; repeat the command when nothing is")
+    assert first.startswith("2 of 4 audio files changed while they were prepared; repeat the command when nothing ")
     assert problems == [f"  - {file}: has other bytes than before" for file in changed]
     assert list(tmp_path.glob("new/*/manifest.json")) == []
     again = prepare_spoken(copy, tmp_path / "new", truth=None)
@@ -379,7 +379,7 @@ def test_a_shard_that_is_not_known_to_be_of_the_audio_is_made_again(
 
 def test_a_shard_of_other_audio_is_not_read(spoken: Path, done: Path) -> None:
     of_other_sound(done, with_the_audio_it_has)
-    message = r"(?s)1 of \d shards? of other audio than utterances.parquet says; repeat .*shard-00001.parquet"
+    message = r"(?s)other audio than in utterances.parquet in 1 of \d shards?; repeat .*shard-00001.parquet"
     with pytest.raises(ShardError, match=message):
         load_corpus(find_prepared(done.parent, "spoken"))
     prepare_spoken(spoken, done.parent)
@@ -442,7 +442,7 @@ def test_a_file_of_exactly_one_segment_is_prepared(tmp_path: Path) -> None:
 def test_a_corpus_of_one_emotion_is_refused(tmp_path: Path) -> None:
     noises(tmp_path, 1.0, 1.0)
     manifest = write_manifest(tmp_path, "0.wav,joy,anna", "1.wav,joy,anna")
-    with pytest.raises(CorpusError, match="all 2 utterances have the emotion 'joy'; two or more are needed"):
+    with pytest.raises(CorpusError, match="all 2 utterances have the emotion 'joy'; at least two are needed"):
         prepare("noise", read_manifest(manifest), tmp_path / "data", inline=True)
     assert not (tmp_path / "data").exists()
 
@@ -454,7 +454,7 @@ def test_a_corpus_without_utterances_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "a b", "-x", "a\n"])
 def test_a_corpus_name_that_is_no_folder_name_is_refused(spoken: Path, tmp_path: Path, name: str) -> None:
-    with pytest.raises(CorpusError, match=r"corpus name .* names a folder: use letters"):
+    with pytest.raises(CorpusError, match=r"corpus name .* cannot name a folder: use only letters"):
         prepare(name, read_manifest(spoken), tmp_path / "data", inline=True)
     assert list(tmp_path.iterdir()) == []
 
@@ -553,7 +553,7 @@ def test_one_sound_under_two_emotions_is_refused_with_every_name(tmp_path: Path)
     with pytest.raises(CorpusError) as raised:
         prepare("same", read_manifest(manifest), tmp_path / "data", inline=True)
     assert str(raised.value).splitlines() == [
-        "2 sounds under more than one emotion, nothing was prepared; take out what is wrong:",
+        "2 sounds under more than one emotion, nothing was prepared; remove the wrong copies:",
         "  - aiff/1.aiff (emotion anger) = wav/1.wav (emotion joy)",
         "  - flac/0.flac (emotion joy) = wav/0.wav (emotion anger)",
     ]
@@ -614,7 +614,7 @@ def test_an_error_in_a_worker_is_raised_as_it_would_be_here(copy: Path, tmp_path
     with pytest.raises(AudioError) as raised:
         prepare_spoken(copy, tmp_path / "data", inline=False, progress=lose)
     assert str(raised.value) == (
-        "1 of 4 audio files changed while they were prepared; repeat the command when nothing is written to them any "
+        "1 of 4 audio files changed while they were prepared; repeat the command when nothing writes to them any "
         f"more:\n  - {lost}: cannot be read (No such file or directory)"
     )
     assert type(raised.value) is AudioError

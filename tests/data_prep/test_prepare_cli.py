@@ -65,7 +65,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "emodb-a-file": (a_file_as_emodb, "is a file, not a folder"),
     "emodb-empty": (prepare_emodb(), "no .wav files in"),
     "emodb-534": (prepare_emodb(*NAMES[1:]), "534 utterances in .*, expected 535"),
-    "emodb-foreign-name": (prepare_emodb(*NAMES, "song.wav"), "not Emo-DB's"),
+    "emodb-foreign-name": (prepare_emodb(*NAMES, "song.wav"), "1 foreign file name"),
     "emodb-empty-files": (prepare_emodb(*NAMES), "535 of 535 audio files cannot be used"),
     "manifest-without-source": (lambda folder: ["manifest"], "prepare manifest needs --source"),
     "manifest-missing": (lambda folder: ["manifest", "--source", str(folder / "no.csv")], "no.csv is not a file"),
@@ -84,11 +84,11 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], Arguments], str]] = {
         prepare_manifest("a.wav,anger,anna,x", "b.wav,joy,anna,x", header="path,emotion,speaker,id"),
         "id 'x' stands on more than one line",
     ),
-    "one-emotion": (prepare_manifest("a.wav,joy,anna", "b.wav,joy,anna"), "two or more are needed"),
+    "one-emotion": (prepare_manifest("a.wav,joy,anna", "b.wav,joy,anna"), "at least two are needed"),
     "too-short": (prepare_audio(lambda path: write_sound(path, noise(0.3))), "0.300 s of sound is shorter"),
     **{name: (prepare_audio(write), message) for name, (write, message) in BAD_AUDIO.items()},
     "negative-seed": (lambda folder: ["synthetic", "--seed", "-1"], "seed: -1 given, it must not be negative"),
-    "bad-name": (lambda folder: [*good(folder), "--name", "../up"], "corpus name '../up' names a folder"),
+    "bad-name": (lambda folder: [*good(folder), "--name", "../up"], "corpus name '../up' cannot name a folder"),
     "into-a-file": (into_a_file, "Not a directory"),
 }
 
@@ -183,7 +183,7 @@ def test_the_name_of_a_known_corpus_is_kept_for_it(
     source: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run([*good(source), "--name", name], tmp_path / "data") == 2
-    assert f"corpus name {name!r} is kept for the " in capsys.readouterr().err
+    assert f"corpus name {name!r} is reserved for the " in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 

@@ -88,7 +88,7 @@ def test_segment_length_and_hop_are_settings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["casia", "--segment-ms", "330", "--hop-ms", "35"], "2 settings of segments cannot be used"),
+        (["casia", "--segment-ms", "330", "--hop-ms", "35"], "2 settings for segments cannot be used"),
         (["emodb", "--framing", "counted"], "--framing counted is for savee only, not for emodb"),
         (["synthetic", "--hop-ms", "0"], "--hop-ms 0: "),
         (["savee"], "prepare savee needs --source"),

@@ -48,7 +48,7 @@ def no_sync_of_files() -> None:
 
 
 def age_by_the_local_clock() -> None:
-    """A lease is over by the clock of the machine that looks at it."""
+    """The reading machine's own clock decides that a lease is over."""
     is_over = Lease._is_over
 
     def _is_over(self: Lease, entry: Any, lease: Any, own: Any) -> bool:
@@ -58,7 +58,7 @@ def age_by_the_local_clock() -> None:
 
 
 def release_before_commit() -> None:
-    """Keys are let go of when their trial begins."""
+    """A launch releases keys when their trial begins."""
     issue = ChainQueue.issue
 
     def issue_and_release(self: ChainQueue, trial: str) -> Any:
@@ -71,7 +71,7 @@ def release_before_commit() -> None:
 
 
 def no_second_look() -> None:
-    """A claim looks at other leases before it is written down, and not again."""
+    """A claim looks at other leases before it is written, but not afterwards."""
 
     def _claim(self: Lease, wanted: set[str]) -> set[str]:
         if self._ahead and wanted <= self._ahead:
@@ -87,7 +87,7 @@ def no_second_look() -> None:
 
 
 def garbage_by_a_stale_listing() -> None:
-    """gc does not see that a launch has begun: it deletes by what it listed before."""
+    """gc does not notice that a launch has begun, because it uses an older listing."""
 
     @contextlib.contextmanager
     def had_alone(store: Store, machine: Machine = THIS_MACHINE) -> Iterator[None]:
@@ -97,7 +97,7 @@ def garbage_by_a_stale_listing() -> None:
 
 
 def the_last_commit_stands() -> None:
-    """A commit does not mind that another was first."""
+    """A commit overwrites an earlier one."""
 
     def _commit_first(self: Store, key: str, record: bytes, seen: bytes | None) -> bool:
         self.folder.write(f"stages/{key}/stage.json", record)
@@ -107,7 +107,7 @@ def the_last_commit_stands() -> None:
 
 
 def predictions_are_deleted_first() -> None:
-    """A stage that is taken out loses its predictions before its stage.json."""
+    """Removing a stage deletes its predictions before its stage.json."""
 
     def delete_stage(self: Store, key: str) -> None:
         self.folder.delete_folder(f"stages/{key}")
@@ -116,7 +116,7 @@ def predictions_are_deleted_first() -> None:
 
 
 def deletions_that_are_not_synced() -> None:
-    """What was deleted first may be there again after a power failure, without what was deleted second."""
+    """After a power failure, the file deleted first may be back without the one deleted second."""
 
     def delete_stage(self: Store, key: str) -> None:
         self.folder.delete(f"stages/{key}/stage.json")

@@ -114,13 +114,13 @@ def test_shards_of_other_audio_are_a_problem_and_are_not_trained_on(
     change_shards(tmp_path / "data", lambda shard: shard.update(audio="0123456789abcdef"))
     (finding,) = check_data(str(tmp_path / "data"))
     assert finding.state is State.PROBLEM
-    assert "1 of 1 shard of other audio than utterances.parquet says" in finding.said
+    assert "other audio than in utterances.parquet in 1 of 1 shard" in finding.said
     assert "prepare" in finding.remedy
     grid = tmp_path / "grid.yaml"
     grid.write_text("{corpora: [synthetic], backbones: [tiny], rules: [bdsl], folds: 2}", encoding="utf-8")
     place = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store")]
     assert main(["run", str(grid), *place, "--inline"]) == 2
-    assert "1 of 1 shard of other audio than utterances.parquet says" in capsys.readouterr().err
+    assert "other audio than in utterances.parquet in 1 of 1 shard" in capsys.readouterr().err
 
 
 def test_shards_that_an_older_version_made_are_a_warning(small_data: Path, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_shards_that_an_older_version_made_are_a_warning(small_data: Path, tmp_p
     change_shards(tmp_path / "data", lambda shard: shard.pop("audio"))
     (finding,) = check_data(str(tmp_path / "data"))
     assert finding.state is State.WARNING
-    assert "an older ser-sweep did not note the audio files that it made them of" in finding.said
+    assert "an older ser-sweep made them and did not record their audio files" in finding.said
 
 
 def test_a_damaged_table_of_utterances_is_a_problem(small_data: Path, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_an_export_overwrites_nothing(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / file).write_text("mine")
     assert main(["store", "export", "--store", store.uri, "--out", str(tmp_path / "out")]) == 2
-    assert "is there already; give an empty or new folder" in capsys.readouterr().err
+    assert "already exists; give an empty or new folder" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == [file]
 
 

@@ -60,14 +60,14 @@ def test_a_tilde_after_an_equals_sign_is_a_home(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["networks", "--store=s3:/x"], "s3:/x is no address"),
-        (["prepare", "synthetic", "--out=s3:/x"], "s3:/x is no address"),
-        (["corpora", "--data=s3:/x"], "s3:/x is no address"),
-        (["demo", "--out=s3:/x"], "s3:/x is no address"),
+        (["networks", "--store=s3:/x"], "s3:/x is not an address"),
+        (["prepare", "synthetic", "--out=s3:/x"], "s3:/x is not an address"),
+        (["corpora", "--data=s3:/x"], "s3:/x is not an address"),
+        (["demo", "--out=s3:/x"], "s3:/x is not an address"),
         (["demo", "--out=s3://bucket/x?secret=1"], "s3://bucket/x?... is an address; give a path on this machine"),
         (["prepare", "emodb", "--source=s3://bucket/x", "--out=y"], "s3://bucket/x is an address"),
         (["fetch", "emodb", "--out=s3://bucket/x"], "s3://bucket/x is an address"),
-        (["predict", "--store=x", "--stage=0", "~nobody-of-this-name/a.wav"], "nobody here has such a home"),
+        (["predict", "--store=x", "--stage=0", "~nobody-of-this-name/a.wav"], "no user here has such a home"),
     ],
 )
 def test_what_is_no_place_is_refused_before_a_folder_is_made(

@@ -206,7 +206,7 @@ def test_a_key_may_be_cut_as_long_as_it_is_unique(
 ) -> None:
     key = stages[0, 1]
     assert key in ask(key[:12], recording)
-    assert "4 stages have keys that begin with ''; write more of it" in refused("", recording)
+    assert "4 stages have keys that begin with ''; give more characters of it" in refused("", recording)
     for unknown in ("zz", "../stages/" + key, key + "0"):
         assert f"has no stage whose key begins with {unknown!r}" in refused(unknown, recording)
 
@@ -287,7 +287,7 @@ def test_what_is_odd_about_a_recording_is_told(
     ("name", "part"),
     [
         ("contour.pdf", "must end with .png or .svg"),
-        ("contour.svg", "is of one recording, and 2 are given"),
+        ("contour.svg", "draws one recording, and 2 are given"),
     ],
 )
 def test_a_figure_that_cannot_be_drawn_is_refused_before_anything_is_computed(

@@ -126,14 +126,14 @@ def test_a_command_is_told_where_its_results_are_once(
     place: list[str], results: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
     assert main(["tables", place[0], "--data", place[2]]) == 2
-    assert "--store: missing; give all of GRID.yaml, --data, --store, or --from RESULTS" in capsys.readouterr().err
+    assert "missing: --store; give all of GRID.yaml, --data, --store, or --from RESULTS" in capsys.readouterr().err
     assert main(["tables", place[0], *results]) == 2
-    assert "--from RESULTS stands for GRID.yaml; give one or the other" in capsys.readouterr().err
+    assert "--from RESULTS replaces GRID.yaml; give one or the other" in capsys.readouterr().err
     assert main(["tables", "--from", str(tmp_path)]) == 2
     assert f"{tmp_path} holds no grid.yaml" in capsys.readouterr().err
 
 
 def test_results_are_of_a_grid(place: list[str], tmp_path: Path, capsys: Capture) -> None:
     assert main(["store", "export", *place[-2:], "--decisions", "--out", str(tmp_path / "out")]) == 2
-    assert "store export --decisions is of one grid" in capsys.readouterr().err
+    assert "store export --decisions exports one grid" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

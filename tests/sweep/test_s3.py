@@ -109,7 +109,7 @@ def test_a_bucket_that_is_not_there_is_told(s3_bucket: str, small_data: Path, wr
 @pytest.mark.parametrize(
     ("address", "said"),
     [
-        ("s3://key:secret@bucket/store", "holds keys"),
+        ("s3://key:secret@bucket/store", "contains keys"),
         ("s3://bucket/store?regoin=eu", "unknown option regoin; allowed: endpoint_override, scheme, region"),
     ],
 )
