@@ -27,6 +27,7 @@ import psutil
 from measured import report
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+HANDLERS_SET = 1.0  # seconds after which Python has set its handlers: Linux drops what comes earlier to number 1
 NUMBERED = "number 1"  # whom only root can send a signal
 WHOM = ("driver", "group", NUMBERED)
 WAYS = ("inline", "ray")
@@ -145,7 +146,8 @@ def main() -> None:
         for way in options.way:
             for whom in options.to if os.geteuid() == 0 else [one for one in options.to if one != NUMBERED]:
                 for number in chosen:
-                    moments = [draw.uniform(0, LENGTH[way]) for _ in range(options.moments)]
+                    first = HANDLERS_SET if whom == NUMBERED else 0
+                    moments = [draw.uniform(first, LENGTH[way]) for _ in range(options.moments)]
                     outcomes = Counter(tried(place, number, whom, way, moment) for moment in moments)
                     found.append({"signal": number.name, "to": whom, "way": way, "outcomes": dict(outcomes)})
                     print(found[-1], file=sys.stderr, flush=True)

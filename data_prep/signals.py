@@ -13,21 +13,42 @@ from types import FrameType
 from typing import Any
 
 ENDS = (signal.SIGTERM, signal.SIGHUP)
+HANDLED = (signal.SIGINT, signal.SIGALRM, *ENDS)
+RETRY_SECONDS = 0.1  # after a signal that came within an import
 
 
 class Interrupt:
-    """Python's handler of SIGINT, which raises KeyboardInterrupt, and remembers that it did.
+    """Python's handler of SIGINT, which raises KeyboardInterrupt, but not within an import: C code that is interrupted
+    as it sets itself up may take the process down. SIGALRM then comes again and again until the import is over.
 
-    What a handler raises is lost in a finalizer, in a callback, and in an import of C code that takes any error for an
-    answer: `raise_lost` raises it again.
+    What a handler raises is lost in finalizers and in callbacks: this one remembers, for `raise_lost`.
     """
 
     def __init__(self) -> None:
         self.heard = False
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
+        """Raise KeyboardInterrupt, or try again later."""
         self.heard = True
+        if _importing(frame):
+            signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+            return
+        no_retry()
         signal.default_int_handler(number, frame)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def no_retry() -> None:
+    """A signal that came within an import does not come again."""
+    if _in_main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextmanager
@@ -37,10 +58,14 @@ def ends_as_ctrl_c() -> Iterator[None]:
     with handlers_kept():
         if _in_main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, Interrupt())
+            signal.signal(signal.SIGALRM, _end)
         for number in ENDS if _in_main_thread() else ():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _end)
-        yield
+        try:
+            yield
+        finally:
+            no_retry()
 
 
 def raise_lost() -> None:
@@ -70,7 +95,7 @@ def set_again(number: signal.Signals) -> None:
 @contextmanager
 def handlers_kept() -> Iterator[None]:
     """A block that may set handlers of its own, as Ray and Tune do: afterwards those from before are back."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDS)} if _in_main_thread() else {}
+    handlers = {number: signal.getsignal(number) for number in HANDLED} if _in_main_thread() else {}
     try:
         yield
     finally:
@@ -98,6 +123,7 @@ def heard_in_the_end() -> Iterator[None]:
                 signal.signal(number, noting(handler))
         yield
     if heard:
+        no_retry()
         raise KeyboardInterrupt
 
 

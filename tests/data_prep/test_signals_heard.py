@@ -1,8 +1,12 @@
 """A signal whose exception is swallowed is not lost."""
 
 import contextlib
+import importlib
 import os
 import signal
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +27,21 @@ def test_a_signal_that_a_finalizer_swallowed_is_raised_at_the_next_look(number: 
         swallow(number)
         with pytest.raises(KeyboardInterrupt):
             raise_lost()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_within_an_import_is_heard_when_the_import_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    name = f"interrupted_by_{number.name.lower()}"
+    kill = f"os.kill(os.getpid(), {int(number)})"
+    (tmp_path / f"{name}.py").write_text(f"import os, time\n{kill}\ntime.sleep(0.3)\nWHOLE = True")
+    monkeypatch.syspath_prepend(tmp_path)
+    with ends_as_ctrl_c():
+        importlib.import_module(name)
+        assert sys.modules[name].WHOLE
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
 
 
 def test_what_was_raised_in_one_block_is_not_raised_in_the_next() -> None:
