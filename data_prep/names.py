@@ -50,7 +50,7 @@ def _said(utterances: Sequence[Utterance], field: str) -> Iterator[str]:
             for value, ids in sorted(values.items())
         ]
         if len(values) > 1:
-            yield f"{field}s {' and '.join(told)} look the same: write what is the same in one way, and nothing else so"
+            yield f"{field}s {' and '.join(told)} look the same: write equal names alike and different ones differently"
             continue
         (value,) = values
         if MISSING.fullmatch(value) or not (value or field == "text"):

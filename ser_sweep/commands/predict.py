@@ -178,7 +178,7 @@ def _known_words(known: "KnownUtterance") -> str:
     part = "was tested on it" if known.tested else "has learnt from it"
     words = f"utterance {plain(known.id)} of its corpus, {plain(known.emotion)}: the network {part}"
     if known.compared:
-        words += f"; as the store has it within {known.difference:.1g}, on {counted(known.compared, 'segment')}"
+        words += f"; the store's predictions within {known.difference:.1g}, on {counted(known.compared, 'segment')}"
     return words
 
 

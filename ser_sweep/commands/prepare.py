@@ -83,8 +83,8 @@ def run_prepare(options: argparse.Namespace) -> int:
     notices = list(done.notices)
     if lacking:
         notices.append(
-            f"{options.corpus} is a part of the corpus here, not to be compared with figures for all of it; "
-            f"left out or missing, {len(lacking)} in all:\n{bulleted(lacking)}"
+            f"{options.corpus} is only a part of the corpus, so its results do not compare with those on all of it; "
+            f"left out or missing, {len(lacking)} in total:\n{bulleted(lacking)}"
         )
     for notice in [] if options.quiet else notices:
         print(f"notice: {plain(notice, keep=LINES)}")

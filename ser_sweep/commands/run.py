@@ -36,7 +36,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     outcome = ran.outcome
     if ran.gone:
         print(
-            f"{counted(ran.gone, 'stage')} of those that were there or were trained are gone from {options.store}",
+            f"{counted(ran.gone, 'stage')} that were there or were trained are gone from {options.store}",
             file=sys.stderr,
         )
     total = counted(ran.total, "stage")

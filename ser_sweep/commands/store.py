@@ -86,7 +86,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     stages = sum(problem.remedy == "train" for problem in problems)
     print(f"stages that the next ser-sweep run trains again: {stages}", file=sys.stderr)
     if left:
-        print(f"problems that the store alone cannot make good: {len(left)}", file=sys.stderr)
+        print(f"problems that cannot be repaired from the store alone: {len(left)}", file=sys.stderr)
     return FAILED if left else DONE
 
 

@@ -23,7 +23,7 @@ def print_counts(plan: "Plan") -> None:
     if plan.earlier:
         print(
             f"        {plan.earlier:,} of the missing were trained by an earlier version of the method, or of their "
-            "backbone, which may have come to something else: they are kept, and not used (CHANGELOG.md)"
+            "backbone, whose results may differ: they are kept, but not used (CHANGELOG.md)"
         )
     print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
 

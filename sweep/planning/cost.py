@@ -217,7 +217,7 @@ def estimate_beside_truth(estimated: Estimate, training_seconds: float, seconds:
     """What a launch took, and what was expected of it from the stages that the store held before."""
     truth = f"took {duration(training_seconds)} of training, in {duration(seconds)}"
     if estimated.unknown or not estimated.stages:
-        return f"{truth}; nothing was known to estimate it from"
+        return f"{truth}; there was no measurement for an estimate"
     expected = f"{duration(estimated.seconds)} in {duration(estimated.wall_seconds(slots))}"
     return f"{truth}; estimated: {expected}, from {'; '.join(dict.fromkeys(estimated.basis.values()))}"
 

@@ -287,6 +287,6 @@ def _nothing_to_stop_by(grid: GridSpec) -> list[str]:
     if grid.training.validation_share or not grid.training.early_stopping:
         return []
     return [
-        "training.validation_share: 0 leaves early stopping nothing to go by; write early_stopping: false beside it, "
+        "training.validation_share: 0 leaves early stopping no utterances; write early_stopping: false beside it, "
         "or a share above 0"
     ]

@@ -11,7 +11,7 @@ from sweep.running.tracking import Trackers
 from sweep.storage.events import EventLog
 
 REMEDY = (
-    "look whether it waits for a disk, a GPU or memory; if it is ended, {after}. resources.restart_stalled: true in "
+    "check whether it waits for a disk, a GPU or memory; if it is ended, {after}. resources.restart_stalled: true in "
     "the grid ends it on Ray; resources.stalled_after_minutes says how long to wait"
 )
 
@@ -101,4 +101,4 @@ def _kind_of(bundle: Bundle) -> str:
 
 def _resumed_words(label: str, under: Mapping[str, tuple[str, str]]) -> str:
     changes = ", ".join(f"{name} {before} -> {now}" for name, (before, now) in under.items())
-    return f"{label} goes on under other conditions than it began, and may come to other last bits: {changes}"
+    return f"{label} continues under other conditions than it began with, so its last bits may differ: {changes}"

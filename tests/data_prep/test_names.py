@@ -102,7 +102,7 @@ LOOK_ALIKES = [
 def test_emotions_and_speakers_that_look_the_same_are_refused_by_name(field: str, alike: tuple[str, ...]) -> None:
     (problem,) = refusal(field, *alike, "else", alike[0])
     assert problem.startswith(f"{field}s ")
-    assert problem.endswith("look the same: write what is the same in one way, and nothing else so")
+    assert problem.endswith("look the same: write equal names alike and different ones differently")
     assert all(repr(value) in problem for value in alike)
     assert f"{alike[0]!r} (2 utterances, such as u0)" in problem
     assert all(value.isascii() or ascii(value) in problem for value in alike)

@@ -125,8 +125,8 @@ def test_lines_that_are_left_out_are_told_with_their_number(sounds: Path, capsys
     place = ["--source", str(write_manifest(sounds, *lines)), "--out", str(sounds / "data"), "--inline"]
     assert main(["prepare", "manifest", *place, "--allow-partial"]) == 0
     told = capsys.readouterr().out
-    assert "manifest is a part of the corpus here" in told
-    assert f"left out or missing, 30 in all:\n  - line 6: no file {sounds}/wav/v0.wav\n" in told
+    assert "manifest is only a part of the corpus" in told
+    assert f"left out or missing, 30 in total:\n  - line 6: no file {sounds}/wav/v0.wav\n" in told
     assert "  … and 10 more" in told
 
 

@@ -51,7 +51,7 @@ def test_sounds_in_a_corpus_layout_are_prepared(
     assert manifest["segments"] == 2 * (6 if corpus == "casia" else 17)
     said = capsys.readouterr().out
     assert (f"2 files at {rate} Hz resampled to 16000 Hz" in said) == (rate != 16_000)
-    assert f"notice: {corpus} is a part of the corpus here" in said
+    assert f"notice: {corpus} is only a part of the corpus" in said
     table = pd.read_parquet(tmp_path / "data" / f"{corpus}-{manifest['fingerprint']}" / "utterances.parquet")
     assert table["samples"].tolist() == [8_000, 8_000]
 

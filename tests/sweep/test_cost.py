@@ -227,7 +227,7 @@ def test_a_run_prints_the_estimate_beside_the_truth(
 ) -> None:
     place = ["--data", str(small_data), "--store", str(tmp_path / "store"), "--inline"]
     assert main(["run", str(write_grid(rules=["none"])), *place]) == 0
-    assert "nothing was known to estimate it from" in capsys.readouterr().out
+    assert "there was no measurement for an estimate" in capsys.readouterr().out
     assert main(["run", str(write_grid(rules=["none", "bdsl"])), *place]) == 0
     assert re.search(r"took \d+ s of training.*estimated: \d+ s in .*2 stages", capsys.readouterr().out)
 

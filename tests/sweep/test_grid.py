@@ -237,7 +237,7 @@ def test_every_problem_is_reported_at_once_with_its_field() -> None:
         ({"training": {"validation_share": -0.1}}, ["training.validation_share:", "(got -0.1)"]),
         (
             {"training": {"validation_share": 0}},
-            ["training.validation_share: 0 leaves early stopping nothing to go by; write early_stopping: false"],
+            ["training.validation_share: 0 leaves early stopping no utterances; write early_stopping: false"],
         ),
         ({"training": {"layout": "nhwc"}}, ["training.layout:", "'channels_last' or 'contiguous'", "(got 'nhwc')"]),
     ],

@@ -224,7 +224,7 @@ def test_a_store_that_is_removed_under_a_run_is_told(
     store = tmp_path / "store"
     assert run(write_grid(rules=["none"]), small_data, store, "--inline") == 1
     said = capsys.readouterr()
-    assert f"2 stages of those that were there or were trained are gone from {store}" in said.err
+    assert f"2 stages that were there or were trained are gone from {store}" in said.err
     assert "0 of 2 stages done" in said.out
 
 
