@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,8 @@ def test_every_machine_gets_the_locked_version_of_ray(
 
 def test_what_the_project_consists_of_is_copied_to_the_machines(launched: dict[str, Any]) -> None:
     mounts = launched["file_mounts"]
-    packages = re.search(r"^packages = (\[.+\])$", (ROOT / "pyproject.toml").read_text(), flags=re.MULTILINE)
-    assert packages
-    needed = {name.partition(".")[0] for name in json.loads(packages[1])}
+    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    needed = {name.partition(".")[0] for name in installed}
     for name in (*needed, "pyproject.toml", "requirements.lock", "README.md", "LICENSE", "clusters"):
         assert mounts[f"~/ser-dsl-sweep/{name}"] == name
         assert (ROOT / name).exists()
