@@ -26,15 +26,30 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.heard = False
+        self.held = 0
 
     def __call__(self, number: int, frame: FrameType | None) -> Any:
         """Raise KeyboardInterrupt, or try again later."""
         self.heard = True
-        if _importing(frame):
+        if self.held or _importing(frame):
             signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
             return
         no_retry()
         signal.default_int_handler(number, frame)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """A block of a few writes that a signal does not break off: it is heard when the block is over."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not isinstance(handler, Interrupt) or not _in_main_thread():
+        yield
+        return
+    handler.held += 1
+    try:
+        yield
+    finally:
+        handler.held -= 1
 
 
 def _importing(frame: FrameType | None) -> bool:

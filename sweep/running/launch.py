@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_session
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
+from data_prep.signals import held
 from sweep.planning.grid import GridSpec
 from sweep.planning.stages import Bundle, Plan, bundled
 from sweep.running.display import make_display
@@ -132,23 +134,14 @@ def started(work: Work, slots: int, quiet: bool = False, expected: float | None 
     begun = time.monotonic()
     store = work.store
     with EventLog(store.folder, name) as events:
-        events.write(
-            "launched",
-            grid=work.grid.name,
-            user=user(),
-            host=socket.gethostname(),
-            plan=work.plan.counts(),
-            share=dict(work.share),
-            slots=slots,
-            versions=versions(),
-            revision=code_revision(),
-        )
         interrupted = True
 
         def took_over(lost: str) -> None:
             events.write("took_over", launch=lost)
 
         try:
+            with held():
+                events.write("launched", slots=slots, **_about(work))
             with (
                 Lease(store.folder, name, took_over, ahead=work.plan.to_train) as lease,
                 make_display(tally, quiet) as display,
@@ -162,7 +155,21 @@ def started(work: Work, slots: int, quiet: bool = False, expected: float | None 
                 interrupted = trials.interrupted
         finally:
             seconds = time.monotonic() - begun
-            events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
+            with held():
+                events.write("finished", trained=len(tally.trained), interrupted=interrupted, seconds=round(seconds, 3))
+
+
+def _about(work: Work) -> dict[str, Any]:
+    """What the event log says of a launch as it begins."""
+    return {
+        "grid": work.grid.name,
+        "user": user(),
+        "host": socket.gethostname(),
+        "plan": work.plan.counts(),
+        "share": dict(work.share),
+        "versions": versions(),
+        "revision": code_revision(),
+    }
 
 
 def check_plan_holds(plan: Plan, store: Store, lease: Lease) -> None:

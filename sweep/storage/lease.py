@@ -21,6 +21,7 @@ from typing import Any
 from data_prep.checked import parse_json
 from data_prep.errors import UserError
 from data_prep.folders import Entry, Folder
+from data_prep.signals import held
 from sweep.machine import THIS_MACHINE, Machine
 
 LEASES = "leases"
@@ -75,6 +76,14 @@ class Lease:
 
     def __enter__(self) -> "Lease":
         try:
+            self._begin()
+            return self
+        except BaseException:  # a signal among them
+            self.give_back()
+            raise
+
+    def _begin(self) -> None:
+        try:
             self._write()
             self._look()
         except LostError:
@@ -83,15 +92,14 @@ class Lease:
         except OSError:
             self._ahead = frozenset()
         self._stop_renewing = self._machine.repeat(min(LOOK_SECONDS, RENEW_SECONDS), self._renew)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.give_back()
 
     def give_back(self) -> None:
         """Let go of everything, for good."""
-        self._stop_renewing()
-        with contextlib.suppress(OSError):
+        with held(), contextlib.suppress(OSError):
+            self._stop_renewing()
             self._folder.delete(_file_of(self._name))
 
     def claim(self, keys: Iterable[str]) -> set[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data_prep.cluster import SIGTERM_TRACE, _connected
-from data_prep.signals import ends_as_ctrl_c, heard_in_the_end, lost_signals, raise_lost
+from data_prep.signals import ends_as_ctrl_c, heard_in_the_end, held, lost_signals, raise_lost
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -42,6 +42,18 @@ def test_a_signal_within_an_import_is_heard_when_the_import_is_over(
         assert sys.modules[name].WHOLE
         with pytest.raises(KeyboardInterrupt):
             time.sleep(5)
+
+
+def test_a_signal_does_not_break_off_what_is_held_together() -> None:
+    done = False
+    with ends_as_ctrl_c():
+        with held():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+            done = True
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+    assert done
 
 
 def test_what_was_raised_in_one_block_is_not_raised_in_the_next() -> None:

@@ -111,6 +111,19 @@ def test_a_launch_gives_its_lease_back_at_its_end(folder: Folder) -> None:
         assert two.claim({"a"}) == set()
 
 
+def test_a_launch_that_is_interrupted_as_it_begins_leaves_no_lease(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: Lease) -> None:
+        assert folder.entries("leases")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Lease, "_look", interrupted)
+    with pytest.raises(KeyboardInterrupt), Lease(folder, "a"):
+        pass
+    assert not folder.entries("leases")
+
+
 def test_a_lease_that_is_not_renewed_is_over_after_a_minute(folder: Folder) -> None:
     taken_over: list[str] = []
     elsewhere = {**THIS_MACHINE.process(), "machine": ["another", "machine"]}
