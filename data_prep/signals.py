@@ -2,6 +2,7 @@
 closes, end it as Ctrl-C does."""
 
 import errno
+import logging
 import os
 import signal
 import sys
@@ -18,10 +19,12 @@ RETRY_SECONDS = 0.1  # after a signal that came within an import
 
 
 class Interrupt:
-    """Python's handler of SIGINT, which raises KeyboardInterrupt, but not within an import: C code that is interrupted
-    as it sets itself up may take the process down. SIGALRM then comes again and again until the import is over.
+    """Python's handler of SIGINT, which raises KeyboardInterrupt, but not within an import, nor within logging: C code
+    that is interrupted as it sets itself up may take the process down, and logging leaves its lock locked. SIGALRM then
+    comes again and again until that is over.
 
-    What a handler raises is lost in finalizers and in callbacks: this one remembers, for `raise_lost`.
+    What a handler raises is lost in finalizers and in callbacks. SIGALRM comes again for those that Python knows of
+    (`sys.unraisablehook`), and this one remembers, for `raise_lost`.
     """
 
     def __init__(self) -> None:
@@ -31,8 +34,8 @@ class Interrupt:
     def __call__(self, number: int, frame: FrameType | None) -> Any:
         """Raise KeyboardInterrupt, or try again later."""
         self.heard = True
-        if self.held or _importing(frame):
-            signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+        if self.held or _would_break(frame):
+            try_again()
             return
         no_retry()
         signal.default_int_handler(number, frame)
@@ -52,16 +55,22 @@ def held() -> Iterator[None]:
         handler.held -= 1
 
 
-def _importing(frame: FrameType | None) -> bool:
+def _would_break(frame: FrameType | None) -> bool:
+    """Whether what is interrupted at `frame` is an import, or logging."""
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_filename == logging.__file__:
             return True
         frame = frame.f_back
     return False
 
 
+def try_again() -> None:
+    """A signal comes again, as SIGALRM, in a moment."""
+    signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+
+
 def no_retry() -> None:
-    """A signal that came within an import does not come again."""
+    """A signal that was to come again does not."""
     if _in_main_thread():
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -77,10 +86,26 @@ def ends_as_ctrl_c() -> Iterator[None]:
         for number in ENDS if _in_main_thread() else ():
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, _end)
-        try:
+        with _raised_again():
             yield
-        finally:
-            no_retry()
+
+
+@contextmanager
+def _raised_again() -> Iterator[None]:
+    """A block in which a KeyboardInterrupt that nobody gets, as in a finalizer, is raised again in a moment."""
+    before = sys.unraisablehook
+
+    def hook(lost: "sys.UnraisableHookArgs") -> Any:
+        if lost.exc_type is KeyboardInterrupt and signal.getsignal(signal.SIGALRM) is _end:
+            return try_again()
+        return before(lost)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        no_retry()
+        sys.unraisablehook = before
 
 
 def raise_lost() -> None:

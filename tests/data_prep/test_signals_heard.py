@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -40,6 +41,37 @@ def test_a_signal_within_an_import_is_heard_when_the_import_is_over(
     with ends_as_ctrl_c():
         importlib.import_module(name)
         assert sys.modules[name].WHOLE
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_signal_within_a_finalizer_is_heard_after_it(capfd: pytest.CaptureFixture[str]) -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.01)
+
+    before = sys.unraisablehook
+    with ends_as_ctrl_c():
+        Finalized()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(5)
+    assert sys.unraisablehook is before
+    assert not capfd.readouterr().err
+
+
+def test_a_signal_within_logging_leaves_its_lock_free() -> None:
+    class Killing(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.emitted = True
+
+    log, handler = logging.Logger("killed"), Killing()
+    log.addHandler(handler)
+    with ends_as_ctrl_c():
+        log.warning("on")
+        assert handler.emitted
         with pytest.raises(KeyboardInterrupt):
             time.sleep(5)
 
