@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,14 @@ def test_a_signal_within_an_import_is_heard_when_the_import_is_over(
     kill = f"os.kill(os.getpid(), {int(number)})"
     (tmp_path / f"{name}.py").write_text(f"import os, time\n{kill}\ntime.sleep(0.3)\nWHOLE = True")
     monkeypatch.syspath_prepend(tmp_path)
-    with ends_as_ctrl_c():
+
+    def imported() -> None:
         importlib.import_module(name)
-        assert sys.modules[name].WHOLE
-        with pytest.raises(KeyboardInterrupt):
-            time.sleep(5)
+        time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        ending(imported)
+    assert sys.modules[name].WHOLE
 
 
 @pytest.mark.filterwarnings("error")
@@ -52,11 +56,13 @@ def test_a_signal_within_a_finalizer_is_heard_after_it(capfd: pytest.CaptureFixt
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.01)
 
-    before = sys.unraisablehook
-    with ends_as_ctrl_c():
+    def finalized() -> None:
         Finalized()
-        with pytest.raises(KeyboardInterrupt):
-            time.sleep(5)
+        time.sleep(5)
+
+    before = sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt):
+        ending(finalized)
     assert sys.unraisablehook is before
     assert not capfd.readouterr().err
 
@@ -69,22 +75,28 @@ def test_a_signal_within_logging_leaves_its_lock_free() -> None:
 
     log, handler = logging.Logger("killed"), Killing()
     log.addHandler(handler)
-    with ends_as_ctrl_c():
+
+    def logged() -> None:
         log.warning("on")
-        assert handler.emitted
-        with pytest.raises(KeyboardInterrupt):
-            time.sleep(5)
+        time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        ending(logged)
+    assert handler.emitted
 
 
 def test_a_signal_does_not_break_off_what_is_held_together() -> None:
-    done = False
-    with ends_as_ctrl_c():
+    done = []
+
+    def kept_together() -> None:
         with held():
             os.kill(os.getpid(), signal.SIGTERM)
             time.sleep(0.3)
-            done = True
-        with pytest.raises(KeyboardInterrupt):
-            time.sleep(5)
+            done.append(True)
+        time.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        ending(kept_together)
     assert done
 
 
@@ -113,6 +125,12 @@ def test_a_lost_signal_is_sent_once_more_to_whatever_handler_there_is() -> None:
 def test_ray_s_own_trace_of_a_signal_is_not_shown(capfd: pytest.CaptureFixture[str], said: bytes, kept: bool) -> None:
     assert _connected(lambda words: os.write(2, words), said) == len(said)
     assert capfd.readouterr().err == (said.decode() if kept else "")
+
+
+def ending(act: Callable[[], None]) -> None:
+    """Do it where signals end a command as Ctrl-C does; when they are heard is up to them."""
+    with ends_as_ctrl_c():
+        act()
 
 
 def swallow(number: signal.Signals) -> None:
