@@ -15,7 +15,7 @@ from typing import Any
 
 ENDS = (signal.SIGTERM, signal.SIGHUP)
 HANDLED = (signal.SIGINT, signal.SIGALRM, *ENDS)
-RETRY_SECONDS = 0.1  # after a signal that came within an import
+RETRY_SECONDS = 0.1  # after which a signal that could not be raised comes again
 
 
 class Interrupt:
