@@ -1,6 +1,7 @@
 """The backbones (§VII) are the documented networks, and `dsl` asks for no more of the environment than it needs."""
 
 import math
+import os
 import subprocess
 import sys
 from itertools import pairwise
@@ -12,7 +13,7 @@ from torch import nn
 
 from dsl.backbones import BACKBONES, build_vgg19
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 SMALL = [name for name in BACKBONES if name != "vgg19"]  # 39 M weights: most is looked at without memory of its own
 META = torch.device("meta")
 ADAMS_EPSILON = 1e-7  # a gradient that is smaller moves nothing
@@ -107,7 +108,9 @@ def test_the_same_seed_builds_the_same_network() -> None:
 
 def run_python(program: str) -> str:
     """What `program` prints, run by an interpreter of its own."""
-    done = subprocess.run([sys.executable, "-c", program], cwd=HERE, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
