@@ -68,7 +68,7 @@ def chain_trainer(work: Path, grid: Path) -> Any:
     places = [(alpha, fold) for fold in range(spec.folds) for alpha in ALPHAS]
     by_place = {(float(chain.last.alpha or 0), chain.last.fold): chain.last for chain in chains}
     assert sorted(by_place) == sorted(places)
-    corpus: SegmentCorpus = load_corpus(prepared["synthetic"]).thinned(spec.training.every)
+    corpus: SegmentCorpus = load_corpus(prepared["synthetic"]).thinned(chains[0].last.training.every)
 
     class Forgetful(Checkpoint):
         def read(self) -> bytes | None:

@@ -45,13 +45,14 @@ def make_store(work: Path, stages: int) -> None:
     prepared = prepare("synthetic", read_manifest(manifest), work / "data", inline=True).corpus
     grid_of(work, stages)
     grid = load_grid(work / "grid.json")
-    corpus = load_corpus(prepared).thinned(grid.training.every)
+    chains = grid.expand(resolve_corpora(grid, work / "data"))
+    corpus = load_corpus(prepared).thinned(chains[0].last.training.every)
     store = Store(work / "store")
     store.create()
     store.add_corpus(prepared)
     rng = np.random.default_rng(0)
     favoured = np.eye(len(corpus.classes))[corpus.label]
-    for chain in grid.expand(resolve_corpora(grid, work / "data")):
+    for chain in chains:
         stage = chain.last
         drawn = rng.normal(size=(len(corpus), len(corpus.classes))) + favoured
         q = np.exp(drawn) / np.exp(drawn).sum(axis=1, keepdims=True)

@@ -1,6 +1,6 @@
 """Which prepared corpora a data folder holds, and which of them a name means."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -63,10 +63,11 @@ def data_folder(data: str | Path) -> Path | Folder:
     return Folder(data) if is_address(data) else local_path(data)
 
 
-def find_prepared(data: str | Path, name: str) -> PreparedCorpus:
+def find_prepared(data: str | Path, name: str, wanted: Mapping[str, Any] | None = None) -> PreparedCorpus:
     """The prepared corpus in `data` called `name`: a corpus, or a folder name where one corpus has several.
 
-    Raises ShardError, listing what is there, when there is none or more than one, or one of them cannot be read.
+    Of several, those count that were made with the `wanted` feature settings. Raises ShardError, listing what is there,
+    when there is none or more than one, or one of them cannot be read.
     """
     available, unreadable = list_prepared(data)
     name = clean(name)
@@ -76,6 +77,8 @@ def find_prepared(data: str | Path, name: str) -> PreparedCorpus:
         if name == folder or (not in_full and name == folder.rpartition("-")[0]):
             others = f"\nor write in the grid: {', '.join(one.name for one in found)}" if found else ""
             raise ShardError(f"corpus {name!r}: {error}{others}")
+    if len(found) > 1 and wanted:
+        found = _made_with(wanted, found, data, name)
     if len(found) == 1:
         return found[0]
     if found:
@@ -90,6 +93,22 @@ def find_prepared(data: str | Path, name: str) -> PreparedCorpus:
         f"corpus {name!r} is not in {data} (there: {there}); make it with: "
         + command("prepare", "CORPUS", "--source", "DIR", "--out", data)
     )
+
+
+def _made_with(
+    wanted: Mapping[str, Any], found: list[PreparedCorpus], data: str | Path, name: str
+) -> list[PreparedCorpus]:
+    """Those of `found` that were made with the `wanted` settings. Raises ShardError where none was."""
+    made = {one.name: one.settings.as_dict() for one in found}
+    fitting = [one for one in found if all(made[one.name][field] == value for field, value in wanted.items())]
+    if not fitting:
+        asked = ", ".join(f"{field} {value}" for field, value in wanted.items())
+        there = [f"{one.name}: " + ", ".join(f"{field} {made[one.name][field]}" for field in wanted) for one in found]
+        raise ShardError(
+            f"corpus {name!r}: none of its {len(found)} preparations in {data} has {asked}; prepare it so, or ask for "
+            "what is there:\n" + bulleted(there)
+        )
+    return fitting
 
 
 def _differences(one: PreparedCorpus, all_of_them: list[PreparedCorpus]) -> Iterator[str]:

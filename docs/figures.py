@@ -390,7 +390,9 @@ def fields_of(model: type[BaseModel]) -> str:
 
 
 def type_text(schema: dict[str, Any]) -> str:
-    """A JSON Schema in words: `whole number, at least 1`, `list of stratified, speaker`."""
+    """A JSON Schema in words: `whole number, at least 1`, `list of stratified, speaker`; of an axis, one value's."""
+    if "oneOf" in schema:
+        return type_text(schema["oneOf"][0])
     if "anyOf" in schema:
         return " or ".join(type_text(one) for one in schema["anyOf"] if one.get("type") != "null")
     if "$ref" in schema:

@@ -11,14 +11,14 @@ The commands of `ser-sweep` are made of the same calls. What takes long to impor
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.addresses import is_address, local_path
+from data_prep.addresses import local_path
 from data_prep.errors import UserError
 from data_prep.progress import Progress, no_progress
 from data_prep.text import command, counted, plain
+from ser_sweep.opened import OpenedSweep, Place, place_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,17 +28,12 @@ if TYPE_CHECKING:
     from analysis.report import Report
     from analysis.tables.listings import Listing
     from analysis.tables.paper_tables import Table
-    from data_prep.shards import PreparedCorpus
     from dsl.overlaps import FoldParts
     from sweep.exact_audit import Parting
     from sweep.planning.cost import Estimate, TrainingSpeed
-    from sweep.planning.grid import GridSpec
-    from sweep.planning.stages import ChainSpec, Plan, StageSpec
+    from sweep.planning.settings import Setting
+    from sweep.planning.stages import ChainSpec, StageSpec
     from sweep.running.launch import Outcome
-    from sweep.storage.snapshot import Snapshot
-    from sweep.storage.store import Store
-
-Place = str | Path
 
 
 def no_notice(text: str) -> None:
@@ -79,7 +74,7 @@ def open_sweep(grid: Place, data: Place, store: Place | None = None) -> "Sweep":
     Without a store, a sweep tells of its chains and folds only. Raises UserError where the grid, the data or the store
     cannot be used, or the store is of other data.
     """
-    return Sweep(local_path(str(grid)), _place(data), None if store is None else _place(store))
+    return Sweep(local_path(str(grid)), place_of(data), None if store is None else place_of(store))
 
 
 def open_results(folder: Place) -> "Sweep":
@@ -92,71 +87,21 @@ def open_results(folder: Place) -> "Sweep":
     return Sweep(results / GRID_FILE, str(results / DATA_FOLDER), str(results / STORE_FOLDER))
 
 
-def _place(given: Place) -> str:
-    text = str(given)
-    return text if is_address(text) else str(local_path(text))
-
-
-class Sweep:
+class Sweep(OpenedSweep):
     """A grid, its corpora and its store. What it tells of the store is of when that was first asked for; `refresh`
-    looks again, and so does `run`.
-
-    `grid_file`, `data` and `place` are as given; `prepared` maps the grid's names for corpora to what is on disk, and
-    `chains` are what it asks for, in its order.
+    looks again, and so does `run`. Results are those of the setting that is shown (`shown`, `at`).
     """
 
     def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
-        from sweep.planning.grid import load_grid, resolve_corpora
-
-        self.grid_file, self.data, self.place = grid_file, data, place
-        opened = self._open_store()
-        self.grid: GridSpec = load_grid(grid_file)
-        self.prepared: dict[str, PreparedCorpus] = resolve_corpora(self.grid, data)
-        if opened is not None:
-            for name, one in self.prepared.items():
-                opened.check_corpus(one, asked_for=name)
-        self._store = opened
-        self.chains: list[ChainSpec] = self.grid.expand(self.prepared)
-        self._decided: dict[bool, pd.DataFrame] = {}
-
-    def _open_store(self) -> "Store | None":
-        from sweep.storage.store import Store
-
-        return None if self.place is None else Store(self.place)
-
-    @property
-    def store(self) -> "Store":
-        """Raises UserError where the sweep was opened without one."""
-        if self._store is None:
-            raise UserError(f"grid {self.grid_file} was opened without a store; give one to open_sweep")
-        return self._store
-
-    # What there is
-
-    @cached_property
-    def seen(self) -> "Snapshot":
-        """The store as it is from now on for this sweep: each stage.json is read once."""
-        from sweep.storage.snapshot import Snapshot
-
-        return Snapshot(self.store.folder)
-
-    @property
-    def records(self) -> "list[dict[str, Any]]":
-        """stage.json of every stage that the store holds, of this grid and others."""
-        return list(self.seen.records())
-
-    @cached_property
-    def plan(self) -> "Plan":
-        """The grid's stages: which are done, missing and failed."""
-        from sweep.planning.stages import Plan
-
-        return Plan.of(self.chains, self.seen.done_keys(), self.seen.failures())
+        super().__init__(grid_file, data, place)
+        self._decided: dict[tuple[Setting, bool], pd.DataFrame] = {}
 
     def refresh(self) -> None:
         """Look at the store anew."""
-        for name in ("seen", "plan"):
-            self.__dict__.pop(name, None)
+        super().refresh()
         self._decided.clear()
+
+    # Planning
 
     def estimate(self, speeds: "Mapping[str, TrainingSpeed] | None" = None) -> "Estimate":
         """What the missing stages come to, by what the store's own took, and by `speeds` for kinds it has none of."""
@@ -229,8 +174,7 @@ class Sweep:
         """Plan the stages anew whose predictions are not what was committed; returns their keys."""
         damaged = self.seen.damaged(sorted(self.plan.done))
         if damaged:
-            self.__dict__["plan"] = self.plan.without(damaged)
-            self.seen.leave_out(damaged)
+            self.leave_out(damaged)
         return damaged
 
     # Results
@@ -241,20 +185,33 @@ class Sweep:
         Forests take seconds for each network and training seed, the first time; without `forests` there is mean pooling
         only. Raises UserError where the store holds nothing of the grid.
         """
-        if forests not in self._decided:
+        decided = self._decisions_at(self.shown, forests, progress)
+        if decided.empty:
+            of = f" with {self.shown.text}" if self.shown.values else ""
+            if not any(stage.key in self.plan.done for chain in self.shown_chains for stage in chain.stages):
+                train = command("run", self.grid_file, "--data", self.data, "--store", self.place)
+                raise UserError(f"store {self.place} holds no stage of {self.grid_file}{of}; train them with: {train}")
+            raise UserError(
+                f"all stages of {self.grid_file}{of} in store {self.place} are damaged; ser-sweep run repairs them"
+            )
+        return decided
+
+    def decisions_by_setting(
+        self, *, forests: bool = True, progress: Progress = no_progress
+    ) -> "dict[Setting, pd.DataFrame]":
+        """The decisions of every setting of which there are any."""
+        found = {one: self._decisions_at(one, forests, progress) for one in self.settings}
+        return {one: decisions for one, decisions in found.items() if not decisions.empty}
+
+    def _decisions_at(self, setting: "Setting", forests: bool, progress: Progress) -> "pd.DataFrame":
+        if (setting, forests) not in self._decided:
             from analysis import decide
 
-            if not self.plan.done:
-                train = command("run", self.grid_file, "--data", self.data, "--store", self.place)
-                raise UserError(f"store {self.place} holds no stage of {self.grid_file}; train them with: {train}")
             seeds = {} if forests else {"forest_seeds": 0}
-            decided = decide(self.seen, self.plan.chains, progress=progress, **seeds)
-            if decided.empty:
-                raise UserError(
-                    f"all stages of {self.grid_file} in store {self.place} are damaged; ser-sweep run repairs them"
-                )
-            self._decided[forests] = decided
-        return self._decided[forests]
+            chains = self.settings.chains[setting]
+            there = [chain for chain in chains if any(stage.key in self.plan.done for stage in chain.stages)]
+            self._decided[setting, forests] = decide(self.seen, chains if there else [], progress=progress, **seeds)
+        return self._decided[setting, forests]
 
     def scores(self, *, forests: bool = True) -> "pd.DataFrame":
         """Recognition rates of every network, with intervals (`analysis.score_networks`)."""
@@ -272,7 +229,7 @@ class Sweep:
         """All that `ser-sweep tables` shows (`analysis.collect_tables`), for `analysis.to_markdown` and its like."""
         from analysis import collect_tables
 
-        return collect_tables(self.seen, self.plan.chains, self.decisions(forests=forests), test_chosen)
+        return collect_tables(self.seen, self.shown_chains, self.decisions(forests=forests), test_chosen)
 
     def claims(self) -> "list[Finding]":
         """What the paper says, tested on these results (`analysis.paper.claims`)."""
@@ -305,7 +262,7 @@ class Sweep:
         """
         from analysis.figures import figures_of, save_figures
 
-        drawings = figures_of(self.seen, self.plan.chains, self.decisions(), utterances)
+        drawings = figures_of(self.seen, self.shown_chains, self.decisions(), utterances)
         return save_figures(_counted(drawings, progress), local_path(str(out)), formats)
 
     def report(
@@ -328,6 +285,7 @@ class Sweep:
             text=self.grid_text,
             place=Places(*map(plain, (self.grid_file, self.data, self.place, out))),
             plan=self.plan,
+            chains=self.shown_chains,
             corpora=tuple(self.prepared.values()),
             store=self.seen,
             records=self.records,
@@ -378,7 +336,7 @@ class Sweep:
         (`sweep.storage.export`)."""
         from sweep.storage.export import export
 
-        return export(self.store, _place(out), self.plan.done, progress)
+        return export(self.store, place_of(out), self.plan.done, progress)
 
     def export_results(self, out: Place, progress: Progress = no_progress) -> set[str]:
         """Write the results alone to a new folder, small enough to be committed, for `open_results`; returns the keys

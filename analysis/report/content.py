@@ -31,7 +31,7 @@ from data_prep.corpora import known_name
 from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
 from dsl.labels import LEAKY_LABEL_SOURCES
-from sweep.planning.stages import Plan
+from sweep.planning.stages import ChainSpec, Plan
 from sweep.storage.events import launches_of, read_events
 from sweep.storage.store import Store
 
@@ -51,14 +51,16 @@ class Place:
 
 @dataclass(frozen=True)
 class ReportInput:
-    """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `records` are
-    stage.json of what the store holds. `forest_seeds` is as in `decide`."""
+    """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `chains` are
+    those of the plan whose results are shown, and `records` stage.json of what the store holds. `forest_seeds` is as in
+    `decide`."""
 
     name: str
     settings: Mapping[str, Any]
     text: str
     place: Place
     plan: Plan
+    chains: Sequence[ChainSpec]
     corpora: Sequence[PreparedCorpus]
     store: Store
     records: Sequence[Mapping[str, Any]]
@@ -210,7 +212,8 @@ class Results:
 
 def decisions_of(inputs: ReportInput) -> pd.DataFrame:
     """The decisions on the utterances that finished stages have tested; none before the first is done."""
-    chains = inputs.plan.chains if inputs.plan.done else []
+    there = any(stage.key in inputs.plan.done for chain in inputs.chains for stage in chain.stages)
+    chains = inputs.chains if there else []
     return decide(inputs.store, chains, inputs.forest_seeds)
 
 
@@ -219,7 +222,7 @@ def results_of(inputs: ReportInput, decisions: pd.DataFrame) -> Results:
     if decisions.empty:
         return Results()
     held = set(inputs.store.corpora())
-    chains = [chain for chain in inputs.plan.chains if chain.last.corpus in held]
+    chains = [chain for chain in inputs.chains if chain.last.corpus in held]
     scores, compared = score_networks(decisions), comparisons(decisions)
     return Results(
         tuple(tables_of(inputs.store, chains, decisions, scores, compared)),

@@ -50,7 +50,7 @@ def write_report(
     progress("decisions, tables, figures, page", 1, STEPS)
     results = results_of(inputs, decisions)
     progress("decisions, tables, figures, page", 2, STEPS)
-    drawings = () if decisions.empty else figures_of(inputs.store, inputs.plan.chains, decisions, utterances)
+    drawings = () if decisions.empty else figures_of(inputs.store, inputs.chains, decisions, utterances)
     figures = _figures(drawings, folder / FIGURES)
     progress("decisions, tables, figures, page", 3, STEPS)
     report = gather(inputs, results, figures, version("ser-dsl-sweep"), price_per_hour, most_on_one_page)

@@ -19,8 +19,8 @@ _ROUNDING = ("layout",)
 _ALWAYS_SAID = ("every", "epochs", "folds", "split")
 
 
-class Setting(NamedTuple):
-    """A setting in words, `every 16th segment`, and the paper's, `every`, which is empty where it is the same."""
+class Aspect(NamedTuple):
+    """One thing about a set-up in words, `every 16th segment`, and the paper's, `every`; empty where it is the same."""
 
     text: str
     paper: str = ""
@@ -38,7 +38,7 @@ class Setup:
     `classes` are the names of its classes, in the order of labels.
     """
 
-    settings: tuple[Setting, ...]
+    settings: tuple[Aspect, ...]
     classes: tuple[str, ...]
 
     @property
@@ -89,7 +89,7 @@ def _paper_features(corpus: str) -> list[FeatureSettings]:
     return [settings_for(corpus, framing=framing) for framing in framings]
 
 
-def _beside(ours: Any, papers: Any) -> dict[str, Setting]:
+def _beside(ours: Any, papers: Any) -> dict[str, Aspect]:
     """Each field of a dataclass of settings in words, beside the paper's."""
     names = [one.name for one in fields(ours) if one.name not in _ROUNDING]
     found = {name: _setting(name, getattr(ours, name), getattr(papers, name)) for name in names}
@@ -98,10 +98,10 @@ def _beside(ours: Any, papers: Any) -> dict[str, Setting]:
     return found
 
 
-def _setting(name: str, ours: Any, papers: Any) -> Setting:
+def _setting(name: str, ours: Any, papers: Any) -> Aspect:
     sentence, value = _WORDS.get(name, (f"{name.replace('_', ' ')} {{}}", str))
     text = sentence.format(value(ours), s="" if ours == 1 else "s")
-    return Setting(text, "" if ours == papers else value(papers))
+    return Aspect(text, "" if ours == papers else value(papers))
 
 
 def _every(count: int) -> str:

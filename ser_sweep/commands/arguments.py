@@ -70,6 +70,14 @@ def of_results() -> argparse.ArgumentParser:
         metavar="RESULTS",
         help="folder written by store export --decisions, instead of GRID.yaml, --data and --store",
     )
+    parent.add_argument(
+        "--setting",
+        type=field_value,
+        nargs="+",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="of a grid with several settings, the one to show (default: the nearest to the paper's)",
+    )
     return parent
 
 
@@ -114,6 +122,14 @@ def path(text: str) -> Path:
         return local_path(text)
     except FolderError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def field_value(text: str) -> tuple[str, str]:
+    """A field of a grid's file and its value: `learning_rate=0.001`."""
+    field, equals, value = text.partition("=")
+    if not (field and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE, such as learning_rate=0.001")
+    return field, value
 
 
 def count(text: str) -> int:

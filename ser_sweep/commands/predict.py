@@ -71,15 +71,16 @@ def add(commands: Any) -> None:
 
 def run_networks(options: argparse.Namespace) -> int:
     from sweep.inference import kept_networks
+    from sweep.planning.in_view import InView
 
     store = existing_store(options)
     kept = sorted(kept_networks(store), key=lambda pair: pair[0].label)
-    splits = {stage.split for stage, _ in kept}
+    view = InView.of(stage for stage, _ in kept)
     if options.json:
         told = [
             {
                 "stage": record["key"],
-                "network": stage.label_among(splits),
+                "network": stage.label_in(view),
                 **{name: record[name] for name in ("classes", "metrics")},
             }
             for stage, record in kept
@@ -87,7 +88,7 @@ def run_networks(options: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2))
         return DONE
     for stage, record in kept:
-        print(f"{record['key']}  {stage.label_among(splits)}{_labels(stage)}")
+        print(f"{record['key']}  {stage.label_in(view)}{_labels(stage)}")
     print(counted(len(kept), "network") + ("" if kept else "; grids with weights: last or weights: all keep them"))
     return DONE
 

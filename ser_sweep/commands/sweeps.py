@@ -21,11 +21,17 @@ def opened(options: argparse.Namespace) -> Sweep:
         missing = [name for name, value in given.items() if value is None]
         if missing:
             raise UserError(f"missing: {', '.join(missing)}; give all of {', '.join(given)}, or --from RESULTS")
-        return open_sweep(options.grid, options.data, options.store)
+        return _showing(options, open_sweep(options.grid, options.data, options.store))
     beside = [name for name, value in given.items() if value is not None]
     if beside:
         raise UserError(f"--from RESULTS replaces {', '.join(beside)}; give one or the other")
-    return open_results(results)
+    return _showing(options, open_results(results))
+
+
+def _showing(options: argparse.Namespace, sweep: Sweep) -> Sweep:
+    """The sweep with the setting that `--setting` asks for."""
+    asked = dict(getattr(options, "setting", []))
+    return sweep.at(asked) if asked else sweep
 
 
 def decided(options: argparse.Namespace, sweep: Sweep, forests: bool = True) -> "pd.DataFrame":

@@ -10,8 +10,8 @@ Every combination of the axes is one chain. Where one product is not enough, `ch
 may set its own axes and takes the rest from the top. docs/grids.md describes every field.
 """
 
+import difflib
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -36,22 +36,28 @@ from sweep.planning.grid_fields import (
     LabelSources,
     Resources,
     Rules,
+    Samples,
+    Seed,
     Seeds,
     Splits,
-    Strict,
     Tracking,
     TrainingChoice,
     named,
     one_of,
 )
 from sweep.planning.grid_yaml import UniqueKeys
+from sweep.planning.products import CorpusRequest, Point, Product, differences
+from sweep.planning.sampling import Distribution
+from sweep.planning.setting_axes import SHAPES
 from sweep.planning.split_problems import split_problems
 from sweep.planning.stages import ChainSpec, StageSpec, canonical_updates, distinct
+from sweep.planning.strict import Strict
 
 WEIGHTS = ("none", "last", "all")  # networks to keep in the store: none, each chain's last one, all
 LARGEST_FILE = 200_000  # bytes; a grid is a page of text
 LARGEST_GRID = 200_000  # chains; the paper's has about a thousand
 LONGEST_PROBLEM = 300  # characters
+OF_ONE_VALUE = {"int_type", "float_type", "bool_type", "string_type", "int_parsing", "literal_error"}  # not of lists
 
 
 class GridError(UserError):
@@ -87,6 +93,10 @@ class GridSpec(Strict):
     """How a stage is trained."""
     features: FeatureChoice = FeatureChoice()
     """Settings that the shards must have been made with."""
+    samples: Samples | None = None
+    """How many points to draw from the distributions of a product; a higher number keeps those that were drawn."""
+    sampling_seed: Seed = 0
+    """Another seed draws other points."""
     resources: Resources = Resources()
     """What a trial takes, and how many run at a time."""
     fuse: Annotated[int, Field(ge=1, le=64)] = 1
@@ -98,34 +108,41 @@ class GridSpec(Strict):
     chains: Annotated[tuple[Axes, ...], Field(min_length=1)] | None = None
     """Several products instead of one; each may set its own axes and takes the others from the top."""
 
-    def products(self) -> list[Axes]:
+    def products(self) -> list[Product]:
         """The products of the grid, with every axis filled in."""
-        names = list(Axes.model_fields)
-        own = Axes.model_construct(**{name: getattr(self, name) for name in names})
+        top = Axes.model_construct(**{name: getattr(self, name) for name in Axes.model_fields})
         return [
-            own.model_copy(update={name: getattr(each, name) for name in names if getattr(each, name) is not None})
-            for each in self.chains or (Axes(),)
+            Product(each.over(top), self.folds, self.sampling_seed, number if self.chains else None)
+            for number, each in enumerate(self.chains or (Axes(),))
         ]
 
     def largest_count(self) -> int:
         """Chains of the grid, those that are the same counted as often as they are asked for."""
-        return sum(
-            math.prod(map(len, (each.corpora or (), each.seeds or (), each.splits or (), each.backbones or ())))
-            * len(each.label_sources or ())
-            * sum(len(choice.alphas) for choice in each.rules or ())
-            * self.folds
-            for each in self.products()
+        return sum(product.size for product in self.products())
+
+    def corpus_requests(self) -> list[CorpusRequest]:
+        """The preparations that the grid asks for, each once, in order."""
+        return list(
+            dict.fromkeys(
+                product.request(corpus, point)
+                for product in self.products()
+                for point in product.points()
+                for corpus in product.axes.corpora or ()
+            )
         )
 
-    def corpus_names(self) -> list[str]:
-        """The corpora that the grid names, each once, in order."""
-        return list(dict.fromkeys(name for product in self.products() for name in product.corpora or ()))
-
     def expand(self, prepared: Mapping[str, PreparedCorpus]) -> list[ChainSpec]:
-        """Every chain of the grid once, canonical. `prepared` maps the grid's names for corpora to what is on disk."""
-        return distinct(chain for product in self.products() for chain in self._chains_of(product, prepared))
+        """Every chain of the grid once, canonical. `prepared` maps the key of each of its requests for a corpus to what
+        is on disk."""
+        return distinct(
+            chain
+            for product in self.products()
+            for point in product.points()
+            for chain in self._chains_of(product, point, prepared)
+        )
 
-    def _chains_of(self, axes: Axes, prepared: Mapping[str, PreparedCorpus]) -> list[ChainSpec]:
+    def _chains_of(self, product: Product, point: Point, prepared: Mapping[str, PreparedCorpus]) -> list[ChainSpec]:
+        axes = product.axes
         assert axes.corpora and axes.backbones and axes.rules and axes.iterations is not None
         chains = []
         for corpus, seed, split, backbone, source, choice in itertools.product(
@@ -136,9 +153,9 @@ class GridSpec(Strict):
             axes.label_sources or (),
             axes.rules,
         ):
-            found = prepared[corpus]
-            training = self.training.of_chain(found.corpus, split)
-            for alpha, fold in itertools.product(choice.alphas, range(self.folds)):
+            found = prepared[product.request(corpus, point).key]
+            training = point.training_of(found.corpus, split)
+            for alpha, fold in itertools.product(point.alphas_of(choice), range(self.folds)):
                 updates = canonical_updates(choice.rule, alpha, axes.iterations)
                 label_source = source if updates else None
                 stage = StageSpec(
@@ -190,7 +207,9 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
         grid = GridSpec.model_validate(content)
     except ValidationError as error:
         raise _unusable(origin, _problems(error)) from error
-    problems = _missing_axes(grid) + _unequal_alphas(grid) + _labels_known_by_speaker(grid) + _nothing_to_stop_by(grid)
+    products = grid.products()
+    problems = [problem for product in products for problem in product.problems()]
+    problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
     if not problems and grid.largest_count() > LARGEST_GRID:
         problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
@@ -203,13 +222,15 @@ def _unusable(origin: str, problems: list[str]) -> GridError:
 
 
 def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpus]:
-    """The prepared corpora that a grid names, checked against what it asks of them. Raises GridError, ShardError."""
-    prepared = {name: find_prepared(data, name) for name in grid.corpus_names()}
-    problems = [
-        f"{one.folder}: {difference}"
-        for one in prepared.values()
-        for difference in grid.features.differences(one.settings)
-    ]
+    """The prepared corpora that a grid asks for by the keys of its requests, checked against what it asks of them.
+
+    Raises GridError, ShardError.
+    """
+    prepared, problems = {}, []
+    for request in grid.corpus_requests():
+        found = find_prepared(data, request.name, dict(request.features))
+        prepared[request.key] = found
+        problems += [f"{found.folder}: {difference}" for difference in differences(request, found.settings)]
     problems = problems or split_problems(grid.expand(prepared), prepared.values())
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))
@@ -219,61 +240,48 @@ def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpu
 def _problems(error: ValidationError) -> list[str]:
     """One line a problem, without the complaint that a list is empty because each of its entries was refused."""
     found = error.errors()
-    inside = {each["loc"][:-1] for each in found}
+    inside = {each["loc"][:depth] for each in found for depth in range(len(each["loc"]))}
     return [_problem(each) for each in found if each["type"] != "too_short" or each["loc"] not in inside]
 
 
 def _problem(error: Any) -> str:
-    field = ".".join(map(str, error["loc"]))
+    location = tuple(part for part in error["loc"] if part not in SHAPES)
+    field = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
-        allowed = _fields_at(error["loc"][:-1])
-        return f"{field}: unknown field; allowed: {', '.join(allowed)}"
+        allowed = _fields_at(location[:-1])
+        meant = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+        nearest = f"did you mean {meant[0]}? " if meant else ""
+        return f"{field}: unknown field; {nearest}allowed: {', '.join(allowed)}"
     message = error["msg"].removeprefix("Value error, ")
+    if isinstance(error["input"], list) and error["type"] in OF_ONE_VALUE:
+        message = "takes one value; lists are for axes, and for the fields of training and features"
     shown = "" if repr(error["input"]) in message or error["type"] == "value_error" else f" (got {error['input']!r})"
     problem = f"{field}: {message}{shown}"
     return problem if len(problem) <= LONGEST_PROBLEM else f"{problem[:LONGEST_PROBLEM]}…"
 
 
 def _fields_at(location: Sequence[int | str]) -> list[str]:
-    models: dict[str, type[Strict]] = {
-        "training": TrainingChoice,
-        "features": FeatureChoice,
-        "resources": Resources,
-        "tracking": Tracking,
-        "chains": Axes,
-    }
-    return list((models[str(location[0])] if location else GridSpec).model_fields)
+    """The fields of the part of a grid's file at `location`."""
+    part: Any = GridSpec
+    for step in location:
+        part = _PARTS.get(str(step), Distribution if not isinstance(step, int) else part)
+    return list(part.model_fields)
 
 
-def _missing_axes(grid: GridSpec) -> list[str]:
-    problems = []
-    for number, product in enumerate(grid.products()):
-        where = f"chains.{number}." if grid.chains else ""
-        problems += [
-            f"{where}{axis}: missing; give at least one"
-            for axis in ("corpora", "backbones", "rules")
-            if not getattr(product, axis)
-        ]
-    return problems
+_PARTS: dict[str, type[Strict]] = {
+    "training": TrainingChoice,
+    "features": FeatureChoice,
+    "resources": Resources,
+    "tracking": Tracking,
+    "chains": Axes,
+}
 
 
-def _unequal_alphas(grid: GridSpec) -> list[str]:
-    """Alphas given for each iteration, but for another number of iterations than there are."""
-    return [
-        f"rules: {choice.rule} has {len(alpha)} alphas, one for each iteration, {list(alpha)}, but iterations is "
-        f"{product.iterations}"
-        for product in grid.products()
-        for choice in product.rules or ()
-        for alpha in choice.alphas
-        if isinstance(alpha, tuple) and len(alpha) != product.iterations
-    ]
-
-
-def _labels_known_by_speaker(grid: GridSpec) -> list[str]:
+def _labels_known_by_speaker(grid: GridSpec, products: Sequence[Product]) -> list[str]:
     """Labels that mean another thing for each speaker, beside splits under which a network knows the speaker."""
     if grid.labels != "permuted_by_speaker":
         return []
-    splits = dict.fromkeys(split for product in grid.products() for split in product.splits or ())
+    splits = dict.fromkeys(split for product in products for split in product.axes.splits or ())
     return [
         f"labels: {grid.labels} can be learnt under splits: {split}, where a speaker is in both training and test; "
         "use splits: speaker or speaker_text"
@@ -282,11 +290,14 @@ def _labels_known_by_speaker(grid: GridSpec) -> list[str]:
     ]
 
 
-def _nothing_to_stop_by(grid: GridSpec) -> list[str]:
-    """Early stopping without utterances that could tell when."""
-    if grid.training.validation_share or not grid.training.early_stopping:
-        return []
+def _nothing_to_draw(grid: GridSpec, products: Sequence[Product]) -> list[str]:
+    """Samples where there is no distribution that they are of."""
+    own = [number for number, each in enumerate(grid.chains or ()) if each.samples and not products[number].draws]
+    problems = [f"chains.{number}.samples" for number in own]
+    if grid.samples and not any(product.draws for product in products):
+        problems.append("samples")
     return [
-        "training.validation_share: 0 leaves early stopping no utterances; write early_stopping: false beside it, "
-        "or a share above 0"
+        f"{where}: there is no distribution to draw from; write one, such as training: "
+        "{learning_rate: {log_uniform: [0.0001, 0.01]}}"
+        for where in problems
     ]

@@ -5,13 +5,15 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from data_prep.features import FeatureSettings
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, RULES
-from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, Layout, Precision, TrainingSettings, ValidationBy
-from dsl.splits import SPLITS, canonical_training
+from dsl.settings import Layout, Precision, ValidationBy
+from dsl.splits import SPLITS
+from sweep.planning.sampling import LARGEST_SAMPLE, Distribution
+from sweep.planning.setting_axes import Axis, SettingAxes
+from sweep.planning.strict import Strict
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], str]:
@@ -39,13 +41,8 @@ def number_or(word: str, kind: type, least: float) -> Callable[[Any], Any]:
     return check
 
 
-class Strict(BaseModel):
-    """Fields and no others. docs/grids.md and the JSON Schema show the string below each field."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-Alphas = float | tuple[float, ...] | None  # for all iterations; for each of them; of a rule that takes none
+# For all iterations; for each of them; drawn; of a rule that takes none.
+Alphas = float | tuple[float, ...] | Distribution | None
 
 
 class RuleChoice(Strict):
@@ -56,7 +53,8 @@ class RuleChoice(Strict):
 
 
 def parse_rule(entry: Any) -> RuleChoice:
-    """`bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}` or, with an alpha for each iteration, `{wdsl: [[0.5, 0.2]]}`.
+    """`bdsl`, `{wdsl: 0.2}`, `{wdsl: [0, 0.2]}`, `{wdsl: {uniform: [0, 1]}}` or, with an alpha for each iteration,
+    `{wdsl: [[0.5, 0.2]]}`.
 
     Raises ValueError.
     """
@@ -83,8 +81,13 @@ def parse_rule(entry: Any) -> RuleChoice:
     return RuleChoice(rule=rule, alphas=tuple(map(parse_alpha, given if isinstance(given, list) else [given])))
 
 
-def parse_alpha(value: Any) -> float | tuple[float, ...]:
-    """A number in [0, 1], or a list of them, one an iteration. Raises ValueError for anything else."""
+def parse_alpha(value: Any) -> float | tuple[float, ...] | Distribution:
+    """A number in [0, 1], a list of them, one an iteration, or a distribution. Raises ValueError for anything else."""
+    if isinstance(value, Mapping):
+        drawn = Distribution.model_validate(value)
+        for one in drawn.named_values:
+            _number(one)
+        return drawn
     if isinstance(value, list) and value and not any(isinstance(each, list) for each in value):
         return tuple(map(_number, value))
     return _number(value)
@@ -107,7 +110,10 @@ def rule_schema() -> dict[str, Any]:
     others = [name for name in (BASELINE, *RULES, *ALIASES) if name not in takers]
     alpha = {"type": "number", "minimum": 0, "maximum": 1}
     each = {"type": "array", "items": alpha, "minItems": 1}  # an alpha for each iteration
-    alphas = {"anyOf": [alpha, {"type": "array", "items": {"anyOf": [alpha, each]}, "minItems": 1}]}
+    pair = {"type": "array", "items": alpha, "minItems": 2, "maxItems": 2}
+    kinds = {**dict.fromkeys(("uniform", "log_uniform", "int_uniform"), pair), "choice": {**each, "items": alpha}}
+    drawn = {"type": "object", "properties": kinds, "minProperties": 1, "maxProperties": 1}
+    alphas = {"anyOf": [alpha, {"type": "array", "items": {"anyOf": [alpha, each]}, "minItems": 1}, drawn]}
     of_takers = {"type": "object", "properties": dict.fromkeys(takers, alphas), "minProperties": 1, "maxProperties": 1}
     return {"anyOf": [{"enum": others}, {**of_takers, "additionalProperties": False}]}
 
@@ -122,10 +128,67 @@ LabelSource = Annotated[str, AfterValidator(one_of(LABEL_SOURCES)), named(LABEL_
 LabelSources = Annotated[tuple[LabelSource, ...], Field(min_length=1)]
 Split = Annotated[str, AfterValidator(one_of(SPLITS)), named(SPLITS)]
 Splits = Annotated[tuple[Split, ...], Field(min_length=1)]
-Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(min_length=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
 Folds = Annotated[int, Field(ge=2, le=1000)]
 Iterations = Annotated[int, Field(ge=1, le=100)]
 InnerFolds = Annotated[int, Field(ge=2, le=1000)]
+Samples = Annotated[int, Field(ge=1, le=LARGEST_SAMPLE)]
+Epochs = Annotated[Count | Literal["paper"], BeforeValidator(number_or("paper", int, 1))]
+
+
+class TrainingChoice(SettingAxes):
+    """How a stage is trained; the defaults are the paper's (§VIII-A)."""
+
+    epochs: Axis[Epochs] = "paper"
+    """Maximum number of epochs; `paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
+    every: Axis[Count] = 1
+    """Use only every n-th segment of an utterance; the shards stay whole."""
+    batch_size: Axis[Annotated[int, Field(ge=2, le=10**9)]] = 128
+    """Segments in a batch."""
+    learning_rate: Axis[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = 1e-3
+    """Adam's learning rate in the first epoch."""
+    decay: Axis[Annotated[float, Field(gt=0, le=1)]] = 0.8
+    """Factor on the learning rate every `decay_epochs` epochs."""
+    decay_epochs: Axis[Count] = 2
+    """Epochs before each decay of the learning rate."""
+    patience: Axis[Count] = 3
+    """Epochs without a lower validation loss before the training ends."""
+    validation_share: Axis[Annotated[float, Field(ge=0, le=0.5)]] = 0.1
+    """Share of the training utterances held out for early stopping; 0 needs `early_stopping: false`."""
+    validation_by: Axis[ValidationBy] = "split"
+    """Hold out single utterances, whole speakers or whole texts; `split`: the same units as the grid's split."""
+    early_stopping: Axis[bool] = True
+    """If false, all epochs are trained and the last weights are kept."""
+    precision: Axis[Precision] = "float32"
+    """Number format of convolutions and matrix products in training; weights and predictions are always float32."""
+    layout: Axis[Layout] = "channels_last"
+    """Memory layout of feature maps. The faster one depends on the GPU (see `plan --probe`). Changes the last bits."""
+
+
+class FeatureChoice(SettingAxes):
+    """What the shards must have been made with; a setting left out may be anything, where there is one preparation."""
+
+    sample_rate: Axis[int] | None = None
+    """Samples per second after resampling: 16000."""
+    window: Axis[int] | None = None
+    """Samples in a frame: 400."""
+    shift: Axis[int] | None = None
+    """Samples from the start of a frame to the next: 160."""
+    fft: Axis[int] | None = None
+    """Points of the Fourier transform: 512."""
+    mels: Axis[int] | None = None
+    """Mel bands: 64."""
+    low_hz: Axis[float] | None = None
+    """Lower end of the lowest band: 125."""
+    high_hz: Axis[float] | None = None
+    """Upper end of the highest band: 7500."""
+    floor: Axis[float] | None = None
+    """Lower limit of the power, before the logarithm."""
+    segment_frames: Axis[int] | None = None
+    """Frames in a segment: 32 unless prepared with `--segment-ms`."""
+    segment_hop: Axis[int] | None = None
+    """Frames from the start of a segment to the next: 1 unless prepared with `--hop-ms`; 3 for CASIA."""
 
 
 class Axes(Strict):
@@ -139,75 +202,18 @@ class Axes(Strict):
     label_sources: LabelSources | None = None
     splits: Splits | None = None
     seeds: Seeds | None = None
+    training: TrainingChoice | None = None
+    features: FeatureChoice | None = None
+    samples: Samples | None = None
 
-
-class TrainingChoice(Strict):
-    """How a stage is trained; the defaults are the paper's (§VIII-A)."""
-
-    epochs: Annotated[Count | Literal["paper"], BeforeValidator(number_or("paper", int, 1))] = "paper"
-    """Maximum number of epochs; `paper` is 20 for CASIA, 8 for SAVEE and 12 for any other corpus."""
-    every: Count = 1
-    """Use only every n-th segment of an utterance; the shards stay whole."""
-    batch_size: Annotated[int, Field(ge=2, le=10**9)] = 128
-    """Segments in a batch."""
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1e-3
-    """Adam's learning rate in the first epoch."""
-    decay: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Factor on the learning rate every `decay_epochs` epochs."""
-    decay_epochs: Count = 2
-    """Epochs before each decay of the learning rate."""
-    patience: Count = 3
-    """Epochs without a lower validation loss before the training ends."""
-    validation_share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
-    """Share of the training utterances held out for early stopping; 0 needs `early_stopping: false`."""
-    validation_by: ValidationBy = "split"
-    """Hold out single utterances, whole speakers or whole texts; `split`: the same units as the grid's split."""
-    early_stopping: bool = True
-    """If false, all epochs are trained and the last weights are kept."""
-    precision: Precision = "float32"
-    """Number format of convolutions and matrix products in training; weights and predictions are always float32."""
-    layout: Layout = "channels_last"
-    """Memory layout of feature maps. The faster one depends on the GPU (see `plan --probe`). Changes the last bits."""
-
-    def of_chain(self, corpus: str, split: str) -> TrainingSettings:
-        """Of a chain of this corpus and split, canonical."""
-        epochs = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if self.epochs == "paper" else self.epochs
-        return canonical_training(TrainingSettings(**{**self.model_dump(), "epochs": epochs}), split)
-
-
-class FeatureChoice(Strict):
-    """What the shards must have been made with; a setting left out may be anything."""
-
-    sample_rate: int | None = None
-    """Samples per second after resampling: 16000."""
-    window: int | None = None
-    """Samples in a frame: 400."""
-    shift: int | None = None
-    """Samples from the start of a frame to the next: 160."""
-    fft: int | None = None
-    """Points of the Fourier transform: 512."""
-    mels: int | None = None
-    """Mel bands: 64."""
-    low_hz: float | None = None
-    """Lower end of the lowest band: 125."""
-    high_hz: float | None = None
-    """Upper end of the highest band: 7500."""
-    floor: float | None = None
-    """Lower limit of the power, before the logarithm."""
-    segment_frames: int | None = None
-    """Frames in a segment: 32 unless prepared with `--segment-ms`."""
-    segment_hop: int | None = None
-    """Frames from the start of a segment to the next: 1 unless prepared with `--hop-ms`; 3 for CASIA."""
-
-    def differences(self, settings: FeatureSettings) -> list[str]:
-        """A line for each setting that the shards were made with otherwise than the grid asks for."""
-        wanted = self.model_dump(exclude_none=True)
-        made = settings.as_dict()
-        return [
-            f"{name}: the grid asks for {value}, the shards have {made[name]}"
-            for name, value in wanted.items()
-            if made[name] != value
-        ]
+    def over(self, top: "Axes") -> "Axes":
+        """The same with what it leaves out taken from `top`; of `training` and `features`, field by field."""
+        own = {name: getattr(self, name) for name in type(self).model_fields}
+        filled = {name: getattr(top, name) if value is None else value for name, value in own.items()}
+        for name in ("training", "features"):
+            if own[name] is not None and getattr(top, name) is not None:
+                filled[name] = own[name].over(getattr(top, name))
+        return type(self).model_construct(**filled)
 
 
 class Resources(Strict):

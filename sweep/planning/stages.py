@@ -16,10 +16,10 @@ from data_prep.text import counted
 from dsl.backbones import version_of
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
 from dsl.settings import Alteration, ChainSettings, TrainingSettings, identity_of
+from sweep.planning.in_view import ALONE, InView
 
 METHOD_VERSION = 2  # raise when the code changes what a stage with the same settings learns
 KEY_LENGTH = 20
-USUAL_SPLIT = "stratified"  # which names leave out where there is no other
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ class StageSpec(ChainSettings):
     @property
     def label(self) -> str:
         """For people: its chain, the iteration, and the inner fold where it is of one."""
-        return self.label_among({self.split})
+        return self.label_in(ALONE)
 
-    def label_among(self, splits: Collection[str]) -> str:
-        """The same where networks of these `splits` are in view."""
+    def label_in(self, view: InView) -> str:
+        """The same with what tells it from other stages in view."""
         inner = "" if self.inner_fold is None else f", inner fold {self.inner_fold}"
-        return f"{ChainSpec(self).label_among(splits)}, t={self.iteration}{inner}"
+        return f"{ChainSpec(self).label_in(view)}, t={self.iteration}{inner}"
 
     def at(self, iteration: int, inner_fold: int | None = None) -> "StageSpec":
         """The stage of the same chain at an earlier iteration; iteration 0 knows no rule and no label source."""
@@ -110,26 +110,29 @@ class ChainSpec:
     @property
     def label(self) -> str:
         """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`, with a split that is not the usual one."""
-        return self.label_among({self.last.split})
+        return self.label_in(ALONE)
 
-    def label_among(self, splits: Collection[str]) -> str:
-        """The same with the split, too, where several `splits` are in view."""
+    def label_in(self, view: InView) -> str:
+        """The same with what tells it from other chains in view."""
         last = self.last
         other = "" if last.altered is None else f", {last.altered.text} altered"
-        name = f"{last.corpus.rpartition('-')[0]} {_network(last, splits)}"
-        return f"{name} fold {last.fold} seed {last.seed}{other}"
+        return f"{view.corpus(last)} {view.network(last)} fold {last.fold} seed {last.seed}{other}"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """What one trial trains: a chain, or several of one corpus and backbone, their networks side by side."""
+    """What one trial trains: a chain, or several of one corpus and backbone, their networks side by side.
+
+    `view` is what the sweep's chains differ in, for labels.
+    """
 
     chains: tuple[ChainSpec, ...]
+    view: InView = ALONE
 
     @property
     def bare(self) -> "Bundle":
         """The same bundle without what it has worked out about itself, to be sent somewhere."""
-        return Bundle(tuple(ChainSpec(replace(chain.last)) for chain in self.chains))
+        return Bundle(tuple(ChainSpec(replace(chain.last)) for chain in self.chains), self.view)
 
     @cached_property
     def stages(self) -> tuple[StageSpec, ...]:
@@ -145,10 +148,10 @@ class Bundle:
     def label(self) -> str:
         """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0 and 3 more`."""
         others = len(self.chains) - 1
-        return self.chains[0].label + (f" and {others} more" if others else "")
+        return self.chains[0].label_in(self.view) + (f" and {others} more" if others else "")
 
 
-def bundled(chains: Iterable[ChainSpec], fuse: int) -> list[Bundle]:
+def bundled(chains: Iterable[ChainSpec], fuse: int, view: InView = ALONE) -> list[Bundle]:
     """`chains` in order; up to `fuse` that can be trained side by side are one bundle, at the place of the first."""
     bundles: list[list[ChainSpec]] = []
     open_one: dict[tuple[Hashable, ...], list[ChainSpec]] = {}
@@ -158,7 +161,7 @@ def bundled(chains: Iterable[ChainSpec], fuse: int) -> list[Bundle]:
             open_one[alike] = []
             bundles.append(open_one[alike])
         open_one[alike].append(chain)
-    return [Bundle(tuple(bundle)) for bundle in bundles]
+    return [Bundle(tuple(bundle), view) for bundle in bundles]
 
 
 def _shared_by_a_bundle(last: StageSpec) -> tuple[Hashable, ...]:
@@ -167,12 +170,6 @@ def _shared_by_a_bundle(last: StageSpec) -> tuple[Hashable, ...]:
     training = last.training
     taken = (training.every, training.batch_size, training.precision, training.layout)
     return last.corpus, last.backbone, *taken, last.iteration, last.label_source, last.inner_folds
-
-
-def _network(stage: StageSpec, splits: Collection[str]) -> str:
-    source = "" if stage.label_source in (None, "in_fold") else stage.label_source
-    split = f"{stage.split} split" if {*splits, stage.split} != {USUAL_SPLIT} else ""
-    return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha, source, split) if part)
 
 
 def kind_of(stage: StageSpec) -> str:
@@ -259,9 +256,9 @@ class Plan:
         return {stage.key: stage for chain in self.chains for stage in chain.stages}
 
     @cached_property
-    def splits(self) -> frozenset[str]:
-        """The splits of the grid's chains."""
-        return frozenset(chain.last.split for chain in self.chains)
+    def view(self) -> InView:
+        """What the grid's chains differ in."""
+        return InView.of(chain.last for chain in self.chains)
 
     @property
     def to_train(self) -> dict[str, StageSpec]:
@@ -310,11 +307,11 @@ class Plan:
         }
 
     def label_of(self, key: str) -> str:
-        """The label of a stage, which names the split where the grid has several."""
-        return self.stages[key].label_among(self.splits)
+        """The label of a stage, with what tells it from others of the grid."""
+        return self.stages[key].label_in(self.view)
 
     def cell_of(self, stage: StageSpec) -> str:
         """What a stage shares with those of other folds and seeds, for people: `emodb-d47d293dc766 densenet22 bdsl
         t=1`."""
         inner = "" if stage.inner_fold is None else f" of {counted(stage.inner_folds or 0, 'inner fold')}"
-        return f"{stage.corpus} {_network(stage, self.splits)} t={stage.iteration}{inner}"
+        return f"{stage.corpus} {self.view.network(stage)} t={stage.iteration}{inner}"

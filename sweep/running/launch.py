@@ -66,7 +66,7 @@ def launch(
     store.create()
     for one in prepared.values():
         store.add_corpus(one)
-    bundles = bundled(plan.unfinished, grid.fuse)
+    bundles = bundled(plan.unfinished, grid.fuse, plan.view)
     if not bundles:
         return Outcome("", 0, {}, False)
     store.check_writable()

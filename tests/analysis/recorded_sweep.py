@@ -51,6 +51,7 @@ def source_of(store: Store, **changes: Any) -> ReportInput:
         text=yaml.safe_dump(grid),
         place=Place("recorded.yaml", "DATA", "STORE", "REPORT"),
         plan=plan,
+        chains=plan.chains,
         corpora=(prepared,),
         store=store,
         records=records,

@@ -323,7 +323,9 @@ def two_corpora(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> R
     plan = Plan.of(grid.expand(prepared), (record["key"] for record in records), {})
     place = Place("grid.yaml", "DATA", "STORE", "REPORT")
     settings = grid.model_dump(mode="json")
-    return ReportInput("two", settings, text, place, plan, tuple(prepared.values()), store, records, forest_seeds=0)
+    return ReportInput(
+        "two", settings, text, place, plan, plan.chains, tuple(prepared.values()), store, records, forest_seeds=0
+    )
 
 
 def test_figures_of_many_corpora_have_a_page_each_and_the_report_links_to_them(

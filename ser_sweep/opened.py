@@ -1,0 +1,164 @@
+"""A grid with its corpora and its store: what it asks for, what is there, and which of its settings is shown."""
+
+import copy
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from data_prep.addresses import is_address, local_path
+from data_prep.errors import UserError, bulleted
+
+if TYPE_CHECKING:
+    from data_prep.shards import PreparedCorpus
+    from sweep.planning.grid import GridSpec
+    from sweep.planning.settings import Setting, Settings
+    from sweep.planning.stages import ChainSpec, Plan
+    from sweep.storage.snapshot import Snapshot
+    from sweep.storage.store import Store
+
+Place = str | Path
+
+
+def place_of(given: Place) -> str:
+    """An address as it is, and a path of this machine in full."""
+    text = str(given)
+    return text if is_address(text) else str(local_path(text))
+
+
+class OpenedSweep:
+    """`grid_file`, `data` and `place` are as given; `prepared` maps the keys of the grid's requests for corpora to what
+    is on disk, and `chains` are what it asks for, in its order.
+    """
+
+    def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
+        from sweep.planning.grid import load_grid, resolve_corpora
+
+        self.grid_file, self.data, self.place = grid_file, data, place
+        opened = self._open_store()
+        self.grid: GridSpec = load_grid(grid_file)
+        self.prepared: dict[str, PreparedCorpus] = resolve_corpora(self.grid, data)
+        self.requests = {self.prepared[one.key].name: one for one in self.grid.corpus_requests()}
+        if opened is not None:
+            for one in self.prepared.values():
+                asked = self.requests[one.name]
+                opened.check_corpus(one, asked_for=one.name if asked.told else asked.name)
+        self._store = opened
+        self._asked: Setting | None = None
+        self.chains: list[ChainSpec] = self.grid.expand(self.prepared)
+
+    def _open_store(self) -> "Store | None":
+        from sweep.storage.store import Store
+
+        return None if self.place is None else Store(self.place)
+
+    @property
+    def store(self) -> "Store":
+        """Raises UserError where the sweep was opened without one."""
+        if self._store is None:
+            raise UserError(f"grid {self.grid_file} was opened without a store; give one to open_sweep")
+        return self._store
+
+    # What there is
+
+    @cached_property
+    def seen(self) -> "Snapshot":
+        """The store as it is from now on for this sweep: each stage.json is read once."""
+        from sweep.storage.snapshot import Snapshot
+
+        return Snapshot(self.store.folder)
+
+    @property
+    def records(self) -> "list[dict[str, Any]]":
+        """stage.json of every stage that the store holds, of this grid and others."""
+        return list(self.seen.records())
+
+    @cached_property
+    def plan(self) -> "Plan":
+        """The grid's stages: which are done, missing and failed."""
+        from sweep.planning.stages import Plan
+
+        return Plan.of(self.chains, self.seen.done_keys(), self.seen.failures())
+
+    def refresh(self) -> None:
+        """Look at the store anew."""
+        for name in ("seen", "plan", "shown"):
+            self.__dict__.pop(name, None)
+
+    def leave_out(self, damaged: Collection[str]) -> None:
+        """Go on as if the stages of these keys were not there."""
+        self.__dict__["plan"] = self.plan.without(damaged)
+        self.seen.leave_out(damaged)
+
+    # Settings
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The grid's settings, each with its chains; one with nothing to tell where all are trained alike."""
+        from sweep.planning.settings import settings_of
+
+        cut = {one.name: one.settings for one in self.prepared.values()}
+        return settings_of(self.chains, {name: asked.name for name, asked in self.requests.items()}, cut)
+
+    @cached_property
+    def shown(self) -> "Setting":
+        """The setting whose results are told: of those with a finished stage the one that is nearest to the paper's."""
+        from analysis.scoring.setup import setup_of
+
+        if self._asked is not None:
+            return self._asked
+        if len(self.settings) == 1:
+            return next(iter(self.settings))
+        done = self.plan.done if self.place is not None else frozenset[str]()
+        there = [one for one in self.settings if any(self._done_in(one, done))] or list(self.settings)
+        about = {one.name: one.manifest for one in self.prepared.values()}
+
+        def distance(setting: "Setting") -> int:
+            chains = self.settings.chains[setting]
+            return max(len(setup_of(chain.last, about[chain.last.corpus]).departures) for chain in chains)
+
+        return min(there, key=distance)
+
+    def _done_in(self, setting: "Setting", done: Collection[str]) -> list[bool]:
+        return [stage.key in done for chain in self.settings.chains[setting] for stage in chain.stages]
+
+    @property
+    def shown_chains(self) -> "tuple[ChainSpec, ...]":
+        """The chains of the setting that is shown."""
+        return self.settings.chains[self.shown]
+
+    def at(self, values: Mapping[str, str]) -> Self:
+        """The same sweep with another setting shown: the one whose fields have these `values`, as a grid's file has
+        them. Raises UserError where none has them, or more than one.
+        """
+        from sweep.planning.in_view import value_text
+
+        if not self.settings.fields:
+            raise UserError(f"grid {self.grid_file} has one setting only: every chain of a network is trained alike")
+        for field in values:
+            if field not in self.settings.fields:
+                raise UserError(
+                    f"--setting {field}: the grid's settings do not differ in that; they differ in "
+                    f"{', '.join(self.settings.fields)}"
+                )
+        fitting = [
+            one
+            for one in self.settings
+            if all(value_text(one.by_field[field]) == normal(value) for field, value in values.items())
+        ]
+        asked = " ".join(f"{field}={value}" for field, value in values.items())
+        if len(fitting) != 1:
+            what = f"fits {len(fitting)} settings; tell more of" if fitting else "fits no setting; there are"
+            raise UserError(f"--setting {asked} {what}:\n" + bulleted([one.text for one in fitting or self.settings]))
+        other = copy.copy(self)
+        other._asked = fitting[0]
+        other.__dict__.pop("shown", None)
+        return other
+
+
+def normal(value: str) -> str:
+    """The value of a field as `value_text` writes it: `1e-3` is `0.001`, and `True` is `true`."""
+    try:
+        return f"{float(value):g}"
+    except ValueError:
+        return value.lower()

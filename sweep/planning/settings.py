@@ -1,0 +1,81 @@
+"""Settings of a grid: what tells its chains apart beside what their networks are called by.
+
+A network has a name: corpus, split, labels, label source, backbone, rule, alpha and iteration. Chains of the same names
+that are trained otherwise, or on segments that were cut otherwise, belong to different settings of the grid. A grid
+whose chains are all trained alike has one setting, with nothing to tell.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from data_prep.features import FeatureSettings
+from sweep.planning.in_view import differing_fields, training_values, value_text
+from sweep.planning.stages import ChainSpec
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value for each field of `training` and `features` in which chains of a grid differ, in the fields' order."""
+
+    values: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def by_field(self) -> dict[str, Any]:
+        """Field -> value."""
+        return dict(self.values)
+
+    @property
+    def text(self) -> str:
+        """`learning_rate 0.001, batch_size 64`; empty where the grid has one setting."""
+        return ", ".join(f"{field} {value_text(value)}" for field, value in self.values)
+
+    @property
+    def options(self) -> str:
+        """As a command takes it: `--setting learning_rate=0.001 batch_size=64`."""
+        words = " ".join(f"{field}={value_text(value)}" for field, value in self.values)
+        return f"--setting {words}" if words else ""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a grid, each with its chains in the grid's order; sorted by the values of their fields."""
+
+    chains: Mapping[Setting, tuple[ChainSpec, ...]]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields in which the chains differ; none where there is one setting."""
+        return tuple(dict.fromkeys(field for setting in self.chains for field, _ in setting.values))
+
+    def __iter__(self) -> Iterator[Setting]:
+        return iter(self.chains)
+
+    def __len__(self) -> int:
+        return len(self.chains)
+
+
+def settings_of(
+    chains: Iterable[ChainSpec], asked: Mapping[str, str], features: Mapping[str, FeatureSettings]
+) -> Settings:
+    """The settings of `chains`.
+
+    `asked` maps the full name of a prepared corpus to what the grid calls it, and `features` to how it was cut.
+    Preparations that the grid tells apart by name are corpora of their own, and no settings.
+    """
+    listed = list(chains)
+    values = {corpus: features[corpus].as_dict() for corpus in {chain.last.corpus for chain in listed}}
+    of_chain = [{**training_values(chain.last.training), **values[chain.last.corpus]} for chain in listed]
+    alike = [(asked[chain.last.corpus], chain.last.split) for chain in listed]
+    differing = differing_fields(alike, of_chain)
+    found: dict[Setting, list[ChainSpec]] = defaultdict(list)
+    for chain, own in zip(listed, of_chain, strict=True):
+        found[Setting(tuple((field, own[field]) for field in differing))].append(chain)
+    ordered = sorted(found, key=lambda setting: [_order(value) for _, value in setting.values])
+    return Settings({setting: tuple(found[setting]) for setting in ordered})
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    """For sorting values of any kind: numbers by size, then text."""
+    return (0, value) if isinstance(value, int | float) else (1, str(value))
