@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_prep.errors import UserError
-from sweep.planning.grid_fields import Resources
 from sweep.storage.shares import LearntShares
 from sweep.storage.store import Store
+
+if TYPE_CHECKING:  # the processes of trials import this module, and have no use for pydantic
+    from sweep.planning.grid_fields import Resources
 
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # of CUDA, of CUDA under WSL, of ROCm
 AUTO_GPU_SHARE = 0.25  # of a GPU for each trial: the networks are small
 
 
-def trial_share(resources: Resources, cluster: Mapping[str, float]) -> dict[str, float]:
+def trial_share(resources: "Resources", cluster: Mapping[str, float]) -> dict[str, float]:
     """CPU and GPU that one trial takes. Raises UserError where the cluster could never give that."""
     gpus = cluster.get("GPU", 0)
     gpu = (AUTO_GPU_SHARE if gpus else 0.0) if resources.gpu == "auto" else resources.gpu
