@@ -91,6 +91,39 @@ def cleanlab(q: Floats, y: Floats) -> Floats:
     return np.where(wrong[:, None], 0, y)
 
 
+def consensus(q: Floats, y: Floats) -> Floats:
+    """The inherited labels of the segments whose prediction agrees with them; the others are left out.
+
+    The consensus-based retraining of Das et al., "Retraining with Predicted Hard Labels Provably Increases Model
+    Accuracy", ICML 2025 (arXiv 2406.11206).
+    """
+    agrees = q.argmax(axis=1) == y.argmax(axis=1)
+    return np.where(agrees[:, None], y, 0)
+
+
+def top_two(q: Floats) -> Floats:
+    """Partial labels: one half for each of the two most likely classes, the first of equals.
+
+    The refined targets of Jeong and Chung, "Rethinking Self-Distillation: Label Averaging and Enhanced Soft Label
+    Refinement with Partial Labels", ICLR 2025 (arXiv 2402.10482).
+    """
+    likeliest = np.argsort(-q, axis=1, kind="stable")[:, :2]
+    targets = np.zeros(q.shape)
+    np.put_along_axis(targets, likeliest, 0.5, axis=1)
+    return targets
+
+
+def extrapolated(q: Floats, y: Floats, alpha: float) -> Floats:
+    """Beyond bdsl, away from the labels: (1 + alpha) q - alpha y, which is Eq. 8 with a negative alpha.
+
+    Das and Sanghavi, "Understanding Self-Distillation in the Presence of Label Noise", ICML 2023 (arXiv 2301.13304),
+    find such weights best where many labels are wrong. What is below zero becomes zero, and the rest is normalised.
+    """
+    beyond: Floats = np.maximum((1 + alpha) * q.astype(np.float64) - alpha * y, 0)
+    total: Floats = beyond.sum(axis=1, keepdims=True)
+    return beyond / total
+
+
 @dataclass(frozen=True)
 class Rule:
     """An update rule: the function, and which rules it is the same as at a limit of alpha."""
@@ -119,6 +152,9 @@ RULES = {
     "confidence": Rule(confidence),
     "gsl_bdsl": Rule(gsl_bdsl, limits={0: "bdsl", 1: "gsl"}),
     "cleanlab": Rule(cleanlab),
+    "consensus": Rule(consensus),
+    "top_two": Rule(top_two),
+    "extrapolated": Rule(extrapolated, limits={0: "bdsl"}),
 }
 BASELINE = "none"  # no update, no iteration after 0: the paper's "No DSL"
 ALIASES = {"dhl": "hdl"}  # the paper writes both

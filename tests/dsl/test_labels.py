@@ -19,13 +19,16 @@ from dsl.labels import (
     bdsl,
     cleanlab,
     confidence,
+    consensus,
     ema,
+    extrapolated,
     gsl,
     gsl_bdsl,
     hdl,
     labels_of,
     one_hot,
     sharpened,
+    top_two,
     updated_targets,
     wdsl,
 )
@@ -37,6 +40,8 @@ every_limit = pytest.mark.parametrize(
     ("rule", "alpha", "same"), [(rule, *limit) for rule in RULES for limit in RULES[rule].limits.items()]
 )
 alphas = st.floats(0.01, 1)
+DROP_SEGMENTS = {"cleanlab", "consensus"}
+ORDER_DECIDES = {"hdl", "consensus", "top_two"}  # where classes are equally likely
 seeds = st.integers(0, 2**32 - 1)
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:cleanlab", "ignore::UserWarning:sklearn")
 
@@ -61,6 +66,10 @@ class Case(NamedTuple):
         second, best = np.sort(self.q, axis=1)[:, -2:].T
         return self.rows(best > second)
 
+    def without_any_ties(self) -> "Case":
+        """The segments whose classes are all of other probabilities."""
+        return self.rows((np.diff(np.sort(self.q, axis=1), axis=1) > 0).all(axis=1))
+
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
@@ -80,12 +89,12 @@ def cases(draw: st.DrawFn) -> Case:
 @every_rule
 @light
 @given(case=cases())
-def test_targets_are_distributions_but_for_segments_that_cleanlab_drops(rule: str, case: Case) -> None:
+def test_targets_are_distributions_but_for_segments_that_are_dropped(rule: str, case: Case) -> None:
     targets = case.targets(rule)
     kept = targets.any(axis=1)
     assert targets.shape == case.q.shape
     assert (targets >= 0).all()
-    assert kept.all() or rule == "cleanlab"
+    assert kept.all() or rule in DROP_SEGMENTS
     np.testing.assert_allclose(targets[kept].sum(axis=1), 1, atol=1e-5)
 
 
@@ -121,8 +130,8 @@ def test_reordered_segments_have_reordered_targets(rule: str, case: Case, data: 
 @given(case=cases(), data=st.data())
 def test_reordered_classes_have_reordered_targets(rule: str, case: Case, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(case.q.shape[1])))
-    if rule == "hdl":  # where classes are equally likely their order decides
-        case = case.without_ties()
+    if rule in ORDER_DECIDES:
+        case = case.without_any_ties()
     reordered = case._replace(q=case.q[:, order], y=case.y[:, order], g=case.g[:, order])
     np.testing.assert_allclose(reordered.targets(rule), case.targets(rule)[:, order], atol=1e-6)
 
@@ -144,7 +153,7 @@ def test_towards_a_limit_of_alpha_a_rule_comes_to_the_one_it_names(
 def test_at_a_limit_of_alpha_a_mean_has_the_same_bits_as_the_rule_it_names(
     rule: str, alpha: float, same: str, case: Case
 ) -> None:
-    if rule != "sharpened":  # which is not defined at 0, and at 1 normalises once more
+    if rule not in ("sharpened", "extrapolated"):  # the one is not defined at 0, and both normalise once more
         np.testing.assert_array_equal(case._replace(alpha=alpha).targets(rule), case.targets(same))
 
 
@@ -161,7 +170,7 @@ def test_a_rule_needs_what_its_function_takes(rule: str) -> None:
 
 
 def test_the_rules_that_take_alpha() -> None:
-    assert [rule for rule in RULES if RULES[rule].takes_alpha] == ["wdsl", "ema", "sharpened", "gsl_bdsl"]
+    assert [rule for rule in RULES if RULES[rule].takes_alpha] == ["wdsl", "ema", "sharpened", "gsl_bdsl", "extrapolated"]
 
 
 def test_every_alias_stands_for_a_rule_and_none_is_a_rule_itself() -> None:
@@ -183,6 +192,9 @@ def test_an_update_names_the_rule_that_makes_the_targets(case: Case) -> None:
         "confidence": confidence(q, y),
         "gsl_bdsl": gsl_bdsl(q, utterance, alpha),
         "cleanlab": cleanlab(q, y),
+        "consensus": consensus(q, y),
+        "top_two": top_two(q),
+        "extrapolated": extrapolated(q, y, alpha),
     }
     assert expected.keys() == RULES.keys()
     for rule, targets in expected.items():
@@ -318,6 +330,44 @@ def test_a_lower_temperature_makes_the_most_likely_class_no_less_likely(case: Ca
 def test_sharpening_at_a_very_low_temperature_does_not_overflow() -> None:
     g = sharpened(np.array([[0.5, 0.3, 0.2]], dtype=np.float32), 1e-320)
     np.testing.assert_array_equal(g, [[1, 0, 0]])
+
+
+def test_consensus_keeps_the_labels_that_the_prediction_agrees_with() -> None:
+    q, y = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2]]), np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    np.testing.assert_array_equal(consensus(q, y), [[1, 0, 0], [0, 0, 0]])
+
+
+@light
+@given(cases())
+def test_consensus_drops_the_segments_whose_hard_label_is_another(case: Case) -> None:
+    np.testing.assert_array_equal(consensus(case.q, case.y).any(axis=1), (hdl(case.q) == case.y).all(axis=1))
+
+
+def test_top_two_shares_a_target_between_the_two_most_likely_classes() -> None:
+    q = np.array([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4], [0.4, 0.3, 0.3]])
+    np.testing.assert_array_equal(top_two(q), [[0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+
+
+@light
+@given(cases())
+def test_top_two_has_the_most_likely_class_and_another(case: Case) -> None:
+    targets = top_two(case.q)
+    assert ((targets == 0.5).sum(axis=1) == 2).all()
+    assert (targets[hdl(case.q).astype(bool)] == 0.5).all()
+
+
+def test_extrapolated_goes_away_from_the_label_and_never_below_zero() -> None:
+    q, y = np.array([[0.5, 0.3, 0.2], [0.2, 0.8, 0.0]]), np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    np.testing.assert_allclose(extrapolated(q, y, 0.2), [[0.6, 0.36, 0.04], [0.04, 0.96, 0.0]])
+    np.testing.assert_allclose(extrapolated(q, y, 0.5), [[0.75 / 1.2, 0.45 / 1.2, 0.0], [0.0, 1.0, 0.0]])
+
+
+@light
+@given(cases())
+def test_extrapolated_is_wdsl_with_a_negative_alpha_where_that_is_a_distribution(case: Case) -> None:
+    straight = wdsl(case.q.astype(np.float64), case.y, -case.alpha)
+    inside = (straight >= 0).all(axis=1)
+    np.testing.assert_allclose(extrapolated(case.q, case.y, case.alpha)[inside], straight[inside], atol=1e-6)
 
 
 def test_confidence_weighs_the_prediction_by_its_highest_probability() -> None:
