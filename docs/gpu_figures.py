@@ -19,6 +19,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 FILES = ("rented_gpu_earlier.jsonl", "rented_gpu_1.jsonl", "rented_gpu_2.jsonl")
 KERNELS = ROOT / "dsl" / "acceleration" / "gpu_kernels.py"
 NOT_YET = "Not measured yet."
+NO_PROCESSES = "No call has measured this: in the only attempt, MPS did not start within 20 s."
 NOTHING = "—"
 NO_CARD = "unknown card"
 PRECISIONS = ("float32", "bfloat16")
@@ -116,11 +117,12 @@ def calls() -> list[Call]:
     return [Call(lines) for lines in found if lines]
 
 
-def of_each_call(whats: Sequence[str], make: Callable[[Call], str]) -> str:
-    """What `make` says of each call with jobs of the first kind, below its title, and what these jobs failed at."""
+def of_each_call(whats: Sequence[str], make: Callable[[Call], str], none: str = NOT_YET) -> str:
+    """What `make` says of each call with jobs of the first kind, below its title, and what these jobs failed at; `none`
+    where there is no such call."""
     several = [call for call in calls() if call.of(whats[0])]
     parts = ["\n\n".join(filter(None, [call.title, make(call), call.missing(whats)])) for call in several]
-    return "\n\n".join(parts) or NOT_YET
+    return "\n\n".join(parts) or none
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -392,7 +394,7 @@ GPU_BLOCKS: dict[str, Callable[[], str]] = {
     "gpu_layers": lambda: of_each_call(["layers"], layer_table),
     "gpu_layouts": lambda: of_each_call(["layouts"], layout_table),
     "gpu_rates": lambda: of_each_call(["rates", "compiled"], rate_table),
-    "gpu_processes": lambda: of_each_call(["processes"], process_table),
+    "gpu_processes": lambda: of_each_call(["processes"], process_table, NO_PROCESSES),
     "gpu_stages": lambda: of_each_call(["stages", "pack"], stage_table),
     "gpu_cost": gpu_cost,
 }

@@ -1,4 +1,4 @@
-"""Whether this machine can run a sweep: versions, devices, Ray, the store, room, clock. Each finding has its remedy.
+"""Whether this machine can run a sweep: versions, devices, Ray, the store, room, clock. Each result has its remedy.
 
 ser-sweep doctor --store STORE --data DATA
 """
@@ -27,7 +27,7 @@ from data_prep.files import missing_folders
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, is_compared, shards_of_other_sound
 from data_prep.text import counted
-from ser_sweep.findings import Finding, State
+from ser_sweep.checks import CheckResult, State
 from ser_sweep.nodes import examine_nodes
 from sweep.storage.store import Store
 
@@ -47,13 +47,13 @@ def examine(
     ray: bool = False,
     address: str | None = None,
     look: Callable[[str], None] = lambda what: None,
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Everything that can be told; of the store and the data where they are given. With `ray`, a runtime is started;
     with `address`, every node of the cluster there is looked at.
 
     `look` is told what is looked at next.
     """
-    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+    checks: list[tuple[str, Callable[[], Iterator[CheckResult]]]] = [
         *(("Python", check_python), ("packages", check_packages), ("torch", check_torch), ("devices", check_devices)),
         *(("Ray", lambda: check_ray(ray)), ("threads", check_threads), ("open files", check_open_files)),
         *(("shared memory", check_shared_memory), ("temporary files", check_temporary)),
@@ -69,32 +69,34 @@ def examine(
         yield from check()
 
 
-def check_python() -> Iterator[Finding]:
+def check_python() -> Iterator[CheckResult]:
     """Whether this Python is one that the package asks for."""
     wanted = metadata.metadata(PACKAGE)["Requires-Python"]
     here = platform.python_version()
     if Requirement(f"python{wanted}").specifier.contains(here):
-        yield Finding("python", State.OK, here)
+        yield CheckResult("python", State.OK, here)
     else:
-        yield Finding("python", State.PROBLEM, f"{here}, and {wanted} is needed", "make PYTHON=python3.11 setup")
+        yield CheckResult("python", State.PROBLEM, f"{here}, and {wanted} is needed", "make PYTHON=python3.11 setup")
 
 
-def check_packages() -> Iterator[Finding]:
+def check_packages() -> Iterator[CheckResult]:
     """Against what the package asks for and, in a checkout, against its lock file."""
     wanted = [Requirement(line) for line in metadata.requires(PACKAGE) or ()]
     needed = [one for one in wanted if one.marker is None or one.marker.evaluate({"extra": ""})]
     wrong = [said for one in needed if (said := unmet(one)) is not None]
     if wrong:
-        yield Finding("packages", State.PROBLEM, "; ".join(wrong), "make setup, or pip install ser-dsl-sweep")
+        yield CheckResult("packages", State.PROBLEM, "; ".join(wrong), "make setup, or pip install ser-dsl-sweep")
     else:
-        yield Finding("packages", State.OK, f"{len(needed)} as the package requires")
+        yield CheckResult("packages", State.OK, f"{len(needed)} as the package requires")
     if LOCK.is_file():
         other = [f"{name} {here}" for name, here in unlocked(LOCK.read_text(encoding="utf-8"))]
         listed = ", ".join(other[:8]) + (", ..." if len(other) > 8 else "")
         if other:
-            yield Finding("lock file", State.WARNING, f"{counted(len(other), 'other version')}: {listed}", "make setup")
+            yield CheckResult(
+                "lock file", State.WARNING, f"{counted(len(other), 'other version')}: {listed}", "make setup"
+            )
         else:
-            yield Finding("lock file", State.OK, "the installed versions match")
+            yield CheckResult("lock file", State.OK, "the installed versions match")
 
 
 def unmet(wanted: Requirement) -> str | None:
@@ -122,24 +124,24 @@ def unlocked(lock: str) -> Iterator[tuple[str, str]]:
             yield name, here
 
 
-def check_torch() -> Iterator[Finding]:
+def check_torch() -> Iterator[CheckResult]:
     """Releases of torch and its companions are made for one another; others fail when they are loaded."""
     try:
         for name in MADE_FOR_ONE_ANOTHER:
             importlib.import_module(name)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         said = f"{', '.join(MADE_FOR_ONE_ANOTHER)} do not load together: {str(error).splitlines()[0]}"
-        yield Finding("torch", State.PROBLEM, said, "make setup: it installs releases made for one another")
+        yield CheckResult("torch", State.PROBLEM, said, "make setup: it installs releases made for one another")
         return
     versions = {name: metadata.version(name) for name in MADE_FOR_ONE_ANOTHER}
     told = ", ".join(f"{name} {version}" for name, version in versions.items())
     if Version(versions["torch"]).release[:2] != Version(versions["torchaudio"]).release[:2]:
-        yield Finding("torch", State.PROBLEM, f"{told} are not made for one another", "make setup")
+        yield CheckResult("torch", State.PROBLEM, f"{told} are not made for one another", "make setup")
     else:
-        yield Finding("torch", State.OK, told)
+        yield CheckResult("torch", State.OK, told)
 
 
-def check_devices() -> Iterator[Finding]:
+def check_devices() -> Iterator[CheckResult]:
     """The GPUs that torch finds, and whether a driver has one that it does not."""
     import torch
 
@@ -147,23 +149,23 @@ def check_devices() -> Iterator[Finding]:
     if not torch.cuda.is_available():
         if driver is not None:
             said = f"the driver {driver} has a GPU, and torch {torch.__version__} (CUDA {torch.version.cuda}) none"
-            yield Finding("devices", State.PROBLEM, said, "update the driver, or install a torch for its CUDA")
+            yield CheckResult("devices", State.PROBLEM, said, "update the driver, or install a torch for its CUDA")
         else:
-            yield Finding("devices", State.OK, f"no GPU: trainings run on {os.cpu_count()} CPU cores")
+            yield CheckResult("devices", State.OK, f"no GPU: trainings run on {os.cpu_count()} CPU cores")
         return
     for number in range(torch.cuda.device_count()):
         free, total = torch.cuda.mem_get_info(number)
         said = f"{torch.cuda.get_device_name(number)}, driver {driver}, {free / GB:.1f} of {total / GB:.1f} GB free"
         if free < total / 4:
-            yield Finding(f"GPU {number}", State.WARNING, said, "something else uses it: see nvidia-smi")
+            yield CheckResult(f"GPU {number}", State.WARNING, said, "something else uses it: see nvidia-smi")
         else:
-            yield Finding(f"GPU {number}", State.OK, said)
+            yield CheckResult(f"GPU {number}", State.OK, said)
     pipes = Path(os.environ.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))
     if (pipes / "control").exists():
-        yield Finding("MPS", State.OK, "its daemon runs: trials that share a GPU run side by side")
+        yield CheckResult("MPS", State.OK, "its daemon runs: trials that share a GPU run side by side")
     else:
         said = "no MPS daemon: trials that share a GPU take turns"
-        yield Finding("MPS", State.WARNING, said, "nvidia-cuda-mps-control -d, before ser-sweep run")
+        yield CheckResult("MPS", State.WARNING, said, "nvidia-cuda-mps-control -d, before ser-sweep run")
 
 
 def nvidia_driver() -> str | None:
@@ -176,50 +178,52 @@ def nvidia_driver() -> str | None:
     return next(iter(done.stdout.split()), None)
 
 
-def check_ray(start: bool) -> Iterator[Finding]:
+def check_ray(start: bool) -> Iterator[CheckResult]:
     """Whether Ray is installed and, with `start`, whether it starts here."""
     try:
         importlib.import_module("ray")
     except ImportError as error:
-        yield Finding("ray", State.PROBLEM, str(error), "make setup, or run with --inline")
+        yield CheckResult("ray", State.PROBLEM, str(error), "make setup, or run with --inline")
         return
     version = metadata.version("ray")
     if not start:
-        yield Finding("ray", State.OK, f"{version}; --ray starts a runtime to try it")
+        yield CheckResult("ray", State.OK, f"{version}; --ray starts a runtime to try it")
         return
     begun = time.monotonic()
     try:
         cpus = try_runtime()
     except (UserError, OSError, RuntimeError) as error:
-        yield Finding("ray", State.PROBLEM, str(error), "see its logs, or run with --inline")
+        yield CheckResult("ray", State.PROBLEM, str(error), "see its logs, or run with --inline")
     else:
         said = f"{version}; a runtime with {cpus:g} CPUs started and stopped in {time.monotonic() - begun:.0f} s"
-        yield Finding("ray", State.OK, said)
+        yield CheckResult("ray", State.OK, said)
 
 
-def check_threads() -> Iterator[Finding]:
+def check_threads() -> Iterator[CheckResult]:
     """How many cores there are, and whether OMP_NUM_THREADS asks for more."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     if asked.isdigit() and int(asked) > here:
         said = f"OMP_NUM_THREADS is {asked}, and {counted(here, 'core')} may be used"
-        yield Finding("threads", State.WARNING, said, "unset OMP_NUM_THREADS; resources.cpu of a grid sets it")
+        yield CheckResult("threads", State.WARNING, said, "unset OMP_NUM_THREADS; resources.cpu of a grid sets it")
     else:
-        yield Finding("threads", State.OK, f"{counted(here, 'core')} may be used")
+        yield CheckResult("threads", State.OK, f"{counted(here, 'core')} may be used")
 
 
-def check_open_files() -> Iterator[Finding]:
+def check_open_files() -> Iterator[CheckResult]:
     """How many files may be open at once."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     told = [("no limit" if limit == resource.RLIM_INFINITY else f"{limit:,}") for limit in (soft, hard)]
     if hard != resource.RLIM_INFINITY and hard < FEW_FILES:
         said = f"{told[1]} files may be open at once; Ray needs more with many workers"
-        yield Finding("open files", State.WARNING, said, "raise the hard limit (ulimit -Hn, /etc/security/limits.conf)")
+        yield CheckResult(
+            "open files", State.WARNING, said, "raise the hard limit (ulimit -Hn, /etc/security/limits.conf)"
+        )
     else:
-        yield Finding("open files", State.OK, f"{told[0]}, up to {told[1]}")
+        yield CheckResult("open files", State.OK, f"{told[0]}, up to {told[1]}")
 
 
-def check_shared_memory() -> Iterator[Finding]:
+def check_shared_memory() -> Iterator[CheckResult]:
     """Whether /dev/shm has room for corpora."""
     place = Path("/dev/shm")
     if not place.is_dir():
@@ -227,44 +231,44 @@ def check_shared_memory() -> Iterator[Finding]:
     size = shutil.disk_usage(place).total
     if size < LITTLE_SHARED_MEMORY:
         said = f"{size / GB:.2f} GB: Ray then keeps corpora on the disk"
-        yield Finding("/dev/shm", State.WARNING, said, "in a container: docker run --shm-size=4g")
+        yield CheckResult("/dev/shm", State.WARNING, said, "in a container: docker run --shm-size=4g")
     else:
-        yield Finding("/dev/shm", State.OK, f"{size / GB:.1f} GB")
+        yield CheckResult("/dev/shm", State.OK, f"{size / GB:.1f} GB")
 
 
-def check_temporary() -> Iterator[Finding]:
+def check_temporary() -> Iterator[CheckResult]:
     """The room on the disk of temporary files."""
     yield _room("disk of /tmp", Path(os.environ.get("TMPDIR", "/tmp")))
 
 
-def _room(what: str, path: Path) -> Finding:
+def _room(what: str, path: Path) -> CheckResult:
     there = next(one for one in (path, *path.absolute().parents) if one.exists())
     free = shutil.disk_usage(there).free
     said = f"{free / GB:,.1f} GB free"
     if free < LITTLE_DISK:
         state = State.PROBLEM if free < TOO_LITTLE_DISK else State.WARNING
-        return Finding(what, state, said, "make room: ser-sweep store gc lists what no grid needs")
-    return Finding(what, State.OK, said)
+        return CheckResult(what, state, said, "make room: ser-sweep store gc lists what no grid needs")
+    return CheckResult(what, State.OK, said)
 
 
-def check_store(uri: str) -> Iterator[Finding]:
+def check_store(uri: str) -> Iterator[CheckResult]:
     """What is there, whether it can be used, and whether its clock is this machine's. Nothing of the trial stays."""
     try:
         store = Store(uri)
         held = counted(len(store.keys_like("")), "stage") if store.exists else "not there yet: ser-sweep run makes it"
-        yield Finding("store", State.OK, held)
+        yield CheckResult("store", State.OK, held)
         yield from _try_folder(store.folder)
         if store.exists:
             store.check_writable()
     except (UserError, OSError) as error:
         remedy = "check --store, the rights on it and, of an object store, keys, region and endpoint in the environment"
-        yield Finding("store", State.PROBLEM, str(error), remedy)
+        yield CheckResult("store", State.PROBLEM, str(error), remedy)
         return
     if store.folder.is_local:
         yield _room("disk of the store", store.folder.local_path(""))
 
 
-def _try_folder(folder: Folder) -> Iterator[Finding]:
+def _try_folder(folder: Folder) -> Iterator[CheckResult]:
     """Write, read, list and delete a file, and look at its age."""
     name, content = f"doctor-{uuid.uuid4().hex}", os.urandom(64)
     made = missing_folders(folder.local_path("")) if folder.is_local else []
@@ -288,38 +292,38 @@ def _try_folder(folder: Folder) -> Iterator[Finding]:
     if not failed and folder.modified(name) is not None:
         failed = "what was deleted is still there"
     if failed:
-        yield Finding(
+        yield CheckResult(
             "store access", State.PROBLEM, failed, "use a store on a disk, a mount or in S3 that is consistent"
         )
     else:
-        yield Finding("store access", State.OK, "a file was written, renamed, read, listed and deleted")
-    yield clock_finding(skew)
+        yield CheckResult("store access", State.OK, "a file was written, renamed, read, listed and deleted")
+    yield clock_result(skew)
 
 
-def clock_finding(skew: float) -> Finding:
+def clock_result(skew: float) -> CheckResult:
     """What it means that the storage's clock and this machine's are `skew` seconds apart."""
     if skew < SKEW:
-        return Finding("clock", State.OK, "as the store's")
+        return CheckResult("clock", State.OK, "as the store's")
     state = State.PROBLEM if skew >= TOO_MUCH_SKEW else State.WARNING
     said = f"{skew:.0f} s apart from the store's: launches may take running ones for ended"
-    return Finding("clock", state, said, "let both follow a time server (timedatectl set-ntp true)")
+    return CheckResult("clock", state, said, "let both follow a time server (timedatectl set-ntp true)")
 
 
-def check_data(uri: str) -> Iterator[Finding]:
+def check_data(uri: str) -> Iterator[CheckResult]:
     """The corpora in a data folder, and those in it that cannot be read."""
     try:
         found, unreadable = list_prepared(uri)
     except (UserError, OSError) as error:
-        yield Finding("data", State.PROBLEM, str(error), "prepare the corpus: ser-sweep prepare --help")
+        yield CheckResult("data", State.PROBLEM, str(error), "prepare the corpus: ser-sweep prepare --help")
         return
     for why in unreadable.values():
-        yield Finding("data", State.PROBLEM, str(why), "prepare it again, or move it away; other corpora are read")
+        yield CheckResult("data", State.PROBLEM, str(why), "prepare it again, or move it away; other corpora are read")
     if not found:
-        yield Finding("data", State.WARNING, "no prepared corpus", "ser-sweep prepare CORPUS --out DATA")
+        yield CheckResult("data", State.WARNING, "no prepared corpus", "ser-sweep prepare CORPUS --out DATA")
     yield from map(_examine_corpus, found)
 
 
-def _examine_corpus(one: PreparedCorpus) -> Finding:
+def _examine_corpus(one: PreparedCorpus) -> CheckResult:
     """Whether shards are there, and of the audio that they should be of."""
     shards = one.manifest["shards"]
     remedy = "repeat the ser-sweep prepare command that made it"
@@ -327,16 +331,18 @@ def _examine_corpus(one: PreparedCorpus) -> Finding:
         sizes = {entry.path.name: entry.size for entry in (Folder(one.folder) / "shards").entries()}
         other = shards_of_other_sound(one, one.utterances())
     except (UserError, OSError) as error:
-        return Finding("data", State.PROBLEM, str(error), remedy)
+        return CheckResult("data", State.PROBLEM, str(error), remedy)
     wrong = [shard["file"] for shard in shards if sizes.get(shard["file"]) != shard["bytes"]]
     if wrong:
         said = f"{one.name}: {len(wrong)} of {counted(len(shards), 'shard')} missing or damaged"
-        return Finding("data", State.PROBLEM, said, remedy)
+        return CheckResult("data", State.PROBLEM, said, remedy)
     if other:
         said = f"{one.name}: other audio than in utterances.parquet in {len(other)} of {counted(len(shards), 'shard')}"
-        return Finding("data", State.PROBLEM, said, remedy)
+        return CheckResult("data", State.PROBLEM, said, remedy)
     said = f"{one.name}: {counted(one.manifest['segments'], 'segment')}"
     if not is_compared(one):
         said += "; an older ser-sweep made them and did not record their audio files"
-        return Finding("data", State.WARNING, said, f"{remedy}, to be sure that they are those of utterances.parquet")
-    return Finding("data", State.OK, said)
+        return CheckResult(
+            "data", State.WARNING, said, f"{remedy}, to be sure that they are those of utterances.parquet"
+        )
+    return CheckResult("data", State.OK, said)

@@ -17,7 +17,7 @@ from data_prep.errors import UserError
 from data_prep.files import canonical_hash, missing_folders
 from data_prep.folders import Folder
 from data_prep.shards import shard_problem
-from ser_sweep.findings import Finding, State
+from ser_sweep.checks import CheckResult, State
 from sweep.storage.provenance import versions
 
 SECONDS = 120.0  # in which a node is to answer; it may have much data to read
@@ -41,7 +41,7 @@ class Surroundings:
 
 def examine_nodes(
     address: str, store: str | None = None, data: str | None = None, seconds: float = SECONDS
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """What is to be said of each node of the cluster at `address`, beside this machine. None is waited for longer than
     `seconds`."""
     token = f"doctor-{uuid.uuid4().hex}"
@@ -49,15 +49,15 @@ def examine_nodes(
         with _lying_in(store, token), ray_session(address):
             here, nodes = look(store, data, token), ask_each_node(look, (store, data, token), seconds)
     except (UserError, OSError) as error:
-        yield Finding("cluster", State.PROBLEM, str(error), "check --address, and that its head runs")
+        yield CheckResult("cluster", State.PROBLEM, str(error), "check --address, and that its head runs")
         return
-    yield Finding("cluster", State.OK, f"{len(nodes)} nodes")
+    yield CheckResult("cluster", State.OK, f"{len(nodes)} nodes")
     for node in nodes:
         problems = list(_problems(node, here, store, data))
         yield from problems
         if not problems:
             has = f"{node.answer.cpus} CPUs, {node.answer.gpus} GPUs"
-            yield Finding(f"node {node.name}", State.OK, f"{has}, this code, this store and this data")
+            yield CheckResult(f"node {node.name}", State.OK, f"{has}, this code, this store and this data")
 
 
 @contextmanager
@@ -132,16 +132,16 @@ def _data_here(data: str | None) -> tuple[dict[str, str], list[str], str]:
     return held, damaged, ""
 
 
-def _problems(node: Node, here: Surroundings, store: str | None, data: str | None) -> Iterator[Finding]:
+def _problems(node: Node, here: Surroundings, store: str | None, data: str | None) -> Iterator[CheckResult]:
     what = f"node {node.name}"
     there: Surroundings | None = node.answer
     if there is None:
         remedy = "check that it is up, and that this version of the code is installed there"
-        yield Finding(what, State.PROBLEM, f"it cannot be asked: {node.cause}", remedy)
+        yield CheckResult(what, State.PROBLEM, f"it cannot be asked: {node.cause}", remedy)
         return
     if there.code != here.code:
         said = f"its code ({there.code}) is not that of this machine ({here.code})"
-        yield Finding(what, State.PROBLEM, said, "install the same version of ser-dsl-sweep on all nodes")
+        yield CheckResult(what, State.PROBLEM, said, "install the same version of ser-dsl-sweep on all nodes")
     unlike = [
         f"{name} {there.versions.get(name, 'missing')}, here {here.versions.get(name, 'missing')}"
         for name in sorted({*there.versions, *here.versions})
@@ -149,26 +149,26 @@ def _problems(node: Node, here: Surroundings, store: str | None, data: str | Non
     ]
     if unlike:
         remedy = "install the same on all nodes: last bits may differ"
-        yield Finding(what, State.WARNING, "; ".join(unlike), remedy)
+        yield CheckResult(what, State.WARNING, "; ".join(unlike), remedy)
     if there.gpus < node.resources.get("GPU", 0):
         said = f"Ray counts {node.resources['GPU']:g} GPUs and torch finds {there.gpus}"
-        yield Finding(what, State.PROBLEM, said, "check its driver with ser-sweep doctor there, and --num-gpus")
+        yield CheckResult(what, State.PROBLEM, said, "check its driver with ser-sweep doctor there, and --num-gpus")
     if there.store_problem:
         remedy = "mount the same folder at the same path on all nodes, or use a store in S3"
-        yield Finding(what, State.PROBLEM, f"store {store}: {there.store_problem}", remedy)
+        yield CheckResult(what, State.PROBLEM, f"store {store}: {there.store_problem}", remedy)
     yield from _data_problems(what, there, here, data)
 
 
-def _data_problems(what: str, there: Surroundings, here: Surroundings, data: str | None) -> Iterator[Finding]:
+def _data_problems(what: str, there: Surroundings, here: Surroundings, data: str | None) -> Iterator[CheckResult]:
     if there.data_problem and not here.data_problem:
         said = f"data {data}: {there.data_problem}"
         remedy = "trials get the data from the machine that launches them; only ser-sweep prepare needs it there"
-        yield Finding(what, State.WARNING, said, remedy)
+        yield CheckResult(what, State.WARNING, said, remedy)
         return
     other = sorted(name for name, content in here.data.items() if there.data.get(name) != content)
     if other:
         said = f"data {data}: {', '.join(other)} is not what it is on this machine"
-        yield Finding(what, State.PROBLEM, said, "copy it again, or mount the same folder on all nodes")
+        yield CheckResult(what, State.PROBLEM, said, "copy it again, or mount the same folder on all nodes")
     if there.damaged:
         shown = ", ".join(there.damaged[:3]) + (", …" if len(there.damaged) > 3 else "")
-        yield Finding(what, State.PROBLEM, f"data {data}: {shown}", "copy it again, or prepare it again")
+        yield CheckResult(what, State.PROBLEM, f"data {data}: {shown}", "copy it again, or prepare it again")

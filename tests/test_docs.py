@@ -1,5 +1,6 @@
 """Pages say what the committed results say, link to what is there, and tell people to type what works."""
 
+import ast
 import os
 import re
 import shlex
@@ -193,6 +194,17 @@ def test_a_notebook_runs_and_shows_what_it_was_saved_with(path: Path) -> None:
     run = nbformat.read(path, as_version=4)
     NotebookClient(run, timeout=120, resources={"metadata": {"path": str(path.parent)}}).execute()
     assert outputs_of(run) == outputs_of(saved)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_needs_nothing_of_ours_but_the_way_in(path: Path) -> None:
+    code = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+    imported = [
+        ast.unparse(node) for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+    rooms = ("ser_sweep", "analysis", "sweep", "dsl", "data_prep")
+    assert [line for line in imported if line.split()[1].split(".")[0] in rooms] == ["from ser_sweep import open_sweep"]
+    assert "subprocess" not in code
 
 
 def outputs_of(notebook: nbformat.NotebookNode) -> list[str]:

@@ -31,11 +31,11 @@ def figures_of(
     if decisions.empty:
         raise UserError(f"store {store.uri} has no training of the grid to draw; train with: ser-sweep run")
     scores = score_networks(decisions)
-    known = corpus_names(store, chains)
-    names = {full: name for full, name in sorted(known.items()) if (scores[columns.CORPUS] == name).any()}
+    known = sorted(corpus_names(store, chains).items())
+    names = {full: name for full, name in known if (scores[columns.CORPUS] == name).any()}
     corpora = {full: store.read_corpus(full) for full in names}
     classes = {names[full]: list(about["classes"]) for full, (about, _) in corpora.items()}
-    cells = [cell for cell in shown_cells(chains, known) if cell.about.corpus in corpora]
+    cells = shown_cells([chain for chain in chains if chain.last.corpus in corpora], names)
     stage_figures.check_ids(store, cells, corpora, utterances)
     yield from score_figures.class_recall(scores, classes)
     yield from score_figures.alpha_curves(scores)

@@ -98,7 +98,7 @@ class ClaimShown:
 
 
 @dataclass(frozen=True)
-class Progressed:
+class CellProgress:
     """How far a cell is: stages done and in all."""
 
     cell: str
@@ -135,7 +135,7 @@ class Report:
     permuted: bool
     done: int
     total: int
-    progress: tuple[Progressed, ...]
+    progress: tuple[CellProgress, ...]
     headlines: tuple[Headline, ...]
     facts: tuple[Fact, ...]
     grid: str
@@ -289,10 +289,10 @@ def _shown(place: Place) -> Place:
     return Place(*map(without_secrets, (place.grid, place.data, place.store, place.out)))
 
 
-def _progress(plan: Plan) -> Iterator[Progressed]:
+def _progress(plan: Plan) -> Iterator[CellProgress]:
     leaky = {plan.cell_of(one) for one in plan.stages.values() if one.label_source in LEAKY_LABEL_SOURCES}
     for cell, (done, total) in plan.progress_by_cell().items():
-        yield Progressed(cell, done, total, cell in leaky)
+        yield CellProgress(cell, done, total, cell in leaky)
 
 
 def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:

@@ -22,10 +22,10 @@ def cells_of(chains: Iterable[ChainSpec]) -> list[list[StageSpec]]:
 
 
 def corpus_names(store: Store, chains: Iterable[ChainSpec]) -> dict[str, str]:
-    """Full name -> what to call each corpus of `chains`: as `known_name` does, or in full where two are called so."""
-    full, held = {chain.last.corpus for chain in chains}, store.corpora()
-    short = {name: known_name(store.read_corpus(name)[0]) for name in full.intersection(held)}
-    return told_by_name(short | {name: name.rpartition("-")[0] for name in full.difference(held)})
+    """Full name -> what to call each corpus of `chains` that the store holds: as `known_name` does, or in full where
+    two are called so."""
+    held = {chain.last.corpus for chain in chains}.intersection(store.corpora())
+    return told_by_name({name: known_name(store.read_corpus(name)[0]) for name in held})
 
 
 def told_by_name(short: Mapping[str, str]) -> dict[str, str]:

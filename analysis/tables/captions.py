@@ -12,6 +12,54 @@ from dsl.splits import GROUPED_BY
 
 RATES, DIFFERENCES = "rates", "differences"
 
+# What each kind of table explains below its subject: a template each, of whole sentences.
+
+_MEAN_AND_F1 = "Mean is by mean pooling, without a forest. F1 is macro-averaged."
+_RATES = f"Rates are in percent, the forest's with a [95% bootstrap interval over utterances]. {_MEAN_AND_F1}"
+_BASELINE = (
+    "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [95% paired bootstrap "
+    "interval] and p of McNemar's exact test."
+)
+_BY_SPEAKER = (
+    "By speaker are the interval of the same difference over whole speakers, and p of a sign-flip test over them, not "
+    "adjusted."
+)
+OF_PAPER_TABLE = (
+    "{rows} {backbone} {conditions} Rates are in percent, the forest's with ± its standard deviation over forest "
+    "seeds, a second ± over training seeds if there are several, and a [95% bootstrap interval over utterances]. "
+    f"{_MEAN_AND_F1} {{difference}}"
+)
+OF_NETWORKS = (
+    f"{{conditions}} {_RATES} {_BASELINE} Holm's method adjusts p for all networks of the label source. The claims "
+    f"show the same test's p unadjusted. {_BY_SPEAKER}"
+)
+OF_CHOSEN_BY_VALIDATION = (
+    "{conditions} In each fold, and for each training seed, the iteration t of a chain is chosen that has the highest "
+    "WA of mean pooling on the validation utterances, or the earliest of equals; 0 is one of them. t (folds) says how "
+    f"many folds choose it. WA validation is the mean of what is chosen. {_RATES} {_BASELINE} Holm's method adjusts p "
+    "for all chains of the label source."
+)
+OF_CHOSEN_BY_TEST = (
+    "{conditions} Of each chain the iteration t is chosen that has the highest WA of the forest on the test folds, or "
+    "the earliest of equals; 0 is one of them. It is the same in all folds. "
+    f"{_RATES} {_BASELINE} Holm's method adjusts p for all chains of the label source."
+)
+OF_SOURCES_COMPARED = (
+    "{conditions} The rate by {decision} with the first label source minus that with the second, in points, with a "
+    "[95% paired bootstrap interval] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole "
+    f"table. {_BY_SPEAKER}"
+)
+OF_TARGETS = (
+    "{conditions} Training segments whose most likely target is their true class, in percent, ± standard deviation "
+    "over folds and training seeds. Inherited targets are the labels of the utterances, those of iteration 0."
+)
+BACKBONE = "Backbone: {backbone}."
+BACKBONE_OF_PAPER = "Backbone: {backbone}. The paper's columns are of {paper}."
+BACKBONE_OF_OTHERS = "Backbone: {backbone}. The paper's columns are of {paper}: no difference to them is shown."
+DIFFERENCE_TO_PAPER = "− paper is the forest's rate minus the published one, if all folds are done."
+_SETUP = "{corpus}: {setup}."
+_SETUP_OF_OTHERS = "{corpus}: {setup}. Not the paper's set-up: no difference to it is shown."
+
 
 @dataclass(frozen=True)
 class Caption:
@@ -19,6 +67,11 @@ class Caption:
 
     subject: str
     explanation: str = ""
+
+    @classmethod
+    def filled(cls, subject: str, template: str, **parts: str) -> "Caption":
+        """With a template of this module, whose `parts` may be empty."""
+        return cls(subject, " ".join(template.format(**parts).split()))
 
     @property
     def text(self) -> str:
@@ -130,11 +183,10 @@ def setup_texts(corpus: str, trained: Iterable[tuple[Setup, int]], published: bo
     seeds: dict[Setup, list[int]] = {}
     for setup, number in trained:
         seeds.setdefault(setup, []).append(number)
+    name = corpus_name(corpus)
     return [
-        f"{corpus_name(corpus)}: {setup.text(own, published)}{_not_the_papers(setup, published)}."
+        (_SETUP_OF_OTHERS if published and setup.departures else _SETUP).format(
+            corpus=name, setup=setup.text(own, published)
+        )
         for setup, own in seeds.items()
     ]
-
-
-def _not_the_papers(setup: Setup, published: bool) -> str:
-    return ". Not the paper's set-up: no difference to it is shown" if published and setup.departures else ""

@@ -17,8 +17,7 @@ from analysis.identity import (
     updates_of,
 )
 from analysis.paper.layouts import RowLabel
-from analysis.scoring.formats import joined
-from analysis.tables.captions import Caption, conditions_text, setup_footnotes
+from analysis.tables.captions import OF_TARGETS, Caption, conditions_text, setup_footnotes
 from analysis.tables.cells import RateCell, TableCell, TextCell
 from analysis.tables.entries import Entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
@@ -54,11 +53,7 @@ def _correction_listing(condition: Condition, lines: pd.DataFrame) -> Listing:
             cells[source] = [*map(_share_cell, shares), *[TextCell()] * (last - chain.iteration)]
             entries += [_share_entry(chain, source, share) for share in shares if share is not None]
         rows.append(ListingRow(RowLabel(chain_name(chain)), cells, tuple(entries), chain.backbone))
-    explanation = (
-        "Training segments whose most likely target is their true class, in percent, ± standard deviation over folds "
-        "and training seeds; inherited: the labels of the utterances, the targets of iteration 0."
-    )
-    caption = Caption(corpus_name(condition.corpus), joined(conditions_text(condition), explanation))
+    caption = Caption.filled(corpus_name(condition.corpus), OF_TARGETS, conditions=conditions_text(condition))
     headings = [Heading(name) for name in ("inherited", *(f"t = {iteration}" for iteration in range(1, last + 1)))]
     groups = tuple(Group.of_source(source, headings) for source in sources)
     trained = zip(lines[columns.SETUP], lines[columns.SEEDS], strict=True)

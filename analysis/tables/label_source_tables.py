@@ -21,9 +21,15 @@ from analysis.identity import (
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.comparisons import Pair, compare, networks, of_networks, one_decision
 from analysis.scoring.differences import Difference, difference_entry
-from analysis.scoring.formats import joined
 from analysis.scoring.setup import Setup
-from analysis.tables.captions import DIFFERENCES, Caption, Footnote, conditions_text, setup_footnotes
+from analysis.tables.captions import (
+    DIFFERENCES,
+    OF_SOURCES_COMPARED,
+    Caption,
+    Footnote,
+    conditions_text,
+    setup_footnotes,
+)
 from analysis.tables.cells import DifferenceCell, SpeakerCell, TableCell
 from analysis.tables.entries import Entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
@@ -31,11 +37,6 @@ from dsl.labels import LEAKY_LABEL_SOURCES
 
 SOURCES_COMPARED = "Label sources compared"
 Compared = dict[Hashable, Any]  # a line of `compare`
-_CAPTION = (
-    "with the first label source minus that with the second, in points, [95% paired bootstrap interval], and p of "
-    "McNemar's exact test of WA, adjusted by Holm's method for all of the table. By speaker: the same difference's "
-    "interval over whole speakers, and p of a sign-flip test over them, not adjusted."
-)
 _INCOMPLETE = "Differences marked (incomplete) are of the utterances that both have, with folds missing."
 
 
@@ -71,10 +72,15 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         for treatment in sorted(lines, key=treatment_order)
     ]
     incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
-    rates = f"Rate by {columns.DECISION_NAMES[decision]} {_CAPTION}"
+    caption = Caption.filled(
+        corpus_name(condition.corpus),
+        OF_SOURCES_COMPARED,
+        conditions=conditions_text(condition),
+        decision=columns.DECISION_NAMES[decision],
+    )
     return Listing(
         SOURCES_COMPARED,
-        Caption(corpus_name(condition.corpus), joined(conditions_text(condition), rates)),
+        caption,
         "Network",
         tuple(_group(first, second) for second, first in combinations(sources, 2)),
         tuple(rows),

@@ -26,10 +26,19 @@ from analysis.identity import (
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.comparisons import comparisons, of_networks
 from analysis.scoring.differences import Difference, difference_entry
-from analysis.scoring.formats import joined
 from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
 from analysis.scoring.selection import Chosen, choose_by_fold
-from analysis.tables.captions import DIFFERENCES, Caption, Footnote, conditions_text, score_footnotes, setup_notes
+from analysis.tables.captions import (
+    DIFFERENCES,
+    OF_CHOSEN_BY_TEST,
+    OF_CHOSEN_BY_VALIDATION,
+    OF_NETWORKS,
+    Caption,
+    Footnote,
+    conditions_text,
+    score_footnotes,
+    setup_notes,
+)
 from analysis.tables.cells import ChoiceCell, DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell
 from analysis.tables.entries import Entry, recall_entries, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
@@ -38,31 +47,10 @@ from dsl.labels import LEAKY_LABEL_SOURCES
 ALL_NETWORKS = "All networks"
 CHOSEN_BY_VALIDATION = "Iteration chosen by validation"
 CHOSEN_BY_TEST = "Iteration chosen on the test folds (optimistic)"
-_RATES = (
-    "Recognition rate in percent by random forest, [95% bootstrap interval over utterances]; mean: by mean pooling; "
-    "F1: macro-averaged."
-)
 _NOTHING_CHOOSES = "No rate on validation utterances is known, as with validation_share: 0: no iteration is chosen."
-_DIFFERENCE = (
-    "− baseline: the forest's rate minus that of iteration 0 of the same backbone, [95% paired bootstrap interval], "
-    "and p of McNemar's exact test, adjusted by Holm's method for all "
-)
-_OF_NETWORKS = "networks of the label source (the claims show the same test's p unadjusted)."
-_OF_CHAINS = "chains of the label source."
-_BY_SPEAKER = (
-    "By speaker: the same difference's interval over whole speakers, and p of a sign-flip test over them, not adjusted."
-)
 _INCOMPLETE = (
     "Differences marked (incomplete) are of the utterances and training seeds that a network and its baseline share; "
     "the rates beside them are of all that either has."
-)
-
-_HOW_BY_VALIDATION = (
-    "In each fold, and for each training seed, the iteration t of a chain with the highest WA of mean pooling on the "
-    "fold's validation utterances; t (folds): how many folds choose it; WA validation: the mean of what is chosen"
-)
-_HOW_BY_TEST = (
-    "Of each chain the iteration t with the highest WA of the forest on the test folds, the same in all folds"
 )
 
 
@@ -88,10 +76,9 @@ class Known:
         """The treatments that were trained with a label source."""
         return {key.treatment for key in self.scores[source]}
 
-    def caption(self, tested: str, *explained: str) -> Caption:
-        """`tested` ends the sentence on what p is adjusted for."""
-        explanation = joined(conditions_text(self.condition), *explained, _RATES, _DIFFERENCE + tested)
-        return Caption(corpus_name(self.condition.corpus), explanation)
+    def caption(self, template: str) -> Caption:
+        """That of a listing, by its template."""
+        return Caption.filled(corpus_name(self.condition.corpus), template, conditions=conditions_text(self.condition))
 
     def groups(self, *headings: Heading) -> tuple[Group, ...]:
         """A group of columns for each label source, all of the same `headings`."""
@@ -231,7 +218,7 @@ def _networks_listing(known: Known) -> Listing:
         *(Heading(what, metric) for what in ("mean", "− baseline") for metric in PAPER_METRICS),
         Heading("by speaker", "WA"),
     )
-    caption = known.caption(f"{_OF_NETWORKS} {_BY_SPEAKER}")
+    caption = known.caption(OF_NETWORKS)
     groups, notes = known.groups(*headings), known.footnotes()
     return Listing(ALL_NETWORKS, caption, "Network", groups, tuple(rows), notes, known.condition)
 
@@ -261,8 +248,7 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
                 for entry in _entries(title, chain_name(chain), known, source, chain)
             ]
         rows.append(ListingRow(RowLabel(chain_name(chain)), cells, tuple(entries), chain.backbone))
-    how = _HOW_BY_TEST if by_test else _HOW_BY_VALIDATION
-    caption = known.caption(_OF_CHAINS, f"{how}; the earlier of equals, and 0 is one of them.")
+    caption = known.caption(OF_CHOSEN_BY_TEST if by_test else OF_CHOSEN_BY_VALIDATION)
     headings = (
         *(Heading("t (folds)"), Heading("validation", "WA")),
         *(Heading(what, metric) for what in ("forest", "baseline") for metric in PAPER_METRICS),

@@ -18,7 +18,18 @@ from analysis.paper.layouts import PAPER_BACKBONE, Layout, RowLabel, RowPlan, la
 from analysis.paper.published import PublishedValue, comparable, index_published, load_published
 from analysis.scoring.scores import Score, ScoreKey, index_scores
 from analysis.scoring.setup import stands_beside_paper
-from analysis.tables.captions import Caption, Footnote, conditions_text, score_footnotes, setup_notes
+from analysis.tables.captions import (
+    BACKBONE,
+    BACKBONE_OF_OTHERS,
+    BACKBONE_OF_PAPER,
+    DIFFERENCE_TO_PAPER,
+    OF_PAPER_TABLE,
+    Caption,
+    Footnote,
+    conditions_text,
+    score_footnotes,
+    setup_notes,
+)
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 
@@ -214,24 +225,24 @@ def _row(number: str, plan: RowPlan, ground: _Ground) -> Row:
 
 
 def _caption(layout: Layout, backbone: str | None, rows: Sequence[Row], ground: _Ground) -> Caption:
-    sentences = [layout.explanation] if layout.explanation else []
     cells = [cell for row in rows for cell in row.cells.values()]
-    if backbone is not None:
-        papers = f"; the paper's columns are {backbone_name(PAPER_BACKBONE)}" if any(c.published for c in cells) else ""
-        unlike = ", so there is no difference to them" if papers and backbone != PAPER_BACKBONE else ""
-        sentences.append(f"Backbone: {backbone_name(backbone)}{papers}{unlike}.")
-    sentences.append(conditions_text(ground.condition))
-    sentences.append(_RATES_AND_SPREAD)
-    if any(cell.difference is not None for cell in cells):
-        sentences.append("− paper: the forest's rate minus the published one, where all folds are done.")
-    return Caption(layout.subject, " ".join(sentences))
+    compared = any(cell.difference is not None for cell in cells)
+    return Caption.filled(
+        layout.subject,
+        OF_PAPER_TABLE,
+        rows=layout.explanation,
+        backbone=_backbone_text(backbone, any(cell.published for cell in cells)),
+        conditions=conditions_text(ground.condition),
+        difference=DIFFERENCE_TO_PAPER if compared else "",
+    )
 
 
-_RATES_AND_SPREAD = (
-    "Recognition rate in percent by random forest, ± standard deviation over forest seeds, a second ± over training "
-    "seeds where there are several, [95% bootstrap interval over utterances]; mean: by mean pooling; F1: "
-    "macro-averaged."
-)
+def _backbone_text(backbone: str | None, published: bool) -> str:
+    if backbone is None:
+        return ""
+    others = BACKBONE_OF_PAPER if backbone == PAPER_BACKBONE else BACKBONE_OF_OTHERS
+    template = others if published else BACKBONE
+    return template.format(backbone=backbone_name(backbone), paper=backbone_name(PAPER_BACKBONE))
 
 
 def _footnotes(rows: Sequence[Row], corpora: Sequence[str]) -> tuple[Footnote, ...]:

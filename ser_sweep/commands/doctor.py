@@ -33,15 +33,15 @@ def add(commands: Any) -> None:
 def run_doctor(options: argparse.Namespace) -> int:
     with ProgressBar(options) as progress:
         progress("looking at this machine", 0, None)
+        from ser_sweep.checks import CheckResult, State
         from ser_sweep.doctor import examine
-        from ser_sweep.findings import Finding, State
 
     colors = {State.OK: "green", State.WARNING: "yellow", State.PROBLEM: "red"}
-    findings = examine(options.store, options.data, options.ray, options.address, lambda what: progress(what, 0, None))
-    found: list[Finding] = []
+    results = examine(options.store, options.data, options.ray, options.address, lambda what: progress(what, 0, None))
+    found: list[CheckResult] = []
     while True:
         with ProgressBar(options) as progress:  # gone before anything is printed
-            one = next(findings, None)
+            one = next(results, None)
         if one is None:
             break
         found.append(one)

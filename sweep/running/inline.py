@@ -38,15 +38,15 @@ def run_inline(trials: Trials, corpora: Mapping[str, SegmentCorpus]) -> None:
             time.sleep(LOOK_ELSEWHERE_SECONDS)
             continue
         trials.began(TRIAL, ThisProcess())
-        report = partial(_pass_on, trials, task.number)
+        tell = partial(_pass_on, trials, task.number)
         try:
             raise_lost()
-            train(task, corpora, trials.store, report)
+            train(task, corpora, trials.store, tell)
         except KeyboardInterrupt:
             trials.interrupted = True
             return
         except MAY_PASS_BY as error:  # one trial's failure must not stop the rest
-            report({"events": [{"event": "failed", "cause": describe_error(error)}]})
+            tell({"events": [{"event": "failed", "cause": describe_error(error)}]})
         trials.ended(TRIAL)
         trials.completed(task.number)
 
@@ -54,4 +54,4 @@ def run_inline(trials: Trials, corpora: Mapping[str, SegmentCorpus]) -> None:
 def _pass_on(trials: Trials, number: int, said: dict[str, Any]) -> None:
     raise_lost()
     for event in said["events"]:
-        trials.reported(TRIAL, number, event)
+        trials.on_event(TRIAL, number, event)

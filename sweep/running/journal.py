@@ -30,11 +30,11 @@ class Journal:
         """A trial has its work, and `gpu` of a device."""
         self._events.write("issued", trial=trial, chain=bundle.label, stages=stages, gpu=gpu)
 
-    def reported(self, trial: str, number: int, bundle: Bundle, event: dict[str, Any], line: str | None = None) -> None:
+    def on_event(self, trial: str, number: int, bundle: Bundle, event: dict[str, Any], line: str | None = None) -> None:
         """Pass on an event of a trial, to the user with `line` or with what is always said of such an event."""
         kind = event["event"]
         if kind in ("steps", "epoch", "trained", "reused"):
-            self.tally.reported(number, bundle, event)
+            self.tally.on_event(number, bundle, event)
         self._trackers.took(event)
         if kind not in ("steps", "epoch"):
             self._events.write(**{"trial": trial, "chain": bundle.label, **event})

@@ -175,7 +175,7 @@ def _watcher(of_launch: Trials, send_lost_signals: Callable[[], None]) -> Any:
             self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any
         ) -> None:
             for event in result.get("events", ()):
-                of_launch.reported(trial.trial_id, trial.config["number"], event)
+                of_launch.on_event(trial.trial_id, trial.config["number"], event)
 
         def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
             of_launch.completed(trial.config["number"])

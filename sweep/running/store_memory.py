@@ -31,7 +31,7 @@ from sweep.storage.store import Store, StoreError
 class TrialContext:
     """What the chains of a trial have in common: its task and store, the thinned corpus, and the device.
 
-    `report` takes an event, {"event": "epoch" | "trained" | ..., ...}. `check` is called with whether a commit is next,
+    `tell` takes an event, {"event": "epoch" | "trained" | ..., ...}. `check` is called with whether a commit is next,
     and raises SupersededError to stop the trial.
     """
 
@@ -39,7 +39,7 @@ class TrialContext:
     store: Store
     corpus: SegmentCorpus
     device: torch.device
-    report: Callable[[dict[str, Any]], None]
+    tell: Callable[[dict[str, Any]], None]
     check: Callable[[bool], None]
 
 
@@ -51,7 +51,7 @@ class StoreMemory(ChainMemory):
         self._context = context
         self._store = context.store
         self._corpus = context.corpus
-        self._report = context.report
+        self._tell = context.tell
         self.current: StageSpec = chain.stages[0]
         self.is_open = False  # whether the current one was asked for and is still to be done
 
@@ -60,12 +60,12 @@ class StoreMemory(ChainMemory):
         return self._chain.last.at(step.iteration, step.inner_fold).key
 
     def load(self, step: Step) -> Floats | None:
-        """Predictions of the stage where the store has it; it is then reported as reused."""
+        """Predictions of the stage where the store has it; the launch is then told that it is reused."""
         self.current = self._chain.last.at(step.iteration, step.inner_fold)
         found = self._read(self.current)
         self.is_open = found is None
         if found is not None:
-            self._report({"event": "reused", "iteration": step.iteration, "key": self.current.key})
+            self._tell({"event": "reused", "iteration": step.iteration, "key": self.current.key})
         return found
 
     def out_of_fold(self, iteration: int) -> Floats | None:
@@ -80,7 +80,7 @@ class StoreMemory(ChainMemory):
         return q
 
     def save(self, step: Step, result: StageResult) -> None:
-        """Commit the stage to the store, and report it."""
+        """Commit the stage to the store, and tell of it."""
         corpus, stage = self._corpus, self.current
         there = ~np.isnan(result.q).any(axis=1)
         predictions = Predictions(corpus.utterance[there], corpus.segment[there], result.test[there], result.q[there])
@@ -91,9 +91,9 @@ class StoreMemory(ChainMemory):
         said = {"iteration": step.iteration, "key": stage.key, "seconds": result.seconds}
         stands = self._store.commit(stage, predictions, facts, weights)
         if device.type == "cuda" and result.recorded.startswith("no: "):
-            self._report({"event": "not_recorded", "cause": result.recorded.removeprefix("no: ")})
+            self._tell({"event": "not_recorded", "cause": result.recorded.removeprefix("no: ")})
         self.is_open = False
-        self._report({"event": "trained" if stands else "reused", **said, "finished": time.time()})
+        self._tell({"event": "trained" if stands else "reused", **said, "finished": time.time()})
 
     def note_failure(self, error: BaseException) -> None:
         """Note in the store why the current stage could not be trained, unless it was."""
@@ -105,18 +105,18 @@ class StoreMemory(ChainMemory):
         return StoredCheckpoint(self._store, self.current.key)
 
     def on_epoch(self, step: Step, epoch: Epoch) -> None:
-        """Report the epoch. Raises SupersededError where another trial does this work by now."""
+        """Tell of the epoch. Raises SupersededError where another trial does this work by now."""
         self._context.check(False)
-        self._report({"event": "epoch", "iteration": step.iteration, "key": self.current.key, **asdict(epoch)})
+        self._tell({"event": "epoch", "iteration": step.iteration, "key": self.current.key, **asdict(epoch)})
 
     def on_batch(self, step: Step, done: int, of: int) -> None:
-        """Report how many steps are done."""
+        """Tell how many steps are done."""
         said = {"iteration": step.iteration, "key": self.current.key}
-        self._report({"event": "steps", **said, "done": done, "of": of})
+        self._tell({"event": "steps", **said, "done": done, "of": of})
 
     def on_resumed(self, step: Step, under: dict[str, tuple[str, str]]) -> None:
-        """Report that the bits will be others."""
-        self._report({"event": "resumed_elsewhere", "key": self.current.key, "under": under})
+        """Tell that the bits will be others."""
+        self._tell({"event": "resumed_elsewhere", "key": self.current.key, "under": under})
 
     def _read(self, stage: StageSpec) -> Floats | None:
         """The predictions of a stage for all segments; NaN where it has none."""

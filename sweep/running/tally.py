@@ -52,7 +52,7 @@ class RunningTrial:
 
 @dataclass
 class Tally:
-    """The state of a launch: fed with what trials report, read by what shows it.
+    """The state of a launch: fed with what trials tell, read by what shows it.
 
     `expected` are the seconds of training, one after the other, that earlier stages of the same kinds tell.
     """
@@ -90,8 +90,8 @@ class Tally:
             return None
         return (self.missing - sum(trial.share for trial in running)) * of_a_stage / self.concurrent
 
-    def reported(self, number: int, chains: Bundle, said: dict[str, Any]) -> None:
-        """Take in what trial `number` reports (`sweep.running.trial.run_trial`)."""
+    def on_event(self, number: int, chains: Bundle, said: dict[str, Any]) -> None:
+        """Take in an event of trial `number` (`sweep.running.trial.run_trial`)."""
         trial = self.running.setdefault(number, RunningTrial(chains))
         trial.iteration = said["iteration"]
         if said["event"] == "steps":

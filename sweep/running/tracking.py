@@ -1,6 +1,6 @@
 """Learning curves for experiment trackers while a sweep runs: TensorBoard and MLflow, as the grid's `tracking` says.
 
-They get what every trial reports, on Ray and in one process alike. The store does not depend on them: a tracker that
+They get what every trial tells, on Ray and in one process alike. The store does not depend on them: a tracker that
 fails is told once and left alone.
 """
 

@@ -21,7 +21,7 @@ from sweep.storage.lease import LeaseCheck, SupersededError
 from sweep.storage.store import Store
 
 Listener = Callable[[dict[str, Any]], None]  # told {"events": [{"event": ..., ...}]}
-SECONDS_BETWEEN_REPORTS = 2.0
+SECONDS_BETWEEN_MESSAGES = 2.0
 
 
 class OutOfMemory(Exception):  # noqa: N818
@@ -78,9 +78,9 @@ def run_trial(
     cap_memory(task.gpu)
     last = task.bundle.chains[0].last
     within = dict.fromkeys(stage.key for stage in task.bundle.stages[: task.stages])
-    reports = _Reports(tell, last_key=next(reversed(within)))
+    events = _EventSender(tell, last_key=next(reversed(within)))
     corpus = corpora[last.corpus].thinned(last.training.every)
-    context = TrialContext(task, store, corpus, device, reports, check)
+    context = TrialContext(task, store, corpus, device, events, check)
     memories = [StoreMemory(chain, context) for chain in task.bundle.chains]
     done = False
     try:
@@ -90,18 +90,18 @@ def run_trial(
         memories.clear()
         del corpus, context
         give_memory_back()
-        reports.end({"event": "ended", "began": began, "seconds": time.time() - began}, done)
+        events.end({"event": "ended", "began": began, "seconds": time.time() - began}, done)
 
 
 def _run_chains(context: TrialContext, memories: Sequence[StoreMemory], within: Collection[str]) -> None:
     """Train the stages `within` (keys). Note in the store those that failed, and raise the first error."""
     task = context.task
 
-    def report_fewer(at_once: int) -> None:
-        context.report({"event": "fewer_at_once", "at_once": at_once, "gpu": task.gpu})
+    def tell_fewer(at_once: int) -> None:
+        context.tell({"event": "fewer_at_once", "at_once": at_once, "gpu": task.gpu})
 
     chains = task.bundle.chains
-    company = Company(context.device, task.at_once or len(chains), report_fewer, task.checkpoint_seconds)
+    company = Company(context.device, task.at_once or len(chains), tell_fewer, task.checkpoint_seconds)
     steps = [sum(stage.key in within for stage in chain.stages) for chain in chains]
     try:
         failures = company.run(context.corpus, [chain.last for chain in chains], memories, steps)
@@ -121,9 +121,9 @@ def _run_chains(context: TrialContext, memories: Sequence[StoreMemory], within: 
         raise failure
 
 
-class _Reports:
-    """A trial's reports, sent together where nobody waits for them: each costs the launch some milliseconds. How many
-    steps are done is told no more often than that."""
+class _EventSender:
+    """A trial's events, sent together where nobody waits for them: each message costs the launch some milliseconds. How
+    many steps are done is told no more often than that."""
 
     def __init__(self, send: Listener, last_key: str) -> None:
         self._send = send
@@ -134,7 +134,7 @@ class _Reports:
     @property
     def _due(self) -> bool:
         """Whether it is time to send what waits: at once the first time."""
-        return time.monotonic() - self._sent >= SECONDS_BETWEEN_REPORTS
+        return time.monotonic() - self._sent >= SECONDS_BETWEEN_MESSAGES
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event["event"] == "steps" and not self._due:
@@ -145,8 +145,8 @@ class _Reports:
             self._flush()
 
     def end(self, event: dict[str, Any], done: bool) -> None:
-        """Send the last report. With `done`, Tune ends the trial without asking for more, which would take it as long
-        as the report did."""
+        """Send the last message. With `done`, Tune ends the trial without asking for more, which would take it as
+        long as the message did."""
         self._waiting.append(event)
         self._flush({"done": True} if done else {})
 

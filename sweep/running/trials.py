@@ -153,9 +153,9 @@ class Trials:
         restarted = self.resources.restart_stalled and process.end()
         self._journal.stalled(trial, self.bundles[number], seconds, place, process.after, restarted)
 
-    # They report
+    # They tell
 
-    def reported(self, trial: str, number: int, event: dict[str, Any]) -> None:
+    def on_event(self, trial: str, number: int, event: dict[str, Any]) -> None:
         """Take in an event of a trial (`sweep.running.trial.run_trial`)."""
         self.stalls.heard_of(trial)
         bundle, kind, line = self.bundles[number], event["event"], None
@@ -171,7 +171,7 @@ class Trials:
             self._shares.held(_kind_of(bundle), event["gpu"], event["at_once"])
         elif kind == "out_of_memory":
             line = self._ran_out_of_memory(trial, number, event)
-        self._journal.reported(trial, number, bundle, event, line)
+        self._journal.on_event(trial, number, bundle, event, line)
 
     def _ran_out_of_memory(self, trial: str, number: int, event: dict[str, Any]) -> str | None:
         """Give trainings of this kind more of a GPU from now on, and this one another try."""

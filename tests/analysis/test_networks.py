@@ -102,7 +102,7 @@ def test_label_sources_are_compared_in_pairs() -> None:
 def test_label_sources_are_compared_without_forests() -> None:
     frame = grid()
     (listing,) = sources_listings(frame[frame["decision"] == "mean"])
-    assert "Rate by mean pooling with" in listing.caption
+    assert "The rate by mean pooling with" in listing.caption
     (texts,) = listing.rows[0].texts.values()
     assert texts[0].startswith("+25.00 ")
 
@@ -167,14 +167,14 @@ def test_the_difference_has_an_interval_and_a_test_by_speaker() -> None:
     """Four utterances more right, one of each of the four speakers of five utterances."""
     (one,) = networks_of(grid())
     assert texts(one, "in_fold")["DenseNet22 bdsl, t = 1"][7] == "[20.0, 20.0] p 0.12"
-    assert "By speaker: the same difference's interval over whole speakers" in one.caption
+    assert "By speaker are the interval of the same difference over whole speakers" in one.caption
     record = next(record for row in one.rows for record in row.entries if record["iteration"] and "p" in record)
     assert (record["p"], record["p_holm"], record["p_speaker"]) == (2 / 2**4, 0.5, 2 / 2**4)
     assert (record["baseline_difference_speaker_low"], record["baseline_difference_speaker_high"]) == (20, 20)
 
 
 def test_captions_say_how_p_differs_from_that_of_claims() -> None:
-    assert "the claims show the same test's p unadjusted" in networks_of(grid())[0].caption
+    assert "The claims show the same test's p unadjusted" in networks_of(grid())[0].caption
 
 
 def test_a_difference_of_less_than_the_rates_beside_it_is_marked() -> None:
@@ -214,7 +214,7 @@ def test_corpora_splits_and_kinds_of_labels_have_listings_of_their_own() -> None
         ]
     )
     captions = [one.caption for one in networks_of(frame)]
-    assert [caption.partition(" Recognition")[0] for caption in captions] == [
+    assert [caption.partition(" Rates are")[0] for caption in captions] == [
         "Emo-DB. Split: speaker (each fold has a random forest of its own, which learns from no speaker that it "
         "decides on).",
         "CASIA. Split: stratified.",

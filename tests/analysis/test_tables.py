@@ -143,7 +143,7 @@ def test_tables_3_to_5_need_a_score_that_table_2_does_not_show() -> None:
 
 def test_table_3_names_both_backbones_in_its_caption() -> None:
     one = table(build_tables(frame(score(rule="hdl")), ["emodb"]), "III", "densenet22")
-    assert "Backbone: DenseNet22; the paper's columns are EfficientNet-B0, so there is no difference to them." in (
+    assert "Backbone: DenseNet22. The paper's columns are of EfficientNet-B0: no difference to them is shown." in (
         one.caption
     )
     assert cell(one, "DSL-HDL").published.value == 91.03
@@ -176,7 +176,7 @@ def test_difference_is_forest_minus_published_in_the_papers_set_up() -> None:
     assert cell(one, "DenseNet22^0").difference == pytest.approx(75.0 - 80.37)
     assert cell(one, "VGG19^0").difference is None
     assert "| WA − paper | UA − paper |" in to_markdown([one]) and "| −5.37 |" in re.sub(" +", " ", to_markdown([one]))
-    assert "− paper: the forest's rate minus the published one" in one.caption
+    assert "− paper is the forest's rate minus the published one" in one.caption
     assert "every segment, at most 12 epochs, 10 folds, stratified split, 1 training seed." in to_markdown([one])
 
 
@@ -222,7 +222,7 @@ def test_another_backbone_than_the_papers_column_has_no_difference() -> None:
     tables = build_tables(frame(*lines), ["emodb"])
     assert cell(table(tables, "III", "densenet22"), "DSL-GSL").difference is None
     assert cell(table(tables, "III", "efficientnet_b0"), "DSL-GSL").difference == pytest.approx(75.0 - 84.11)
-    assert "so there is no difference" not in table(tables, "III", "efficientnet_b0").caption
+    assert "no difference to them" not in table(tables, "III", "efficientnet_b0").caption
 
 
 def test_each_set_up_of_a_corpus_is_told_once_with_its_numbers_of_seeds() -> None:
@@ -427,7 +427,7 @@ def test_the_spread_over_training_seeds_comes_second_where_there_are_several(
 ) -> None:
     (one,) = build_tables(frame(score(**spreads((0.24, 0.5), trainings))), ["emodb"])
     assert f"| {text} |" in re.sub(" +", " ", to_markdown([one]))
-    assert "± standard deviation over forest seeds, a second ± over training seeds where there are several" in (
+    assert "± its standard deviation over forest seeds, a second ± over training seeds if there are several" in (
         one.caption
     )
 

@@ -54,7 +54,7 @@ def add_node(head: str, start: Start, tmp_path: Path) -> AddNode:
 
 
 def doctor(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
-    """Exit status, and findings by what they are of."""
+    """Exit status, and results by what they are of."""
     command = [sys.executable, "-m", "ser_sweep.cli", "doctor", "--json", *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS)
     found: dict[str, list[dict[str, str]]] = {}

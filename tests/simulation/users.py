@@ -149,7 +149,7 @@ class User:
     def _hear(self, trials: Trials, running: Running, trial: str, worker: Worker) -> None:
         while worker.said:
             for event in worker.said.popleft()["events"]:
-                trials.reported(trial, worker.number, event)
+                trials.on_event(trial, worker.number, event)
         if worker.ended:
             del self.workers[trial]
             trials.completed(worker.number)

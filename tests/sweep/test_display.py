@@ -53,7 +53,7 @@ def test_the_bar_of_a_complete_sweep_ends_where_the_terminal_does(tally: Tally) 
 
 
 def test_a_trial_tells_epoch_loss_and_rate(tally: Tally, chains: Bundle) -> None:
-    tally.reported(0, chains, {"event": "epoch", "iteration": 1, "number": 2, "loss": 1.25, "rate": 1234.0})
+    tally.on_event(0, chains, {"event": "epoch", "iteration": 1, "number": 2, "loss": 1.25, "rate": 1234.0})
     assert trial_words(tally.running[0]) == "t=1 epoch 3, loss 1.250, 1,234 segments/s"
     assert "1.250" in shown(tally)
 
@@ -63,10 +63,10 @@ def steps(key: str, done: int, iteration: int = 0) -> dict[str, Any]:
 
 
 def test_steps_are_shown_from_the_first_one_on(tally: Tally, chains: Bundle) -> None:
-    tally.reported(0, chains, steps("a", 120))
+    tally.on_event(0, chains, steps("a", 120))
     assert trial_words(tally.running[0]) == "t=0 in its first epoch, 120 of 800 steps"
     assert "120 of 800" in shown(tally)
-    tally.reported(0, chains, {"event": "trained", "iteration": 0, "key": "a", "seconds": 2.0})
+    tally.on_event(0, chains, {"event": "trained", "iteration": 0, "key": "a", "seconds": 2.0})
     assert "of 800" not in shown(tally)
 
 
@@ -77,7 +77,7 @@ def test_time_left_is_told_by_steps_where_nothing_else_is_known(
     assert tally.seconds_left is None
     for second, done in ((0.0, 100), (5.0, 200)):
         monkeypatch.setattr("time.monotonic", lambda second=second: second)
-        tally.reported(0, chains, steps("a", done))
+        tally.on_event(0, chains, steps("a", done))
     assert tally.seconds_left == pytest.approx(40 * (len(tally.plan.stages) - 0.25))
 
 
@@ -112,7 +112,7 @@ def test_a_trial_tells_its_steps_before_its_first_epoch_ends(
 
 
 def test_a_loss_that_turned_nan_is_shown(tally: Tally, chains: Bundle) -> None:
-    tally.reported(0, chains, {"event": "epoch", "iteration": 0, "number": 0, "loss": math.nan, "rate": 10.0})
+    tally.on_event(0, chains, {"event": "epoch", "iteration": 0, "number": 0, "loss": math.nan, "rate": 10.0})
     assert "loss nan" in trial_words(tally.running[0])
 
 

@@ -13,12 +13,12 @@ from packaging.requirements import Requirement
 
 from data_prep.data_folder import find_prepared
 from data_prep.folders import Folder
+from ser_sweep.checks import State
 from ser_sweep.cli import main
-from ser_sweep.doctor import check_data, check_open_files, check_store, check_threads, clock_finding, unlocked, unmet
-from ser_sweep.findings import State
+from ser_sweep.doctor import check_data, check_open_files, check_store, check_threads, clock_result, unlocked, unmet
 from sweep.storage.store import Store
 
-Run = Callable[..., dict[str, dict[str, str]]]  # arguments and the status to expect -> findings by name
+Run = Callable[..., dict[str, dict[str, str]]]  # arguments and the status to expect -> results by name
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_storage_whose_clock_goes_wrong_is_found(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize(("skew", "state"), [(0.0, State.OK), (8.0, State.WARNING), (31.0, State.PROBLEM)])
 def test_a_clock_is_judged_by_how_long_leases_last(skew: float, state: State) -> None:
-    assert clock_finding(skew).state is state
+    assert clock_result(skew).state is state
 
 
 def test_data_with_a_shard_cut_off_is_a_problem(small_data: Path, tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ def test_data_with_a_shard_cut_off_is_a_problem(small_data: Path, tmp_path: Path
     folder = Path(str(find_prepared(tmp_path / "data", "synthetic").folder))
     shard = next((folder / "shards").glob("shard-*"))
     shard.write_bytes(shard.read_bytes()[:100])
-    (finding,) = check_data(str(tmp_path / "data"))
-    assert finding.state is State.PROBLEM
-    assert "1 of 1 shard" in finding.said
+    (result,) = check_data(str(tmp_path / "data"))
+    assert result.state is State.PROBLEM
+    assert "1 of 1 shard" in result.said
 
 
 def change_shards(data: Path, change: Callable[[dict[str, Any]], Any]) -> None:
@@ -112,10 +112,10 @@ def test_shards_of_other_audio_are_a_problem_and_are_not_trained_on(
 ) -> None:
     shutil.copytree(small_data, tmp_path / "data")
     change_shards(tmp_path / "data", lambda shard: shard.update(audio="0123456789abcdef"))
-    (finding,) = check_data(str(tmp_path / "data"))
-    assert finding.state is State.PROBLEM
-    assert "other audio than in utterances.parquet in 1 of 1 shard" in finding.said
-    assert "prepare" in finding.remedy
+    (result,) = check_data(str(tmp_path / "data"))
+    assert result.state is State.PROBLEM
+    assert "other audio than in utterances.parquet in 1 of 1 shard" in result.said
+    assert "prepare" in result.remedy
     grid = tmp_path / "grid.yaml"
     grid.write_text("{corpora: [synthetic], backbones: [tiny], rules: [bdsl], folds: 2}", encoding="utf-8")
     place = ["--data", str(tmp_path / "data"), "--store", str(tmp_path / "store")]
@@ -126,17 +126,17 @@ def test_shards_of_other_audio_are_a_problem_and_are_not_trained_on(
 def test_shards_that_an_older_version_made_are_a_warning(small_data: Path, tmp_path: Path) -> None:
     shutil.copytree(small_data, tmp_path / "data")
     change_shards(tmp_path / "data", lambda shard: shard.pop("audio"))
-    (finding,) = check_data(str(tmp_path / "data"))
-    assert finding.state is State.WARNING
-    assert "an older ser-sweep made them and did not record their audio files" in finding.said
+    (result,) = check_data(str(tmp_path / "data"))
+    assert result.state is State.WARNING
+    assert "an older ser-sweep made them and did not record their audio files" in result.said
 
 
 def test_a_damaged_table_of_utterances_is_a_problem(small_data: Path, tmp_path: Path) -> None:
     shutil.copytree(small_data, tmp_path / "data")
     next((tmp_path / "data").glob("*/utterances.parquet")).write_bytes(b"")
-    (finding,) = check_data(str(tmp_path / "data"))
-    assert finding.state is State.PROBLEM
-    assert "utterances.parquet is missing or damaged" in finding.said
+    (result,) = check_data(str(tmp_path / "data"))
+    assert result.state is State.PROBLEM
+    assert "utterances.parquet is missing or damaged" in result.said
 
 
 def test_versions_that_do_not_fit_are_named() -> None:
@@ -152,13 +152,13 @@ def test_what_is_installed_is_compared_with_the_lock_file() -> None:
 
 def test_more_threads_than_cores_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "100000")
-    (finding,) = check_threads()
-    assert finding.state is State.WARNING
+    (result,) = check_threads()
+    assert result.state is State.WARNING
 
 
 def test_the_limit_of_open_files_is_told() -> None:
-    (finding,) = check_open_files()
-    assert finding.said
+    (result,) = check_open_files()
+    assert result.said
 
 
 def test_colors_are_for_terminals_alone(capsys: pytest.CaptureFixture[str]) -> None:

@@ -411,7 +411,7 @@ def test_why_a_kind_of_training_is_not_recorded_is_said_once(
     store.create()
     with started(Work(grid, plan, bundles, store, {"cpu": 1.0, "gpu": 1.0}), 1) as launch:
         for number, cause in [(0, "it waits"), (1, "it waits"), (2, "other bits"), (0, "it waits")]:
-            launch.trials.reported("a trial", number, {"event": "not_recorded", "cause": cause})
+            launch.trials.on_event("a trial", number, {"event": "not_recorded", "cause": cause})
         launch.trials.interrupted = True
     said = capsys.readouterr().err
     words = "tiny-batch128 is trained step by step, not as recorded CUDA graphs, which are faster: "

@@ -31,8 +31,8 @@ def test_nothing_is_known_before_anything_was_trained() -> None:
 
 def test_what_is_left_takes_as_long_as_what_was_trained() -> None:
     tally = Tally(PLAN, concurrent=2)
-    tally.reported(0, BUNDLE, trained(STAGES[0], 100.0))
-    tally.reported(1, BUNDLE, trained(STAGES[1], 300.0))
+    tally.on_event(0, BUNDLE, trained(STAGES[0], 100.0))
+    tally.on_event(1, BUNDLE, trained(STAGES[1], 300.0))
     assert tally.seconds_left == 2 * 200 / 2
     assert tally.summary() == "2 of 4 stages, 2 running, 0 failed, about 3 min left"
 
@@ -40,7 +40,7 @@ def test_what_is_left_takes_as_long_as_what_was_trained() -> None:
 def test_what_was_trained_tells_more_than_what_was_expected() -> None:
     tally = Tally(PLAN, concurrent=1, expected=40.0)
     assert tally.seconds_left == 40
-    tally.reported(0, BUNDLE, trained(STAGES[0], 100.0))
+    tally.on_event(0, BUNDLE, trained(STAGES[0], 100.0))
     assert tally.seconds_left == 300
 
 
@@ -58,7 +58,7 @@ def test_steps_tell_how_long_a_stage_takes_where_nothing_else_does() -> None:
 
 def test_reused_stages_are_done_and_tell_no_time() -> None:
     tally = Tally(PLAN, concurrent=1)
-    tally.reported(0, BUNDLE, {**trained(STAGES[0], 100.0), "event": "reused"})
+    tally.on_event(0, BUNDLE, {**trained(STAGES[0], 100.0), "event": "reused"})
     assert (tally.missing, tally.seconds_left) == (3, None)
 
 
@@ -70,7 +70,7 @@ def test_expected_seconds_are_those_of_what_the_plan_left() -> None:
 def test_nothing_is_left_of_a_complete_sweep() -> None:
     tally = Tally(PLAN, concurrent=1)
     for stage in STAGES:
-        tally.reported(0, BUNDLE, trained(stage, 1.0))
+        tally.on_event(0, BUNDLE, trained(stage, 1.0))
     tally.ended(0)
     assert tally.summary() == "4 of 4 stages, 0 running, 0 failed"
 

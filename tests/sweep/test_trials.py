@@ -43,7 +43,7 @@ def failures(trials: Trials) -> list[str | None]:
 def trained(trials: Trials, trial: str, task: Task) -> None:
     for stage in task.bundle.stages:
         said = {"event": "trained", "iteration": 0, "key": stage.key, "seconds": 1.0}
-        trials.reported(trial, task.number, said)
+        trials.on_event(trial, task.number, said)
     trials.ended(trial)
     trials.completed(task.number)
 
@@ -108,7 +108,7 @@ def test_what_is_left_when_a_round_ends_was_interrupted(trials: Trials) -> None:
 def test_what_a_trial_said_of_its_error_comes_before_what_ended_it(trials: Trials) -> None:
     task = trials.issue("one")
     assert task is not None
-    trials.reported("one", task.number, {"event": "error", "cause": "no space left on device"})
+    trials.on_event("one", task.number, {"event": "error", "cause": "no space left on device"})
     trials.fail(task.number, "the trial's process ended without saying why")
     assert failures(trials)[task.number] == "no space left on device"
 
@@ -118,7 +118,7 @@ def test_a_trial_that_ran_out_of_memory_is_issued_again_with_more(trials: Trials
     assert task is not None
     assert task.gpu == 0.25
     said = {"event": "out_of_memory", "key": task.bundle.stages[0].key, "gpu": task.gpu, "cause": "no memory"}
-    trials.reported("one", task.number, said)
+    trials.on_event("one", task.number, said)
     trials.completed(task.number)
     trials.ended("one")
     again = trials.issue("two")

@@ -1,4 +1,5 @@
-"""Trains the store that golden tests read, and leaves one fold of one rule out, as a sweep does that is not done yet.
+"""Trains the store that golden tests and the notebook read, and leaves one fold of one rule out, as a sweep does that
+is not done yet. `data` is what a sweep needs of the corpus beside it, without sound.
 
     python tests/analysis/recorded/record.py
 
@@ -18,8 +19,9 @@ LEFT_OUT = ("hdl", 2)  # rule and fold
 
 
 def record() -> None:
-    grid, store = HERE / "grid.yaml", HERE / "store"
+    grid, store, kept = HERE / "grid.yaml", HERE / "store", HERE / "data"
     shutil.rmtree(store, ignore_errors=True)
+    shutil.rmtree(kept, ignore_errors=True)
     with tempfile.TemporaryDirectory() as data:
         assert main(["prepare", "synthetic", "--out", data, "--inline"]) == 0
         assert main(["run", str(grid), "--data", data, "--store", str(store), "--inline"]) == 0
@@ -30,6 +32,9 @@ def record() -> None:
             for stage in chain.stages[1:]:
                 shutil.rmtree(store / "stages" / stage.key, ignore_errors=True)
     shutil.rmtree(store / "events")  # tests write their own
+    shutil.copytree(store / "corpora", kept)
+    for about in kept.glob("*/corpus.json"):
+        about.rename(about.with_name("manifest.json"))
     assert Store(store).done_keys()
 
 

@@ -1,11 +1,11 @@
-"""What the doctor finds."""
+"""What a check of the doctor comes to."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class State(StrEnum):
-    """How well what was looked at is: WARNING where it works, but not as it could, PROBLEM where it does not."""
+    """How well what was checked is: WARNING where it works, but not as it could, PROBLEM where it does not."""
 
     OK = "ok"
     WARNING = "warning"
@@ -13,7 +13,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What is known of one thing, and what to do about it unless it is as it should be."""
 
     what: str
