@@ -6,7 +6,9 @@
 SIGINT, SIGTERM and SIGHUP go to the driver alone, to its whole process group, and to the driver as process number 1 of
 a container (which needs root); on Ray and inline. What is looked at: exit status 130, how to go on, `interrupted` in
 the event log, no lease and no process left. A signal in the first moments finds Python not up yet: what ends by the
-signal itself and before anything was written is counted as `before it began`.
+signal itself, or while Python starts, and before anything was written is counted as `before it began`.
+
+With `--way`, `--to` or `--signals` only these are tried, and replace their like in the file.
 """
 
 import argparse
@@ -33,6 +35,7 @@ WHOM = ("driver", "group", NUMBERED)
 WAYS = ("inline", "ray")
 LENGTH = {"inline": 8.0, "ray": 20.0}  # seconds from a launch in which signals come
 AS_IT_SHOULD, BEFORE = FINE = "as it should", "before it began"
+PYTHON_STARTS = "Fatal Python error: init_"  # what Python says of itself where a signal comes before it is up
 SAID = 4_000  # characters of what a run said, where something was wrong
 SECONDS = 120.0  # after which a run that does not end is killed
 GRID = {
@@ -114,7 +117,8 @@ def tried(place: Place, number: signal.Signals, whom: str, way: str, moment: flo
 
 def judged(status: int, number: signal.Signals, said: str, store: Path, left: bool) -> str:
     files = [path.relative_to(store) for path in store.rglob("*") if path.is_file()]
-    if status in (-number, 128 + number) and not files and "interrupted" not in said:
+    by_signal = status in (-number, 128 + number) and "interrupted" not in said
+    if (by_signal or PYTHON_STARTS in said) and not files:
         return BEFORE
     events = [json.loads(line) for path in (store / "events").glob("*") for line in path.read_text().splitlines()]
     ended = [event for event in events if event["event"] == "finished"]
@@ -151,7 +155,16 @@ def main() -> None:
                     outcomes = Counter(tried(place, number, whom, way, moment) for moment in moments)
                     found.append({"signal": number.name, "to": whom, "way": way, "outcomes": dict(outcomes)})
                     print(found[-1], file=sys.stderr, flush=True)
+    kept = json.loads(options.json.read_text())["found"] if options.json and options.json.exists() else []
+    tried_now = {cell_of(one) for one in found}
+    found = sorted([one for one in kept if cell_of(one) not in tried_now] + found, key=cell_of)
     report({"moments": options.moments, "seconds": LENGTH, "found": found}, options.json)
+
+
+def cell_of(one: dict[str, Any]) -> tuple[int, int, int]:
+    """Where a result stands among all."""
+    names = [number.name for number in SIGNALS]
+    return WAYS.index(one["way"]), WHOM.index(one["to"]), names.index(one["signal"])
 
 
 if __name__ == "__main__":

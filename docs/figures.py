@@ -350,6 +350,43 @@ def ratio_text(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}"
 
 
+def signals() -> str:
+    """How runs ended that got a signal at random moments."""
+    measured = results_of("signals")
+    found = {(one["way"], one["to"], one["signal"]): one["outcomes"] for one in measured["found"]}
+    sent = list(dict.fromkeys(signal for _, _, signal in found))
+    rows = [["To", "run", *sent]]
+    for way, to in dict.fromkeys((way, to) for way, to, _ in found):
+        rows.append([SIGNALLED[to], SIGNALLED[way], *(_ended(found[way, to, signal]) for signal in sent)])
+    lengths = " and ".join(f"{seconds:.0f} s ({way})" for way, seconds in measured["seconds"].items())
+    wrong = sum(
+        count for outcomes in found.values() for what, count in outcomes.items() if what not in (AS_PROMISED, TOO_EARLY)
+    )
+    tries = sum(sum(outcomes.values()) for outcomes in found.values())
+    return (
+        f"{aligned(rows).rstrip()}\n\n{tries} signals in all, within the first {lengths} of a run; {wrong} of them did "
+        "not end it as promised. *Early*: the signal came before Python was up, and ended it then and there."
+    )
+
+
+SIGNALLED = {
+    "driver": "the process",
+    "group": "its process group",
+    "number 1": "process 1 of a container",
+    "inline": "inline",
+    "ray": "on Ray",
+}
+AS_PROMISED, TOO_EARLY = "as it should", "before it began"
+
+
+def _ended(outcomes: dict[str, int]) -> str:
+    """`20 of 20`, or with what ended otherwise."""
+    told = [f"{outcomes.get(AS_PROMISED, 0)} of {sum(outcomes.values())}"]
+    told += [f"{count} early" for what, count in outcomes.items() if what == TOO_EARLY]
+    told += [f"{count}: {what}" for what, count in outcomes.items() if what not in (AS_PROMISED, TOO_EARLY)]
+    return ", ".join(told)
+
+
 def seconds_of_tables() -> str:
     """Rates of many stages against a pandas loop."""
     rows = [
@@ -475,6 +512,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "seconds_of_preparing": seconds_of_preparing,
     "seconds_of_sweeping": seconds_of_sweeping,
     "start_up": start_up,
+    "signals": signals,
     "seconds_of_tables": seconds_of_tables,
     "forests": seconds_of_forests,
     **GPU_BLOCKS,
