@@ -1,10 +1,11 @@
-# make setup | demo | test | test-fast | chaos | simulate | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
+# make setup | demo | test | test-fast | test-lowest | chaos | simulate | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
+LOWEST := $(VENV)-lowest
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast chaos simulate fuzz audit lint format docs lock clean
+.PHONY: setup demo test test-fast test-lowest chaos simulate fuzz audit lint format docs lock clean
 
 setup: $(STAMP)
 
@@ -24,6 +25,16 @@ test: setup
 # What can be tested in three minutes on two cores: all but the files that tests/conftest.py calls slow.
 test-fast: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# The same with the lowest versions that pyproject.toml allows, in a venv of its own.
+$(LOWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[dev]'
+	touch $@
+
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 # The long form of tests/chaos, about half an hour; the results are those of docs/reliability.md.
 chaos: setup
@@ -66,4 +77,4 @@ lock:
 		--generate-hashes --upgrade --custom-compile-command "make lock" --quiet --output-file requirements.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-audit build site *.egg-info
+	rm -rf $(VENV) $(VENV)-audit $(LOWEST) build site *.egg-info

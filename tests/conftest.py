@@ -24,9 +24,10 @@ SLOW = (
     *("test_results_only.py", "test_surroundings.py", "test_start_up.py", "test_silence.py", "test_own_corpus.py"),
     *("test_fuse.py", "test_recorded.py", "test_cost.py", "test_places.py", "test_cli.py", "test_cluster.py"),
     *("test_listed_names.py", "test_replayed_trainings.py", "test_door.py", "test_exact_audit.py"),
-    *("test_corpus_readers.py", "test_gpu_layers.py", "test_step_operations.py", "test_audio.py", "test_figures.py"),
+    *("test_corpus_readers.py", "test_gpu_layers.py", "test_step_operations.py", "test_audio.py"),
+    *("test_figures.py", "test_figure_files.py", "test_figures_of_stores.py"),
     *("test_backbones.py", "test_side_by_side.py", "test_upkeep.py", "test_commands.py"),
-    *("test_predict.py", "test_prepare.py"),
+    *("test_predict.py", "test_prepare.py", "test_prepare_changes.py", "test_prepare_notices.py"),
 )
 
 

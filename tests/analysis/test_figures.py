@@ -1,112 +1,43 @@
-"""What figures show is what the data say; files are reproducible, safe and described."""
+"""What figures show is what the data say."""
 
-import json
-import re
-import shutil
-import warnings
-import xml.etree.ElementTree as ET
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.image import imread
-from numpy.typing import ArrayLike
 
-import analysis
-from analysis import decide, label_correction
 from analysis.figures import (
-    Drawing,
     draw_alpha_curve,
-    draw_class_recall,
     draw_confusion,
-    draw_contours,
     draw_label_correction,
     draw_label_sources,
     draw_learning_curves,
-    figures_of,
-    fonts,
     save_figure,
-    save_figures,
 )
-from analysis.figures.cells import ChainCell, shown_cells
-from analysis.figures.save import slug
 from analysis.figures.score_figures import alpha_curves, by_method, class_recall, confusion_counts, confusions
-from analysis.figures.stage_figures import label_corrections
 from analysis.figures.style import COLORS, HATCHES, ONE_COLUMN, TWO_COLUMNS, bar_style, series_style
-from analysis.figures.subject import INTERVALS, Method, notes_on, shown_methods
+from analysis.figures.subject import Method, notes_on, shown_methods
 from analysis.paper.published import load_published
-from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.segments import segment_centres
-from ser_sweep.cli import main
-from sweep.planning.grid import load_grid, resolve_corpora
-from sweep.planning.stages import ChainSpec
-from sweep.storage.store import Store
-from tests.analysis.made_by_hand import decisions_of, network, scores_of, setup_with
-from tests.analysis.recorded_sweep import RECORDED, source_of
-
-EMOTIONS = ["anger", "boredom", "disgust", "fear", "happiness", "neutral", "sadness"]
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def line(**fields: Any) -> dict[str, Any]:
-    """A line of scores: by default a complete baseline of two classes on Emo-DB."""
-    return scores_of(**{"seed": 0, "recall": [80.0, 68.0]} | fields)
-
-
-def pooled(*lines: dict[str, Any]) -> pd.DataFrame:
-    frame = pd.DataFrame(lines)
-    return frame.reindex(columns=list(dict.fromkeys([*frame.columns, *INTERVALS])))
-
-
-def curve(axes: Axes, label: str) -> tuple[list[float], list[float]]:
-    """x and y of the line that the legend calls `label`."""
-    (found,) = (each for each in axes.get_lines() if each.get_label() == label)
-    return points(found.get_xdata()), points(found.get_ydata())
-
-
-def points(data: ArrayLike) -> list[float]:
-    return [float(value) for value in np.asarray(data)]
-
-
-def names_in_legend(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.legends[0].get_texts()]
-
-
-def title_of(figure: Figure) -> str:
-    return figure.get_suptitle()
-
-
-def every_axis_is_named(figure: Figure) -> bool:
-    """Whether the figure's panels name both axes, shared ones once a row or column."""
-    panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
-    places = [place for axes in panels if (place := axes.get_subplotspec())]
-    rows = {place.rowspan.start for place in places}
-    return any(axes.get_xlabel() for axes in panels) and sum(bool(axes.get_ylabel()) for axes in panels) >= len(rows)
-
-
-def rendered(figure: Figure, path: Path) -> bytes:
-    save_figure(figure, path)
-    return path.read_bytes()
-
+from tests.analysis.drawn_figures import (
+    EMOTIONS,
+    alpha_points,
+    contour,
+    curve,
+    decisions,
+    every_axis_is_named,
+    line,
+    names_in_legend,
+    points,
+    pooled,
+    recall_figure,
+    title_of,
+)
+from tests.analysis.made_by_hand import setup_with
 
 # Recall by class
-
-
-def recall_figure(
-    values: Sequence[Sequence[float]] | np.ndarray, classes: Sequence[str] = EMOTIONS, title: str = "a title"
-) -> Figure:
-    methods = [("none", ""), ("bdsl", ""), ("wdsl", "0.2"), ("gsl", ""), ("hdl", "")]
-    rows = [{"rule": r, "alpha": a, "recall": list(v)} for (r, a), v in zip(methods, values, strict=False)]
-    return draw_class_recall(pd.DataFrame(rows), classes, title)
 
 
 def test_bars_are_as_high_as_the_recalls() -> None:
@@ -169,14 +100,6 @@ def test_series_differ_in_colour_line_and_marker_and_bars_in_colour_and_hatch() 
 
 
 # The alpha curve
-
-
-def alpha_points(**more: Any) -> pd.DataFrame:
-    return pd.DataFrame(
-        {"series": "random forest", "kind": "trained", "alpha": [1.0, 0.0, 0.2]}
-        | {"wa": [70, 60, 80], "ua": [69, 59, 79]}
-        | more
-    )
 
 
 def test_the_alpha_curve_goes_through_the_rates_in_order_of_alpha() -> None:
@@ -256,13 +179,6 @@ def test_one_alpha_is_no_curve() -> None:
 # Contours
 
 
-def contour(iterations: int = 3, segments: int = 20, classes: Sequence[str] = EMOTIONS) -> tuple[Figure, Any, Any]:
-    rng = np.random.default_rng(1)
-    q = {t: rng.dirichlet(np.ones(len(classes)), segments) for t in range(iterations)}
-    seconds = 0.1675 + 0.01 * np.arange(segments)
-    return draw_contours(seconds, q, classes, 4 % len(classes), "t"), seconds, q
-
-
 def test_contours_are_the_probabilities_a_panel_an_iteration() -> None:
     figure, seconds, q = contour()
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Iteration 0", "Iteration 1", "Iteration 2"]
@@ -312,10 +228,6 @@ def test_fields_of_a_confusion_matrix_hold_percent_of_the_row_and_counts() -> No
 def test_a_class_without_utterances_has_an_empty_row() -> None:
     axes = draw_confusion(np.array([[0.0, 0.0], [1.0, 3.0]]), ["anger", "fear"], "t").axes[0]
     assert [text.get_text() for text in axes.texts] == ["25", "1", "75", "3"]
-
-
-def decisions(label: Sequence[int], *predicted: Sequence[int], **about: Any) -> pd.DataFrame:
-    return decisions_of(predicted, label, "s", **about)
 
 
 def test_confusion_counts_are_means_over_forest_seeds() -> None:
@@ -422,434 +334,3 @@ def test_cells_with_missing_folds_are_named_where_others_are_whole() -> None:
 def test_alternative_text_tells_the_numbers() -> None:
     (drawing,) = class_recall(pooled(line(recall=[81.4, np.nan])), {"emodb": ["anger", "fear"]})
     assert drawing.alt == "Bar chart of recall in percent. No DSL: anger 81."
-
-
-# Names and files
-
-
-def test_names_from_files_are_no_markup(tmp_path: Path) -> None:
-    name = r"$x^2$ & <b>\frac"
-    figure = draw_class_recall(
-        pd.DataFrame([{"rule": name, "alpha": "", "recall": [50.0, 60.0]}]), [name, "fear"], f"of {name}"
-    )
-    texts = [element.text for element in ET.fromstring(rendered(figure, tmp_path / "a.svg")).iter(f"{SVG}text")]
-    assert texts.count(name) == 2 and f"of {name}" in texts
-
-
-@pytest.mark.parametrize("extension", ["png", "svg"])
-def test_any_name_of_a_class_can_be_drawn(tmp_path: Path, extension: str) -> None:
-    names = ["$\\bad{$", "50% & more", "<i>", "ärger"]
-    for figure in (contour(2, 5, names)[0], draw_confusion(np.eye(4), names, "$a$")):
-        content = rendered(figure, tmp_path / f"a.{extension}")
-        assert extension == "png" or {"50% & more", "<i>"} <= {
-            e.text for e in ET.fromstring(content).iter(f"{SVG}text")
-        }
-
-
-def test_what_cannot_be_printed_does_not_break_a_file(tmp_path: Path) -> None:
-    figure = recall_figure([[50.0, 60.0]], ["a\x00b\nc\ud800", "fear"])
-    ET.fromstring(rendered(figure, tmp_path / "a.svg"))
-    assert figure.axes[0].get_xticklabels()[0].get_text() == "a\ufffdb\ufffdc\ufffd"
-
-
-FIGURES = {
-    "recall": lambda: recall_figure(np.full((5, 7), 50), title="Emo-DB\nFolds missing"),
-    "contours": lambda: contour()[0],
-    "alpha": lambda: draw_alpha_curve(alpha_points(wa_low=50, wa_high=85), "Emo-DB"),
-    "confusion": lambda: draw_confusion(np.eye(7), EMOTIONS, "Emo-DB"),
-}
-
-
-@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
-def test_the_same_figure_is_the_same_file(make: Any, tmp_path: Path) -> None:
-    for extension in ("png", "svg"):
-        first, second = (rendered(make(), tmp_path / f"{name}.{extension}") for name in "ab")
-        assert first == second
-        assert b"date" not in first.lower()
-
-
-@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
-def test_a_user_s_matplotlibrc_changes_no_file(make: Any, tmp_path: Path) -> None:
-    mine = rendered(make(), tmp_path / "a.png")
-    odd: dict[Any, object] = {
-        "text.usetex": True,
-        "figure.dpi": 30,
-        "axes.facecolor": "red",
-        "font.family": "monospace",
-    }
-    with matplotlib.rc_context(odd):
-        assert rendered(make(), tmp_path / "b.png") == mine
-
-
-def test_classes_of_a_hundred_characters_leave_the_panel_its_room(tmp_path: Path) -> None:
-    names = [f"{'very ' * 20}{name}" for name in EMOTIONS]
-    for figure in (draw_confusion(np.eye(7), names, "Emo-DB"), recall_figure(np.full((5, 7), 50), names)):
-        rendered(figure, tmp_path / "a.png")
-        place = figure.axes[0].get_position()
-        assert place.width > 0.35 and place.height > 0.3
-        labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
-        assert len(set(labels)) == len(names), "classes that differ at the end look the same"
-
-
-@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
-def test_nothing_is_cut_off(make: Any, tmp_path: Path) -> None:
-    figure = make()
-    content = rendered(figure, tmp_path / "a.png")
-    assert content[:4] == b"\x89PNG"
-    pixels = imread(tmp_path / "a.png")
-    assert pixels.shape[1] == pytest.approx(200 * figure.get_figwidth(), abs=1)
-    for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
-        assert (edge == 1).all()
-
-
-@pytest.mark.parametrize("make", FIGURES.values(), ids=FIGURES.keys())
-def test_titles_legends_and_panels_do_not_overlap(make: Any, tmp_path: Path) -> None:
-    figure = make()
-    save_figure(figure, tmp_path / "a.png")
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    boxes = [axes.get_tightbbox(renderer) for axes in figure.axes] + [figure._suptitle.get_window_extent(renderer)]
-    boxes += [legend.get_window_extent(renderer) for legend in figure.legends]
-    for position, box in enumerate(boxes):
-        for other in boxes[position + 1 :]:
-            assert not (box.width and other.width and box.shrunk(0.98, 0.98).overlaps(other.shrunk(0.98, 0.98)))
-
-
-def test_text_stays_text_in_svg(tmp_path: Path) -> None:
-    tree = ET.fromstring(rendered(recall_figure(np.full((5, 7), 50)), tmp_path / "a.svg"))
-    texts = {element.text for element in tree.iter(f"{SVG}text")}
-    assert {*EMOTIONS, "WDSL (α = 0.2)", "Recall [%]"} <= texts
-
-
-@pytest.mark.parametrize(
-    "text", ["03a01Fa", "../../etc/passwd", "CON", "a b", "a-b", "ä", "", ".", "..", "x" * 300, "a\x00"]
-)
-def test_slugs_are_safe(text: str) -> None:
-    assert re.fullmatch(r"[a-z0-9_]+([-.][a-z0-9_]+)*", slug(text))
-    assert len(slug(text)) <= 49
-
-
-def test_different_texts_have_different_slugs() -> None:
-    texts = ["a", "A", "a b", "a-b", "ä", "ö", "", "x" * 300, "x" * 301, "0.2", "0..2"]
-    assert len({slug(text) for text in texts}) == len(texts)
-    assert (slug("emodb"), slug("efficientnet_b0"), slug("0.2")) == ("emodb", "efficientnet_b0", "0.2")
-
-
-def drawing(*about: str) -> Drawing:
-    return Drawing("contours", about, "A caption.", "Lines.", contour(1, 3, ["anger", "fear"])[0])
-
-
-def test_the_index_lists_figures_with_caption_alternative_text_and_files(tmp_path: Path) -> None:
-    save_figures([drawing("emodb", "03a01Fa")], tmp_path / "new" / "out", ["svg", "png", "svg"])
-    (one,) = json.loads((tmp_path / "new/out/index.json").read_text())["figures"]
-    name = f"contours-emodb-{slug('03a01Fa')}"
-    assert one == {
-        "name": name,
-        "kind": "contours",
-        "corpus": "emodb",
-        "caption": "A caption.",
-        "alt": "Lines.",
-        "files": [f"{name}.svg", f"{name}.png"],
-    }
-    assert sorted(path.name for path in (tmp_path / "new/out").iterdir()) == sorted([*one["files"], "index.json"])
-
-
-def test_two_figures_of_one_name_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="two figures are called contours-emodb"):
-        save_figures([drawing("emodb"), drawing("emodb")], tmp_path)
-
-
-# From a store
-
-
-@pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> Path:
-    """A folder with a grid and its finished store: two label sources, two iterations."""
-    folder = tmp_path_factory.mktemp("swept")
-    (folder / "grid.yaml").write_text(
-        "{corpora: [synthetic], backbones: [tiny], rules: [none, bdsl, {wdsl: [0.2, 1]}], iterations: 2, folds: 2,"
-        " label_sources: [in_fold, global_oof], training: {epochs: 2, every: 16}}"
-    )
-    assert main(["run", *arguments(folder, small_data), "--inline"]) == 0
-    return folder
-
-
-def arguments(folder: Path, data: Path) -> list[str]:
-    return [str(folder / "grid.yaml"), "--data", str(data), "--store", str(folder / "store")]
-
-
-def opened(folder: Path, data: Path) -> tuple[Store, list[ChainSpec]]:
-    grid = load_grid(folder / "grid.yaml")
-    return Store(folder / "store"), grid.expand(resolve_corpora(grid, data))
-
-
-def drawn(folder: Path, data: Path, utterances: Sequence[str] = ()) -> dict[str, Drawing]:
-    store, chains = opened(folder, data)
-    made = decide(store, chains, forest_seeds=0)
-    return {each.name: each for each in figures_of(store, chains, made, utterances)}
-
-
-@pytest.fixture(scope="module")
-def drawings(swept: Path, small_data: Path) -> dict[str, Drawing]:
-    """All figures of the store, by name."""
-    return drawn(swept, small_data)
-
-
-def test_every_kind_of_figure_comes_from_a_store(drawings: dict[str, Drawing]) -> None:
-    kinds = [each.kind for each in drawings.values()]
-    assert {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)} == {
-        "class-recall": 2,
-        "alpha": 2,
-        "label-sources": 2,
-        "label-correction": 2,
-        "contours": 5,
-        "confusion": 5,
-        "learning-curves": 5,
-    }
-    assert all(each.caption.endswith(".") and each.alt for each in drawings.values())
-
-
-@pytest.mark.parametrize("kind", ["contours", "learning-curves"])
-def test_iteration_0_is_drawn_once_for_all_that_share_it(drawings: dict[str, Drawing], kind: str) -> None:
-    of_kind = [each for each in drawings.values() if each.kind == kind]
-    begins = [each for each in of_kind if each.figure.axes[0].get_title(loc="left") == "Iteration 0"]
-    (alone,) = begins
-    assert alone.name.startswith(f"{kind}-synthetic-tiny-stratified-none") and len(alone.figure.axes) == 1
-    others = [each for each in of_kind if each is not alone]
-    assert others and all("Iteration 0, which other rules share, has a figure" in each.caption for each in others)
-
-
-def cells_of(rules: list[str], **fields: Any) -> list[ChainCell]:
-    """The cells of a grid of two iterations."""
-    chains = source_of(Store(RECORDED / "store"), rules=rules, label_sources=["in_fold"], **fields).plan.chains
-    return shown_cells(chains, {chain.last.corpus: "synthetic" for chain in chains})
-
-
-def test_an_iteration_0_of_one_chain_is_drawn_with_the_others() -> None:
-    (only,) = cells_of(["bdsl"])
-    assert list(only.shown) == [0, 1, 2]
-
-
-def test_an_iteration_0_that_no_rule_asks_for_alone_is_drawn_alone_where_rules_share_it() -> None:
-    cells = cells_of(["bdsl", "gsl"])
-    assert [(cell.method.rule, list(cell.shown)) for cell in cells] == [
-        ("none", [0]),
-        ("bdsl", [1, 2]),
-        ("gsl", [1, 2]),
-    ]
-
-
-def test_splits_in_view_are_told_in_titles_the_papers_too() -> None:
-    """Of scores, of single trainings, and of label correction, which mixed them."""
-    lines = pooled(line(), line(split="speaker"))
-    found = class_recall(lines, {"emodb": ["anger", "fear"]})
-    assert ["split stratified" in title_of(each.figure) for each in found] == [False, True]
-    cells = cells_of(["bdsl"], splits=["stratified", "speaker"])
-    assert [cell.title.split(", ")[3] for cell in cells] == ["split speaker", "split stratified"]
-    right = pd.concat(
-        pd.DataFrame([network("bdsl" if iteration else "none", split=split) | {"targets_right": share}])
-        for split, shares in (("stratified", (70.0, 75.0)), ("speaker", (70.0, 60.0)))
-        for iteration, share in enumerate(shares)
-    )
-    made = list(label_corrections(right))
-    assert [curve(each.figure.axes[0], "BDSL")[1] for each in made] == [[70, 60], [70, 75]]
-    assert ["split speaker" in title_of(each.figure) for each in made] == [True, False]
-    assert len({each.name for each in made}) == 2
-
-
-def test_contours_are_those_of_the_fold_that_tested_the_utterance(swept: Path, small_data: Path) -> None:
-    store, chains = opened(swept, small_data)
-    about, utterances = store.read_corpus(chains[0].last.corpus)
-    row = 5
-    one = utterances["id"].iloc[row]
-    figure = next(
-        each
-        for name, each in drawn(swept, small_data, [one]).items()
-        if "contours" in name and "-in_fold-bdsl-" in name
-    ).figure
-    assert f"Utterance {one}, label {utterances['emotion'].iloc[row]}" in title_of(figure)
-    assert len(figure.axes) == 2  # iteration 0 is not that of this rule alone
-    of_rule = [c.last for c in chains if c.last.rule == "bdsl" and c.last.label_source == "in_fold"]
-    for iteration, axes in enumerate(figure.axes, start=1):
-        for stage in of_rule:
-            predictions = store.read_predictions(stage.at(iteration).key)
-            assert predictions is not None
-            own = predictions.utterance == row
-            same = np.array_equal([points(line.get_ydata()) for line in axes.get_lines()], predictions.q[own].T)
-            assert same == predictions.test[own].all()
-    settings = FeatureSettings(**about["settings"])
-    assert predictions is not None
-    np.testing.assert_allclose(
-        points(figure.axes[0].get_lines()[0].get_xdata()), segment_centres(predictions.segment[own], settings)
-    )
-
-
-def test_by_default_contours_are_along_the_longest_utterance(
-    swept: Path, small_data: Path, drawings: dict[str, Drawing]
-) -> None:
-    store, chains = opened(swept, small_data)
-    _, utterances = store.read_corpus(chains[0].last.corpus)
-    thinned = -(-utterances["segments"] // 16)
-    longest = utterances["id"].iloc[int(thinned.to_numpy().argmax())]
-    contours = [each for each in drawings.values() if each.kind == "contours"]
-    assert all(f"Utterance {longest}," in title_of(each.figure) for each in contours)
-
-
-def test_iterations_that_are_not_trained_are_said(swept: Path, small_data: Path, tmp_path: Path) -> None:
-    shutil.copytree(swept, tmp_path / "copy")
-    store, chains = opened(tmp_path / "copy", small_data)
-    for chain in chains:
-        if chain.last.rule == "bdsl" and chain.last.label_source == "in_fold":
-            shutil.rmtree(Path(store.uri) / "stages" / chain.last.key)
-    found = drawn(tmp_path / "copy", small_data)
-    contours = next(
-        each for name, each in found.items() if name.startswith("contours-synthetic-tiny-stratified-in_fold-bdsl")
-    )
-    assert len(contours.figure.axes) == 1 and "Iterations missing: 2." in title_of(contours.figure)
-    curves = found["learning-curves-synthetic-tiny-stratified-in_fold-bdsl"]
-    assert "Folds missing: of 2 there are 0 at t = 2." in title_of(curves.figure)
-
-
-def test_epochs_are_counted_from_one(drawings: dict[str, Drawing]) -> None:
-    figure = drawings["learning-curves-synthetic-tiny-stratified-none"].figure
-    assert points(figure.axes[0].get_lines()[0].get_xdata()) == [1, 2]
-
-
-def test_label_correction_is_what_stages_say(swept: Path, small_data: Path) -> None:
-    store, chains = opened(swept, small_data)
-    frame = label_correction(store, chains)
-    (found,) = frame[(frame["rule"] == "bdsl") & (frame["label_source"] == "in_fold") & (frame["iteration"] == 2)][
-        "targets_right"
-    ]
-    stages = [c.last for c in chains if c.last.rule == "bdsl" and c.last.label_source == "in_fold"]
-    said = [(store.read_stage(stage.key) or {})["metrics"]["targets_right"] for stage in stages]
-    assert found == pytest.approx(100 * np.mean(said))
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decisions by mean pooling alone, which take no time."""
-    monkeypatch.setattr(analysis, "decide", partial(decide, forest_seeds=0))
-
-
-def test_the_command_writes_figures_and_their_index(
-    swept: Path, small_data: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "figures"
-    assert main(["figures", *arguments(swept, small_data), "--out", str(out), "--format", "svg"]) == 0
-    figures = json.loads((out / "index.json").read_text())["figures"]
-    assert f"{len(figures)} figures in {out}" in capsys.readouterr().out
-    assert {path.name for path in out.iterdir()} == {"index.json"} | {file for one in figures for file in one["files"]}
-    for path in out.glob("*.svg"):
-        ET.parse(path)
-
-
-def test_an_unknown_utterance_is_refused_with_near_ones(
-    swept: Path, small_data: Path, tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = [
-        "figures",
-        *arguments(swept, small_data),
-        "--out",
-        str(tmp_path / "out"),
-        "--utterance",
-        "s01_t01_anger_9",
-    ]
-    assert main(command) == 2
-    said = capsys.readouterr().err
-    assert "utterance 's01_t01_anger_9' is in none of the grid's corpora; similar ids: s01_t01_anger_" in said
-    assert not (tmp_path / "out" / "index.json").exists()
-
-
-def test_an_utterance_that_no_network_was_tested_on_is_refused(swept: Path, small_data: Path, tmp_path: Path) -> None:
-    shutil.copytree(swept, tmp_path / "copy")
-    store, chains = opened(tmp_path / "copy", small_data)
-    gone = next(chain.last.at(0) for chain in chains if chain.last.fold == 1)
-    predictions = store.read_predictions(gone.key)
-    assert predictions is not None
-    one = store.read_corpus(gone.corpus)[1]["id"].iloc[int(predictions.utterance[predictions.test][0])]
-    for chain in chains:
-        for stage in chain.stages:
-            if stage.fold == 1:
-                shutil.rmtree(Path(store.uri) / "stages" / stage.key, ignore_errors=True)
-    with pytest.raises(UserError, match="the fold that tests it is not trained"):
-        drawn(tmp_path / "copy", small_data, [one])
-
-
-def test_a_store_with_nothing_trained_is_an_error_that_says_what_to_run(
-    small_data: Path, tmp_path: Path, swept: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = [
-        "figures",
-        str(swept / "grid.yaml"),
-        "--data",
-        str(small_data),
-        "--store",
-        str(tmp_path / "none"),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    assert main(command) == 2
-    assert "train them with: ser-sweep run" in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
-
-
-# Fonts for names in any script
-
-
-def made_font(folder: Path, name: str, characters: str) -> Path:
-    """A font with these characters, each a square."""
-    builder = pytest.importorskip("fontTools.fontBuilder").FontBuilder(1000, isTTF=True)
-    pen = pytest.importorskip("fontTools.pens.ttGlyphPen").TTGlyphPen(None)
-    corners = ((0, 0), (0, 800), (800, 800), (800, 0))
-    pen.moveTo(corners[0])
-    for corner in corners[1:]:
-        pen.lineTo(corner)
-    pen.closePath()
-    names = [".notdef", *(f"u{ord(one):X}" for one in characters)]
-    builder.setupGlyphOrder(names)
-    builder.setupCharacterMap({ord(one): f"u{ord(one):X}" for one in characters})
-    builder.setupGlyf(dict.fromkeys(names, pen.glyph()))
-    builder.setupHorizontalMetrics(dict.fromkeys(names, (900, 0)))
-    builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": name, "styleName": "Regular"})
-    builder.setupOS2()
-    builder.setupPost()
-    builder.save(folder / f"{name}-Regular.ttf")
-    return folder / f"{name}-Regular.ttf"
-
-
-def test_a_text_is_drawn_in_the_installed_font_that_has_its_characters(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    font = made_font(tmp_path, "Made", "怒喜")
-    monkeypatch.setattr(fonts, "findSystemFonts", lambda: [str(font)])
-    for known in (fonts._installed, fonts._fonts_for):
-        known.cache_clear()
-    figure = recall_figure([[50.0, 60.0, 70.0]], ["怒喜", "怒り", "fear"])
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        content = rendered(figure, tmp_path / "a.svg").decode()
-    families = {label.get_text(): label.get_fontfamily() for label in figure.axes[0].get_xticklabels()}
-    assert families == {"怒喜": ["DejaVu Sans", "Made"], "怒り": ["DejaVu Sans", "Made"], "fear": ["DejaVu Sans"]}
-    assert "Made" in content
-    (warned,) = found
-    assert issubclass(warned.category, fonts.NoFontWarning)
-    assert str(warned.message).startswith("no installed font has り (U+308A): figures show a box")
-    for known in (fonts._installed, fonts._fonts_for):
-        known.cache_clear()
-
-
-def test_a_title_of_wide_characters_has_shorter_lines() -> None:
-    title = "語" * 70
-    lines = title_of(recall_figure([[50.0, 60.0]], ["anger", "fear"], title)).split("\n")
-    assert "".join(lines) == title and max(map(len, lines)) <= ONE_COLUMN * 17 / 2
-
-
-def test_figures_whose_characters_all_are_in_matplotlibs_font_look_for_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse() -> list[str]:
-        raise AssertionError("looked for fonts")
-
-    monkeypatch.setattr(fonts, "findSystemFonts", refuse)
-    rendered(recall_figure([[50.0, 60.0]], ["Ärger", "радость"]), tmp_path / "a.png")

@@ -1,5 +1,6 @@
 """A small synthetic corpus, its audio and its preparation in several shards, made once."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from data_prep import prepare as preparation
 from data_prep.corpora import read_manifest
 from data_prep.prepare import Prepared, prepare
 from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
+from tests.data_prep.corpus_files import folder_of
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +27,22 @@ def spoken_data(spoken: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepa
         truth = read_truth(spoken.parent / "truth.csv")
         data = tmp_path_factory.mktemp("data")
         return prepare("spoken", read_manifest(spoken), data, truth=truth, inline=True)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several shards even of a small corpus."""
+    monkeypatch.setattr(preparation, "SEGMENTS_PER_SHARD", 200)
+
+
+@pytest.fixture
+def copy(spoken: Path, tmp_path: Path) -> Path:
+    """The manifest of a copy of the spoken corpus, to be changed."""
+    return shutil.copytree(spoken.parent, tmp_path / "spoken") / "manifest.csv"
+
+
+@pytest.fixture
+def done(spoken_data: Prepared, tmp_path: Path) -> Path:
+    """The folder of a copy of the prepared corpus, to be damaged. Its data folder holds nothing else."""
+    name = folder_of(spoken_data.corpus).name
+    return shutil.copytree(folder_of(spoken_data.corpus), tmp_path / "data" / name)

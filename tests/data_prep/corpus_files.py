@@ -4,14 +4,17 @@ import struct
 from collections.abc import Callable, Sequence
 from itertools import islice, product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from data_prep.audio import read_audio
-from data_prep.corpora import EMODB_COUNTS, EMODB_EMOTIONS
+from data_prep.corpora import EMODB_COUNTS, EMODB_EMOTIONS, read_manifest
 from data_prep.features import FeatureSettings, LogMel
+from data_prep.prepare import Prepared, prepare
 from data_prep.shards import PreparedCorpus
+from data_prep.synthetic import read_truth
 
 RATE = 16_000  # Hz
 SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
@@ -115,3 +118,25 @@ def folder_of(prepared: PreparedCorpus) -> Path:
     """Where a corpus that is on this machine's disk lies."""
     assert isinstance(prepared.folder, Path)
     return prepared.folder
+
+
+def prepare_spoken(manifest: Path, data: Path, **options: Any) -> Prepared:
+    truth = read_truth(manifest.parent / "truth.csv")
+    return prepare("spoken", read_manifest(manifest), data, **{**options, "inline": True, "truth": truth} | options)
+
+
+def shard_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "shards").iterdir())}
+
+
+def noises(folder: Path, *seconds: float) -> Path:
+    """A manifest of sounds of so many seconds, of anger and joy in turn."""
+    for number, length in enumerate(seconds):
+        write_sound(folder / f"{number}.wav", noise(length, seed=number))
+    return write_manifest(folder, *[f"{i}.wav,{('anger', 'joy')[i % 2]},anna" for i in range(len(seconds))])
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)

@@ -17,6 +17,12 @@ CPU = torch.device("cpu")
 CLASSES = ("anger", "joy", "neutral")
 SETTINGS = TrainingSettings(epochs=4, batch_size=16, learning_rate=1e-2)
 
+# Of three classes by six speakers, who say the same four texts.
+UTTERANCES = pd.DataFrame(
+    [(label, f"s{speaker}", f"t{text}") for label in range(3) for speaker in range(6) for text in range(4)],
+    columns=["label", "speaker", "text"],
+)
+
 light = settings(max_examples=40, deadline=None)  # for property tests: arrays are slow to draw on a busy machine
 
 
