@@ -137,16 +137,26 @@ class Sweep(OpenedSweep):
         inline: bool = False,
         address: str | None = None,
         quiet: bool = False,
+        max_hours: float | None = None,
+        max_price: float | None = None,
+        price_per_hour: float | None = None,
+        max_trials: int | None = None,
         notice: Callable[[str], object] = no_notice,
     ) -> Ran:
         """Train what is missing: on Ray, a local runtime's unless there is an `address` of a cluster, or `inline`, one
         after the other in this process. Chains that cannot be trained are in `Ran.outcome.failures`.
 
+        It issues no trial that would not fit `max_hours` of wall clock, a `max_price` at a `price_per_hour` of a device
+        (a GPU or, without GPUs, a trial's CPUs), or `max_trials`: `Ran.outcome.limited` says what is left then.
+
         `notice` is told of damaged stages, and of what the grid has too few utterances for. Raises UserError, and
         KeyboardInterrupt where a signal ended it: what is finished is kept, and the same call goes on.
         """
+        from sweep.planning.cost import StageSeconds, speeds_of
         from sweep.running.launch import launch
+        from sweep.running.limits import Budget, Limits
 
+        limits = Limits(max_hours, max_price, price_per_hour, max_trials)
         damaged = self._leave_damaged_out()
         if damaged:
             notice(f"notice: {counted(len(damaged), 'damaged stage')} to be trained again: {', '.join(damaged)}")
@@ -163,6 +173,7 @@ class Sweep(OpenedSweep):
             address=address,
             quiet=quiet,
             expected=None if estimated.unknown else estimated.seconds,
+            budget=Budget(limits, StageSeconds(self.prepared.values(), speeds_of(self.records))),
         )
         if outcome.interrupted:
             raise KeyboardInterrupt

@@ -23,6 +23,7 @@ from sweep.planning.stages import Bundle, Plan, bundled
 from sweep.running.display import make_display
 from sweep.running.inline import run_inline
 from sweep.running.journal import Journal
+from sweep.running.limits import Budget, Limited
 from sweep.running.ray_tune import import_tune, run_on_ray
 from sweep.running.resources import slots, trial_share
 from sweep.running.tally import Tally
@@ -39,7 +40,8 @@ PENDING_ON_A_CLUSTER = 32  # trials issued ahead of the machines that an autosca
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a launch ended: stages trained in it, and the causes of failed chains by their label."""
+    """How a launch ended: stages trained in it, the causes of failed chains by their label, and the limit that it
+    reached."""
 
     launch: str
     trained: int
@@ -48,6 +50,7 @@ class Outcome:
     training_seconds: float = 0.0  # of the stages trained, one after the other
     seconds: float = 0.0
     slots: int = 1
+    limited: Limited | None = None  # where a limit kept it from issuing more trials
 
 
 def launch(
@@ -60,12 +63,15 @@ def launch(
     address: str | None = None,
     quiet: bool = False,
     expected: float | None = None,
+    budget: Budget | None = None,
 ) -> Outcome:
     """Train the stages that `plan` misses. `prepared` maps the grid's names for corpora to what is on disk. A `quiet`
-    launch shows no progress; `expected` are the seconds of training that another knows of, one after the other."""
+    launch shows no progress; `expected` are the seconds of training that another knows of, one after the other. Trials
+    are issued within the `budget`."""
     store.create()
     for one in prepared.values():
         store.add_corpus(one)
+    budget = budget or Budget()
     bundles = bundled(plan.unfinished, grid.fuse, plan.view)
     if not bundles:
         return Outcome("", 0, {}, False)
@@ -83,7 +89,7 @@ def launch(
             importlib.import_module(TRAINING)
             whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
             corpora = loading.result()
-            with started(Work(grid, plan, bundles, store, whole), 1, quiet, expected) as under_way:
+            with started(Work(grid, plan, bundles, store, whole, budget), 1, quiet, expected) as under_way:
                 run_inline(under_way.trials, corpora)
             return under_way.outcome
         importing = beside.submit(import_tune, address)
@@ -93,8 +99,9 @@ def launch(
             share = trial_share(grid.resources, cluster)
             fit = slots(share, cluster, grid.resources.max_concurrent)
             corpora = loading.result()
+            work = Work(grid, plan, bundles, store, share, budget)
             with (
-                started(Work(grid, plan, bundles, store, share), min(fit, len(bundles)), quiet, expected) as under_way,
+                started(work, min(fit, len(bundles)), quiet, expected) as under_way,
                 breaks_off_without_ray(under_way.trials.break_off),
             ):
                 run_on_ray(under_way.trials, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
@@ -121,9 +128,17 @@ class UnderWay:
         tally = self.tally
         failures = {self.trials.bundles[number].label: cause for number, cause in sorted(tally.failures.items())}
         seconds = time.monotonic() - tally.started
-        trained = tally.trained
-        interrupted = self.trials.interrupted
-        return Outcome(self.name, len(trained), failures, interrupted, sum(trained.values()), seconds, tally.concurrent)
+        of_training = sum(tally.trained.values())
+        return Outcome(
+            self.name,
+            len(tally.trained),
+            failures,
+            self.trials.interrupted,
+            of_training,
+            seconds,
+            tally.concurrent,
+            self.trials.left,
+        )
 
 
 @contextmanager
