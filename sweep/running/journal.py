@@ -1,10 +1,11 @@
 """What a launch tells of its trials: to its event log, to experiment trackers, and to its user."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_prep.text import duration
-from sweep.planning.stages import Bundle, kind_of
+from sweep.planning.halving import Stopped
+from sweep.planning.stages import Bundle, ChainSpec, kind_of
 from sweep.running.display import Display
 from sweep.running.limits import Limited
 from sweep.running.tally import Tally
@@ -87,6 +88,17 @@ class Journal:
         """A bundle is done with, for now or, with a cause, for good."""
         self.tally.ended(number, cause)
         self._display.update(None if cause is None else f"FAILED  {bundle.label}: {cause}")
+
+    def halved(self, stopped: Sequence[Stopped], chains: Sequence[ChainSpec]) -> None:
+        """Halving stopped candidates; `chains` are all that was to be trained until now, and is from here on."""
+        view = self.tally.plan.view
+        self.tally.goal = frozenset(self.tally.plan.of_chains(chains).stages)
+        if not stopped:
+            return
+        told = {f"{view.corpus(one.last)} {view.network(one.last)}": one.words for one in stopped}
+        self._events.write("halved", stopped=told, stages=self.tally.missing)
+        for label, words in told.items():
+            self._display.update(f"{label}: {words}")
 
     def reached(self, limit: str) -> None:
         """No more trials are issued, because the next would not fit the limit; said once."""

@@ -19,6 +19,7 @@ from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import held
 from sweep.planning.grid import GridSpec
+from sweep.planning.halving import validation_of
 from sweep.planning.stages import Bundle, Plan, bundled
 from sweep.running.display import make_display
 from sweep.running.inline import run_inline
@@ -26,6 +27,7 @@ from sweep.running.journal import Journal
 from sweep.running.limits import Budget, Limited
 from sweep.running.ray_tune import import_tune, run_on_ray
 from sweep.running.resources import slots, trial_share
+from sweep.running.rungs import Rungs
 from sweep.running.tally import Tally
 from sweep.running.tracking import Trackers
 from sweep.running.trials import Trials, Work
@@ -72,7 +74,8 @@ def launch(
     for one in prepared.values():
         store.add_corpus(one)
     budget = budget or Budget()
-    bundles = bundled(plan.unfinished, grid.fuse, plan.view)
+    rungs = _rungs(plan, prepared, store, grid)
+    bundles = _first_bundles(plan, grid, rungs)
     if not bundles:
         return Outcome("", 0, {}, False)
     store.check_writable()
@@ -89,7 +92,7 @@ def launch(
             importlib.import_module(TRAINING)
             whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
             corpora = loading.result()
-            with started(Work(grid, plan, bundles, store, whole, budget), 1, quiet, expected) as under_way:
+            with started(Work(grid, plan, bundles, store, whole, budget, rungs), 1, quiet, expected) as under_way:
                 run_inline(under_way.trials, corpora)
             return under_way.outcome
         importing = beside.submit(import_tune, address)
@@ -99,13 +102,28 @@ def launch(
             share = trial_share(grid.resources, cluster)
             fit = slots(share, cluster, grid.resources.max_concurrent)
             corpora = loading.result()
-            work = Work(grid, plan, bundles, store, share, budget)
+            work = Work(grid, plan, bundles, store, share, budget, rungs)
             with (
-                started(work, min(fit, len(bundles)), quiet, expected) as under_way,
+                started(work, fit if rungs else min(fit, len(bundles)), quiet, expected) as under_way,
                 breaks_off_without_ray(under_way.trials.break_off),
             ):
                 run_on_ray(under_way.trials, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
             return under_way.outcome
+
+
+def _rungs(plan: Plan, prepared: Mapping[str, PreparedCorpus], store: Store, grid: GridSpec) -> Rungs | None:
+    """Those of the grid's halving, if it asks for that."""
+    halving = grid.scheduler.halving
+    if halving is None:
+        return None
+    return Rungs(plan, halving, validation_of(store.read_stage), grid.names_of(prepared), grid.fuse)
+
+
+def _first_bundles(plan: Plan, grid: GridSpec, rungs: Rungs | None) -> list[Bundle]:
+    """What a launch begins with; what failed before is tried again."""
+    if rungs is None:
+        return bundled(plan.unfinished, grid.fuse, plan.view)
+    return rungs.bundles(rungs.halved(plan.done, ()), plan.done, ())
 
 
 def _all_train(grid: GridSpec, bundles: list[Bundle]) -> bool:
@@ -146,6 +164,8 @@ def started(work: Work, slots: int, quiet: bool = False, expected: float | None 
     """A launch with its lease, event log and display; `slots` trials run at once."""
     name = new_launch()
     tally = Tally(work.plan, slots, expected)
+    if work.rungs is not None:
+        tally.goal = frozenset(work.plan.of_chains(work.rungs.halved(work.plan.done, ()).chains).stages)
     begun = time.monotonic()
     store = work.store
     with EventLog(store.folder, name) as events:

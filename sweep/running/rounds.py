@@ -66,8 +66,8 @@ def next_step(end: RoundEnd, fruitless: int, max_failures: int) -> Over | Again 
 
 
 def run_rounds(trials: Trials, run_round: Callable[[], str | None]) -> None:
-    """Run rounds of trials until every bundle was done or has failed. `run_round` returns what broke the round off,
-    None where it came to its end."""
+    """Run rounds of trials until every bundle was done or has failed, those of later rungs among them. `run_round`
+    returns what broke the round off, None where it came to its end."""
     fruitless = 0
     while True:
         before = trials.trained
@@ -86,10 +86,13 @@ def run_rounds(trials: Trials, run_round: Callable[[], str | None]) -> None:
         step = next_step(end, fruitless, trials.resources.max_failures)
         if isinstance(step, Over):
             trials.interrupted = step.interrupted
-            return
         if isinstance(step, GiveUp):
             for number in step.numbers:
                 trials.fail(number, step.cause)
-            return
+        if not isinstance(step, Again):
+            if end.broken is not None or not trials.next_rung():
+                return
+            fruitless = 0
+            continue
         fruitless = step.fruitless
         trials.start_over(step.numbers)

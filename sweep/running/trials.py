@@ -15,6 +15,7 @@ from sweep.running.chain_queue import ChainQueue
 from sweep.running.journal import Journal
 from sweep.running.limits import Budget, Limited
 from sweep.running.resources import GpuShares
+from sweep.running.rungs import Rungs
 from sweep.running.stalls import Stalls
 from sweep.running.task import Task
 from sweep.storage.lease import Lease
@@ -26,7 +27,8 @@ LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
 @dataclass(frozen=True)
 class Work:
     """What a launch is to do: train the `bundles` that a `plan` of `grid` leaves, into `store`. A trial takes a `share`
-    of a machine, {"cpu": threads, "gpu": share of a GPU}; all of them have to fit the `budget`."""
+    of a machine, {"cpu": threads, "gpu": share of a GPU}; all of them have to fit the `budget`. With `rungs`, the
+    bundles are those of the first of them."""
 
     grid: GridSpec
     plan: Plan
@@ -34,6 +36,7 @@ class Work:
     store: Store
     share: Mapping[str, float]
     budget: Budget = field(default_factory=Budget)
+    rungs: Rungs | None = None
 
 
 class Process(Protocol):
@@ -70,6 +73,7 @@ class Trials:
         self._shares = GpuShares(work.share["gpu"], work.store)
         self._plan = work.plan
         self._budget = work.budget
+        self._rungs = work.rungs
         self._lease = lease
         self._journal = journal
         self._again: set[str] = set()  # trials whose bundle is to be issued anew
@@ -88,6 +92,20 @@ class Trials:
         """Issue these bundles anew."""
         self.given_up = []
         self.queue = self._queue_of(numbers)
+
+    def next_rung(self) -> bool:
+        """Go on to what halving trains next, now that all that was issued has its end; False where that is nothing."""
+        if self._rungs is None or self.interrupted or self.limited:
+            return False
+        self._fail_blocked()
+        done = self._journal.tally.done
+        halved = self._rungs.halved(done, self._failed)
+        bundles = self._rungs.bundles(halved, done, self._failed)
+        self._journal.halved(self._rungs.news(halved), halved.chains)
+        first = len(self.bundles)
+        self.bundles.extend(bundles)
+        self.start_over(range(first, len(self.bundles)))
+        return bool(bundles)
 
     def _queue_of(self, numbers: Iterable[int]) -> ChainQueue:
         done = self._journal.tally.done
@@ -132,8 +150,11 @@ class Trials:
     @property
     def left(self) -> Limited | None:
         """What is left of the plan where a limit was reached; None where that is nothing."""
+        if not self.limited:
+            return None
         done = self._journal.tally.done
-        stages = [stage for key, stage in self._plan.stages.items() if key not in done] if self.limited else []
+        chains = self._rungs.halved(done, self._failed).at_most if self._rungs else self._plan.chains
+        stages = [stage for key, stage in self._plan.of_chains(chains).stages.items() if key not in done]
         return Limited(self._budget.reached or "", len(stages), self._budget.seconds_of(stages)) if stages else None
 
     def _equipped(self, trial: str, task: Task) -> Task:
