@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from analysis.tables.render import aligned
 from sweep.planning.grid import GridSpec, grid_schema
-from sweep.planning.grid_fields import FeatureChoice, Resources, Tracking, TrainingChoice
+from sweep.planning.grid_fields import FeatureChoice, Halving, Resources, Tracking, TrainingChoice
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -450,6 +450,8 @@ SECTIONS = {
     "Axes": "chains",
     "TrainingChoice": "training",
     "FeatureChoice": "features",
+    "Scheduler": "scheduler",
+    "Halving": "scheduler",
     "Resources": "resources",
     "Tracking": "tracking",
 }
@@ -502,6 +504,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "grid_fields": lambda: fields_of(GridSpec),
     "training_fields": lambda: fields_of(TrainingChoice),
     "feature_fields": lambda: fields_of(FeatureChoice),
+    "scheduler_fields": lambda: fields_of(Halving),
     "resource_fields": lambda: fields_of(Resources),
     "tracking_fields": lambda: fields_of(Tracking),
     "costs_of_a_trial": costs_of_a_trial,

@@ -1,7 +1,7 @@
 """The command `ser-sweep`: its parser, and what becomes of errors. The commands are in `ser_sweep.commands`.
 
 Exit status: 0 when everything asked for is done, 1 when some trials failed, an audit finds a leak or a store has
-problems, 2 for bad usage or input, 130 when interrupted.
+problems, 2 for bad usage or input, 3 when a limit of `run` was reached and something is left, 130 when interrupted.
 """
 
 import argparse

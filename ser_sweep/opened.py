@@ -12,6 +12,7 @@ from data_prep.errors import UserError, bulleted
 if TYPE_CHECKING:
     from data_prep.shards import PreparedCorpus
     from sweep.planning.grid import GridSpec
+    from sweep.planning.halving import Halved
     from sweep.planning.settings import Setting, Settings
     from sweep.planning.stages import ChainSpec, Plan
     from sweep.storage.snapshot import Snapshot
@@ -80,14 +81,36 @@ class OpenedSweep:
 
         return Plan.of(self.chains, self.seen.done_keys(), self.seen.failures())
 
+    @cached_property
+    def halved(self) -> "Halved | None":
+        """What successive halving comes to so far; None where the grid does not ask for it."""
+        from sweep.planning.halving import halve, validation_of
+
+        halving = self.grid.scheduler.halving
+        if halving is None:
+            return None
+        names = {name: asked.name for name, asked in self.requests.items()}
+        return halve(self.plan, validation_of(self.seen.read_stage), self.plan.failed, halving, names)
+
+    @property
+    def due(self) -> "Plan":
+        """The part of the plan that is to be trained: all of it or, with halving, that of the rungs so far."""
+        return self.plan if self.halved is None else self.plan.of_chains(self.halved.chains)
+
+    @property
+    def at_most(self) -> "Plan":
+        """The same with all that halving can still come to."""
+        return self.plan if self.halved is None else self.plan.of_chains(self.halved.at_most)
+
     def refresh(self) -> None:
         """Look at the store anew."""
-        for name in ("seen", "plan", "shown"):
+        for name in ("seen", "plan", "halved", "shown"):
             self.__dict__.pop(name, None)
 
     def leave_out(self, damaged: Collection[str]) -> None:
         """Go on as if the stages of these keys were not there."""
         self.__dict__["plan"] = self.plan.without(damaged)
+        self.__dict__.pop("halved", None)
         self.seen.leave_out(damaged)
 
     # Settings

@@ -43,7 +43,8 @@ def no_notice(text: str) -> None:
 @dataclass(frozen=True)
 class Ran:
     """What a run came to: how the launch ended, what was estimated before, and the grid's stages: those there `before`,
-    those `done` now, and all. `gone` are those that were there or were trained, and are not there any more."""
+    those `done` now, and all, without those that halving leaves out. `gone` are those that were there or were trained,
+    and are not there any more."""
 
     outcome: "Outcome"
     estimate: "Estimate"
@@ -104,14 +105,15 @@ class Sweep(OpenedSweep):
     # Planning
 
     def estimate(self, speeds: "Mapping[str, TrainingSpeed] | None" = None) -> "Estimate":
-        """What the missing stages come to, by what the store's own took, and by `speeds` for kinds it has none of."""
+        """What the missing stages come to, at most where the grid is halved, by what the store's own took, and by
+        `speeds` for kinds it has none of."""
         from sweep.planning.cost import bytes_per_segment, estimate, speeds_of
         from sweep.running.resources import AUTO_GPU_SHARE
 
         share = self.grid.resources.gpu
         known = {**(speeds or {}), **speeds_of(self.records)}
         gpu = AUTO_GPU_SHARE if share == "auto" else float(share)
-        return estimate(self.plan, self.prepared.values(), known, gpu, bytes_per_segment(self.records))
+        return estimate(self.at_most, self.prepared.values(), known, gpu, bytes_per_segment(self.records))
 
     def folds(self) -> "list[tuple[StageSpec, list[FoldParts]]]":
         """For each corpus, split and training seed, a stage of it and the parts of its folds in their order."""
@@ -137,21 +139,32 @@ class Sweep(OpenedSweep):
         inline: bool = False,
         address: str | None = None,
         quiet: bool = False,
+        max_hours: float | None = None,
+        max_price: float | None = None,
+        price_per_hour: float | None = None,
+        max_trials: int | None = None,
         notice: Callable[[str], object] = no_notice,
     ) -> Ran:
         """Train what is missing: on Ray, a local runtime's unless there is an `address` of a cluster, or `inline`, one
         after the other in this process. Chains that cannot be trained are in `Ran.outcome.failures`.
 
+        It issues no trial that would not fit `max_hours` of wall clock, a `max_price` at a `price_per_hour` of a device
+        (a GPU or, without GPUs, a trial's CPUs), or `max_trials`: `Ran.outcome.limited` says what is left then.
+
         `notice` is told of damaged stages, and of what the grid has too few utterances for. Raises UserError, and
         KeyboardInterrupt where a signal ended it: what is finished is kept, and the same call goes on.
         """
+        from sweep.planning.cost import StageSeconds, speeds_of
         from sweep.running.launch import launch
+        from sweep.running.limits import Budget, Limits
 
+        limits = Limits(max_hours, max_price, price_per_hour, max_trials)
         damaged = self._leave_damaged_out()
         if damaged:
             notice(f"notice: {counted(len(damaged), 'damaged stage')} to be trained again: {', '.join(damaged)}")
         self.store.discard_leftovers(self.plan.done)
-        estimated, before = self.estimate(), len(self.plan.done)
+        estimated, before = self.estimate(), self.plan.done
+        of_all = len(self.plan.to_train) / max(1, estimated.stages)  # of which halving may train but a part
         for told in estimated.untaught:
             notice(f"notice: {told}")
         outcome = launch(
@@ -162,13 +175,14 @@ class Sweep(OpenedSweep):
             inline=inline,
             address=address,
             quiet=quiet,
-            expected=None if estimated.unknown else estimated.seconds,
+            expected=None if estimated.unknown else estimated.seconds * of_all,
+            budget=Budget(limits, StageSeconds(self.prepared.values(), speeds_of(self.records))),
         )
         if outcome.interrupted:
             raise KeyboardInterrupt
         self.refresh()
-        stages = self.plan.counts()
-        return Ran(outcome, estimated, before, stages["done"], stages["total"])
+        due = self.due
+        return Ran(outcome, estimated, len(before & due.stages.keys()), len(due.done), len(due.stages))
 
     def _leave_damaged_out(self) -> list[str]:
         """Plan the stages anew whose predictions are not what was committed; returns their keys."""
@@ -229,7 +243,17 @@ class Sweep(OpenedSweep):
         """All that `ser-sweep tables` shows (`analysis.collect_tables`), for `analysis.to_markdown` and its like."""
         from analysis import collect_tables
 
-        return collect_tables(self.seen, self.shown_chains, self.decisions(forests=forests), test_chosen)
+        tables = collect_tables(self.seen, self.shown_chains, self.decisions(forests=forests), test_chosen)
+        return [*tables, *self._stopped()]
+
+    def _stopped(self) -> "list[Listing]":
+        """What halving stopped, as a table, if anything."""
+        if self.halved is None:
+            return []
+        from ser_sweep.stopped import stopped_listing
+
+        listing = stopped_listing(self.halved.stopped, self.plan.view)
+        return [] if listing is None else [listing]
 
     def claims(self) -> "list[Finding]":
         """What the paper says, tested on these results (`analysis.paper.claims`)."""
@@ -303,6 +327,7 @@ class Sweep(OpenedSweep):
         Raises UserError where the store holds stages without their networks, and KeyboardInterrupt after a signal.
         """
         from sweep.exact_audit import check_networks_kept, checks_of, needed_chains, parting
+        from sweep.planning.grid_fields import Scheduler
         from sweep.planning.label_flow import labels_reaching
         from sweep.planning.stages import Plan
         from sweep.running.launch import launch
@@ -310,7 +335,8 @@ class Sweep(OpenedSweep):
         checks = checks_of(self.chains, set(folds))
         chains, done = needed_chains(checks), self.seen.done_keys()
         check_networks_kept(self.seen, chains, done)
-        plan, keeping = Plan.of(chains, done, self.seen.failures()), self.grid.model_copy(update={"weights": "all"})
+        plan = Plan.of(chains, done, self.seen.failures())
+        keeping = self.grid.model_copy(update={"weights": "all", "scheduler": Scheduler()})
         outcome = launch(plan, self.prepared, self.store, keeping, inline=inline, address=address, quiet=quiet)
         if outcome.interrupted:
             raise KeyboardInterrupt

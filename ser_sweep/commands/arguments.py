@@ -10,7 +10,7 @@ from data_prep.errors import FolderError
 from data_prep.text import clean
 
 LINES = "\n\t"  # what messages may hold that is not printed
-DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, BAD_INPUT, LIMITED, INTERRUPTED = 0, 1, 2, 3, 130
 GRID_DATA_STORE = "GRID.yaml --data DATA --store STORE"  # in examples
 
 
@@ -137,6 +137,17 @@ def count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
+
+
+def amount(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return found
 
 
 def price(text: str) -> float:

@@ -13,7 +13,7 @@ from data_prep.errors import UserError
 from data_prep.text import counted
 from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
 from ser_sweep.commands.sweeps import opened
-from ser_sweep.commands.terminal import print_counts
+from ser_sweep.commands.terminal import halving_json, print_counts, print_halving
 from ser_sweep.sweeps import Sweep
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ def run_plan(options: argparse.Namespace) -> int:
             "tables": tables,
             "estimate": estimated.as_dict(concurrency, options.price_per_hour),
         }
+        about |= halving_json(sweep)
         print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
         return DONE
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
     print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
     print_counts(plan)
+    print_halving(sweep)
     print("tables  and the stages that each needs; one that several need is trained once")
     width = max(map(len, tables))
     for heading, counts in tables.items():

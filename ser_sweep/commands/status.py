@@ -14,7 +14,7 @@ from typing import Any
 from data_prep.text import counted
 from ser_sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, count, of_grid, of_store, price
 from ser_sweep.commands.sweeps import existing_store, opened
-from ser_sweep.commands.terminal import print_counts
+from ser_sweep.commands.terminal import halving_json, print_counts, print_halving
 from ser_sweep.sweeps import Sweep
 
 ALONE_SECONDS = 60.0  # that `status --watch` waits for a launch
@@ -46,7 +46,8 @@ def add(commands: Any) -> None:
 
 def run_status(options: argparse.Namespace) -> int:
     if options.json:
-        print(json.dumps(opened(options).plan.as_dict(), indent=2))
+        sweep = opened(options)
+        print(json.dumps({**sweep.due.as_dict(), **halving_json(sweep)}, indent=2))
         return DONE
     if not options.watch:
         _print_status(opened(options))
@@ -61,7 +62,7 @@ def run_status(options: argparse.Namespace) -> int:
             print("\033[H\033[2J", end="")  # to the top of a cleared screen
         _print_status(sweep)
         sys.stdout.flush()
-        stages = sweep.plan.counts()
+        stages = sweep.due.counts()
         if stages["done"] == stages["total"]:
             return DONE
         if running_launches(sweep.store):
@@ -79,9 +80,11 @@ def _print_status(sweep: Sweep) -> None:
 
     cells = sweep.plan.progress_by_cell()
     width = max(map(len, cells))
+    marks = {} if sweep.halved is None else sweep.halved.marks(sweep.plan)
     for cell, (done, total) in cells.items():
-        print(f"{cell:{width}}  {done:4} of {total}")
-    print_counts(sweep.plan)
+        print(f"{cell:{width}}  {done:4} of {total}{'  ' + marks[cell] if cell in marks else ''}")
+    print_counts(sweep.due)
+    print_halving(sweep)
     running = running_launches(sweep.store)
     for one in launches_of(read_events(sweep.store.folder, running)):
         print(

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from data_prep.progress import Progress
-from data_prep.text import plain
+from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import LINES
 
 if TYPE_CHECKING:
+    from ser_sweep.sweeps import Sweep
     from sweep.planning.stages import Plan
 
 
@@ -26,6 +27,36 @@ def print_counts(plan: "Plan") -> None:
             "backbone, whose results may differ: they are kept, but not used (CHANGELOG.md)"
         )
     print_failures({plan.label_of(key): cause for key, cause in plan.failed.items()})
+
+
+def print_halving(sweep: "Sweep") -> None:
+    """What halving stopped, and what the grid comes to with it, at most."""
+    if sweep.halved is None:
+        return
+    most, of = len(sweep.at_most.stages), len(sweep.plan.stages)
+    print(
+        f"halving {counted(len(sweep.halved.stopped), 'candidate')} stopped; at most {most:,} of {of:,} stages, "
+        f"{(of - most) / of:.0%} fewer"
+    )
+
+
+def halving_json(sweep: "Sweep") -> dict[str, Any]:
+    """The same for JSON; nothing where the grid is not halved."""
+    if sweep.halved is None:
+        return {}
+    view = sweep.plan.view
+    stopped = [
+        {
+            "chain": f"{view.corpus(one.last)} {view.network(one.last)}",
+            "folds_done": one.folds,
+            "folds": one.last.folds,
+            "validation_wa": one.wa,
+            "failed": one.failed,
+        }
+        for one in sweep.halved.stopped
+    ]
+    due, most = len(sweep.due.stages), len(sweep.at_most.stages)
+    return {"halving": {"stopped": stopped, "stages_so_far": due, "stages_at_most": most}}
 
 
 def print_failures(failures: dict[str, str]) -> None:

@@ -6,7 +6,7 @@ Nothing is made up: a speed is measured, in the store's own finished stages of t
 
 import math
 import statistics
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from sweep.planning.stages import Plan, StageSpec, backbone_version_of, kind_of
 ROW_BYTES = 6  # of a stored prediction beside its probabilities, where no stage was measured
 PROBABILITY_BYTES = 4
 NAMED_FOLDS = 5  # that a notice lists
+LAST_STAGES = 50  # of a kind, by which a launch tells what the next one takes
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def estimate(
     segment_bytes: float | None = None,
 ) -> Estimate:
     """What the missing stages of `plan` come to; a trial takes `gpu_share` of a GPU where its kind runs on one."""
-    sizes = _Sizes(prepared)
+    sizes = Sizes(prepared)
     updates, at_most, seconds, device_seconds, size = 0, False, 0.0, 0.0, 0.0
     unknown: dict[str, None] = {}
     basis: dict[str, str] = {}
@@ -182,7 +183,7 @@ class _Size(NamedTuple):
     untaught: tuple[str, ...]
 
 
-class _Sizes:
+class Sizes:
     """How large a stage is, from utterances alone; each part of a corpus is made once."""
 
     def __init__(self, prepared: Iterable[PreparedCorpus]) -> None:
@@ -191,6 +192,7 @@ class _Sizes:
         self._found: dict[tuple[Any, ...], _Size] = {}
 
     def of(self, stage: StageSpec) -> _Size:
+        """The size of a stage."""
         inner = (stage.inner_folds, stage.inner_fold) if stage.inner_fold is not None else ()
         part = (stage.corpus, stage.split, stage.folds, stage.fold, stage.seed, stage.labels)
         share = (stage.training.every, stage.training.validation_share, stage.training.validation_by)
@@ -211,6 +213,35 @@ class _Sizes:
         classes = list(one.classes)
         untaught = tuple(classes[k] for k in np.setdiff1d(label[parts.tested], label[parts.training]))
         return _Size(int(segments[parts.training].sum()), int(np.sum(predicted)), len(classes), untaught)
+
+
+class StageSeconds:
+    """What the training of a stage takes: by the last stages of its kind that were learnt from or, before the first of
+    them, by the `speeds` of stages before."""
+
+    def __init__(self, prepared: Iterable[PreparedCorpus], speeds: Mapping[str, TrainingSpeed]) -> None:
+        self._sizes = Sizes(prepared)
+        self._speeds = speeds
+        self._learnt: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LAST_STAGES))
+
+    def of(self, stage: StageSpec) -> float | None:
+        """Its seconds; None where nothing is known of its kind."""
+        kind = kind_of(stage)
+        if kind in self._learnt:
+            return self._updates(stage) * statistics.median(self._learnt[kind])
+        speed = self._speeds.get(kind)
+        if speed is None:
+            return None
+        share = speed.epochs_share if stage.training.early_stopping else None
+        return self._updates(stage) * (share or 1.0) * speed.seconds_per_update
+
+    def learn(self, stage: StageSpec, seconds: float) -> None:
+        """Take in what a whole training took."""
+        self._learnt[kind_of(stage)].append(seconds / max(1, self._updates(stage)))
+
+    def _updates(self, stage: StageSpec) -> int:
+        """Segment updates, where early stopping ends no epoch."""
+        return self._sizes.of(stage).training * stage.training.epochs
 
 
 def estimate_beside_truth(estimated: Estimate, training_seconds: float, seconds: float, slots: int) -> str:

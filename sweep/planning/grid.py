@@ -23,7 +23,7 @@ from data_prep.data_folder import find_prepared
 from data_prep.errors import UserError, bulleted
 from data_prep.shards import PreparedCorpus
 from data_prep.text import counted
-from dsl.labels import LABELS
+from dsl.labels import BASELINE, LABELS
 from dsl.splits import GROUPED_BY
 from sweep.planning.grid_fields import (
     Axes,
@@ -31,12 +31,14 @@ from sweep.planning.grid_fields import (
     Corpora,
     FeatureChoice,
     Folds,
+    Halving,
     InnerFolds,
     Iterations,
     LabelSources,
     Resources,
     Rules,
     Samples,
+    Scheduler,
     Seed,
     Seeds,
     Splits,
@@ -97,6 +99,8 @@ class GridSpec(Strict):
     """How many points to draw from the distributions of a product; a higher number keeps those that were drawn."""
     sampling_seed: Seed = 0
     """Another seed draws other points."""
+    scheduler: Scheduler = Scheduler()
+    """Whether poor settings are stopped; by default, all chains are trained."""
     resources: Resources = Resources()
     """What a trial takes, and how many run at a time."""
     fuse: Annotated[int, Field(ge=1, le=64)] = 1
@@ -130,6 +134,10 @@ class GridSpec(Strict):
                 for corpus in product.axes.corpora or ()
             )
         )
+
+    def names_of(self, prepared: Mapping[str, PreparedCorpus]) -> dict[str, str]:
+        """Full name of each prepared corpus -> what the grid calls it; `prepared` is as for `expand`."""
+        return {prepared[request.key].name: request.name for request in self.corpus_requests()}
 
     def expand(self, prepared: Mapping[str, PreparedCorpus]) -> list[ChainSpec]:
         """Every chain of the grid once, canonical. `prepared` maps the key of each of its requests for a corpus to what
@@ -210,6 +218,7 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     products = grid.products()
     problems = [problem for product in products for problem in product.problems()]
     problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
+    problems += _not_to_be_halved(grid, products)
     if not problems and grid.largest_count() > LARGEST_GRID:
         problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
@@ -271,6 +280,8 @@ def _fields_at(location: Sequence[int | str]) -> list[str]:
 _PARTS: dict[str, type[Strict]] = {
     "training": TrainingChoice,
     "features": FeatureChoice,
+    "scheduler": Scheduler,
+    "halving": Halving,
     "resources": Resources,
     "tracking": Tracking,
     "chains": Axes,
@@ -288,6 +299,31 @@ def _labels_known_by_speaker(grid: GridSpec, products: Sequence[Product]) -> lis
         for split in splits
         if "speaker" not in GROUPED_BY[split]
     ]
+
+
+def _not_to_be_halved(grid: GridSpec, products: Sequence[Product]) -> list[str]:
+    """What keeps the settings of a grid from being stopped after some folds."""
+    halving, problems = grid.scheduler.halving, []
+    if halving is None:
+        return []
+    if halving.first_folds >= grid.folds:
+        problems.append(
+            f"scheduler.halving.first_folds: {halving.first_folds}, but folds is {grid.folds}: nothing is left to be "
+            "stopped; write fewer"
+        )
+    learns = [any(choice.rule != BASELINE for choice in product.axes.rules or ()) for product in products]
+    sources = [product.axes.label_sources or () for product in products]
+    if any(whether and "global_oof" in own for whether, own in zip(learns, sources, strict=True)):
+        problems.append(
+            "scheduler.halving: trains some folds first, and label_sources: global_oof needs every fold of an "
+            "iteration for the next one; use in_fold or cross_fit, or leave halving out"
+        )
+    if any(0 in product.training.values_named("validation_share") for product in products):
+        problems.append(
+            "scheduler.halving: compares by validation utterances, and training.validation_share: 0 leaves none; write "
+            "a share above 0, or leave halving out"
+        )
+    return problems
 
 
 def _nothing_to_draw(grid: GridSpec, products: Sequence[Product]) -> list[str]:

@@ -244,3 +244,19 @@ class Tracking(Strict):
     """Folder for TensorBoard's event files; needs the extra `tensorboard`."""
     mlflow: str | None = None
     """Address of an MLflow server or store; needs the extra `mlflow`."""
+
+
+class Halving(Strict):
+    """Successive halving: all candidates train some folds, and only the best of them train more."""
+
+    first_folds: Annotated[int, Field(ge=1, le=999)] = 1
+    """Folds on which all candidates are trained; fewer than the grid has."""
+    reduction_factor: Annotated[int, Field(ge=2, le=1000)] = 3
+    """One in so many candidates goes on, to so many times the folds."""
+
+
+class Scheduler(Strict):
+    """Which chains of the grid are trained. Not part of a stage's identity."""
+
+    halving: Halving | None = None
+    """Stop poor settings after some folds, by their validation WA; `{}` for the defaults. See below."""

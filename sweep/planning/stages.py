@@ -250,6 +250,14 @@ class Plan:
         """The same plan, with these stages to be trained again."""
         return replace(self, done=self.done - set(damaged))
 
+    def of_chains(self, chains: Sequence[ChainSpec]) -> "Plan":
+        """The part of the plan that some of its chains are, which go by the names that they have in the whole."""
+        keys = {stage.key for chain in chains for stage in chain.stages}
+        failed = {key: cause for key, cause in self.failed.items() if key in keys}
+        part = replace(self, chains=tuple(chains), done=self.done & keys, failed=failed)
+        part.__dict__["view"] = self.view
+        return part
+
     @cached_property
     def stages(self) -> dict[str, StageSpec]:
         """Every stage of the grid by its key, each once."""

@@ -76,8 +76,9 @@ class ChainQueue:
         """The key of the first stage of a bundle that is not done."""
         return next(key for key in self._keys[number] if key not in self._done)
 
-    def issue(self, trial: str) -> Task | None:
-        """The next thing to do, as `trial`; None while every bundle waits for a stage that is not done."""
+    def issue(self, trial: str, may: Callable[[set[str]], bool] = lambda keys: True) -> Task | None:
+        """The next thing to do, as `trial`; None while every bundle waits for a stage that is not done, or where `may`
+        does not allow the keys that the next one computes: it stays the next."""
         while self._ready:
             _, number = heapq.heappop(self._ready)
             stages, missing_input = self._within_reach(number)
@@ -92,6 +93,9 @@ class ChainQueue:
             if busy:
                 self._waiting_for[min(busy)].append(number)
                 continue
+            if not may(computing):
+                heapq.heappush(self._ready, (self._place[number], number))
+                return None
             taken = self._claim(computing)
             if taken:
                 self._elsewhere[number] = taken

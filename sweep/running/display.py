@@ -21,7 +21,7 @@ class PlainDisplay:
 
     def __enter__(self) -> "PlainDisplay":
         tally = self._tally
-        total = counted(len(tally.plan.stages), "stage")
+        total = counted(tally.total, "stage")
         left = tally.seconds_left
         about = "" if left is None else f", about {duration(left)}"
         self._say(f"{tally.missing} of {total} to be trained, {tally.concurrent} at a time{about}")
@@ -78,7 +78,7 @@ class LiveDisplay:
         tally = self._tally
         elapsed = duration(time.monotonic() - tally.started)
         bar = Table.grid(expand=True)  # a bar by itself does not end its line
-        bar.add_row(ProgressBar(total=len(tally.plan.stages), completed=len(tally.done)))
+        bar.add_row(ProgressBar(total=tally.total, completed=tally.finished))
         trials = Table(box=None, padding=(0, 2), header_style="dim")
         for column in ("running", "t", "steps", "epoch", "loss", "segments/s"):
             trials.add_column(column, justify="left" if column == "running" else "right")

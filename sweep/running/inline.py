@@ -33,6 +33,8 @@ def run_inline(trials: Trials, corpora: Mapping[str, SegmentCorpus]) -> None:
     while True:
         task = trials.issue(TRIAL)
         if task is None and trials.over:
+            if trials.next_rung():
+                continue
             return
         if task is None:
             time.sleep(LOOK_ELSEWHERE_SECONDS)

@@ -1,11 +1,13 @@
 """What a launch tells of its trials: to its event log, to experiment trackers, and to its user."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_prep.text import duration
-from sweep.planning.stages import Bundle, kind_of
+from sweep.planning.halving import Stopped
+from sweep.planning.stages import Bundle, ChainSpec, kind_of
 from sweep.running.display import Display
+from sweep.running.limits import Limited
 from sweep.running.tally import Tally
 from sweep.running.tracking import Trackers
 from sweep.storage.events import EventLog
@@ -25,6 +27,7 @@ class Journal:
         self._display = display
         self._trackers = trackers
         self._not_recorded: set[tuple[str, str]] = set()  # kinds of trainings and causes that were said
+        self._reached = ""  # the limit that was told of
 
     def issued(self, trial: str, bundle: Bundle, stages: int, gpu: float) -> None:
         """A trial has its work, and `gpu` of a device."""
@@ -85,6 +88,28 @@ class Journal:
         """A bundle is done with, for now or, with a cause, for good."""
         self.tally.ended(number, cause)
         self._display.update(None if cause is None else f"FAILED  {bundle.label}: {cause}")
+
+    def halved(self, stopped: Sequence[Stopped], chains: Sequence[ChainSpec]) -> None:
+        """Halving stopped candidates; `chains` are all that was to be trained until now, and is from here on."""
+        view = self.tally.plan.view
+        self.tally.goal = frozenset(self.tally.plan.of_chains(chains).stages)
+        if not stopped:
+            return
+        told = {f"{view.corpus(one.last)} {view.network(one.last)}": one.words for one in stopped}
+        self._events.write("halved", stopped=told, stages=self.tally.missing)
+        for label, words in told.items():
+            self._display.update(f"{label}: {words}")
+
+    def reached(self, limit: str) -> None:
+        """No more trials are issued, because the next would not fit the limit; said once."""
+        if limit != self._reached:
+            self._reached = limit
+            self._display.update(f"{limit}: no more trials are issued; those under way come to their ends")
+
+    def limited(self, left: Limited) -> None:
+        """The launch ends by a limit."""
+        hours = None if left.seconds is None else round(left.seconds / 3600, 3)
+        self._events.write("limited", limit=left.limit, stages=left.stages, hours=hours)
 
     def broken_off(self, cause: str) -> None:
         """This process is about to end."""

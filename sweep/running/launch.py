@@ -19,12 +19,15 @@ from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import held
 from sweep.planning.grid import GridSpec
+from sweep.planning.halving import validation_of
 from sweep.planning.stages import Bundle, Plan, bundled
 from sweep.running.display import make_display
 from sweep.running.inline import run_inline
 from sweep.running.journal import Journal
+from sweep.running.limits import Budget, Limited
 from sweep.running.ray_tune import import_tune, run_on_ray
 from sweep.running.resources import slots, trial_share
+from sweep.running.rungs import Rungs
 from sweep.running.tally import Tally
 from sweep.running.tracking import Trackers
 from sweep.running.trials import Trials, Work
@@ -39,7 +42,8 @@ PENDING_ON_A_CLUSTER = 32  # trials issued ahead of the machines that an autosca
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a launch ended: stages trained in it, and the causes of failed chains by their label."""
+    """How a launch ended: stages trained in it, the causes of failed chains by their label, and the limit that it
+    reached."""
 
     launch: str
     trained: int
@@ -48,6 +52,7 @@ class Outcome:
     training_seconds: float = 0.0  # of the stages trained, one after the other
     seconds: float = 0.0
     slots: int = 1
+    limited: Limited | None = None  # where a limit kept it from issuing more trials
 
 
 def launch(
@@ -60,13 +65,17 @@ def launch(
     address: str | None = None,
     quiet: bool = False,
     expected: float | None = None,
+    budget: Budget | None = None,
 ) -> Outcome:
     """Train the stages that `plan` misses. `prepared` maps the grid's names for corpora to what is on disk. A `quiet`
-    launch shows no progress; `expected` are the seconds of training that another knows of, one after the other."""
+    launch shows no progress; `expected` are the seconds of training that another knows of, one after the other. Trials
+    are issued within the `budget`."""
     store.create()
     for one in prepared.values():
         store.add_corpus(one)
-    bundles = bundled(plan.unfinished, grid.fuse, plan.view)
+    budget = budget or Budget()
+    rungs = _rungs(plan, prepared, store, grid)
+    bundles = _first_bundles(plan, grid, rungs)
     if not bundles:
         return Outcome("", 0, {}, False)
     store.check_writable()
@@ -83,7 +92,7 @@ def launch(
             importlib.import_module(TRAINING)
             whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}
             corpora = loading.result()
-            with started(Work(grid, plan, bundles, store, whole), 1, quiet, expected) as under_way:
+            with started(Work(grid, plan, bundles, store, whole, budget, rungs), 1, quiet, expected) as under_way:
                 run_inline(under_way.trials, corpora)
             return under_way.outcome
         importing = beside.submit(import_tune, address)
@@ -93,12 +102,28 @@ def launch(
             share = trial_share(grid.resources, cluster)
             fit = slots(share, cluster, grid.resources.max_concurrent)
             corpora = loading.result()
+            work = Work(grid, plan, bundles, store, share, budget, rungs)
             with (
-                started(Work(grid, plan, bundles, store, share), min(fit, len(bundles)), quiet, expected) as under_way,
+                started(work, fit if rungs else min(fit, len(bundles)), quiet, expected) as under_way,
                 breaks_off_without_ray(under_way.trials.break_off),
             ):
                 run_on_ray(under_way.trials, corpora, fit if address is None else max(fit, PENDING_ON_A_CLUSTER))
             return under_way.outcome
+
+
+def _rungs(plan: Plan, prepared: Mapping[str, PreparedCorpus], store: Store, grid: GridSpec) -> Rungs | None:
+    """Those of the grid's halving, if it asks for that."""
+    halving = grid.scheduler.halving
+    if halving is None:
+        return None
+    return Rungs(plan, halving, validation_of(store.read_stage), grid.names_of(prepared), grid.fuse)
+
+
+def _first_bundles(plan: Plan, grid: GridSpec, rungs: Rungs | None) -> list[Bundle]:
+    """What a launch begins with; what failed before is tried again."""
+    if rungs is None:
+        return bundled(plan.unfinished, grid.fuse, plan.view)
+    return rungs.bundles(rungs.halved(plan.done, ()), plan.done, ())
 
 
 def _all_train(grid: GridSpec, bundles: list[Bundle]) -> bool:
@@ -121,9 +146,17 @@ class UnderWay:
         tally = self.tally
         failures = {self.trials.bundles[number].label: cause for number, cause in sorted(tally.failures.items())}
         seconds = time.monotonic() - tally.started
-        trained = tally.trained
-        interrupted = self.trials.interrupted
-        return Outcome(self.name, len(trained), failures, interrupted, sum(trained.values()), seconds, tally.concurrent)
+        of_training = sum(tally.trained.values())
+        return Outcome(
+            self.name,
+            len(tally.trained),
+            failures,
+            self.trials.interrupted,
+            of_training,
+            seconds,
+            tally.concurrent,
+            self.trials.left,
+        )
 
 
 @contextmanager
@@ -131,6 +164,8 @@ def started(work: Work, slots: int, quiet: bool = False, expected: float | None 
     """A launch with its lease, event log and display; `slots` trials run at once."""
     name = new_launch()
     tally = Tally(work.plan, slots, expected)
+    if work.rungs is not None:
+        tally.goal = frozenset(work.plan.of_chains(work.rungs.halved(work.plan.done, ()).chains).stages)
     begun = time.monotonic()
     store = work.store
     with EventLog(store.folder, name) as events:

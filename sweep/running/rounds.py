@@ -24,11 +24,12 @@ class RoundEnd:
     given_up: tuple[int, ...] = ()
     waiting: tuple[int, ...] = ()
     trained: int = 0
+    limited: bool = False
 
 
 @dataclass(frozen=True)
 class Over:
-    """There is nothing left to do, or the user interrupted the launch."""
+    """There is nothing left that may be done, or the user interrupted the launch."""
 
     interrupted: bool
 
@@ -53,7 +54,7 @@ def next_step(end: RoundEnd, fruitless: int, max_failures: int) -> Over | Again 
     """What follows a round that came after `fruitless` rounds without a trained stage, of which `max_failures` in a row
     are allowed."""
     interrupted = end.broken is None and end.unfinished
-    if interrupted or not end.given_up:
+    if interrupted or end.limited or not end.given_up:
         return Over(interrupted)
     fruitless = 0 if end.trained else fruitless + 1
     left = (*end.given_up, *end.waiting)
@@ -65,8 +66,8 @@ def next_step(end: RoundEnd, fruitless: int, max_failures: int) -> Over | Again 
 
 
 def run_rounds(trials: Trials, run_round: Callable[[], str | None]) -> None:
-    """Run rounds of trials until every bundle was done or has failed. `run_round` returns what broke the round off,
-    None where it came to its end."""
+    """Run rounds of trials until every bundle was done or has failed, those of later rungs among them. `run_round`
+    returns what broke the round off, None where it came to its end."""
     fruitless = 0
     while True:
         before = trials.trained
@@ -76,18 +77,22 @@ def run_rounds(trials: Trials, run_round: Callable[[], str | None]) -> None:
         queue = trials.queue
         end = RoundEnd(
             broken,
-            bool(queue.running) or queue.ready,
+            bool(queue.running) or (queue.ready and not trials.limited),
             tuple(trials.given_up),
             tuple(queue.waiting),
             trials.trained - before,
+            trials.limited,
         )
         step = next_step(end, fruitless, trials.resources.max_failures)
         if isinstance(step, Over):
             trials.interrupted = step.interrupted
-            return
         if isinstance(step, GiveUp):
             for number in step.numbers:
                 trials.fail(number, step.cause)
-            return
+        if not isinstance(step, Again):
+            if end.broken is not None or not trials.next_rung():
+                return
+            fruitless = 0
+            continue
         fruitless = step.fruitless
         trials.start_over(step.numbers)

@@ -89,6 +89,7 @@ class StoreMemory(ChainMemory):
         weights = _safetensors(stage, corpus, result) if stage.key in task.keep_weights else None
         self._context.check(True)
         said = {"iteration": step.iteration, "key": stage.key, "seconds": result.seconds}
+        said["resumed_at_epoch"] = result.resumed_at  # its seconds are of the epochs from there on
         stands = self._store.commit(stage, predictions, facts, weights)
         if device.type == "cuda" and result.recorded.startswith("no: "):
             self._tell({"event": "not_recorded", "cause": result.recorded.removeprefix("no: ")})

@@ -54,7 +54,8 @@ class RunningTrial:
 class Tally:
     """The state of a launch: fed with what trials tell, read by what shows it.
 
-    `expected` are the seconds of training, one after the other, that earlier stages of the same kinds tell.
+    `expected` are the seconds of training, one after the other, that earlier stages of the same kinds tell. `goal` are
+    the keys of the stages that are to be trained for now, None for all.
     """
 
     plan: Plan
@@ -65,14 +66,25 @@ class Tally:
     trained: dict[str, float] = field(default_factory=dict)  # key -> seconds
     running: dict[int, RunningTrial] = field(default_factory=dict)
     failures: dict[int, str] = field(default_factory=dict)  # number of the trial's chains -> cause
+    goal: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
         self.done = set(self.plan.done)
 
     @property
+    def total(self) -> int:
+        """How many stages there are, or are to be for now."""
+        return len(self.plan.stages if self.goal is None else self.goal)
+
+    @property
+    def finished(self) -> int:
+        """How many of them are done."""
+        return len(self.done if self.goal is None else self.done & self.goal)
+
+    @property
     def missing(self) -> int:
-        """How many stages of the grid are not done yet."""
-        return len(self.plan.stages) - len(self.done)
+        """How many of them are not done yet."""
+        return self.total - self.finished
 
     @property
     def seconds_left(self) -> float | None:
@@ -113,7 +125,7 @@ class Tally:
 
     def summary(self) -> str:
         """`12 of 50 stages, 2 running, 0 failed, about 20 min left`."""
-        words = [f"{len(self.done)} of {counted(len(self.plan.stages), 'stage')}", f"{len(self.running)} running"]
+        words = [f"{self.finished} of {counted(self.total, 'stage')}", f"{len(self.running)} running"]
         words.append(f"{len(self.failures)} failed")
         if self.seconds_left is not None and self.missing:
             words.append(f"about {duration(self.seconds_left)} left")

@@ -5,7 +5,7 @@ their trials.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from sweep.machine import THIS_MACHINE, Machine
@@ -13,7 +13,9 @@ from sweep.planning.grid import GridSpec
 from sweep.planning.stages import Bundle, ChainSpec, Plan, kind_of
 from sweep.running.chain_queue import ChainQueue
 from sweep.running.journal import Journal
+from sweep.running.limits import Budget, Limited
 from sweep.running.resources import GpuShares
+from sweep.running.rungs import Rungs
 from sweep.running.stalls import Stalls
 from sweep.running.task import Task
 from sweep.storage.lease import Lease
@@ -25,13 +27,16 @@ LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
 @dataclass(frozen=True)
 class Work:
     """What a launch is to do: train the `bundles` that a `plan` of `grid` leaves, into `store`. A trial takes a `share`
-    of a machine, {"cpu": threads, "gpu": share of a GPU}."""
+    of a machine, {"cpu": threads, "gpu": share of a GPU}; all of them have to fit the `budget`. With `rungs`, the
+    bundles are those of the first of them."""
 
     grid: GridSpec
     plan: Plan
     bundles: list[Bundle]
     store: Store
     share: Mapping[str, float]
+    budget: Budget = field(default_factory=Budget)
+    rungs: Rungs | None = None
 
 
 class Process(Protocol):
@@ -66,6 +71,9 @@ class Trials:
         self._processes: dict[str, Process] = {}
         self._keep_weights = _keep_weights(work.grid.weights, work.plan.chains)
         self._shares = GpuShares(work.share["gpu"], work.store)
+        self._plan = work.plan
+        self._budget = work.budget
+        self._rungs = work.rungs
         self._lease = lease
         self._journal = journal
         self._again: set[str] = set()  # trials whose bundle is to be issued anew
@@ -85,6 +93,20 @@ class Trials:
         self.given_up = []
         self.queue = self._queue_of(numbers)
 
+    def next_rung(self) -> bool:
+        """Go on to what halving trains next, now that all that was issued has its end; False where that is nothing."""
+        if self._rungs is None or self.interrupted or self.limited:
+            return False
+        self._fail_blocked()
+        done = self._journal.tally.done
+        halved = self._rungs.halved(done, self._failed)
+        bundles = self._rungs.bundles(halved, done, self._failed)
+        self._journal.halved(self._rungs.news(halved), halved.chains)
+        first = len(self.bundles)
+        self.bundles.extend(bundles)
+        self.start_over(range(first, len(self.bundles)))
+        return bool(bundles)
+
     def _queue_of(self, numbers: Iterable[int]) -> ChainQueue:
         done = self._journal.tally.done
         return ChainQueue(self.bundles, numbers, done, self._lease.claim, self._lease.release, self._failed)
@@ -98,16 +120,42 @@ class Trials:
 
     def issue(self, trial: str) -> Task | None:
         """What `trial` is to do; None while there is nothing that can be done."""
-        task = self.queue.issue(trial)
+        if self.limited:
+            return None
+        task = self.queue.issue(trial, self._fits)
         if task is None and self.queue.elsewhere and self._since_a_look >= LOOK_ELSEWHERE_SECONDS:
             self._look_elsewhere()
-            task = self.queue.issue(trial)
+            task = self.queue.issue(trial, self._fits)
+            if task is None:
+                self._budget.waits()
+        if task is None and self.limited:
+            self._journal.reached(self._budget.reached or "")
         return None if task is None else self._equipped(trial, task)
+
+    def _fits(self, keys: Iterable[str]) -> bool:
+        """Whether a trial that trains these stages may be issued."""
+        stages = [self._plan.stages[key] for key in keys]
+        return self._budget.fits(stages, lambda: self._shares.of(kind_of(stages[0])) or 1.0)
+
+    @property
+    def limited(self) -> bool:
+        """Whether no more trials are issued, because the next would not fit the launch's limits."""
+        return self._budget.reached is not None
 
     @property
     def over(self) -> bool:
-        """Whether nothing runs, and nothing is left to issue."""
-        return not (self.queue.running or self.queue.elsewhere)
+        """Whether nothing runs, and nothing is left that may be issued."""
+        return not (self.queue.running or (self.queue.elsewhere and not self.limited))
+
+    @property
+    def left(self) -> Limited | None:
+        """What is left of the plan where a limit was reached; None where that is nothing."""
+        if not self.limited:
+            return None
+        done = self._journal.tally.done
+        chains = self._rungs.halved(done, self._failed).at_most if self._rungs else self._plan.chains
+        stages = [stage for key, stage in self._plan.of_chains(chains).stages.items() if key not in done]
+        return Limited(self._budget.reached or "", len(stages), self._budget.seconds_of(stages)) if stages else None
 
     def _equipped(self, trial: str, task: Task) -> Task:
         """The task with what it may take, and what it needs to know."""
@@ -115,6 +163,9 @@ class Trials:
         kind = _kind_of(bundle)
         gpu, at_once = self._shares.of(kind), self._shares.at_once(kind, len(bundle.chains))
         self._journal.issued(trial, bundle, task.stages, gpu)
+        done = self._journal.tally.done
+        missing = [stage for stage in bundle.stages[: task.stages] if stage.key not in done]
+        self._budget.issued(trial, missing, gpu or 1.0)
         return replace(
             task,
             bundle=bundle.bare,
@@ -142,6 +193,7 @@ class Trials:
     def began(self, trial: str, process: Process) -> None:
         """A trial is at work, as it may be again after its process ended."""
         self._processes[trial] = process
+        self._budget.began(trial)
         self.stalls.heard_of(trial)
 
     def _stalled(self, trial: str, seconds: float) -> None:
@@ -161,6 +213,8 @@ class Trials:
         bundle, kind, line = self.bundles[number], event["event"], None
         if kind in ("trained", "reused"):
             self.queue.stage_done(event["key"])
+            if kind == "trained" and not event.get("resumed_at_epoch"):
+                self._budget.learn(self._plan.stages[event["key"]], event["seconds"])
         elif kind == "failed":
             self._causes[number] = event["cause"]
         elif kind == "error":
@@ -188,7 +242,9 @@ class Trials:
     def ended(self, trial: str) -> None:
         """A trial is over: what it had is free for others."""
         self._forget(trial)
-        self.queue.ended(trial, again=trial in self._again)
+        again = trial in self._again
+        self._budget.ended(trial, again or self.queue.running.get(trial) in self.given_up)
+        self.queue.ended(trial, again)
         self._again.discard(trial)
 
     def _forget(self, trial: str) -> None:
@@ -216,6 +272,7 @@ class Trials:
         """All trials ended before their tries were used up."""
         for trial, number in self.queue.running.items():
             self._journal.lost(trial, self.bundles[number], cause)
+            self._budget.ended(trial, again=True)
             self.lost(number)
         self._journal.broken(cause)
 
@@ -246,12 +303,15 @@ class Trials:
         """Note the bundles that could not go on because of stages that failed in others, and end the journal."""
         if not self.interrupted:
             self._fail_blocked()
+        left = self.left
+        if left is not None and not self.interrupted:
+            self._journal.limited(left)
         self._journal.close()
 
     def _fail_blocked(self) -> None:
         for number, key in self.queue.blocked.items():
             self._journal.tally.ended(number, self._failed[key])
-        for number in self.queue.waiting:
+        for number in () if self.limited else self.queue.waiting:
             missing = self.queue.first_missing(number)
             iteration = next(stage.iteration for stage in self.bundles[number].stages if stage.key == missing)
             self._end(number, f"iteration {iteration} needs iteration {iteration - 1} of every fold, and one failed")

@@ -113,7 +113,7 @@ def _joined(lines: Iterable[str]) -> bytes:
 class LaunchSummary:
     """What a launch's events come to. `reused` are stages that others trained and it found in the store, each once.
     `seconds` is from its first event to its last; `device_seconds` is of its trials, each by its share of a GPU or,
-    without one, in full. `running` are trials that have not ended."""
+    without one, in full. `running` are trials that have not ended. `limited` is the limit that it ended by."""
 
     launch: str
     time: str
@@ -128,13 +128,16 @@ class LaunchSummary:
     device_seconds: float
     finished: bool
     interrupted: bool
+    limited: str = ""
 
     @property
     def end(self) -> str:
         """How it ended, in words, where that is not the ordinary way."""
         if not self.finished:
             return "runs, or did not end by itself"
-        return "interrupted" if self.interrupted else ""
+        if self.interrupted:
+            return "interrupted"
+        return f"limited by {self.limited}" if self.limited else ""
 
 
 def launches_of(events: Mapping[str, list[dict[str, Any]]]) -> list[LaunchSummary]:
@@ -161,6 +164,7 @@ def _summary(launch: str, events: list[dict[str, Any]]) -> LaunchSummary:
         device_seconds=sum(event.get("seconds", 0.0) * share.get(event.get("trial"), 1.0) for event in ended),
         finished=bool(count["finished"]),
         interrupted=any(event.get("interrupted", False) for event in events if event["event"] == "finished"),
+        limited=next((str(event.get("limit", "")) for event in events if event["event"] == "limited"), ""),
     )
 
 

@@ -126,8 +126,8 @@ def test_failures_repeat_nothing_and_hold_up_only_what_needs_them(
 class OneAtATime(ChainQueue):
     """A queue that serialises everything."""
 
-    def issue(self, trial: str) -> Task | None:
-        return None if self.running else super().issue(trial)
+    def issue(self, trial: str, *others: Any) -> Task | None:
+        return None if self.running else super().issue(trial, *others)
 
 
 def test_a_queue_that_leaves_slots_idle_would_be_noticed() -> None:
