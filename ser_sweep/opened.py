@@ -1,7 +1,8 @@
 """A grid with its corpora and its store: what it asks for, what is there, and which of its settings is shown."""
 
+import contextlib
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,8 @@ from data_prep.errors import UserError, bulleted
 
 if TYPE_CHECKING:
     from data_prep.shards import PreparedCorpus
+    from sweep.planning.differences import Change
+    from sweep.planning.explain import Reason
     from sweep.planning.grid import GridSpec
     from sweep.planning.halving import Halved
     from sweep.planning.settings import Setting, Settings
@@ -113,6 +116,37 @@ class OpenedSweep:
         self.__dict__.pop("halved", None)
         self.seen.leave_out(damaged)
 
+    def why(self, name: str) -> "list[Reason]":
+        """Why a stage, by the beginning of its key, or each stage of a chain, by its label, is to be trained.
+
+        Raises UserError where the grid has none of that name.
+        """
+        from sweep.planning.explain import named, reasons
+
+        wanted = named(self.plan, name)
+        damaged = self._damaged_among([stage.key for stage in wanted])
+        cut = {one.name: one.settings.as_dict() for one in self.prepared.values()}
+        for corpus in set(self.seen.corpora()) - cut.keys():
+            with contextlib.suppress(UserError):  # a damaged one is told by its name only
+                cut[corpus] = self.seen.read_corpus(corpus)[0]["settings"]
+        return reasons(self.plan, wanted, self.records, damaged, cut)
+
+    def _damaged_among(self, keys: Sequence[str]) -> list[str]:
+        """Those that are there, and not whole."""
+        if self.store.results_only:
+            return []
+        there, other = ([key for key in keys if (key in self.plan.done) is done] for done in (True, False))
+        broken = [key for key in other if self.store.read_stage_file(key, "stage.json") is not None]
+        return [*self.seen.damaged(there), *broken]
+
+    def changed_to(self, other: "OpenedSweep") -> "Change":
+        """What `other`, a changed grid on the same data and store, adds to this one, keeps and leaves unused."""
+        from sweep.planning.differences import change
+        from sweep.planning.stages import Plan
+
+        together = Plan.of([*self.chains, *other.chains], self.seen.done_keys(), self.seen.failures())
+        return change(self.grid, other.grid, self.plan.stages.keys(), other.plan.stages.keys(), together)
+
     # Settings
 
     @cached_property
@@ -170,9 +204,12 @@ class OpenedSweep:
             if all(value_text(one.by_field[field]) == normal(value) for field, value in values.items())
         ]
         asked = " ".join(f"{field}={value}" for field, value in values.items())
-        if len(fitting) != 1:
-            what = f"fits {len(fitting)} settings; tell more of" if fitting else "fits no setting; there are"
-            raise UserError(f"--setting {asked} {what}:\n" + bulleted([one.text for one in fitting or self.settings]))
+        if not fitting:
+            there = bulleted([one.text for one in self.settings])
+            raise UserError(f"--setting {asked} fits no setting; there are:\n{there}")
+        if len(fitting) > 1:
+            told = bulleted([one.text for one in fitting])
+            raise UserError(f"--setting {asked} fits {len(fitting)} settings; tell more of:\n{told}")
         other = copy.copy(self)
         other._asked = fitting[0]
         other.__dict__.pop("shown", None)

@@ -1,6 +1,8 @@
 """What a grid comes to, before it is run.
 
 ser-sweep plan GRID.yaml --data DATA --store STORE --probe --price-per-hour 2.50
+ser-sweep plan GRID.yaml --data DATA --store STORE --why "emodb densenet22 wdsl 0.2 fold 3 seed 0"
+ser-sweep plan GRID.yaml --data DATA --store STORE --diff CHANGED.yaml
 """
 
 import argparse
@@ -11,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
 from data_prep.text import counted
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, price
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, path, price
 from ser_sweep.commands.sweeps import opened
 from ser_sweep.commands.terminal import halving_json, print_counts, print_halving
-from ser_sweep.sweeps import Sweep
+from ser_sweep.sweeps import Sweep, open_sweep
 
 if TYPE_CHECKING:
     from sweep.planning.cost import Estimate
+    from sweep.planning.differences import Change
+    from sweep.planning.explain import Reason
     from sweep.planning.grid import GridSpec
     from sweep.planning.probe import Probe
     from sweep.planning.stages import StageSpec
@@ -29,7 +33,9 @@ def add(commands: Any) -> None:
         "plan",
         run_plan,
         "show how much work a grid is: trials, stages, shared and missing ones, hours and cost",
-        f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50",
+        f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50\n"
+        f"ser-sweep plan {GRID_DATA_STORE} --why 'emodb densenet22 wdsl 0.2 fold 3 seed 0'\n"
+        f"ser-sweep plan {GRID_DATA_STORE} --diff CHANGED.yaml",
         of_grid(),
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
@@ -40,6 +46,18 @@ def add(commands: Any) -> None:
     plan.add_argument(
         "--probe", action="store_true", help="measure speeds by training a few batches of each new backbone"
     )
+    instead = plan.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--why",
+        metavar="NAME",
+        help="say why a stage (the beginning of its key) or the stages of a chain (its label) are to be trained",
+    )
+    instead.add_argument(
+        "--diff",
+        type=path,
+        metavar="OTHER.yaml",
+        help="say what this changed grid adds to GRID.yaml, keeps of it and leaves unused",
+    )
 
 
 def run_plan(options: argparse.Namespace) -> int:
@@ -47,6 +65,10 @@ def run_plan(options: argparse.Namespace) -> int:
     from sweep.planning.stages import kind_of
 
     sweep = opened(options)
+    if options.why is not None:
+        return _print_reasons(sweep.why(options.why), options.json)
+    if options.diff is not None:
+        return _print_change(sweep.changed_to(open_sweep(options.diff, options.data, options.store)), options.json)
     plan = sweep.plan
     leaks = leaks_of(plan.chains, sweep.prepared.values())
     probes = _probe_unknown(sweep) if options.probe else {}
@@ -79,6 +101,32 @@ def run_plan(options: argparse.Namespace) -> int:
         _print_choices(one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
     if estimated.stages:
         _print_estimate(estimated, concurrency, options.price_per_hour)
+    return DONE
+
+
+def _print_reasons(reasons: "list[Reason]", as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"why": [one.as_dict() for one in reasons]}, indent=2))
+        return DONE
+    for one in reasons:
+        told = one.text.replace("\n", "\n    ")
+        print(f"{one.label} ({one.key})\n  {told}")
+    return DONE
+
+
+def _print_change(change: "Change", as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(change.as_dict(), indent=2))
+        return DONE
+    print("fields  in which the grids differ" if change.fields else "fields  the grids differ in none")
+    for field, (before, after) in change.fields.items():
+        print(f"        {field}: {before}, now {after}")
+    for kind, one in change.in_all.items():
+        print(f"{kind:13}  {counted(one.stages, 'stage'):>12}, of which {one.done:,} done")
+    width = max(map(len, change.cells))
+    for cell, by_kind in change.cells.items():
+        told = [f"{kind} {one.stages:,} ({one.done:,} done)" for kind, one in by_kind.items() if one.stages]
+        print(f"        {cell:{width}}  {', '.join(told)}")
     return DONE
 
 

@@ -219,8 +219,8 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     problems = [problem for product in products for problem in product.problems()]
     problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
     problems += _not_to_be_halved(grid, products)
-    if not problems and grid.largest_count() > LARGEST_GRID:
-        problems = [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
+    if grid.largest_count() > LARGEST_GRID:
+        problems += [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
     if problems:
         raise _unusable(origin, problems)
     return grid

@@ -112,10 +112,15 @@ def rule_schema() -> dict[str, Any]:
     each = {"type": "array", "items": alpha, "minItems": 1}  # an alpha for each iteration
     pair = {"type": "array", "items": alpha, "minItems": 2, "maxItems": 2}
     kinds = {**dict.fromkeys(("uniform", "log_uniform", "int_uniform"), pair), "choice": {**each, "items": alpha}}
-    drawn = {"type": "object", "properties": kinds, "minProperties": 1, "maxProperties": 1}
-    alphas = {"anyOf": [alpha, {"type": "array", "items": {"anyOf": [alpha, each]}, "minItems": 1}, drawn]}
-    of_takers = {"type": "object", "properties": dict.fromkeys(takers, alphas), "minProperties": 1, "maxProperties": 1}
-    return {"anyOf": [{"enum": others}, {**of_takers, "additionalProperties": False}]}
+    drawn = _one_property(kinds)
+    alphas = {"anyOf": [alpha, {"type": "array", "items": {"anyOf": [alpha, each, drawn]}, "minItems": 1}, drawn]}
+    return {"anyOf": [{"enum": others}, _one_property(dict.fromkeys(takers, alphas))]}
+
+
+def _one_property(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """What the JSON Schema says of a mapping with one of these and nothing else."""
+    about = {"properties": properties, "minProperties": 1, "maxProperties": 1, "additionalProperties": False}
+    return {"type": "object", **about}
 
 
 Count = Annotated[int, Field(ge=1, le=10**9)]

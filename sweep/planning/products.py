@@ -116,8 +116,10 @@ class Product:
         samples = []
         for row in rows:
             values = iter(row)
-            of_training, of_features = ({name: next(values) for name in names} for names in (training, features))
-            samples.append((of_training, of_features, tuple(zip(self.drawn_alphas, values, strict=True))))
+            of_training = self.training.as_listed({name: next(values) for name in training})
+            of_features = self.features.as_listed({name: next(values) for name in features})
+            alphas = tuple((own, float(value)) for own, value in zip(self.drawn_alphas, values, strict=True))
+            samples.append((of_training, of_features, alphas))
         return [
             Point(with_training, with_features, alphas)
             for listed_features in self.features.points({})

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError, field_validator
@@ -38,7 +39,7 @@ class SettingAxes(Strict):
         if not isinstance(value, Distribution):
             return value
         field = about.field_name or ""
-        one = TypeAdapter(_type_of_one(cls.model_fields[field].annotation))
+        one = _adapter(cls, field)
         named = [_valid(one, each) for each in value.named_values]
         if value.choice is not None:
             return Distribution(choice=tuple(named))
@@ -82,12 +83,22 @@ class SettingAxes(Strict):
         listed = self.listed
         return [{**dict(zip(listed, values, strict=True)), **drawn} for values in itertools.product(*listed.values())]
 
+    def as_listed(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """Drawn values as a list would give them, field -> value: 1 is 1.0 where the field takes any number."""
+        return {field: _adapter(type(self), field).validate_python(value) for field, value in drawn.items()}
+
     def values_named(self, field: str) -> Sequence[Any]:
         """The values of `field` that the grid's file names; of a range its bounds."""
         value = getattr(self, field)
         if isinstance(value, Distribution):
             return value.named_values
         return value if isinstance(value, tuple) else (value,)
+
+
+@cache
+def _adapter(fields: type[SettingAxes], field: str) -> "TypeAdapter[Any]":
+    """What checks one value of a field."""
+    return TypeAdapter(_type_of_one(fields.model_fields[field].annotation))
 
 
 def _type_of_one(declared: Any) -> Any:

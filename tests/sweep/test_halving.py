@@ -271,7 +271,7 @@ def test_a_launch_goes_from_rung_to_rung_and_tells_of_it(
                 said: list[dict[str, Any]] = []
                 do(task, said.append)
                 for event in [event for each in said for event in each["events"]]:
-                    trials.reported("one", task.number, event)
+                    trials.on_event("one", task.number, event)
                 trials.ended("one")
                 trials.completed(task.number)
 

@@ -179,7 +179,7 @@ def trained_by(trials: Trials) -> list[tuple[str, int]]:
                     trained_keys.add(stage.key)
                     found.append((f"fold {stage.fold}", stage.iteration))
                     said = {"event": "trained", "iteration": stage.iteration, "key": stage.key, "seconds": 1.0}
-                    trials.reported(f"t{number}", task.number, said)
+                    trials.on_event(f"t{number}", task.number, said)
             trials.ended(f"t{number}")
             trials.completed(task.number)
             number += 1
