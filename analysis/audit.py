@@ -150,7 +150,7 @@ def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) ->
     label, predicted, speaker = decision_arrays(group)
     by_speaker = identity[columns.LABELS] == "permuted_by_speaker"
     within = speaker.to_numpy(dtype=str) if by_speaker else None
-    bounds = (columns.UA_SPEAKER_LOW, columns.UA_SPEAKER_HIGH) if by_speaker else (columns.UA_LOW, columns.UA_HIGH)
+    bounds = columns.RATES["UA"].by_speaker if by_speaker else columns.RATES["UA"].interval
     ua, null = permutation_test(label.to_numpy(), predicted.to_numpy(), within=within)
     low, high = np.clip(100 * ua + WIDENING * (score[list(bounds)].to_numpy(float) - 100 * ua), 0, 100)
     classes = len(np.setdiff1d(label.to_numpy(), UNDECIDED))

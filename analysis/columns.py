@@ -1,5 +1,31 @@
 """Column names of the data frames of this package, and the values that stand for something."""
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MetricColumns:
+    """The columns of a rate, or of a difference of two rates, whose own column is called `value`."""
+
+    value: str
+
+    @property
+    def interval(self) -> tuple[str, str]:
+        """Low and high of its 95% bootstrap interval over utterances."""
+        return f"{self.value}_low", f"{self.value}_high"
+
+    @property
+    def by_speaker(self) -> tuple[str, str]:
+        """Low and high of that over whole speakers."""
+        return f"{self.value}_speaker_low", f"{self.value}_speaker_high"
+
+    @property
+    def spreads(self) -> tuple[str, str]:
+        """Standard deviations (n - 1 degrees of freedom; NaN for one seed): over the forest seeds of a training seed,
+        the mean over training seeds; and over training seeds, of the mean over forest seeds."""
+        return f"{self.value}_sd_forest_seeds", f"{self.value}_sd_training_seeds"
+
+
 # What a cell is: everything that identifies a stage but its fold.
 CORPUS = "corpus"
 BACKBONE = "backbone"
@@ -43,24 +69,14 @@ UTTERANCES = "utterances"
 WA, UA, F1 = "wa", "ua", "f1"  # F1 is the mean over classes
 METRICS = ("WA", "UA", "F1")  # as tables name them
 PAPER_METRICS = ("WA", "UA")  # that the paper has
-# Standard deviations (n - 1 degrees of freedom; NaN for one seed): over the forest seeds of a training seed, the mean
-# over training seeds, and over training seeds, of the mean over forest seeds.
-WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS = "wa_sd_forest_seeds", "ua_sd_forest_seeds"
-WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS = "wa_sd_training_seeds", "ua_sd_training_seeds"
-F1_SD_FOREST_SEEDS, F1_SD_TRAINING_SEEDS = "f1_sd_forest_seeds", "f1_sd_training_seeds"
-WA_LOW, WA_HIGH = "wa_low", "wa_high"  # 95% bootstrap interval over utterances
-UA_LOW, UA_HIGH = "ua_low", "ua_high"
-F1_LOW, F1_HIGH = "f1_low", "f1_high"
-WA_SPEAKER_LOW, WA_SPEAKER_HIGH = "wa_speaker_low", "wa_speaker_high"  # and over whole speakers
-UA_SPEAKER_LOW, UA_SPEAKER_HIGH = "ua_speaker_low", "ua_speaker_high"
-F1_SPEAKER_LOW, F1_SPEAKER_HIGH = "f1_speaker_low", "f1_speaker_high"
+RATES = {metric: MetricColumns(name) for metric, name in zip(METRICS, (WA, UA, F1), strict=True)}
 RECALL = "recall"  # of each class, a list in the order of the set-up's
 RATE_COLUMNS = (
     *(DECISION, UTTERANCES, WA, UA, F1),
-    *(WA_SD_FOREST_SEEDS, UA_SD_FOREST_SEEDS, F1_SD_FOREST_SEEDS),
-    *(WA_SD_TRAINING_SEEDS, UA_SD_TRAINING_SEEDS, F1_SD_TRAINING_SEEDS),
-    *(WA_LOW, WA_HIGH, UA_LOW, UA_HIGH, F1_LOW, F1_HIGH),
-    *(WA_SPEAKER_LOW, WA_SPEAKER_HIGH, UA_SPEAKER_LOW, UA_SPEAKER_HIGH, F1_SPEAKER_LOW, F1_SPEAKER_HIGH),
+    *(one.spreads[0] for one in RATES.values()),
+    *(one.spreads[1] for one in RATES.values()),
+    *(name for one in RATES.values() for name in one.interval),
+    *(name for one in RATES.values() for name in one.by_speaker),
     RECALL,
 )
 SCORE_COLUMNS = (*CELL_COLUMNS, SETUP, VALIDATION_WA, *RATE_COLUMNS)
@@ -74,12 +90,7 @@ NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, SETUP, *RATE_COLUMNS)
 # utterances and training seeds that both have, of which either's rates are, too.
 SECOND = "second_"  # before the column names of the second network
 SHARED_SEEDS, SPEAKERS = "shared_seeds", "speakers"  # how many training seeds, and how many speakers
-WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH = "wa_difference", "wa_difference_low", "wa_difference_high"
-UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH = "ua_difference", "ua_difference_low", "ua_difference_high"
-F1_DIFFERENCE, F1_DIFFERENCE_LOW, F1_DIFFERENCE_HIGH = "f1_difference", "f1_difference_low", "f1_difference_high"
-WA_DIFFERENCE_SPEAKER_LOW, WA_DIFFERENCE_SPEAKER_HIGH = "wa_difference_speaker_low", "wa_difference_speaker_high"
-UA_DIFFERENCE_SPEAKER_LOW, UA_DIFFERENCE_SPEAKER_HIGH = "ua_difference_speaker_low", "ua_difference_speaker_high"
-F1_DIFFERENCE_SPEAKER_LOW, F1_DIFFERENCE_SPEAKER_HIGH = "f1_difference_speaker_low", "f1_difference_speaker_high"
+DIFFERENCES = {metric: MetricColumns(f"{one.value}_difference") for metric, one in RATES.items()}
 ONLY_FIRST, ONLY_SECOND = "only_first", "only_second"  # utterances that the majority of one alone has right
 P = "p"  # of McNemar's exact test; NaN where labels differ from a training seed to another
 P_HOLM = "p_holm"  # adjusted within the comparison's family
@@ -90,12 +101,8 @@ COMPARISON_COLUMNS = (
     *(CORPUS, PARTIAL, SPLIT, LABELS, *NETWORK, *(SECOND + name for name in NETWORK)),
     *(DECISION, UTTERANCES, SPEAKERS, SHARED_SEEDS, COMPLETE),
     *(WA, SECOND + WA, UA, SECOND + UA, F1, SECOND + F1),
-    *(WA_DIFFERENCE, WA_DIFFERENCE_LOW, WA_DIFFERENCE_HIGH),
-    *(UA_DIFFERENCE, UA_DIFFERENCE_LOW, UA_DIFFERENCE_HIGH),
-    *(F1_DIFFERENCE, F1_DIFFERENCE_LOW, F1_DIFFERENCE_HIGH),
-    *(WA_DIFFERENCE_SPEAKER_LOW, WA_DIFFERENCE_SPEAKER_HIGH),
-    *(UA_DIFFERENCE_SPEAKER_LOW, UA_DIFFERENCE_SPEAKER_HIGH),
-    *(F1_DIFFERENCE_SPEAKER_LOW, F1_DIFFERENCE_SPEAKER_HIGH),
+    *(name for one in DIFFERENCES.values() for name in (one.value, *one.interval)),
+    *(name for one in DIFFERENCES.values() for name in one.by_speaker),
     *(ONLY_FIRST, ONLY_SECOND, P, P_HOLM, P_SPEAKER),
 )
 

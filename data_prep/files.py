@@ -30,12 +30,6 @@ def write_json(path: Path, content: Any) -> None:
         os.fsync(file.fileno())
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def canonical_hash(content: Any, length: int) -> str:
     """The first `length` hexadecimal digits of the sha256 of `content`'s canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

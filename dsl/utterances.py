@@ -10,7 +10,6 @@ from dsl.splits import stratified_folds
 
 PERCENTILES = (1, 99, 25, 50, 75)  # h2 to h6
 THRESHOLDS = (0.2, 0.3)  # beta of h7 and h8
-FEATURES_PER_CLASS = 1 + len(PERCENTILES) + len(THRESHOLDS)
 
 
 def utterance_features(q: Floats, utterance: Ints) -> Floats:

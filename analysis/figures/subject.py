@@ -22,7 +22,7 @@ from dsl.labels import BASELINE
 
 PAPER_RULES = (BASELINE, "bdsl", "wdsl", "gsl", "hdl")  # as Figures 7-9 order them
 LISTED = 4  # cells with missing folds that a note names
-INTERVALS = (columns.WA_LOW, columns.WA_HIGH, columns.UA_LOW, columns.UA_HIGH)
+INTERVALS = tuple(name for metric in columns.PAPER_METRICS for name in columns.RATES[metric].interval)
 
 
 class Method(NamedTuple):

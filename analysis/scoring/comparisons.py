@@ -158,24 +158,14 @@ def _rates(of: str, labels: Ints, predicted: Ints) -> dict[str, float]:
 
 def _differences(by_utterance: Rates, by_speaker: Rates) -> dict[str, float]:
     """In percentage points."""
-    values = {
-        columns.WA_DIFFERENCE: by_utterance.wa.value,
-        columns.WA_DIFFERENCE_LOW: by_utterance.wa.low,
-        columns.WA_DIFFERENCE_HIGH: by_utterance.wa.high,
-        columns.UA_DIFFERENCE: by_utterance.ua.value,
-        columns.UA_DIFFERENCE_LOW: by_utterance.ua.low,
-        columns.UA_DIFFERENCE_HIGH: by_utterance.ua.high,
-        columns.F1_DIFFERENCE: by_utterance.f1.value,
-        columns.F1_DIFFERENCE_LOW: by_utterance.f1.low,
-        columns.F1_DIFFERENCE_HIGH: by_utterance.f1.high,
-        columns.WA_DIFFERENCE_SPEAKER_LOW: by_speaker.wa.low,
-        columns.WA_DIFFERENCE_SPEAKER_HIGH: by_speaker.wa.high,
-        columns.UA_DIFFERENCE_SPEAKER_LOW: by_speaker.ua.low,
-        columns.UA_DIFFERENCE_SPEAKER_HIGH: by_speaker.ua.high,
-        columns.F1_DIFFERENCE_SPEAKER_LOW: by_speaker.f1.low,
-        columns.F1_DIFFERENCE_SPEAKER_HIGH: by_speaker.f1.high,
-    }
-    return {name: 100 * value for name, value in values.items()}
+    found: dict[str, float] = {}
+    for names, over_utterances, over_speakers in zip(
+        columns.DIFFERENCES.values(), by_utterance, by_speaker, strict=True
+    ):
+        found[names.value] = 100 * over_utterances.value
+        for (low, high), one in ((names.interval, over_utterances), (names.by_speaker, over_speakers)):
+            found |= {low: 100 * one.low, high: 100 * one.high}
+    return found
 
 
 def _named(network: Network) -> dict[str, Any]:

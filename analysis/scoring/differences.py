@@ -8,21 +8,6 @@ from typing import Any
 from analysis import columns
 from analysis.scoring.formats import MISSING, NOTHING, Printed, interval_text, joined, p_text, signed
 
-_COLUMNS = {
-    "WA": (
-        *(columns.WA_DIFFERENCE, columns.WA_DIFFERENCE_LOW, columns.WA_DIFFERENCE_HIGH),
-        *(columns.WA_DIFFERENCE_SPEAKER_LOW, columns.WA_DIFFERENCE_SPEAKER_HIGH),
-    ),
-    "UA": (
-        *(columns.UA_DIFFERENCE, columns.UA_DIFFERENCE_LOW, columns.UA_DIFFERENCE_HIGH),
-        *(columns.UA_DIFFERENCE_SPEAKER_LOW, columns.UA_DIFFERENCE_SPEAKER_HIGH),
-    ),
-    "F1": (
-        *(columns.F1_DIFFERENCE, columns.F1_DIFFERENCE_LOW, columns.F1_DIFFERENCE_HIGH),
-        *(columns.F1_DIFFERENCE_SPEAKER_LOW, columns.F1_DIFFERENCE_SPEAKER_HIGH),
-    ),
-}
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -44,10 +29,12 @@ class Difference:
     @classmethod
     def of(cls, line: Mapping[Any, Any], metric: str) -> "Difference":
         """From a line of `comparisons`; `metric` is WA, UA or F1."""
-        value, *bounds = (float(line[name]) for name in _COLUMNS[metric])
+        names = columns.DIFFERENCES[metric]
+        value, low, high, speaker_low, speaker_high = (
+            float(line[name]) for name in (names.value, *names.interval, *names.by_speaker)
+        )
         tests = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
         p, p_holm, p_speaker = (float(line[name]) if metric == "WA" else math.nan for name in tests)
-        low, high, speaker_low, speaker_high = bounds
         return cls(value, (low, high), (speaker_low, speaker_high), p, p_holm, p_speaker, bool(line[columns.COMPLETE]))
 
 

@@ -102,12 +102,8 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
     return {
         columns.UTTERANCES: group[columns.UTTERANCE].nunique(),
         **by_seed.mean(),
-        columns.WA_SD_FOREST_SEEDS: over_forests[columns.WA],
-        columns.UA_SD_FOREST_SEEDS: over_forests[columns.UA],
-        columns.F1_SD_FOREST_SEEDS: over_forests[columns.F1],
-        columns.WA_SD_TRAINING_SEEDS: over_trainings[columns.WA],
-        columns.UA_SD_TRAINING_SEEDS: over_trainings[columns.UA],
-        columns.F1_SD_TRAINING_SEEDS: over_trainings[columns.F1],
+        **{one.spreads[0]: over_forests[one.value] for one in columns.RATES.values()},
+        **{one.spreads[1]: over_trainings[one.value] for one in columns.RATES.values()},
         **_intervals_of(group),
         columns.RECALL: pd.DataFrame(recalls).mean().tolist(),  # of the seeds that have the class
     }
@@ -116,22 +112,12 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
 def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
     """95% bootstrap intervals of WA, UA and macro-F1, over utterances and over speakers, in percent."""
     label, predicted, speaker = decision_arrays(group)
-    by_utterance = rate_intervals(label, predicted)
-    by_speaker = rate_intervals(label, predicted, cluster=speaker)
-    return {
-        columns.WA_LOW: 100 * by_utterance.wa.low,
-        columns.WA_HIGH: 100 * by_utterance.wa.high,
-        columns.UA_LOW: 100 * by_utterance.ua.low,
-        columns.UA_HIGH: 100 * by_utterance.ua.high,
-        columns.F1_LOW: 100 * by_utterance.f1.low,
-        columns.F1_HIGH: 100 * by_utterance.f1.high,
-        columns.WA_SPEAKER_LOW: 100 * by_speaker.wa.low,
-        columns.WA_SPEAKER_HIGH: 100 * by_speaker.wa.high,
-        columns.UA_SPEAKER_LOW: 100 * by_speaker.ua.low,
-        columns.UA_SPEAKER_HIGH: 100 * by_speaker.ua.high,
-        columns.F1_SPEAKER_LOW: 100 * by_speaker.f1.low,
-        columns.F1_SPEAKER_HIGH: 100 * by_speaker.f1.high,
-    }
+    found: dict[str, float] = {}
+    intervals = zip(rate_intervals(label, predicted), rate_intervals(label, predicted, cluster=speaker), strict=True)
+    for names, (over_utterances, over_speakers) in zip(columns.RATES.values(), intervals, strict=True):
+        for (low, high), one in ((names.interval, over_utterances), (names.by_speaker, over_speakers)):
+            found |= {low: 100 * one.low, high: 100 * one.high}
+    return found
 
 
 # From a data frame to scores
@@ -185,28 +171,15 @@ def index_scores(lines: pd.DataFrame) -> dict[ScoreKey, Score]:
     return index
 
 
-_RATES = {
-    "WA": (
-        *(columns.WA, columns.WA_SD_FOREST_SEEDS, columns.WA_SD_TRAINING_SEEDS, columns.WA_LOW, columns.WA_HIGH),
-        *(columns.WA_SPEAKER_LOW, columns.WA_SPEAKER_HIGH),
-    ),
-    "UA": (
-        *(columns.UA, columns.UA_SD_FOREST_SEEDS, columns.UA_SD_TRAINING_SEEDS, columns.UA_LOW, columns.UA_HIGH),
-        *(columns.UA_SPEAKER_LOW, columns.UA_SPEAKER_HIGH),
-    ),
-    "F1": (
-        *(columns.F1, columns.F1_SD_FOREST_SEEDS, columns.F1_SD_TRAINING_SEEDS, columns.F1_LOW, columns.F1_HIGH),
-        *(columns.F1_SPEAKER_LOW, columns.F1_SPEAKER_HIGH),
-    ),
-}
-
-
 def _score(line: dict[Hashable, Any], metric: str) -> Score:
-    value, forests, trainings, low, high, speaker_low, speaker_high = (float(line[name]) for name in _RATES[metric])
+    names = columns.RATES[metric]
+    forests, trainings, low, high, speaker_low, speaker_high = (
+        float(line[name]) for name in (*names.spreads, *names.interval, *names.by_speaker)
+    )
     setup: Setup = line[columns.SETUP]
     recall = zip(setup.classes, line[columns.RECALL], strict=True)
     return Score(
-        value=value,
+        value=float(line[names.value]),
         forest_spread=forests,
         training_spread=trainings,
         interval=(low, high),

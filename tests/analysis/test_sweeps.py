@@ -32,7 +32,7 @@ def sweep(**networks: int | tuple[int, dict[str, Any]]) -> pd.DataFrame:
 def test_networks_of_one_name_are_tested_on_the_same_utterances() -> None:
     lines = compare_sweeps(sweep(none=20, bdsl=30), sweep(none=20, bdsl=20, gsl=40)).lines
     bdsl = lines[lines[columns.RULE] == "bdsl"].iloc[0]
-    assert (bdsl[columns.WA], bdsl[SECOND_WA], bdsl[columns.WA_DIFFERENCE]) == (75, 50, 25)
+    assert (bdsl[columns.WA], bdsl[SECOND_WA], bdsl[columns.DIFFERENCES["WA"].value]) == (75, 50, 25)
     assert (bdsl[columns.ONLY_FIRST], bdsl[columns.ONLY_SECOND]) == (10, 0)
     assert bdsl[columns.P] == pytest.approx(2 * 0.5**10)
 
@@ -43,7 +43,7 @@ def test_rates_are_of_the_same_seeds_and_utterances_as_the_difference() -> None:
     compared = compare_sweeps(first, second)
     (line,) = compared.lines.to_dict("records")
     assert (line[columns.WA], line[SECOND_WA]) == (pytest.approx(100 * 30 / 36), pytest.approx(100 * 20 / 36))
-    assert line[columns.WA] - line[SECOND_WA] == pytest.approx(line[columns.WA_DIFFERENCE])
+    assert line[columns.WA] - line[SECOND_WA] == pytest.approx(line[columns.DIFFERENCES["WA"].value])
     text = compared_text(compared)
     assert "83.33 |   55.56 | +27.78 [" in text
     row = next(text_line for text_line in text.splitlines() if "55.56" in text_line)
@@ -65,7 +65,7 @@ def test_p_is_adjusted_for_all_that_is_compared() -> None:
 def test_a_sweep_with_itself_differs_in_nothing() -> None:
     same = sweep(none=20, bdsl=30)
     lines = compare_sweeps(same, same).lines
-    assert (lines[columns.WA_DIFFERENCE] == 0).all() and (lines[columns.P] == 1).all()
+    assert (lines[columns.DIFFERENCES["WA"].value] == 0).all() and (lines[columns.P] == 1).all()
 
 
 def test_what_validation_chooses_in_each_fold_of_either_is_compared_and_marked() -> None:
@@ -76,7 +76,7 @@ def test_what_validation_chooses_in_each_fold_of_either_is_compared_and_marked()
     compared = compare_sweeps(first, second)
     (chosen,) = compared.lines[compared.lines[CHOSEN]].to_dict("records")
     assert (chosen[columns.WA], chosen[SECOND_WA]) == (50, 65)  # 20 of 40; 10 of 20 and 16 of 20
-    assert chosen[columns.WA_DIFFERENCE] == pytest.approx(-15)
+    assert chosen[columns.DIFFERENCES["WA"].value] == pytest.approx(-15)
     assert "| DenseNet22, t = 0 \\* | chosen in each fold |" in compared_text(compared)
 
 
@@ -93,7 +93,7 @@ def test_networks_are_paired_across_the_axis_on_which_the_sweeps_have_nothing_in
 ) -> None:
     compared = compare_sweeps(*(sweep(bdsl=(30 - 10 * n, {axis: value})) for n, value in enumerate(values)))
     assert compared.differ == {axis: values}
-    assert compared.lines[columns.WA_DIFFERENCE].tolist() == [25]
+    assert compared.lines[columns.DIFFERENCES["WA"].value].tolist() == [25]
     assert values[1] in compared_text(compared)
 
 
@@ -105,7 +105,7 @@ def test_an_axis_with_several_values_and_none_in_common_cannot_be_paired() -> No
 
 def test_sweeps_of_other_training_seeds_are_compared_seed_by_seed_in_order() -> None:
     lines = compare_sweeps(sweep(bdsl=(30, {"seed": 0})), sweep(bdsl=(20, {"seed": 7}))).lines
-    assert lines[columns.WA_DIFFERENCE].tolist() == [25]
+    assert lines[columns.DIFFERENCES["WA"].value].tolist() == [25]
 
 
 def test_utterances_that_have_another_class_elsewhere_are_refused() -> None:

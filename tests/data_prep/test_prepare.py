@@ -15,9 +15,8 @@ from data_prep.corpora import read_manifest
 from data_prep.data_folder import find_prepared
 from data_prep.errors import ShardError
 from data_prep.features import FeatureSettings
-from data_prep.files import sha256_of
 from data_prep.prepare import Prepared, prepare
-from data_prep.shards import load_corpus, write_shard
+from data_prep.shards import load_corpus, sha256, write_shard
 from data_prep.synthetic import read_truth
 from tests.data_prep.corpus_files import (
     flip_a_byte,
@@ -57,11 +56,11 @@ def test_the_manifest_tells_checksum_and_size_of_every_file(spoken_data: Prepare
     assert len(manifest["shards"]) > 1
     assert [s["file"] for s in manifest["shards"]] == [n for n in shard_files(folder) if n.endswith(".parquet")]
     for shard in manifest["shards"]:
-        assert shard["sha256"] == sha256_of(folder / "shards" / shard["file"])
+        assert shard["sha256"] == sha256((folder / "shards" / shard["file"]).read_bytes())
         assert shard["bytes"] == (folder / "shards" / shard["file"]).stat().st_size
     assert sum(shard["segments"] for shard in manifest["shards"]) == manifest["segments"]
     assert sum(shard["utterances"] for shard in manifest["shards"]) == 4
-    assert manifest["utterances_sha256"] == sha256_of(folder / "utterances.parquet")
+    assert manifest["utterances_sha256"] == sha256((folder / "utterances.parquet").read_bytes())
 
 
 def test_the_utterance_table_has_a_line_per_utterance_in_the_order_of_ids(spoken: Path, spoken_data: Prepared) -> None:
@@ -70,7 +69,7 @@ def test_the_utterance_table_has_a_line_per_utterance_in_the_order_of_ids(spoken
     for column in ("id", "speaker", "text", "emotion"):
         assert table[column].tolist() == [getattr(utterance, column) for utterance in utterances]
     assert table["file"].tolist() == [utterance.path.name for utterance in utterances]
-    assert table["sha256"].tolist() == [sha256_of(utterance.path) for utterance in utterances]
+    assert table["sha256"].tolist() == [sha256(utterance.path.read_bytes()) for utterance in utterances]
     assert table["label"].tolist() == [["anger", "sadness"].index(utterance.emotion) for utterance in utterances]
     assert [len(labels) for labels in table["true_labels"]] == table["segments"].tolist()
 

@@ -16,9 +16,8 @@ from data_prep.cluster import ray_session
 from data_prep.corpora import Utterance
 from data_prep.data_folder import find_prepared
 from data_prep.errors import AudioError, ShardError, UserError
-from data_prep.files import sha256_of
 from data_prep.prepare import Prepared, prepare
-from data_prep.shards import PreparedCorpus, load_corpus
+from data_prep.shards import PreparedCorpus, load_corpus, sha256
 from tests.data_prep.corpus_files import (
     flip_a_byte,
     folder_of,
@@ -103,7 +102,7 @@ def of_other_sound(folder: Path, described: Callable[[dict[str, Any]], dict[str,
     values = list_values(table["spectrogram"])
     column = pa.FixedSizeListArray.from_arrays(pa.array(values[::-1].copy()), table.schema.field(3).type.list_size)
     pq.write_table(table.set_column(3, table.schema.field(3), column), file)
-    content = {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+    content = {"sha256": sha256(file.read_bytes()), "bytes": file.stat().st_size}
     note = folder / "shards" / "_shard-00001.json"
     note.write_text(json.dumps(described(json.loads(note.read_text()) | content)))
     manifest = json.loads((folder / "manifest.json").read_text())
@@ -143,7 +142,7 @@ def test_what_an_older_version_prepared_is_read(done: Path, spoken_data: Prepare
     manifest["shards"] = [as_older_versions_did(shard) for shard in manifest["shards"]]
     table = pd.read_parquet(done / "utterances.parquet").drop(columns="sound")
     table.to_parquet(done / "utterances.parquet")
-    manifest["utterances_sha256"] = sha256_of(done / "utterances.parquet")
+    manifest["utterances_sha256"] = sha256((done / "utterances.parquet").read_bytes())
     (done / "manifest.json").write_text(json.dumps(manifest))
     assert sounds(find_prepared(done.parent, "spoken")) == sounds(spoken_data.corpus)
 
@@ -154,7 +153,7 @@ def test_shards_whose_utterances_have_other_lengths_are_not_read(done: Path) -> 
     table["frames"] += [1, -1, 0, 0]
     table.to_parquet(done / "utterances.parquet")
     manifest = json.loads((done / "manifest.json").read_text()) | {"truth": False}
-    manifest["utterances_sha256"] = sha256_of(done / "utterances.parquet")
+    manifest["utterances_sha256"] = sha256((done / "utterances.parquet").read_bytes())
     (done / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(ShardError, match=r"shards and utterances.parquet disagree; prepare the corpus again"):
         load_corpus(find_prepared(done.parent, "spoken"))
