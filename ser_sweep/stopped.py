@@ -30,7 +30,7 @@ def stopped_listing(stopped: Iterable[Stopped], view: InView) -> Listing | None:
 
 def _row(one: Stopped, view: InView) -> ListingRow:
     last = one.last
-    name = f"{view.corpus(last)} {view.network(last)}"
+    name = one.label_in(view)
     leaky = last.label_source in LEAKY_LABEL_SOURCES
     cells: list[TableCell] = [QuantityCell(str(one.folds), f" of {last.folds}"), NumberCell(one.wa, 2)]
     entry: Entry = {

@@ -47,7 +47,7 @@ def halving_json(sweep: "Sweep") -> dict[str, Any]:
     view = sweep.plan.view
     stopped = [
         {
-            "chain": f"{view.corpus(one.last)} {view.network(one.last)}",
+            "chain": one.label_in(view),
             "folds_done": one.folds,
             "folds": one.last.folds,
             "validation_wa": one.wa,

@@ -18,6 +18,7 @@ from statistics import fmean
 from typing import Any
 
 from sweep.planning.grid_fields import Halving
+from sweep.planning.in_view import InView
 from sweep.planning.stages import ChainSpec, Plan, StageSpec, distinct
 
 Validation = Callable[[str], float | None]  # key of a finished stage -> its validation WA; None where it has none
@@ -48,6 +49,10 @@ class Stopped:
     def last(self) -> StageSpec:
         """The last stage of one of its chains."""
         return self.candidate.chains[0].last
+
+    def label_in(self, view: InView) -> str:
+        """`emodb densenet22 bdsl (learning_rate 0.01) t=1`, with what tells it from others in view."""
+        return f"{view.corpus(self.last)} {view.network(self.last)} t={self.last.iteration}"
 
     @property
     def words(self) -> str:

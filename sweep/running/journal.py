@@ -95,7 +95,7 @@ class Journal:
         self.tally.goal = frozenset(self.tally.plan.of_chains(chains).stages)
         if not stopped:
             return
-        told = {f"{view.corpus(one.last)} {view.network(one.last)}": one.words for one in stopped}
+        told = {one.label_in(view): one.words for one in stopped}
         self._events.write("halved", stopped=told, stages=self.tally.missing)
         for label, words in told.items():
             self._display.update(f"{label}: {words}")

@@ -75,8 +75,8 @@ def _fits(spent: float, more: float, limit: float) -> bool:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a launch has taken: `trials` that ran or run, wall-clock `hours` since its begin, and `device_hours`, of
-    which those under way have what they are expected to take in all."""
+    """What a launch has taken: `trials` that ran or run, wall-clock `hours` since its begin until another trial could
+    start, and `device_hours`, of which those under way have what they are expected to take in all."""
 
     trials: int = 0
     hours: float = 0.0
@@ -112,13 +112,15 @@ class _UnderWay:
 class Budget:
     """What a launch has left of its `limits`, from its making on. `seconds` is what stages take, where that is asked.
 
-    Once a trial did not fit, the limit is `reached`, and stays so.
+    Once a trial did not fit, the limit is `reached`, and stays so. On a cluster more trials may be issued than the
+    `slots` that there are.
     """
 
     def __init__(
         self, limits: Limits | None = None, seconds: StageSeconds | None = None, machine: Machine = THIS_MACHINE
     ) -> None:
         self.reached: str | None = None
+        self.slots = 1
         self._limits = limits or Limits()
         self._counts = self._limits != Limits()
         self._seconds = seconds or StageSeconds((), {})
@@ -132,12 +134,13 @@ class Budget:
     def spent(self) -> Spent:
         """What the launch has taken so far."""
         now = self._machine.monotonic()
-        device_seconds = self._device_seconds
+        seconds, device_seconds = now - self._begun, self._device_seconds
+        waits = len(self._under_way) >= self.slots
         for one in self._under_way.values():
-            expected = self.seconds_of(one.stages) or 0.0
-            device_seconds += one.share * max(expected, 0.0 if one.since is None else now - one.since)
-        trials = self._trials + len(self._under_way)
-        return Spent(trials, (now - self._begun) / HOUR, device_seconds / HOUR)
+            expected, elapsed = self.seconds_of(one.stages) or 0.0, 0.0 if one.since is None else now - one.since
+            device_seconds += one.share * max(expected, elapsed)
+            seconds += max(0.0, expected - elapsed) / self.slots if waits else 0.0
+        return Spent(self._trials + len(self._under_way), seconds / HOUR, device_seconds / HOUR)
 
     def fits(self, stages: Iterable[StageSpec], share: Callable[[], float]) -> bool:
         """Whether a trial of these stages may be issued; False from the first time on that it may not."""

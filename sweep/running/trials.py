@@ -73,6 +73,7 @@ class Trials:
         self._shares = GpuShares(work.share["gpu"], work.store)
         self._plan = work.plan
         self._budget = work.budget
+        self._budget.slots = journal.tally.concurrent
         self._rungs = work.rungs
         self._lease = lease
         self._journal = journal

@@ -1,5 +1,6 @@
 """Successive halving: which chains are trained, by what the store holds and by nothing else."""
 
+import json
 import random
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -236,16 +237,16 @@ def test_a_setting_that_is_added_is_compared_with_the_others_and_nothing_is_trai
 # In a launch, without training
 
 
-@pytest.mark.parametrize("by_inline", [False, True])
+@pytest.mark.parametrize(("by_inline", "fuse"), [(False, 1), (True, 1), (True, 2)])
 def test_a_launch_goes_from_rung_to_rung_and_tells_of_it(
-    tmp_path: Path, by_inline: bool, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, by_inline: bool, fuse: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chains = [chain(rate, fold, rule, 4) for rate in (1e-2, 1e-3) for rule in ("none", "bdsl") for fold in range(4)]
     trained = Trained(chains, seed=2)
     fails = chain(1e-2, 0, "bdsl", 4).last.key
     store, plan = Store(tmp_path / "store"), Plan.of(chains, (), {})
     halving = Halving(reduction_factor=2)
-    rungs = Rungs(plan, halving, lambda key: trained.wa[key], NAMES, 1)
+    rungs = Rungs(plan, halving, lambda key: trained.wa[key], NAMES, fuse)
     bundles = rungs.bundles(rungs.halved((), ()), (), ())
     assert {stage.fold for bundle in bundles for stage in bundle.stages} == {0}
 
@@ -387,7 +388,12 @@ def test_a_run_that_was_interrupted_ends_with_the_stages_of_one_that_was_not(
     assert main(["tables", *place, "--no-forests"]) == 0
     told = capsys.readouterr().out
     assert "**Stopped by halving.**" in told and "1 of 4" in told
-    assert main(["tables", *place, "--no-forests", "--format", "csv"]) == 0
+    for kind in ("csv", "json", "latex"):
+        assert main(["tables", *place, "--no-forests", "--format", kind]) == 0
+        assert "Stopped by halving" in capsys.readouterr().out
+    for command in ("status", "plan"):
+        assert main([command, *place, "--json"]) == 0
+        assert len(json.loads(capsys.readouterr().out)["halving"]["stopped"]) == 11
 
 
 def test_on_ray_all_rungs_are_of_one_launch_and_the_stages_are_those_of_a_run_in_this_process(

@@ -145,6 +145,16 @@ def test_those_under_way_cost_what_they_are_expected_to_or_more_when_they_take_l
     assert astuple(budget.spent) == pytest.approx((1, 1000 / 3600, 120 / 3600))
 
 
+def test_a_trial_that_is_issued_ahead_starts_when_those_before_it_have_left_a_slot() -> None:
+    clock = Clock()
+    budget = Budget(Limits(max_hours=2.4 / 60), Known(), clock)
+    budget.slots = 2
+    for trial in "abc":
+        assert budget.fits([STAGE], lambda: 1.0)
+        budget.issued(trial, [STAGE], 1.0)
+    assert not budget.fits([STAGE], lambda: 1.0)  # it would start after a minute and a half
+
+
 def test_what_a_process_took_that_died_is_spent_and_a_trial_that_is_tried_again_is_one_trial() -> None:
     clock = Clock()
     budget = Budget(Limits(max_trials=1), Known(None), clock)
