@@ -82,6 +82,15 @@ def test_the_paper_grids_have_the_known_number_of_trainings(grid: str, shared: i
     assert (len(plan.stages), plan.naive_stages) == (shared, naive)
 
 
+def test_the_ablation_shares_the_stages_of_one_setting_with_emodb_lite() -> None:
+    """So the hour that its header tells is what two cores take for 120 such stages."""
+    ablation, lite = (
+        Plan.of(load_grid(CONFIGS / f"{grid}.yaml").expand(CORPORA), (), {}) for grid in ("ablation", "emodb_lite")
+    )
+    assert (len(ablation.chains), len(ablation.stages)) == (120, 120)
+    assert len(ablation.stages.keys() & lite.stages.keys()) == 20
+
+
 def test_the_order_in_a_grid_changes_no_key() -> None:
     fields: dict[str, list[Any]] = {
         "rules": ["none", "bdsl", {"wdsl": [0.1, 0.2]}, "gsl"],
