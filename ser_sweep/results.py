@@ -169,7 +169,8 @@ class SweepResults(OpenedSweep):
         """
         from analysis.figures import figures_of, save_figures
 
-        drawings = figures_of(self.seen, self.shown_chains, self.decisions(), utterances)
+        decisions, by = self.decisions(), self.by_setting() if self.settings.fields else None
+        drawings = figures_of(self.seen, self.shown_chains, decisions, utterances, by)
         return save_figures(_counted(drawings, progress), local_path(str(out)), formats)
 
     def report(

@@ -94,6 +94,11 @@ def settings_of(
     return Settings({setting: tuple(found[setting]) for setting in ordered})
 
 
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Each of the values of a field once: numbers by size, then text."""
+    return sorted(dict.fromkeys(values), key=_order)
+
+
 def _order(value: Any) -> tuple[int, Any]:
     """For sorting values of any kind: numbers by size, then text."""
     return (0, value) if isinstance(value, int | float) else (1, str(value))

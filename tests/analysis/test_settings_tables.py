@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ SPEAKERS = [f"s{row % 4}" for row in range(40)]
 SLOW, FAST = (Setting((("learning_rate", rate), ("batch_size", 64))) for rate in (0.001, 0.01))
 
 
-def decided(right: int, **about: object) -> pd.DataFrame:
+def decided(right: int, **about: Any) -> pd.DataFrame:
     made = [
         decisions_of(first_right(right - shift, LABEL), LABEL, SPEAKERS, validation_wa=50.0 + right, rule=rule, **about)
         for rule, shift in (("none", 0), ("bdsl", 5))
