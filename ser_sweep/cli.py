@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     # Imported here, so that signals are heeded from the start.
     from ser_sweep.commands import (
         audit,
+        best,
         claims,
         compare,
         completion,
@@ -94,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     status.add(commands)
     run.add(commands)
     tables.add(commands)
+    best.add(commands)
     figures.add(commands)
     audit.add(commands)
     claims.add(commands)

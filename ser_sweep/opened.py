@@ -161,23 +161,41 @@ class OpenedSweep:
     def shown(self) -> "Setting":
         """The setting whose results are told: of those with a finished stage the one that is nearest to the paper's."""
         from analysis.scoring.setup import setup_of
+        from data_prep.features import FeatureSettings
+        from dsl.settings import TrainingSettings
+        from sweep.planning.in_view import training_values
+        from sweep.planning.settings import distance
 
         if self._asked is not None:
             return self._asked
         if len(self.settings) == 1:
             return next(iter(self.settings))
-        done = self.plan.done if self.place is not None else frozenset[str]()
-        there = [one for one in self.settings if any(self._done_in(one, done))] or list(self.settings)
         about = {one.name: one.manifest for one in self.prepared.values()}
 
-        def distance(setting: "Setting") -> int:
+        papers = {**training_values(TrainingSettings()), **FeatureSettings().as_dict()}
+
+        def departure(setting: "Setting") -> tuple[int, float]:
             chains = self.settings.chains[setting]
-            return max(len(setup_of(chain.last, about[chain.last.corpus]).departures) for chain in chains)
+            fields = max(len(setup_of(chain.last, about[chain.last.corpus]).departures) for chain in chains)
+            return fields, distance(setting, papers)
 
-        return min(there, key=distance)
+        return min(self._there, key=departure)
 
-    def _done_in(self, setting: "Setting", done: Collection[str]) -> list[bool]:
-        return [stage.key in done for chain in self.settings.chains[setting] for stage in chain.stages]
+    @property
+    def why_shown(self) -> str:
+        """Which of how many the shown setting is, in words."""
+        if self._asked is not None:
+            return f"one of {len(self.settings)}"
+        of = f"{len(self._there)} with results, of " if len(self._there) < len(self.settings) else ""
+        return f"the nearest to the paper's of {of}{len(self.settings)}"
+
+    @property
+    def _there(self) -> "list[Setting]":
+        """The settings with a finished stage, or all where there is none."""
+        done = self.plan.done if self.place is not None else frozenset[str]()
+        chains = self.settings.chains
+        there = [one for one in self.settings if any(s.key in done for chain in chains[one] for s in chain.stages)]
+        return there or list(self.settings)
 
     @property
     def shown_chains(self) -> "tuple[ChainSpec, ...]":

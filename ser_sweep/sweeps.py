@@ -9,29 +9,21 @@
 The commands of `ser-sweep` are made of the same calls. What takes long to import is imported when it is asked for.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.addresses import local_path
 from data_prep.errors import UserError
 from data_prep.progress import Progress, no_progress
-from data_prep.text import command, counted, plain
-from ser_sweep.opened import OpenedSweep, Place, place_of
+from data_prep.text import counted
+from ser_sweep.opened import Place, place_of
+from ser_sweep.results import SweepResults
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from analysis.audit import AuditFinding
-    from analysis.paper.findings import Finding
-    from analysis.report import Report
-    from analysis.tables.listings import Listing
-    from analysis.tables.paper_tables import Table
     from dsl.overlaps import FoldParts
     from sweep.exact_audit import Parting
     from sweep.planning.cost import Estimate, TrainingSpeed
-    from sweep.planning.settings import Setting
     from sweep.planning.stages import ChainSpec, StageSpec
     from sweep.running.launch import Outcome
 
@@ -88,19 +80,10 @@ def open_results(folder: Place) -> "Sweep":
     return Sweep(results / GRID_FILE, str(results / DATA_FOLDER), str(results / STORE_FOLDER))
 
 
-class Sweep(OpenedSweep):
+class Sweep(SweepResults):
     """A grid, its corpora and its store. What it tells of the store is of when that was first asked for; `refresh`
     looks again, and so does `run`. Results are those of the setting that is shown (`shown`, `at`).
     """
-
-    def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
-        super().__init__(grid_file, data, place)
-        self._decided: dict[tuple[Setting, bool], pd.DataFrame] = {}
-
-    def refresh(self) -> None:
-        """Look at the store anew."""
-        super().refresh()
-        self._decided.clear()
 
     # Planning
 
@@ -191,132 +174,7 @@ class Sweep(OpenedSweep):
             self.leave_out(damaged)
         return damaged
 
-    # Results
-
-    def decisions(self, *, forests: bool = True, progress: Progress = no_progress) -> "pd.DataFrame":
-        """Decisions on utterances of all networks that are there (`analysis.decide`): what every result is made of.
-
-        Forests take seconds for each network and training seed, the first time; without `forests` there is mean pooling
-        only. Raises UserError where the store holds nothing of the grid.
-        """
-        decided = self._decisions_at(self.shown, forests, progress)
-        if decided.empty:
-            of = f" with {self.shown.text}" if self.shown.values else ""
-            if not any(stage.key in self.plan.done for chain in self.shown_chains for stage in chain.stages):
-                train = command("run", self.grid_file, "--data", self.data, "--store", self.place)
-                raise UserError(f"store {self.place} holds no stage of {self.grid_file}{of}; train them with: {train}")
-            raise UserError(
-                f"all stages of {self.grid_file}{of} in store {self.place} are damaged; ser-sweep run repairs them"
-            )
-        return decided
-
-    def decisions_by_setting(
-        self, *, forests: bool = True, progress: Progress = no_progress
-    ) -> "dict[Setting, pd.DataFrame]":
-        """The decisions of every setting of which there are any."""
-        found = {one: self._decisions_at(one, forests, progress) for one in self.settings}
-        return {one: decisions for one, decisions in found.items() if not decisions.empty}
-
-    def _decisions_at(self, setting: "Setting", forests: bool, progress: Progress) -> "pd.DataFrame":
-        if (setting, forests) not in self._decided:
-            from analysis import decide
-
-            seeds = {} if forests else {"forest_seeds": 0}
-            chains = self.settings.chains[setting]
-            there = [chain for chain in chains if any(stage.key in self.plan.done for stage in chain.stages)]
-            self._decided[setting, forests] = decide(self.seen, chains if there else [], progress=progress, **seeds)
-        return self._decided[setting, forests]
-
-    def scores(self, *, forests: bool = True) -> "pd.DataFrame":
-        """Recognition rates of every network, with intervals (`analysis.score_networks`)."""
-        from analysis import score_networks
-
-        return score_networks(self.decisions(forests=forests))
-
-    def comparisons(self, *, forests: bool = True) -> "pd.DataFrame":
-        """Every network beside its baseline, on the same utterances (`analysis.comparisons`)."""
-        from analysis import comparisons
-
-        return comparisons(self.decisions(forests=forests))
-
-    def tables(self, *, forests: bool = True, test_chosen: bool = False) -> "list[Table | Listing]":
-        """All that `ser-sweep tables` shows (`analysis.collect_tables`), for `analysis.to_markdown` and its like."""
-        from analysis import collect_tables
-
-        tables = collect_tables(self.seen, self.shown_chains, self.decisions(forests=forests), test_chosen)
-        return [*tables, *self._stopped()]
-
-    def _stopped(self) -> "list[Listing]":
-        """What halving stopped, as a table, if anything."""
-        if self.halved is None:
-            return []
-        from ser_sweep.stopped import stopped_listing
-
-        listing = stopped_listing(self.halved.stopped, self.plan.view)
-        return [] if listing is None else [listing]
-
-    def claims(self) -> "list[Finding]":
-        """What the paper says, tested on these results (`analysis.paper.claims`)."""
-        from analysis.paper.findings import evaluate_claims
-
-        return evaluate_claims(self.decisions())
-
-    def audit(self) -> "list[AuditFinding]":
-        """The null-label test (`analysis.audit`). Raises UserError for a grid with the corpus's own labels."""
-        from analysis.audit import audit
-
-        decisions = self.decisions()
-        if self.grid.labels == "given":
-            raise UserError(
-                f"grid {self.grid_file} has the corpus's own labels, and an audit needs labels: permuted or, where "
-                "speakers are left out, permuted_by_speaker; see configs/leakage_audit.yaml"
-            )
-        return audit(decisions)
-
-    def figures(
-        self,
-        out: Place,
-        utterances: Sequence[str] = (),
-        formats: Sequence[str] = ("png", "svg"),
-        progress: Progress = no_progress,
-    ) -> list[dict[str, Any]]:
-        """Draw every figure for which there is data into the folder `out`; returns what its index.json says of each.
-
-        Contours are drawn along `utterances` (ids), by default the longest tested one of each corpus.
-        """
-        from analysis.figures import figures_of, save_figures
-
-        drawings = figures_of(self.seen, self.shown_chains, self.decisions(), utterances)
-        return save_figures(_counted(drawings, progress), local_path(str(out)), formats)
-
-    def report(
-        self,
-        out: Place,
-        utterances: Sequence[str] = (),
-        *,
-        forests: bool = True,
-        price_per_hour: float | None = None,
-        refresh: int | None = None,
-        progress: Progress = no_progress,
-    ) -> "Report":
-        """Write one page of all that the sweep came to so far into the folder `out` (`analysis.report`)."""
-        from analysis.report import Place as Places
-        from analysis.report import ReportInput, write_report
-
-        about = ReportInput(
-            name=self.grid.name,
-            settings=self.grid.model_dump(mode="json"),
-            text=self.grid_text,
-            place=Places(*map(plain, (self.grid_file, self.data, self.place, out))),
-            plan=self.plan,
-            chains=self.shown_chains,
-            corpora=tuple(self.prepared.values()),
-            store=self.seen,
-            records=self.records,
-            **({} if forests else {"forest_seeds": 0}),
-        )
-        folder = local_path(str(out))
-        return write_report(about, folder, utterances, price_per_hour, refresh, progress)
+    # Audit
 
     def audit_exactly(
         self, folds: Collection[int] = (0,), *, inline: bool = False, address: str | None = None, quiet: bool = False
@@ -350,11 +208,6 @@ class Sweep(OpenedSweep):
             about.partings[check.alteration.what] = parting(self.seen, check)
         return outcome, list(found.values())
 
-    @property
-    def grid_text(self) -> str:
-        """The grid's file as it is written."""
-        return self.grid_file.read_text(encoding="utf-8")
-
     # Giving away
 
     def export(self, out: Place, progress: Progress = no_progress) -> int:
@@ -372,10 +225,3 @@ class Sweep(OpenedSweep):
 
         with results_folder(str(out), self.grid_text, self.prepared.values()) as kept:
             return keep_results(self.store, self.plan.chains, kept, progress)
-
-
-def _counted(drawings: Iterable[Any], progress: Progress) -> Iterable[Any]:
-    """The drawings, each told of when it is saved; how many there will be shows at the end."""
-    for number, drawing in enumerate(drawings):
-        progress("figures", number, None)
-        yield drawing

@@ -11,6 +11,7 @@ from analysis.figures.gather import figures_of
 from analysis.figures.networks import draw_confusion, draw_contours, draw_learning_curves
 from analysis.figures.rates import draw_alpha_curve, draw_class_recall, draw_label_correction, draw_label_sources
 from analysis.figures.save import FORMATS, Drawing, save_figure, save_figures
+from analysis.figures.settings import draw_parallel, draw_setting_axes
 
 __all__ = [
     "FORMATS",
@@ -22,6 +23,8 @@ __all__ = [
     "draw_label_correction",
     "draw_label_sources",
     "draw_learning_curves",
+    "draw_parallel",
+    "draw_setting_axes",
     "figures_of",
     "save_figure",
     "save_figures",

@@ -8,7 +8,9 @@ from analysis import columns
 from analysis.figures import score_figures, stage_figures
 from analysis.figures.cells import shown_cells
 from analysis.figures.save import Drawing
+from analysis.figures.settings_figures import settings_figures
 from analysis.scoring.correction import label_correction
+from analysis.scoring.ranking import BySetting
 from analysis.scoring.scores import score_networks
 from analysis.scoring.stored import corpus_names
 from data_prep.errors import UserError
@@ -21,12 +23,13 @@ def figures_of(
     chains: Sequence[ChainSpec],
     decisions: pd.DataFrame,
     utterances: Sequence[str] = (),
+    by_setting: BySetting | None = None,
 ) -> Iterator[Drawing]:
     """Every figure of a grid for which there is data, one after the other.
 
     `decisions` is what `decide` makes of `store` and `chains`. `utterances` are the ids to draw contours along; by
-    default the longest one of each corpus that was tested. Raises UserError where nothing is trained, and for ids that
-    none of the corpora has.
+    default the longest one of each corpus that was tested. `by_setting` has all settings of a grid that has several.
+    Raises UserError where nothing is trained, and for ids that none of the corpora has.
     """
     if decisions.empty:
         raise UserError(f"store {store.uri} has no training of the grid to draw; train with: ser-sweep run")
@@ -44,3 +47,5 @@ def figures_of(
     yield from stage_figures.contours(store, cells, corpora, utterances)
     yield from score_figures.confusions(scores, decisions, classes)
     yield from stage_figures.learning_curves(store, cells)
+    if by_setting is not None:
+        yield from settings_figures(by_setting)

@@ -8,8 +8,8 @@ import yaml
 
 from analysis.figures.save import slug
 from data_prep.text import command as command_line
-from dsl.labels import BASELINE, LEAKY_LABEL_SOURCES, RULES, LabelUpdate
-from sweep.planning.stages import ChainSpec, Plan, StageSpec
+from dsl.labels import LEAKY_LABEL_SOURCES
+from sweep.planning.stages import ChainSpec, Plan, StageSpec, rule_entry
 
 CELLS = "cells"
 
@@ -132,23 +132,3 @@ def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[st
         "resources": {"cpu": settings.get("resources", {}).get("cpu", 1)},
     }
     return {name: value for name, value in grid.items() if value is not None}
-
-
-def rule_entry(updates: Sequence[LabelUpdate]) -> Any:
-    """How a grid writes the rule that these updates come from; of one that stands at a limit of its alpha in some
-    iterations and not in others, its own name with an alpha for each. Raises ValueError where no rule comes to them."""
-    if not updates:
-        return BASELINE
-    rules = {update.rule for update in updates}
-    if len(rules) == 1:
-        (rule,) = rules
-        alphas = [update.alpha for update in updates]
-        if alphas[0] is None:
-            return rule
-        return {rule: alphas[0] if len(set(alphas)) == 1 else [alphas]}
-    for name in sorted(RULES, key=lambda name: name not in rules):
-        at_limits = {rule: alpha for alpha, rule in RULES[name].limits.items()}
-        alphas = [update.alpha if update.rule == name else at_limits.get(update.rule) for update in updates]
-        if None not in alphas:
-            return {name: [alphas]}
-    raise ValueError(f"updates {updates} come from no rule of a grid")

@@ -8,12 +8,24 @@ them.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import pandas as pd
 
 from analysis import columns
 from analysis.identity import IN_EACH_FOLD, Network
 from analysis.scoring.comparisons import is_complete
+
+
+class MayLeak(Protocol):
+    """What is chosen from: a network, or a network at a setting."""
+
+    @property
+    def is_leaky(self) -> bool:
+        """Whether it saw labels of test utterances."""
+
+
+Named = TypeVar("Named", bound=MayLeak)
 
 
 @dataclass(frozen=True)
@@ -68,8 +80,8 @@ def choose_by_fold(candidates: Mapping[Network, pd.DataFrame]) -> Chosen | None:
     return Chosen({key: networks[number] for key, number in zip(best.index, best, strict=True)}, together)
 
 
-def eligible(known: Mapping[Network, pd.DataFrame]) -> dict[Network, pd.DataFrame]:
-    """Those of the networks that may be chosen, of one corpus, split and kind of labels."""
+def eligible(known: Mapping[Named, pd.DataFrame]) -> dict[Named, pd.DataFrame]:
+    """Those of the networks that may be chosen, of one corpus, split and kind of labels, with their decisions."""
     rated = {network: one for network, one in known.items() if one[columns.VALIDATION_WA].notna().any()}
     honest = {network: one for network, one in rated.items() if not network.is_leaky} or rated
     complete = {network: one for network, one in honest.items() if is_complete(one)}

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from analysis import columns
+from analysis.identity import Network
 from data_prep.corpora import known_name
 from sweep.planning.stages import ChainSpec, StageSpec
 from sweep.storage.store import Store
@@ -34,7 +35,7 @@ def told_by_name(short: Mapping[str, str]) -> dict[str, str]:
     return {name: one if shared.count(one) == 1 else name for name, one in short.items()}
 
 
-def about_network(about_corpus: dict[str, Any], stage: StageSpec, short: dict[str, str]) -> dict[str, Any]:
+def about_network(about_corpus: Mapping[str, Any], stage: StageSpec, short: Mapping[str, str]) -> dict[str, Any]:
     """The columns of NETWORK_IDENTITY, and the updates, for the network that `stage` is a fold of."""
     return {
         columns.CORPUS: short[stage.corpus],
@@ -48,6 +49,11 @@ def about_network(about_corpus: dict[str, Any], stage: StageSpec, short: dict[st
         columns.LABELS: stage.labels,
         columns.UPDATES: stage.updates,
     }
+
+
+def network_of(stage: StageSpec, short: Mapping[str, str]) -> Network:
+    """The network that `stage` is a fold of; `short` is what `corpus_names` returns."""
+    return Network.of(about_network({}, stage, short))
 
 
 def record_of(store: Store, stage: StageSpec) -> dict[str, Any] | None:

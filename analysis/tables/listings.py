@@ -1,8 +1,8 @@
 """What tables are made of that the paper does not have, or not in this form."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from analysis.identity import Condition, source_name
 from analysis.paper.layouts import RowLabel
@@ -66,7 +66,8 @@ class ListingRow:
 
 @dataclass(frozen=True)
 class Listing:
-    """A table; `title` is what comes before its caption, and `condition` what all of it is of."""
+    """A table; `title` is what comes before its caption, and `condition` what all of it is of. `setting` is what all of
+    it is trained with, of a grid that has several settings."""
 
     title: str
     about: Caption
@@ -76,6 +77,7 @@ class Listing:
     footnotes: tuple[Footnote, ...] = ()
     condition: Condition = OF_EVERYTHING
     of_paper: bool = False  # whether the paper has a table of this title
+    setting: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def caption(self) -> str:

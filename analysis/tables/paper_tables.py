@@ -4,9 +4,10 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from string import ascii_lowercase
+from typing import Any
 
 import pandas as pd
 
@@ -76,7 +77,8 @@ class Row:
 class Table:
     """One of the paper's tables for one label source, split and kind of labels.
 
-    `backbone` is None if rows differ in it.
+    `backbone` is None if rows differ in it. `setting` is what all of it is trained with, of a grid that has several
+    settings.
     """
 
     number: str
@@ -89,6 +91,7 @@ class Table:
     corpora: tuple[str, ...]
     rows: tuple[Row, ...]
     footnotes: tuple[Footnote, ...]
+    setting: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

@@ -45,14 +45,19 @@ def to_markdown(tables: Sequence[Table | Listing]) -> str:
 def to_csv(tables: Sequence[Table | Listing]) -> str:
     """One line per table, row, corpus and metric under CSV_COLUMNS; rates in percent, missing ones empty.
 
-    The recall of each class is a metric of its own, `recall anger`.
+    The recall of each class is a metric of its own, `recall anger`. Of a grid with several settings, the fields in
+    which they differ follow as columns, with the standard deviation of rates on validation utterances.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    entries = [
+        {**table.setting, **entry}
+        for table in tables
+        for entry in (_listed_entries(table) if isinstance(table, Listing) else _entries(table))
+    ]
+    others = dict.fromkeys(key for entry in entries for key in entry if key not in CSV_COLUMNS)
+    writer = csv.DictWriter(text, (*CSV_COLUMNS, *others), lineterminator="\n")
     writer.writeheader()
-    for table in tables:
-        entries = _listed_entries(table) if isinstance(table, Listing) else _entries(table)
-        writer.writerows({**entry, "departures": "; ".join(entry.get("departures") or ())} for entry in entries)
+    writer.writerows({**entry, "departures": "; ".join(entry.get("departures") or ())} for entry in entries)
     return text.getvalue()
 
 
@@ -133,6 +138,7 @@ def _json_table(table: Table) -> dict[str, Any]:
         "labels": table.labels,
         "rows": [{"row": str(row.label), "cells": _json_cells(table, row)} for row in table.rows],
         "footnotes": _json_footnotes(table.footnotes),
+        **_json_setting(table),
     }
 
 
@@ -142,7 +148,12 @@ def _json_listing(listing: Listing) -> dict[str, Any]:
         "caption": listing.caption,
         "records": _listed_entries(listing),
         "footnotes": _json_footnotes(listing.footnotes),
+        **_json_setting(listing),
     }
+
+
+def _json_setting(table: Table | Listing) -> dict[str, Any]:
+    return {"setting": dict(table.setting)} if table.setting else {}
 
 
 def _json_footnotes(footnotes: Sequence[Footnote]) -> list[dict[str, str]]:

@@ -57,8 +57,9 @@ def of_grid() -> argparse.ArgumentParser:
     return _with_store(parent)
 
 
-def of_results() -> argparse.ArgumentParser:
-    """A grid, its data and its store; or a folder of ser-sweep store export --decisions, which holds all three."""
+def of_results(setting: bool = True) -> argparse.ArgumentParser:
+    """A grid, its data and its store; or a folder of ser-sweep store export --decisions, which holds all three. With
+    `setting` also which of the grid's settings to show."""
     parent = argparse.ArgumentParser(add_help=False)
     parent.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="the grid file; see configs/")
     parent.add_argument("--data", help="folder of prepared corpora: a path or an address")
@@ -70,15 +71,21 @@ def of_results() -> argparse.ArgumentParser:
         metavar="RESULTS",
         help="folder written by store export --decisions, instead of GRID.yaml, --data and --store",
     )
-    parent.add_argument(
-        "--setting",
+    if setting:
+        add_setting(parent, "--setting", "of a grid with several settings, the one to show")
+    return parent
+
+
+def add_setting(parser: argparse.ArgumentParser, option: str, help: str) -> None:
+    """An option that names a setting of a grid."""
+    parser.add_argument(
+        option,
         type=field_value,
         nargs="+",
         default=[],
         metavar="FIELD=VALUE",
-        help="of a grid with several settings, the one to show (default: the nearest to the paper's)",
+        help=f"{help} (default: the nearest to the paper's)",
     )
-    return parent
 
 
 def of_utterances() -> argparse.ArgumentParser:

@@ -5,6 +5,7 @@ that are trained otherwise, or on segments that were cut otherwise, belong to di
 whose chains are all trained alike has one setting, with nothing to tell.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -56,6 +57,23 @@ class Settings:
         return len(self.chains)
 
 
+def values_text(setting: Setting) -> dict[str, str]:
+    """Field -> value, as a grid's file has it."""
+    return {field: value_text(value) for field, value in setting.values}
+
+
+def distance(setting: Setting, other: Mapping[str, Any]) -> float:
+    """How far the values of a setting are from `other`, field -> value: numbers by their ratio, anything else by 1."""
+
+    def apart(one: Any, its: Any) -> float:
+        if one == its:
+            return 0.0
+        numbers = all(isinstance(each, int | float) and each > 0 for each in (one, its))
+        return abs(math.log(one / its)) if numbers else 1.0
+
+    return math.fsum(apart(value, other[field]) for field, value in setting.values if field in other)
+
+
 def settings_of(
     chains: Iterable[ChainSpec], asked: Mapping[str, str], features: Mapping[str, FeatureSettings]
 ) -> Settings:
@@ -74,6 +92,11 @@ def settings_of(
         found[Setting(tuple((field, own[field]) for field in differing))].append(chain)
     ordered = sorted(found, key=lambda setting: [_order(value) for _, value in setting.values])
     return Settings({setting: tuple(found[setting]) for setting in ordered})
+
+
+def in_order(values: Iterable[Any]) -> list[Any]:
+    """Each of the values of a field once: numbers by size, then text."""
+    return sorted(dict.fromkeys(values), key=_order)
 
 
 def _order(value: Any) -> tuple[int, Any]:

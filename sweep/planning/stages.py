@@ -204,6 +204,26 @@ def _canonical_update(rule: str, alpha: float | None) -> LabelUpdate:
     return LabelUpdate(rule, alpha if known.takes_alpha else None)
 
 
+def rule_entry(updates: Sequence[LabelUpdate]) -> Any:
+    """How a grid writes the rule that these updates come from; of one that stands at a limit of its alpha in some
+    iterations and not in others, its own name with an alpha for each. Raises ValueError where no rule comes to them."""
+    if not updates:
+        return BASELINE
+    rules = {update.rule for update in updates}
+    if len(rules) == 1:
+        (rule,) = rules
+        alphas = [update.alpha for update in updates]
+        if alphas[0] is None:
+            return rule
+        return {rule: alphas[0] if len(set(alphas)) == 1 else [alphas]}
+    for name in sorted(RULES, key=lambda name: name not in rules):
+        at_limits = {rule: alpha for alpha, rule in RULES[name].limits.items()}
+        alphas = [update.alpha if update.rule == name else at_limits.get(update.rule) for update in updates]
+        if None not in alphas:
+            return {name: [alphas]}
+    raise ValueError(f"updates {updates} come from no rule of a grid")
+
+
 def distinct(chains: Iterable[ChainSpec]) -> list[ChainSpec]:
     """Each chain once, in the order in which they first appear."""
     return list({chain.last.key: chain for chain in chains}.values())

@@ -1,0 +1,102 @@
+"""Figures of the settings of a grid, from what there is to choose from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.save import Drawing
+from analysis.figures.score_figures import by_method, rows_of, sentences, titled
+from analysis.figures.settings import MOST_TICKS, SERIES, TEST, VALIDATION, draw_parallel, draw_setting_axes
+from analysis.figures.subject import Method, Subject, notes_on, subjects_of
+from analysis.scoring.ranking import BySetting, Candidate
+from sweep.planning.in_view import value_text
+from sweep.planning.settings import in_order
+
+AXES, PARALLEL = "settings-axes", "settings-parallel"
+_NUMBER = "number"  # of a line's candidate
+
+
+def settings_figures(by: BySetting) -> Iterator[Drawing]:
+    """Rates by each field, and parallel coordinates, for each subject; none where the grid has one setting.
+
+    They show iteration 0 and, of each rule, iteration 1, as figures of recall by class do.
+    """
+    if not by.fields:
+        return
+    lines = pd.DataFrame([{**one.line, _NUMBER: number} for number, one in enumerate(by.candidates)])
+    for subject, own in subjects_of(lines):
+        settings = [by.candidates[number].setting for number in own[_NUMBER]]
+        shown = pd.concat([by_method(of_one) for _, of_one in own.groupby([settings.index(one) for one in settings])])
+        points = _points(shown, by.candidates)
+        fields = [field for field in by.fields if points[field].nunique() > 1]
+        notes = notes_on(shown)
+        if fields:
+            yield _axes(subject, points, fields, notes)
+        if fields and points[VALIDATION].notna().any():
+            yield _parallel(subject, points, fields, notes)
+
+
+def _points(lines: pd.DataFrame, candidates: Sequence[Candidate]) -> pd.DataFrame:
+    """A line for each setting and method; methods of a rule whose alpha differs by setting are one series."""
+    methods = [Method.of(line) for line in rows_of(lines)]
+    alphas = {rule: {one.alpha for one in methods if one.rule == rule} for rule, _ in methods}
+    rows: list[Mapping[str, Any]] = []
+    for line, method in zip(rows_of(lines), methods, strict=True):
+        one = candidates[line[_NUMBER]]
+        series = method.name if len(alphas[method.rule]) == 1 else f"{Method(method.rule).name} (any α)"
+        rates = {SERIES: series, VALIDATION: one.validation, TEST: one.score.value}
+        rows.append({**one.setting.by_field, **rates, "position": method.position[:2]})
+    points = pd.DataFrame(rows)
+    return points.sort_values("position", kind="stable")
+
+
+def _axes(subject: Subject, points: pd.DataFrame, fields: Sequence[str], notes: Sequence[str]) -> Drawing:
+    told = [text for field in fields for text in _means(points, field)]
+    return Drawing(
+        AXES,
+        subject.parts,
+        sentences(
+            "WA on validation and on test utterances by each field in which the grid's settings differ; update rules "
+            "at iteration 1. A small point is one setting, whatever its other fields, and a line leads through the "
+            "means of settings with the same value.",
+            subject.sentence,
+            *notes,
+        ),
+        f"Line charts of mean WA in percent. {'; '.join(told)}.",
+        draw_setting_axes(points, fields, titled(f"{subject.title}, by setting", notes)),
+    )
+
+
+def _means(points: pd.DataFrame, field: str) -> Iterator[str]:
+    """What each value of a field comes to, over series and settings; of many values the ends of each half."""
+    values = in_order(points[field].tolist())
+    step = -(-len(values) // MOST_TICKS)
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        own = points[points[field].isin(part)]
+        name = value_text(part[0]) + (f" to {value_text(part[-1])}" if len(part) > 1 else "")
+        rates = ", ".join(f"{rate} {own[rate].mean():.1f}" for rate in (VALIDATION, TEST))
+        yield f"{field} {name}: {rates}"
+
+
+def _parallel(subject: Subject, points: pd.DataFrame, fields: Sequence[str], notes: Sequence[str]) -> Drawing:
+    known = points[points[VALIDATION].notna()].sort_values(VALIDATION, kind="stable")
+    ends = {"Highest": known.iloc[-1], "lowest": known.iloc[0]}
+    told = [
+        f"{which} {line[VALIDATION]:.1f}: {line[SERIES]}, "
+        + ", ".join(f"{field} {value_text(line[field])}" for field in fields)
+        for which, line in ends.items()
+    ]
+    return Drawing(
+        PARALLEL,
+        subject.parts,
+        sentences(
+            "Settings and networks as lines, each through its values and its WA on validation utterances; update rules "
+            "at iteration 1. The higher the rate, the darker and thicker the line.",
+            subject.sentence,
+            *notes,
+        ),
+        f"Parallel coordinates of {len(known)} lines, WA on validation utterances in percent. {'; '.join(told)}.",
+        draw_parallel(points, fields, titled(f"{subject.title}, by setting", notes)),
+    )

@@ -1,0 +1,191 @@
+"""The settings of a grid beside one another, as they come and ranked by validation; which one other tables are of."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from analysis import columns
+from analysis.columns import PAPER_METRICS
+from analysis.identity import Condition, corpus_name, network_name
+from analysis.paper.layouts import RowLabel
+from analysis.scoring.formats import joined
+from analysis.scoring.ranking import BySetting, Candidate, Ranking, rankings
+from analysis.tables.captions import Caption, Footnote, conditions_text, score_footnotes
+from analysis.tables.cells import NumberCell, RateCell, TableCell, TextCell
+from analysis.tables.entries import Entry, score_entry
+from analysis.tables.listings import Group, Heading, Listing, ListingRow
+from analysis.tables.paper_tables import Table
+from sweep.planning.settings import values_text
+
+SETTINGS, RANKING = "Settings", "Ranking by validation"
+ALL = 10**9
+_VALIDATION = (
+    "WA validation is by mean pooling on the folds' validation utterances, in percent, the mean over folds and "
+    "training seeds ± the standard deviation over them."
+)
+_RANKED = "Each line is a network at one setting. They are ranked by it alone, equals in the order of settings."
+_NOTHING = "No rate on validation utterances is known, as with validation_share: 0, so nothing is chosen."
+_NOT_CHOSEN = (
+    "Without a rank: not chosen, as a leaky label source, missing folds or an unknown rate on validation utterances "
+    "stand against it."
+)
+
+
+def in_settings(tables: Sequence[Table | Listing], by: BySetting) -> list[Table | Listing]:
+    """`tables`, which are of the shown setting, and the listings of all settings; no more than `tables` where the grid
+    has one setting."""
+    if not by.fields:
+        return list(tables)
+    shown: list[Table | Listing] = [_of_setting(table, by) for table in tables]
+    return [*shown, *settings_listings(by)]
+
+
+def settings_listings(by: BySetting) -> list[Listing]:
+    """Every network at every setting: a listing for each corpus, split and kind of labels."""
+    of_condition: dict[Condition, list[Candidate]] = {}
+    for one in by.candidates:
+        of_condition.setdefault(one.network.condition, []).append(one)
+    found = []
+    for condition, own in of_condition.items():
+        headings = (*map(Heading, by.fields), *_headings())
+        rows = tuple(_row(SETTINGS, one, (), by.fields) for one in own)
+        explanation = joined(conditions_text(condition), _VALIDATION, _test_text(own))
+        about = Caption(f"{corpus_name(condition.corpus)}, every network at every setting", explanation)
+        found.append(_listing(SETTINGS, about, headings, rows, own, condition))
+    return found
+
+
+def ranking_listings(by: BySetting, top: int = ALL) -> list[Listing]:
+    """The first `top` candidates of each corpus, split and kind of labels, the best by validation first."""
+    return [_ranking_listing(one, by.fields, top) for one in rankings(by.candidates)]
+
+
+def _ranking_listing(ranking: Ranking, fields: Sequence[str], top: int) -> Listing:
+    ranks = {one: rank for rank, one in enumerate(ranking.ranked, start=1)}
+    everything = [*ranking.ranked, *ranking.others]
+    shown = everything[:top]
+    rows = tuple(_row(RANKING, one, (NumberCell(ranks.get(one)),), fields, ranks.get(one)) for one in shown)
+    headings = (Heading("rank"), *map(Heading, fields), *_headings())
+    left = f"The first {len(shown)} of {len(everything)}." if len(shown) < len(everything) else ""
+    explanation = joined(conditions_text(ranking.condition), _VALIDATION, _RANKED, _test_text(shown), left)
+    about = Caption(corpus_name(ranking.condition.corpus), explanation)
+    notes = [_NOTHING] if not ranking.ranked else [_NOT_CHOSEN] if any(one not in ranks for one in shown) else []
+    listing = _listing(RANKING, about, headings, rows, shown, ranking.condition)
+    return replace(listing, footnotes=(*(Footnote("", note) for note in notes), *listing.footnotes))
+
+
+def _listing(
+    title: str,
+    about: Caption,
+    headings: Sequence[Heading],
+    rows: tuple[ListingRow, ...],
+    own: Sequence[Candidate],
+    condition: Condition,
+) -> Listing:
+    notes = tuple(score_footnotes([one.score for one in own]))
+    return Listing(title, about, "Network", (Group("", tuple(headings)),), rows, notes, condition)
+
+
+def _headings() -> Iterator[Heading]:
+    yield Heading("validation", "WA")
+    yield from (Heading("test", metric) for metric in PAPER_METRICS)
+
+
+def _test_text(own: Sequence[Candidate]) -> str:
+    kinds = {one.decision for one in own}
+    by = " or, where there is none, ".join(name for kind, name in columns.DECISION_NAMES.items() if kind in kinds)
+    return f"Test rates are by {by}, with a [95% bootstrap interval over utterances]. They choose nothing."
+
+
+def _row(
+    title: str, one: Candidate, first: Sequence[TableCell], fields: Sequence[str], rank: int | None = None
+) -> ListingRow:
+    values = values_text(one.setting)
+    cells: list[TableCell] = [*first, *(TextCell(values.get(name, "")) for name in fields)]
+    score = one.score
+    known = RateCell(one.validation, (one.spread,), folds_done=score.folds_done, folds=score.folds)
+    cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in PAPER_METRICS)]
+    label = RowLabel(network_name(one.network), leaky=one.is_leaky)
+    entries = tuple(_entries(title, str(label), one, rank))
+    return ListingRow(label, {"": cells}, entries, one.network.treatment.backbone)
+
+
+def _entries(title: str, name: str, one: Candidate, rank: int | None) -> Iterator[Entry]:
+    """One for each metric, with the values of the setting under their fields."""
+    network = one.network
+    about = {
+        "table": title,
+        "labels": network.labels,
+        "backbone": network.treatment.backbone,
+        "label_source": network.label_source,
+        "leaky": one.is_leaky,
+        "split": network.split,
+        "row": name,
+        "rule": network.treatment.rule,
+        "alpha": network.treatment.alpha,
+        "iteration": network.treatment.iteration,
+        "corpus": network.corpus,
+        **one.setting.by_field,
+        **({} if title == SETTINGS else {"rank": rank}),
+    }
+    by_forest = one.decision == columns.FOREST
+    for metric, score in one.test.items():
+        either = (score, None) if by_forest else (None, score)
+        yield {**about, "metric": metric, **validation_entry(one), **score_entry(*either)}
+
+
+def validation_entry(one: Candidate) -> Entry:
+    """For machines: the rate on validation utterances and its spread, in percent; None where not known."""
+    return {
+        "validation_wa": None if one.validation != one.validation else round(one.validation, 4),
+        "validation_wa_sd": None if one.spread != one.spread else round(one.spread, 4),
+    }
+
+
+def ranking_record(ranking: Ranking, top: int = ALL) -> dict[str, Any]:
+    """A ranking for machines: what is chosen, and the first `top` candidates; rates in percent."""
+    everything = [*ranking.ranked, *ranking.others]
+    condition, chosen = ranking.condition, ranking.chosen
+    return {
+        "corpus": condition.corpus,
+        "split": condition.split,
+        "labels": condition.labels,
+        "chosen": None if chosen is None else _record(chosen, 1),
+        "candidates": [
+            _record(one, rank if rank <= len(ranking.ranked) else None)
+            for rank, one in enumerate(everything[:top], start=1)
+        ],
+        "of": len(everything),
+    }
+
+
+def _record(one: Candidate, rank: int | None) -> dict[str, Any]:
+    network, score = one.network, one.score
+    test = {
+        metric.lower(): {
+            "value": round(rate.value, 4),
+            "low": _known(rate.interval[0]),
+            "high": _known(rate.interval[1]),
+        }
+        for metric, rate in one.test.items()
+    }
+    return {
+        "rank": rank,
+        "setting": one.setting.by_field,
+        **network.treatment._asdict(),
+        "label_source": network.label_source or None,
+        "leaky": one.is_leaky,
+        **validation_entry(one),
+        "folds_done": score.folds_done,
+        "folds": score.folds,
+        "test": {"decision": one.decision, **test},
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if value != value else round(value, 4)
+
+
+def _of_setting(table: Table | Listing, by: BySetting) -> Table | Listing:
+    about = replace(table.about, explanation=joined(table.about.explanation, by.text))
+    return replace(table, about=about, setting=by.shown.by_field)

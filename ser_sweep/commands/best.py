@@ -1,0 +1,76 @@
+"""Which setting and network of a grid is the best, by validation alone.
+
+ser-sweep best GRID.yaml --data DATA --store STORE
+ser-sweep best GRID.yaml --data DATA --store STORE --write BEST.yaml
+"""
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from data_prep.text import command
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_results, path, quietly
+from ser_sweep.commands.sweeps import opened
+from ser_sweep.commands.terminal import ProgressBar, notice
+from ser_sweep.sweeps import Sweep
+
+if TYPE_CHECKING:
+    from analysis.scoring.ranking import Ranking
+
+
+def add(commands: Any) -> None:
+    best = add_command(
+        commands,
+        "best",
+        run_best,
+        "rank the settings and networks of a grid by their rate on validation utterances, which alone chooses",
+        f"ser-sweep best {GRID_DATA_STORE}\nser-sweep best {GRID_DATA_STORE} --write BEST.yaml",
+        of_results(setting=False),
+        quietly(),
+    )
+    best.add_argument("--top", type=count, default=10, metavar="N", help="rows to show (default: 10)")
+    best.add_argument("--json", action="store_true", help="print one JSON object")
+    best.add_argument("--no-forests", action="store_true", help="use mean pooling only, for a quick look")
+    best.add_argument(
+        "--write", type=path, metavar="FILE.yaml", help="write a grid file of what is chosen, to go on from"
+    )
+
+
+def run_best(options: argparse.Namespace) -> int:
+    sweep, forests = opened(options), not options.no_forests
+    with ProgressBar(options) as progress:
+        progress("reading the store", 0, None)
+        rankings = sweep.best(forests=forests, progress=progress)
+    from analysis import to_markdown
+    from analysis.tables.settings_tables import ranking_listings, ranking_record
+
+    by = sweep.by_setting(forests=forests)
+    written = _write(options, sweep, rankings) if options.write else None
+    if options.json:
+        about = {"grid": str(sweep.grid_file), "fields": by.fields, "written": written and str(options.write)}
+        records = [ranking_record(one, options.top) for one in rankings]
+        print(json.dumps({**about, "rankings": records}, indent=2, ensure_ascii=False, allow_nan=False))
+        return DONE
+    print(to_markdown(ranking_listings(by, options.top)))
+    for one in rankings:
+        print(f"{_where(one)}: {one.chosen.name if one.chosen else 'nothing can be chosen'}")
+    if written:
+        print(f"go on with: {written}")
+    return DONE
+
+
+def _where(ranking: "Ranking") -> str:
+    from analysis.identity import corpus_name
+
+    return f"{corpus_name(ranking.condition.corpus)}, {ranking.condition.split} split"
+
+
+def _write(options: argparse.Namespace, sweep: Sweep, rankings: "list[Ranking]") -> str:
+    """Write the grid of what is chosen; returns the command that goes on with it."""
+    from sweep.planning.chosen_grid import write_chosen
+
+    data, store = ("DATA", "STORE") if options.results else (sweep.data, sweep.place)
+    go_on = command("run", options.write, "--data", data, "--store", store)
+    new = write_chosen(options.write, sweep.best_grid(rankings, [f"  {go_on}"]))
+    notice(options, f"{'wrote' if new else 'unchanged:'} {options.write}")
+    return go_on

@@ -1,0 +1,225 @@
+"""What a sweep came to: decisions, rates, tables, claims, figures and the report, and which setting is the best."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data_prep.addresses import local_path
+from data_prep.errors import UserError
+from data_prep.progress import Progress, no_progress
+from data_prep.text import command, counted, plain
+from ser_sweep.opened import OpenedSweep, Place
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from analysis.audit import AuditFinding
+    from analysis.paper.findings import Finding
+    from analysis.report import Report
+    from analysis.scoring.ranking import BySetting, Ranking
+    from analysis.tables.listings import Listing
+    from analysis.tables.paper_tables import Table
+    from sweep.planning.chosen_grid import Choice
+    from sweep.planning.settings import Setting
+
+
+class SweepResults(OpenedSweep):
+    """The results of a sweep, from its store alone. Those of one setting are of the one that is shown (`shown`,
+    `at`)."""
+
+    def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
+        super().__init__(grid_file, data, place)
+        self._decided: dict[tuple[Setting, bool], pd.DataFrame] = {}
+
+    def refresh(self) -> None:
+        """Look at the store anew."""
+        super().refresh()
+        self._decided.clear()
+
+    def decisions(self, *, forests: bool = True, progress: Progress = no_progress) -> "pd.DataFrame":
+        """Decisions on utterances of all networks that are there (`analysis.decide`): what every result is made of.
+
+        Forests take seconds for each network and training seed, the first time; without `forests` there is mean pooling
+        only. Raises UserError where the store holds nothing of the grid.
+        """
+        decided = self._decisions_at(self.shown, forests, progress)
+        if decided.empty:
+            of = f" with {self.shown.text}" if self.shown.values else ""
+            if not any(stage.key in self.plan.done for chain in self.shown_chains for stage in chain.stages):
+                train = command("run", self.grid_file, "--data", self.data, "--store", self.place)
+                raise UserError(f"store {self.place} holds no stage of {self.grid_file}{of}; train them with: {train}")
+            raise UserError(
+                f"all stages of {self.grid_file}{of} in store {self.place} are damaged; ser-sweep run repairs them"
+            )
+        return decided
+
+    def decisions_by_setting(
+        self, *, forests: bool = True, progress: Progress = no_progress
+    ) -> "dict[Setting, pd.DataFrame]":
+        """The decisions of every setting of which there are any."""
+        found = {one: self._decisions_at(one, forests, progress) for one in self.settings}
+        return {one: decisions for one, decisions in found.items() if not decisions.empty}
+
+    def _decisions_at(self, setting: "Setting", forests: bool, progress: Progress) -> "pd.DataFrame":
+        if (setting, forests) not in self._decided:
+            from analysis import decide
+
+            seeds = {} if forests else {"forest_seeds": 0}
+            chains = self.settings.chains[setting]
+            there = [chain for chain in chains if any(stage.key in self.plan.done for stage in chain.stages)]
+            self._decided[setting, forests] = decide(self.seen, chains if there else [], progress=progress, **seeds)
+        return self._decided[setting, forests]
+
+    def by_setting(self, *, forests: bool = True, progress: Progress = no_progress) -> "BySetting":
+        """The results of every setting beside one another (`analysis.scoring.ranking`). Raises UserError where the
+        store holds nothing of the grid."""
+        from analysis.scoring.ranking import BySetting
+
+        found = self.decisions_by_setting(forests=forests, progress=progress)
+        return BySetting(found or {self.shown: self.decisions()}, self.shown, self.why_shown)
+
+    def best(self, *, forests: bool = True, progress: Progress = no_progress) -> "list[Ranking]":
+        """The settings and networks of each corpus and split, ranked by validation alone; rates on test utterances
+        stand beside. Raises UserError where no rate on validation utterances is known."""
+        from analysis.scoring.ranking import rankings
+
+        found = rankings(self.by_setting(forests=forests, progress=progress).candidates)
+        if not any(one.chosen for one in found):
+            raise UserError(
+                f"nothing of grid {self.grid_file} can be chosen: no rate on validation utterances is known, as with "
+                "validation_share: 0, and the test folds choose nothing"
+            )
+        return found
+
+    def best_grid(self, rankings: "Sequence[Ranking]", comments: Sequence[str] = ()) -> str:
+        """A grid file of what `best` has chosen, with `comments`: the store has all of its stages, but those that are
+        missing of an incomplete choice."""
+        from sweep.planning.chosen_grid import chosen_text
+
+        return chosen_text(self.grid, list(filter(None, map(self._choice, rankings))), comments)
+
+    def _choice(self, ranking: "Ranking") -> "Choice | None":
+        from analysis.scoring.formats import folds_text, joined
+        from analysis.scoring.stored import corpus_names, network_of
+        from sweep.planning.chosen_grid import Choice
+
+        chosen = ranking.chosen
+        if chosen is None:
+            return None
+        chains = self.settings.chains[chosen.setting]
+        names = corpus_names(self.seen, chains)
+        stages = [stage for chain in chains for stage in chain.stages if stage.inner_fold is None]
+        own = [stage for stage in stages if stage.corpus in names and network_of(stage, names) == chosen.network]
+        folds = folds_text(chosen.score.folds_done, chosen.score.folds)
+        why = (
+            f"{chosen.name}: the best of {counted(len(ranking.ranked), 'candidate')} of {self.grid_file} on validation "
+            f"utterances, WA {chosen.validation:.2f}%"
+        )
+        seeds = tuple(sorted({stage.seed for stage in own}))
+        return Choice(own[0], seeds, self.requests[own[0].corpus], joined(why, folds))
+
+    def scores(self, *, forests: bool = True) -> "pd.DataFrame":
+        """Recognition rates of every network, with intervals (`analysis.score_networks`)."""
+        from analysis import score_networks
+
+        return score_networks(self.decisions(forests=forests))
+
+    def comparisons(self, *, forests: bool = True) -> "pd.DataFrame":
+        """Every network beside its baseline, on the same utterances (`analysis.comparisons`)."""
+        from analysis import comparisons
+
+        return comparisons(self.decisions(forests=forests))
+
+    def tables(self, *, forests: bool = True, test_chosen: bool = False) -> "list[Table | Listing]":
+        """All that `ser-sweep tables` shows (`analysis.collect_tables`), for `analysis.to_markdown` and its like."""
+        from analysis import collect_tables
+        from analysis.tables.settings_tables import in_settings
+
+        found = collect_tables(self.seen, self.shown_chains, self.decisions(forests=forests), test_chosen)
+        shown = in_settings(found, self.by_setting(forests=forests)) if self.settings.fields else found
+        return [*shown, *self._stopped()]
+
+    def _stopped(self) -> "list[Listing]":
+        """What halving stopped, as a table, if anything."""
+        if self.halved is None:
+            return []
+        from ser_sweep.stopped import stopped_listing
+
+        listing = stopped_listing(self.halved.stopped, self.plan.view)
+        return [] if listing is None else [listing]
+
+    def claims(self) -> "list[Finding]":
+        """What the paper says, tested on these results (`analysis.paper.claims`)."""
+        from analysis.paper.findings import evaluate_claims
+
+        return evaluate_claims(self.decisions())
+
+    def audit(self) -> "list[AuditFinding]":
+        """The null-label test (`analysis.audit`). Raises UserError for a grid with the corpus's own labels."""
+        from analysis.audit import audit
+
+        decisions = self.decisions()
+        if self.grid.labels == "given":
+            raise UserError(
+                f"grid {self.grid_file} has the corpus's own labels, and an audit needs labels: permuted or, where "
+                "speakers are left out, permuted_by_speaker; see configs/leakage_audit.yaml"
+            )
+        return audit(decisions)
+
+    def figures(
+        self,
+        out: Place,
+        utterances: Sequence[str] = (),
+        formats: Sequence[str] = ("png", "svg"),
+        progress: Progress = no_progress,
+    ) -> list[dict[str, Any]]:
+        """Draw every figure for which there is data into the folder `out`; returns what its index.json says of each.
+
+        Contours are drawn along `utterances` (ids), by default the longest tested one of each corpus.
+        """
+        from analysis.figures import figures_of, save_figures
+
+        decisions, by = self.decisions(), self.by_setting() if self.settings.fields else None
+        drawings = figures_of(self.seen, self.shown_chains, decisions, utterances, by)
+        return save_figures(_counted(drawings, progress), local_path(str(out)), formats)
+
+    def report(
+        self,
+        out: Place,
+        utterances: Sequence[str] = (),
+        *,
+        forests: bool = True,
+        price_per_hour: float | None = None,
+        refresh: int | None = None,
+        progress: Progress = no_progress,
+    ) -> "Report":
+        """Write one page of all that the sweep came to so far into the folder `out` (`analysis.report`)."""
+        from analysis.report import Place as Places
+        from analysis.report import ReportInput, write_report
+
+        about = ReportInput(
+            name=self.grid.name,
+            settings=self.grid.model_dump(mode="json"),
+            text=self.grid_text,
+            place=Places(*map(plain, (self.grid_file, self.data, self.place, out))),
+            plan=self.plan,
+            chains=self.shown_chains,
+            corpora=tuple(self.prepared.values()),
+            store=self.seen,
+            records=self.records,
+            **({} if forests else {"forest_seeds": 0}),
+        )
+        folder = local_path(str(out))
+        return write_report(about, folder, utterances, price_per_hour, refresh, progress)
+
+    @property
+    def grid_text(self) -> str:
+        """The grid's file as it is written."""
+        return self.grid_file.read_text(encoding="utf-8")
+
+
+def _counted(drawings: Iterable[Any], progress: Progress) -> Iterable[Any]:
+    """The drawings, each told of when it is saved; how many there will be shows at the end."""
+    for number, drawing in enumerate(drawings):
+        progress("figures", number, None)
+        yield drawing

@@ -1,0 +1,87 @@
+"""A grid file to go on from: what was chosen of another grid, a setting and a network for each corpus and split.
+
+It asks for nothing that the other grid does not ask for, so that a store of that has all of its stages.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_prep.errors import UserError
+from data_prep.files import atomic_path
+from data_prep.text import plain
+from sweep.planning.grid import GridSpec, parse_grid
+from sweep.planning.products import CorpusRequest
+from sweep.planning.stages import StageSpec, rule_entry
+
+WIDTH = 120
+OF_ENTRY = ("corpora", "backbones", "rules", "iterations", "label_sources", "splits", "seeds", "training", "features")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen: a `stage` of the network in any fold, the training `seeds` that it has, and what the grid asked
+    of its corpus. `why` is a sentence for people."""
+
+    stage: StageSpec
+    seeds: tuple[int, ...]
+    request: CorpusRequest
+    why: str
+
+
+def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
+    """The fields of a grid of `choices` alone: axes at its top where there is one, else an entry of `chains` for each.
+
+    What changes no result, such as resources and trackers, is as in `grid`.
+    """
+    entries = [_entry(one) for one in choices]
+    stages = [one.stage for one in choices]
+    inner_folds = {"inner_folds": grid.inner_folds} if any(one.label_source == "cross_fit" for one in stages) else {}
+    kept = grid.model_dump(mode="json", exclude_defaults=True, include={"resources", "fuse", "tracking", "weights"})
+    axes = entries[0] if len(entries) == 1 else {"chains": entries}
+    fields = {"name": f"{grid.name}, the best", **axes, **inner_folds, "labels": grid.labels, "folds": grid.folds}
+    return fields | {name: value for name, value in kept.items() if value}
+
+
+def _entry(choice: Choice) -> dict[str, Any]:
+    stage, request = choice.stage, choice.request
+    entry = {
+        "corpora": [request.name],
+        "backbones": [stage.backbone],
+        "rules": [rule_entry(stage.updates)],
+        "iterations": max(1, stage.iteration),
+        "label_sources": [stage.label_source or "in_fold"],
+        "splits": [stage.split],
+        "seeds": list(choice.seeds),
+        "training": asdict(stage.training),
+        "features": dict(request.features),
+    }
+    return {name: entry[name] for name in OF_ENTRY if entry[name] != {}}
+
+
+def chosen_text(grid: GridSpec, choices: Sequence[Choice], comments: Sequence[str]) -> str:
+    """The grid file, with a line of comment for why each was chosen and for each of `comments`."""
+    lines = [f"# {plain(line)}\n" for line in (*(one.why for one in choices), *comments)]
+    content = chosen_grid(grid, choices)
+    parse_grid(content, "of what was chosen")
+    return "".join(lines) + yaml.safe_dump(
+        content, sort_keys=False, default_flow_style=None, allow_unicode=True, width=WIDTH
+    )
+
+
+def write_chosen(path: Path, text: str) -> bool:
+    """Write a grid file that is not there yet; False where it is there already, and the same.
+
+    Raises UserError where another one is in its place.
+    """
+    if path.exists():
+        if path.is_file() and path.read_bytes() == text.encode():
+            return False
+        raise UserError(f"{path} is there already, and another one than would be written; give another --write")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return True

@@ -1,0 +1,93 @@
+"""Figures of settings: by one field at a time, with every setting as a point, and as parallel coordinates."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.figures import draw_parallel, draw_setting_axes, save_figures
+from analysis.figures.settings import SERIES, TEST, VALIDATION, Places
+from analysis.figures.settings_figures import settings_figures
+from analysis.scoring.ranking import BySetting
+from sweep.planning.settings import Setting
+from tests.analysis.made_by_hand import decisions_of, first_right
+
+LABEL = np.arange(40) % 2
+SPEAKERS = [f"s{row % 4}" for row in range(40)]
+
+
+def decided(right: int, validation: float) -> pd.DataFrame:
+    rules = {"none": right, "bdsl": right - 4}
+    return pd.concat(
+        [
+            decisions_of(first_right(own, LABEL), LABEL, SPEAKERS, validation_wa=validation, rule=rule)
+            for rule, own in rules.items()
+        ]
+    )
+
+
+def by(validation: float | None = None) -> BySetting:
+    """Two learning rates by two precisions."""
+    found = {}
+    for number, (rate, precision) in enumerate([(r, p) for r in (0.001, 0.01) for p in ("bfloat16", "float32")]):
+        setting = Setting((("learning_rate", rate), ("precision", precision)))
+        found[setting] = decided(20 + 4 * number, 50.0 + number if validation is None else validation)
+    return BySetting(found, next(iter(found)), "one of 4")
+
+
+def test_a_grid_of_several_settings_has_a_figure_of_its_fields_and_one_of_all(tmp_path: Path) -> None:
+    listed = save_figures(settings_figures(by()), tmp_path, formats=("svg",))
+    assert [one["kind"] for one in listed] == ["settings-axes", "settings-parallel"]
+    axes, parallel = listed
+    assert "learning_rate 0.001: validation 50.5, test 50.0" in axes["alt"]
+    assert "precision float32: validation 52.0, test 65.0" in axes["alt"]
+    assert "Highest 53.0: BDSL, learning_rate 0.01, precision float32" in parallel["alt"]
+    assert all((tmp_path / one["files"][0]).is_file() for one in listed)
+
+
+def test_a_grid_of_one_setting_has_none() -> None:
+    assert list(settings_figures(BySetting({Setting(): decided(20, 50.0)}, Setting()))) == []
+
+
+def test_without_validation_there_are_no_parallel_coordinates() -> None:
+    assert [one.kind for one in settings_figures(by(validation=np.nan))] == ["settings-axes"]
+
+
+def points() -> pd.DataFrame:
+    rows = [(0.001, 32, "a", 50.0, 40.0), (0.001, 64, "a", 60.0, 50.0), (0.01, 32, "a", 70.0, 60.0)]
+    return pd.DataFrame(rows, columns=["learning_rate", "batch_size", SERIES, VALIDATION, TEST])
+
+
+def test_every_setting_is_a_point_and_the_line_leads_through_means() -> None:
+    figure = draw_setting_axes(points(), ["learning_rate", "batch_size"], "title")
+    first = figure.axes[0]
+    dots, mean = first.lines
+    assert list(dots.get_ydata()) == [50, 60, 70]  # type: ignore[arg-type]
+    assert list(mean.get_ydata()) == [55, 70]  # type: ignore[arg-type]
+    assert [one.get_text() for one in first.get_xticklabels()] == ["0.001", "0.01"]
+    assert first.get_xlabel() == "learning_rate"
+
+
+def test_many_numbers_stand_to_scale_without_a_line() -> None:
+    rates = np.geomspace(1e-4, 1e-2, 16)
+    many = pd.DataFrame({"learning_rate": rates, SERIES: "a", VALIDATION: 50.0, TEST: 40.0})
+    dots, legend = draw_setting_axes(many, ["learning_rate"], "title").axes[0].lines
+    assert dots.get_xdata() == pytest.approx(np.log10(rates))
+    assert len(np.asarray(legend.get_xdata())) == 0
+    places, texts = Places(rates.tolist()).ticks()
+    assert (places[0], texts[0], texts[-1]) == (pytest.approx(-4), "0.0001", "0.01")
+
+
+def test_higher_rates_are_darker_and_thicker() -> None:
+    figure = draw_parallel(points(), ["learning_rate", "batch_size"], "title")
+    low, middle, high = figure.axes[0].lines[:3]
+    grey = [float(np.dot(np.array(line.get_color())[:3], (0.299, 0.587, 0.114))) for line in (low, middle, high)]
+    assert grey == sorted(grey, reverse=True)
+    assert low.get_linewidth() < middle.get_linewidth() < high.get_linewidth()
+    assert [line.get_ydata()[-1] for line in (low, middle, high)] == [0, 0.5, 1]  # type: ignore[index]
+
+
+def test_names_are_drawn_as_they_are() -> None:
+    figure = draw_parallel(points().assign(**{SERIES: ["$x$", "a", "b"]}), ["learning_rate"], "title")
+    assert {"network", "learning_rate", "validation WA [%]", "$x$"} <= {one.get_text() for one in figure.axes[0].texts}
