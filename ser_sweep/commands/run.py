@@ -37,8 +37,8 @@ def add(commands: Any) -> None:
     )
     limits = run.add_argument_group(
         "limits",
-        "No trial is issued that would not fit a limit, by what such trials took so far. Those under way come to their "
-        f"ends, the exit status is {LIMITED} if something is left, and the same command goes on.",
+        "No trial is issued that would not fit a limit, by what such trials took so far.\nThose under way come to "
+        f"their ends. If something is left, the exit status is {LIMITED}, and\nthe same command goes on.",
     )
     limits.add_argument("--max-hours", type=amount, metavar="H", help="hours that this launch takes")
     limits.add_argument("--max-price", type=amount, metavar="P", help="price of its device-hours")
