@@ -154,6 +154,17 @@ class SweepResults(OpenedSweep):
 
         return evaluate_claims(self.decisions())
 
+    def claims_by_setting(self) -> "dict[Setting, list[Finding]]":
+        """The same of every setting that has results."""
+        from analysis.paper.findings import evaluate_claims
+
+        return {setting: evaluate_claims(decisions) for setting, decisions in self.decisions_by_setting().items()}
+
+    def _settings_beside(self, forests: bool, progress: Progress) -> "BySetting | None":
+        """All settings of a grid that has several, once there is something to tell."""
+        there = self.settings.fields and any(stage.key in self.plan.done for stage in self.plan.stages.values())
+        return self.by_setting(forests=forests, progress=progress) if there else None
+
     def audit(self) -> "list[AuditFinding]":
         """The null-label test (`analysis.audit`). Raises UserError for a grid with the corpus's own labels."""
         from analysis.audit import audit
@@ -207,6 +218,8 @@ class SweepResults(OpenedSweep):
             corpora=tuple(self.prepared.values()),
             store=self.seen,
             records=self.records,
+            by_setting=self._settings_beside(forests, progress),
+            settings_fact=self.settings.text,
             **({} if forests else {"forest_seeds": 0}),
         )
         folder = local_path(str(out))

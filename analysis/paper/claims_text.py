@@ -11,10 +11,21 @@ from analysis.paper.findings import MISSING, Evidence, Finding
 from analysis.scoring.differences import difference_text, speaker_text
 from analysis.scoring.formats import LEVEL, p_text
 from dsl.labels import LEAKY_LABEL_SOURCES
+from sweep.planning.settings import Setting
 
 
 def claims_text(findings: Sequence[Finding]) -> str:
     """Each claim, then a line for each finding and one for each of its pairs; last, what the networks were."""
+    return f"{_claims_text(findings)}\n{EXPLANATION}".lstrip("\n")
+
+
+def claims_text_by_setting(found: Mapping[Setting, Sequence[Finding]]) -> str:
+    """The same of several settings of a grid, each under a heading of its own."""
+    parts = [f"# {setting.text}\n\n{_claims_text(findings)}" for setting, findings in found.items()]
+    return "\n\n".join([*parts, EXPLANATION])
+
+
+def _claims_text(findings: Sequence[Finding]) -> str:
     parts = []
     for claim in dict.fromkeys(finding.claim for finding in findings):
         mine = [finding for finding in findings if finding.claim == claim]
@@ -25,7 +36,7 @@ def claims_text(findings: Sequence[Finding]) -> str:
             lines.append(f"  {where_of(finding):{width}}  {', '.join([finding.said + because, *finding.remarks])}")
             lines += [f"    {evidence_text(each)}" for each in finding.evidence if each.state != MISSING]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, "\n".join([*setup_lines(findings), EXPLANATION])])
+    return "\n\n".join([*parts, "\n".join(setup_lines(findings))])
 
 
 def setup_lines(findings: Sequence[Finding]) -> list[str]:
@@ -49,12 +60,32 @@ def claims_json(findings: Sequence[Finding]) -> str:
     A finding's `p` is the claim's, `p_holm` adjusted over its backbones; those of its comparisons are the pair's own,
     and adjusted over the pairs.
     """
+    return _json(_claim_records(findings))
+
+
+def claims_json_by_setting(found: Mapping[Setting, Sequence[Finding]]) -> str:
+    """The same of several settings of a grid: each claim once for each setting, with the fields of that under
+    `setting`."""
+    return _json(
+        [
+            {**record, "setting": setting.by_field}
+            for setting, findings in found.items()
+            for record in _claim_records(findings)
+        ]
+    )
+
+
+def _json(claims: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps({"level": LEVEL, "claims": claims}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _claim_records(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     claims = []
     for claim in dict.fromkeys(finding.claim for finding in findings):
         found = [_finding_record(finding) for finding in findings if finding.claim == claim]
         about = {"claim": claim.name, "statement": claim.statement, "source": claim.passage}
         claims.append({**about, "findings": found})
-    return json.dumps({"level": LEVEL, "claims": claims}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return claims
 
 
 def where_of(finding: Finding) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import audit
+from analysis.figures.settings_figures import AXES, PARALLEL
 from analysis.identity import GIVEN, corpus_name
 from analysis.paper.claims_text import evidence_text, setup_lines, where_of
 from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
@@ -17,6 +18,7 @@ from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
 from analysis.scoring.comparisons import comparisons
+from analysis.scoring.ranking import BySetting
 from analysis.scoring.results import FOREST_SEEDS, decide
 from analysis.scoring.scores import score_networks
 from analysis.scoring.setup import PAPER_UTTERANCES
@@ -27,6 +29,7 @@ from analysis.tables.correction_table import CORRECTION
 from analysis.tables.label_source_tables import SOURCES_COMPARED
 from analysis.tables.listings import Listing
 from analysis.tables.paper_tables import Table
+from analysis.tables.settings_tables import SETTINGS, in_settings, ranking_listings
 from data_prep.corpora import known_name
 from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
@@ -36,7 +39,7 @@ from sweep.storage.events import launches_of, read_events
 from sweep.storage.store import Store
 
 MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
-ELSEWHERE = ("label-sources", "label-correction")  # figures that have sections of their own
+ELSEWHERE = ("label-sources", "label-correction", AXES, PARALLEL)  # figures that have sections of their own
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Place:
 class ReportInput:
     """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `chains` are
     those of the plan whose results are shown, and `records` stage.json of what the store holds. `forest_seeds` is as in
-    `decide`."""
+    `decide`. `by_setting` has all settings of a grid that has several, and `settings_fact` says what they are."""
 
     name: str
     settings: Mapping[str, Any]
@@ -65,6 +68,8 @@ class ReportInput:
     store: Store
     records: Sequence[Mapping[str, Any]]
     forest_seeds: int = FOREST_SEEDS
+    by_setting: BySetting | None = None
+    settings_fact: str = ""
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,8 @@ class Report:
     sources: tuple[TextTable, ...]
     audit: Audit | None
     correction: tuple[TextTable, ...]
+    settings: tuple[TextTable, ...]
+    shown_setting: str  # which one the results are of, as a sentence; empty where there is one
     costs: Block
     stages: Block
     failures: tuple[Failure, ...]
@@ -177,6 +184,7 @@ class Report:
         """The sections that have something to show, by their ids."""
         found = {
             "tables": self.tables,
+            "settings": self.settings,
             "figures": self.pages or [one for one in self.figures if one.kind not in ELSEWHERE],
             "claims": self.claims,
             "sources": self.sources or self.figures_of("label-sources") or self.audit or self.leaky_sources,
@@ -205,6 +213,7 @@ class Results:
     """What the decisions on a sweep's utterances come to; nothing where no stage is done."""
 
     tables: tuple[Table | Listing, ...] = ()
+    ranking: tuple[Listing, ...] = ()
     headlines: tuple[Headline, ...] = ()
     findings: tuple[Finding, ...] = ()
     audited: tuple[audit.AuditFinding, ...] = ()
@@ -224,8 +233,10 @@ def results_of(inputs: ReportInput, decisions: pd.DataFrame) -> Results:
     held = set(inputs.store.corpora())
     chains = [chain for chain in inputs.chains if chain.last.corpus in held]
     scores, compared = score_networks(decisions), comparisons(decisions)
+    tables, by = tables_of(inputs.store, chains, decisions, scores, compared), inputs.by_setting
     return Results(
-        tuple(tables_of(inputs.store, chains, decisions, scores, compared)),
+        tuple(tables if by is None else in_settings(tables, by)),
+        () if by is None else tuple(ranking_listings(by)),
         tuple(headlines(decisions)),
         tuple(evaluate_claims(decisions)),
         tuple(audit.audit(decisions)),
@@ -255,7 +266,7 @@ def gather(
         total=len(plan.stages),
         progress=tuple(_progress(plan)),
         headlines=results.headlines,
-        facts=tuple(runs.grid_facts(plan)),
+        facts=tuple(runs.grid_facts(plan, inputs.chains, inputs.settings_fact)),
         grid=without_secrets(inputs.text),
         corpora=_corpora(inputs.corpora),
         classes=tuple((one.name, _classes(one)) for one in inputs.corpora),
@@ -265,13 +276,15 @@ def gather(
         hours=runs.device_hours(records.values()),
         device_hours=device_hours,
         price=None if price_per_hour is None else device_hours * price_per_hour,
-        tables=tuple(table for table in tables if table.title not in (SOURCES_COMPARED, CORRECTION)),
+        tables=tuple(table for table in tables if table.title not in (SOURCES_COMPARED, CORRECTION, SETTINGS)),
         figures=tuple(figures),
         claims=tuple(map(_claim, results.findings)),
         setups=tuple(setup_lines(results.findings)),
         sources=tuple(table for table in tables if table.title == SOURCES_COMPARED),
         audit=_audit(results.audited),
         correction=tuple(table for table in tables if table.title == CORRECTION),
+        settings=(*as_texts(results.ranking), *(table for table in tables if table.title == SETTINGS)),
+        shown_setting="" if inputs.by_setting is None else inputs.by_setting.text,
         costs=runs.costs(plan, records),
         stages=runs.stages_block(plan, records),
         failures=tuple(

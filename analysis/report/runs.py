@@ -14,7 +14,7 @@ from analysis.tables.cells import NumberCell, QuantityCell, TableCell, TextCell
 from analysis.tables.listings import Heading
 from data_prep.text import counted
 from dsl.labels import LEAKY_LABEL_SOURCES
-from sweep.planning.stages import Plan, StageSpec
+from sweep.planning.stages import ChainSpec, Plan, StageSpec
 from sweep.storage.events import LaunchSummary
 
 Record = Mapping[str, Any]  # of a stage, as in stage.json
@@ -27,8 +27,9 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(?i)([?&][^=&\s]*(?:key|token|secret|password)[^=&\s]*=)[^&\s'\"]+", r"\1…", text)
 
 
-def grid_facts(plan: Plan) -> list[Fact]:
-    """The axes of a grid, as its chains have them."""
+def grid_facts(plan: Plan, shown: Sequence[ChainSpec], settings: str = "") -> list[Fact]:
+    """The axes of a grid, as its chains have them; the training is that of the chains that are `shown`. `settings` says
+    how many settings there are, of a grid that has several."""
     chains = [chain.last for chain in plan.chains]
     folds = {one.folds for one in chains}
     facts = [
@@ -46,7 +47,8 @@ def grid_facts(plan: Plan) -> list[Fact]:
         ),
         ("Training seeds", _listed(map(str, sorted({one.seed for one in chains})))),
         ("Labels", _listed(one.labels for one in chains)),
-        ("Training", "; ".join(dict.fromkeys(training_text(one.training) for one in chains))),
+        ("Settings", settings),
+        ("Training", "; ".join(dict.fromkeys(training_text(chain.last.training) for chain in shown))),
     ]
     return [fact for fact in facts if fact[1]]
 

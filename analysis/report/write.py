@@ -46,11 +46,11 @@ def write_report(
     """
     _check_folder(folder)
     progress("decisions, tables, figures, page", 0, STEPS)
-    decisions = decisions_of(inputs)
+    decisions, by = decisions_of(inputs), inputs.by_setting
     progress("decisions, tables, figures, page", 1, STEPS)
     results = results_of(inputs, decisions)
     progress("decisions, tables, figures, page", 2, STEPS)
-    drawings = () if decisions.empty else figures_of(inputs.store, inputs.chains, decisions, utterances)
+    drawings = () if decisions.empty else figures_of(inputs.store, inputs.chains, decisions, utterances, by)
     figures = _figures(drawings, folder / FIGURES)
     progress("decisions, tables, figures, page", 3, STEPS)
     report = gather(inputs, results, figures, version("ser-dsl-sweep"), price_per_hour, most_on_one_page)
@@ -89,7 +89,9 @@ def _write_tables(results: Results, folder: Path) -> None:
     if not results.tables:
         return
     tables = results.tables
+    ranking = (("ranking.md", to_markdown(results.ranking)),) if results.ranking else ()
     for name, text in (
+        *ranking,
         ("tables.md", to_markdown(tables)),
         ("tables.tex", to_latex(tables)),
         ("tables.csv", to_csv(tables)),

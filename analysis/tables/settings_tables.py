@@ -11,11 +11,11 @@ from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined
 from analysis.scoring.ranking import BySetting, Candidate, Ranking, rankings
 from analysis.tables.captions import Caption, Footnote, conditions_text, score_footnotes
-from analysis.tables.cells import NumberCell, RateCell, TableCell, TextCell
+from analysis.tables.cells import NumberCell, QuantityCell, RateCell, TableCell, TextCell
 from analysis.tables.entries import Entry, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from analysis.tables.paper_tables import Table
-from sweep.planning.settings import values_text
+from sweep.planning.in_view import value_text
 
 SETTINGS, RANKING = "Settings", "Ranking by validation"
 ALL = 10**9
@@ -100,14 +100,20 @@ def _test_text(own: Sequence[Candidate]) -> str:
 def _row(
     title: str, one: Candidate, first: Sequence[TableCell], fields: Sequence[str], rank: int | None = None
 ) -> ListingRow:
-    values = values_text(one.setting)
-    cells: list[TableCell] = [*first, *(TextCell(values.get(name, "")) for name in fields)]
+    cells: list[TableCell] = [*first, *(_value_cell(one.setting.by_field.get(name)) for name in fields)]
     score = one.score
     known = RateCell(one.validation, (one.spread,), folds_done=score.folds_done, folds=score.folds)
     cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in PAPER_METRICS)]
     label = RowLabel(network_name(one.network), leaky=one.is_leaky)
     entries = tuple(_entries(title, str(label), one, rank))
     return ListingRow(label, {"": cells}, entries, one.network.treatment.backbone)
+
+
+def _value_cell(value: Any) -> TableCell:
+    """The value of a field, as a number where it is one; nothing where the setting has none."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return QuantityCell(value_text(value))
+    return TextCell() if value is None else TextCell(value_text(value))
 
 
 def _entries(title: str, name: str, one: Candidate, rank: int | None) -> Iterator[Entry]:

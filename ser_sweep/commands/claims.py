@@ -27,10 +27,14 @@ def add(commands: Any) -> None:
 def run_claims(options: argparse.Namespace) -> int:
     sweep = opened(options)
     decided(options, sweep)
-    from analysis.paper.claims_text import claims_json, claims_text
+    from analysis.paper.claims_text import claims_json, claims_json_by_setting, claims_text, claims_text_by_setting
 
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)
-        findings = sweep.claims()
-    print((claims_json if options.json else claims_text)(findings).rstrip())
+        if not sweep.settings.fields:
+            findings = sweep.claims()
+            print((claims_json if options.json else claims_text)(findings).rstrip())
+            return DONE
+        found = {sweep.shown: sweep.claims()} if options.setting else sweep.claims_by_setting()
+    print((claims_json_by_setting if options.json else claims_text_by_setting)(found).rstrip())
     return DONE

@@ -1,17 +1,19 @@
-"""Two sweeps side by side.
+"""Two sweeps side by side, or two settings of one.
 
 ser-sweep compare A.yaml B.yaml --data DATA --store STORE
 ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER
+ser-sweep compare A.yaml --data DATA --store STORE --setting learning_rate=0.001 --other-setting learning_rate=0.0003
 """
 
 import argparse
 import json
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, add_command, path, quietly
+from data_prep.errors import UserError
+from ser_sweep.commands.arguments import DONE, add_command, add_setting, path, quietly
 from ser_sweep.commands.sweeps import decided
 from ser_sweep.commands.terminal import ProgressBar
-from ser_sweep.sweeps import open_sweep
+from ser_sweep.sweeps import Sweep, open_sweep
 
 
 def add(commands: Any) -> None:
@@ -19,28 +21,29 @@ def add(commands: Any) -> None:
         commands,
         "compare",
         run_compare,
-        "compare the networks of two sweeps by paired tests on the same utterances",
+        "compare the networks of two sweeps, or of two settings of one, by paired tests on the same utterances",
         "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
-        "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json",
+        "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json\n"
+        "ser-sweep compare A.yaml --data DATA --store STORE --setting epochs=8 --other-setting epochs=12",
         quietly(),
     )
-    compare.add_argument("grids", type=path, nargs=2, metavar="GRID.yaml", help="the grid files of A and of B")
+    compare.add_argument(
+        "grids", type=path, nargs="+", metavar="GRID.yaml", help="the grid files of A and of B, or one of both"
+    )
     compare.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     compare.add_argument(
         "--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder"
     )
     compare.add_argument("--other-data", metavar="DATA", help="of sweep B (default: that of A)")
     compare.add_argument("--other-store", metavar="STORE", help="of sweep B (default: that of A)")
+    add_setting(compare, "--setting", "of a grid with several settings, the one of A")
+    add_setting(compare, "--other-setting", "of a grid with several settings, the one of B")
     compare.add_argument("--no-forests", action="store_true", help="use mean pooling only, for a quick look")
     compare.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run_compare(options: argparse.Namespace) -> int:
-    first, second = options.grids
-    sweeps = (
-        open_sweep(first, options.data, options.store),
-        open_sweep(second, options.other_data or options.data, options.other_store or options.store),
-    )
+    sweeps = _opened(options)
     decisions = [decided(options, one, forests=not options.no_forests) for one in sweeps]
     from analysis.sweep_comparison import compare_sweeps, compared_records, compared_text
 
@@ -48,11 +51,37 @@ def run_compare(options: argparse.Namespace) -> int:
         progress("intervals and tests", 0, None)
         compared = compare_sweeps(*decisions)
     if options.json:
-        places = [{"grid": str(one.grid_file), "data": one.data, "store": one.place} for one in sweeps]
+        places = [_place(one) for one in sweeps]
         about = {"sweeps": places, "differ": compared.differ, "comparisons": compared_records(compared)}
         print(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False))
         return DONE
     for name, one in zip("AB", sweeps, strict=True):
-        print(f"{name}  {one.grid_file} in {one.place}")
+        setting = f", {one.shown.text}" if one.settings.fields else ""
+        print(f"{name}  {one.grid_file} in {one.place}{setting}")
     print(f"\n{compared_text(compared)}")
     return DONE
+
+
+def _opened(options: argparse.Namespace) -> tuple[Sweep, Sweep]:
+    """A and B. Raises UserError where they are the same, or more than two grids are given."""
+    if len(options.grids) > 2:
+        raise UserError(f"compare takes one grid file or two, not {len(options.grids)}")
+    others = (options.other_data, options.other_store, options.other_setting)
+    if len(options.grids) == 1 and not any(others):
+        raise UserError("compare has one sweep only: give another grid file, --other-store or --other-setting")
+    place = options.grids[0], options.data, options.store
+    other = options.grids[-1], options.other_data or options.data, options.other_store or options.store
+    first = open_sweep(*place)
+    second = first if other == place else open_sweep(*other)
+    if options.setting:
+        first = first.at(dict(options.setting))
+    if options.other_setting:
+        second = second.at(dict(options.other_setting))
+        if other == place and first.shown == second.shown:
+            raise UserError(f"A and B are both of the setting {first.shown.text}: give another --other-setting")
+    return first, second
+
+
+def _place(sweep: Sweep) -> dict[str, Any]:
+    setting = {"setting": sweep.shown.by_field} if sweep.settings.fields else {}
+    return {"grid": str(sweep.grid_file), "data": sweep.data, "store": sweep.place, **setting}

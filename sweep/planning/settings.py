@@ -15,6 +15,8 @@ from data_prep.features import FeatureSettings
 from sweep.planning.in_view import differing_fields, training_values, value_text
 from sweep.planning.stages import ChainSpec
 
+MOST_VALUES = 8  # of a field, that a sentence lists
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -50,16 +52,21 @@ class Settings:
         """The fields in which the chains differ; none where there is one setting."""
         return tuple(dict.fromkeys(field for setting in self.chains for field, _ in setting.values))
 
+    @property
+    def text(self) -> str:
+        """`6, which differ in learning_rate (0.0003, 0.001), batch_size (32, 64, 128)`; of many values the ends."""
+        told = []
+        for field in self.fields:
+            values = [value_text(one) for one in in_order(setting.by_field[field] for setting in self)]
+            many = len(values) > MOST_VALUES
+            told.append(f"{field} ({f'{len(values)} from {values[0]} to {values[-1]}' if many else ', '.join(values)})")
+        return f"{len(self)}, which differ in {', '.join(told)}" if told else ""
+
     def __iter__(self) -> Iterator[Setting]:
         return iter(self.chains)
 
     def __len__(self) -> int:
         return len(self.chains)
-
-
-def values_text(setting: Setting) -> dict[str, str]:
-    """Field -> value, as a grid's file has it."""
-    return {field: value_text(value) for field, value in setting.values}
 
 
 def distance(setting: Setting, other: Mapping[str, Any]) -> float:

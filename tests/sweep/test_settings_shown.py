@@ -1,0 +1,94 @@
+"""Commands that show results of a grid with several settings: which one they show, and all of them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ser_sweep import open_sweep
+from ser_sweep.cli import main
+
+SLOW, PAPERS = 0.0001, 0.001
+
+
+@pytest.fixture(scope="module")
+def arguments(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> list[str]:
+    """Those that name a trained grid of two learning rates."""
+    folder = tmp_path_factory.mktemp("settings")
+    grid = {
+        **{"corpora": ["synthetic"], "backbones": ["tiny"], "rules": ["none", "bdsl"], "folds": 2},
+        "training": {"epochs": 1, "every": 64, "learning_rate": [SLOW, PAPERS]},
+    }
+    (folder / "grid.yaml").write_text(yaml.safe_dump(grid))
+    found = [str(folder / "grid.yaml"), "--data", str(small_data), "--store", str(folder / "store")]
+    assert main(["run", *found, "--inline", "--quiet"]) == 0
+    return found
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str, status: int = 0) -> str:
+    capsys.readouterr()
+    assert main(list(words)) == status
+    found = capsys.readouterr()
+    return found.err if status else found.out
+
+
+def test_the_nearest_to_the_papers_is_shown_unless_another_is_asked_for(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "Setting: learning_rate 0.001 (the nearest to the paper's of 2)." in said(
+        capsys, "tables", *arguments, "--no-forests"
+    )
+    asked = said(capsys, "tables", *arguments, "--no-forests", "--setting", "learning_rate=1e-4")
+    assert "Setting: learning_rate 0.0001 (one of 2)." in asked and "**Settings.**" in asked
+
+
+def test_two_settings_of_one_grid_are_compared(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    other = ["--other-setting", f"learning_rate={SLOW}", "--no-forests"]
+    text = said(capsys, "compare", *arguments, *other)
+    assert re.search(r"^A .*, learning_rate 0.001$", text, re.MULTILINE)
+    assert re.search(r"^B .*, learning_rate 0.0001$", text, re.MULTILINE)
+    found = json.loads(said(capsys, "compare", *arguments, *other, "--json"))
+    assert [one["setting"] for one in found["sweeps"]] == [{"learning_rate": PAPERS}, {"learning_rate": SLOW}]
+    assert {"none", "bdsl"} <= {one["rule"] for one in found["comparisons"]}
+    turned = ["--setting", f"learning_rate={SLOW}", "--other-setting", f"learning_rate={PAPERS}", "--no-forests"]
+    again = json.loads(said(capsys, "compare", arguments[0], *arguments, *turned, "--json"))
+    differences, others = (
+        {one["rule"]: one["wa_difference"] for one in of["comparisons"] if not one["chosen"]} for of in (found, again)
+    )
+    assert differences == {rule: -value for rule, value in others.items()}
+
+
+def test_a_comparison_needs_two_sweeps(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert "compare has one sweep only" in said(capsys, "compare", *arguments, status=2)
+    same = ["--setting", "learning_rate=0.001", "--other-setting", "learning_rate=1e-3"]
+    assert "both of the setting learning_rate 0.001" in said(capsys, "compare", *arguments, *same, status=2)
+    grids = [arguments[0]] * 2
+    assert "one grid file or two, not 3" in said(capsys, "compare", *grids, *arguments, status=2)
+
+
+def test_claims_are_tested_at_each_setting(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(capsys, "claims", *arguments)
+    assert re.findall("^# .*", text, re.MULTILINE) == ["# learning_rate 0.0001", "# learning_rate 0.001"]
+    assert text.count("Differences are in points") == 1
+    claims = json.loads(said(capsys, "claims", *arguments, "--json"))["claims"]
+    assert [one["setting"]["learning_rate"] for one in claims] == sorted(
+        one["setting"]["learning_rate"] for one in claims
+    )
+    one = json.loads(said(capsys, "claims", *arguments, "--json", "--setting", "learning_rate=0.001"))["claims"]
+    assert {each["setting"]["learning_rate"] for each in one} == {PAPERS} and 2 * len(one) == len(claims)
+
+
+def test_the_report_has_a_section_of_settings(arguments: list[str], tmp_path: Path) -> None:
+    report = open_sweep(*arguments[::2]).report(tmp_path, forests=False)
+    facts = dict(report.facts)
+    assert facts["Settings"] == "2, which differ in learning_rate (0.0001, 0.001)"
+    assert "learning rate 0.001" in facts["Training"] and "0.0001" not in facts["Training"]
+    assert "settings" in report.sections
+    assert [one.title for one in report.settings] == ["Ranking by validation", "Settings"]
+    assert {"settings-axes", "settings-parallel"} <= {one.kind for one in report.figures}
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert page.count('id="settings"') == 1 and 'href="#settings"' in page
+    assert "Setting: learning_rate 0.001 (the nearest to the paper&#39;s of 2)." in page
+    assert (tmp_path / "tables" / "ranking.md").is_file()
