@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import settings
 
 from data_prep.corpora import read_manifest
 from data_prep.prepare import prepare
 from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 LONGEST = (
     *("test_kill.py", "test_rented_gpu.py", "test_signals.py", "test_chaos.py", "test_slurm.py", "test_stalls.py"),

@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "docs"))
 
 import gpu_figures
-from gpu_figures import FILES, GPU_BLOCKS, NO_CARD, NOT_YET
+from gpu_figures import FILES, GPU_BLOCKS, NO_CARD, NO_PROCESSES, NOT_YET
 
 CARD = {"job": "versions", "gpu": "NVIDIA A1", "torch": "2.11.0", "cudnn": 91900}
 OTHER_CARD = {**CARD, "gpu": "NVIDIA B2"}
@@ -32,15 +32,19 @@ def write(folder: Path, *lines: dict[str, Any], call: str = "2") -> None:
     (folder / FILES[int(call) - 1]).write_text(text, encoding="utf-8")
 
 
+def unmeasured(block: str) -> str:
+    return NO_PROCESSES if block == "gpu_processes" else NOT_YET
+
+
 @pytest.mark.parametrize("block", GPU_BLOCKS)
 def test_what_no_call_has_measured_is_said_as_such(block: str) -> None:
-    assert GPU_BLOCKS[block]() == NOT_YET
+    assert GPU_BLOCKS[block]() == unmeasured(block)
 
 
 @pytest.mark.parametrize("block", sorted({*GPU_BLOCKS} - {"gpu_calls"}))
 def test_so_is_what_a_call_had_no_jobs_for(block: str, tmp_path: Path) -> None:
     write(tmp_path, CARD, END)
-    assert GPU_BLOCKS[block]() == NOT_YET
+    assert GPU_BLOCKS[block]() == unmeasured(block)
 
 
 def test_rates_stand_beside_a_plain_loops(tmp_path: Path) -> None:
