@@ -249,6 +249,8 @@ class Tracking(Strict):
     """Folder for TensorBoard's event files; needs the extra `tensorboard`."""
     mlflow: str | None = None
     """Address of an MLflow server or store; needs the extra `mlflow`."""
+    wandb: str | None = None
+    """Project of Weights & Biases; needs the extra `wandb`. `WANDB_MODE=offline` keeps its runs on this machine."""
 
 
 class Halving(Strict):

@@ -35,11 +35,15 @@ class InView:
         """What a stage's corpus is called."""
         return stage.corpus if self.in_full else stage.corpus.rpartition("-")[0]
 
+    def setting(self, stage: ChainSettings) -> str:
+        """`learning_rate 0.001, batch_size 64`: the training where it tells something; empty where it does not."""
+        return ", ".join(f"{field} {value_text(getattr(stage.training, field))}" for field in self.fields)
+
     def network(self, stage: ChainSettings) -> str:
         """`densenet22 wdsl 0.2`, with the label source, the split and the training where they tell something."""
         source = "" if stage.label_source in (None, "in_fold") else stage.label_source
         split = f"{stage.split} split" if {*self.splits, stage.split} != {USUAL_SPLIT} else ""
-        told = ", ".join(f"{field} {value_text(getattr(stage.training, field))}" for field in self.fields)
+        told = self.setting(stage)
         setting = f"({told})" if told else ""
         return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha, source, split, setting) if part)
 

@@ -1,7 +1,8 @@
-"""Learning curves for experiment trackers while a sweep runs: TensorBoard and MLflow, as the grid's `tracking` says.
+"""Learning curves for experiment trackers while a sweep runs: TensorBoard, MLflow and Weights & Biases, as the grid's
+`tracking` says.
 
-They get what every trial tells, on Ray and in one process alike. The store does not depend on them: a tracker that
-fails is told once and left alone.
+They get what every trial reports, on Ray and in one process alike, and names by which a sweep's runs sort by setting.
+The store does not depend on them: a tracker that fails is told once and left alone.
 """
 
 import sys
@@ -9,9 +10,11 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from data_prep.errors import UserError
+from sweep.planning.in_view import training_values
 from sweep.planning.stages import Plan, StageSpec
 
 CURVES = ("loss", "validation_loss", "validation_accuracy", "rate")
+LONGEST_NAME, LONGEST_TAG = 128, 64  # characters that Weights & Biases takes
 
 
 class Tracker(Protocol):
@@ -28,7 +31,8 @@ class Tracker(Protocol):
 
 
 class TensorBoard:
-    """A folder of event files for each stage, below `folder`; `tensorboard --logdir` shows them."""
+    """A folder of event files for each stage, below `folder`, where settings vary in one for each of them; `tensorboard
+    --logdir` shows them."""
 
     def __init__(self, plan: Plan, folder: str) -> None:
         try:
@@ -45,7 +49,8 @@ class TensorBoard:
     def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
         """Add a point to each of the stage's curves."""
         if key not in self._writers:
-            self._writers[key] = self._make(f"{self._folder}/{self._plan.label_of(key)}")
+            below = (self._plan.view.setting(self._plan.stages[key]), self._plan.label_of(key))
+            self._writers[key] = self._make("/".join([self._folder, *filter(None, below)]))
         for name, value in values.items():
             self._writers[key].add_scalar(name, value, number)
         self._writers[key].flush()
@@ -68,6 +73,7 @@ class MLflow:
     def __init__(self, plan: Plan, uri: str, experiment: str) -> None:
         try:
             from mlflow import MlflowClient
+            from mlflow.entities import Param
         except ImportError as error:
             raise UserError("tracking.mlflow needs MLflow: pip install 'ser-dsl-sweep[mlflow]'") from error
         try:
@@ -77,15 +83,20 @@ class MLflow:
         except Exception as error:
             raise UserError(f"tracking.mlflow: {uri} cannot be used: {error}") from error
         self._plan = plan
+        self._param: Callable[[str, str], Any] = Param
         self._runs: dict[str, str] = {}
 
     def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
         """Log metrics to the stage's run, which is made, with its settings, at the first epoch."""
         if key not in self._runs:
-            run = self._client.create_run(self._experiment, run_name=self._plan.label_of(key))
+            tags = {**_tags(self._plan, key), "cell": _cell(self._plan, key)}
+            run = self._client.create_run(self._experiment, run_name=self._plan.label_of(key), tags=tags)
             self._runs[key] = run.info.run_id
-            for name, value in _params(self._plan.stages[key]).items():
-                self._client.log_param(run.info.run_id, name, value)
+            stage = self._plan.stages[key]
+            about = {**_params(stage), **training_values(stage.training)}
+            self._client.log_batch(
+                run.info.run_id, params=[self._param(name, str(each)) for name, each in about.items()]
+            )
         for name, value in values.items():
             self._client.log_metric(self._runs[key], name, value, step=number)
 
@@ -100,6 +111,82 @@ class MLflow:
         for run in self._runs.values():
             self._client.set_terminated(run, status="KILLED")
         self._runs.clear()
+
+
+class WeightsAndBiases:
+    """A run for each stage in the project `project`; those of a network with one setting, of all folds and seeds, are a
+    group. WANDB_MODE, WANDB_DIR and the like say where runs go, as ever."""
+
+    def __init__(self, plan: Plan, project: str) -> None:
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError("tracking.wandb needs Weights & Biases: pip install 'ser-dsl-sweep[wandb]'") from error
+        try:
+            online = wandb.setup().settings.mode in ("online", "run", "shared")
+            logged_in = not online or wandb.login(prompt=False)
+        except Exception as error:
+            raise UserError(f"tracking.wandb: Weights & Biases cannot be used: {error}") from error
+        if not logged_in:
+            raise UserError(
+                "tracking.wandb: this machine is not logged in; run wandb login, set WANDB_API_KEY, or set "
+                "WANDB_MODE=offline to keep the runs here"
+            )
+        # Nothing of the machine, the code or what is printed: a launch trains on other machines, and prints for people.
+        self._settings = wandb.Settings(
+            silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True
+        )
+        self._init: Callable[..., Any] = wandb.init
+        self._plan = plan
+        self._project = project
+        self._runs: dict[str, Any] = {}
+
+    def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
+        """Log metrics to the stage's run, which is made, with its settings, at the first epoch."""
+        if key not in self._runs:
+            stage = self._plan.stages[key]
+            self._runs[key] = self._init(
+                project=self._project,
+                name=self._plan.label_of(key)[:LONGEST_NAME],
+                group=_cell(self._plan, key)[:LONGEST_NAME],
+                job_type=f"t={stage.iteration}",
+                tags=list(dict.fromkeys(tag[:LONGEST_TAG] for tag in _tags(self._plan, key).values())),
+                config={**stage.identity, **_params(stage), "training": training_values(stage.training)},
+                reinit="create_new",
+                settings=self._settings,
+            )
+        self._runs[key].log(values, step=number)
+
+    def ended(self, key: str) -> None:
+        """End the stage's run as finished."""
+        run = self._runs.pop(key, None)
+        if run is not None:
+            run.finish()
+
+    def close(self) -> None:
+        """End the runs that are left as failed."""
+        for key in list(self._runs):
+            self._runs.pop(key).finish(exit_code=1)
+
+
+def _cell(plan: Plan, key: str) -> str:
+    """What a stage shares with those of other folds, seeds and iterations."""
+    stage = plan.stages[key]
+    return f"{plan.view.corpus(stage)} {plan.view.network(stage)}"
+
+
+def _tags(plan: Plan, key: str) -> dict[str, str]:
+    """By what runs are picked."""
+    stage = plan.stages[key]
+    tags = {
+        "corpus": plan.view.corpus(stage),
+        "backbone": stage.backbone,
+        "rule": " ".join(filter(None, (stage.rule, stage.alpha))),
+        "split": stage.split,
+        "label_source": stage.label_source or "",
+        "setting": plan.view.setting(stage),
+    }
+    return {name: value for name, value in tags.items() if value}
 
 
 def _params(stage: StageSpec) -> dict[str, Any]:
@@ -121,6 +208,8 @@ class Trackers:
             found.append(TensorBoard(plan, grid.tracking.tensorboard))
         if grid.tracking.mlflow is not None:
             found.append(MLflow(plan, grid.tracking.mlflow, grid.name))
+        if grid.tracking.wandb is not None:
+            found.append(WeightsAndBiases(plan, grid.tracking.wandb))
         return cls(found)
 
     def took(self, event: dict[str, Any]) -> None:
