@@ -88,6 +88,8 @@ def run_plan(options: argparse.Namespace) -> int:
     print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
     print_counts(plan)
     print_halving(sweep)
+    if sweep.settings.fields:
+        print(f"setting {sweep.shown.text}: what tables show, of {len(sweep.settings)} settings")
     print("tables  and the stages that each needs; one that several need is trained once")
     width = max(map(len, tables))
     for heading, counts in tables.items():
@@ -131,14 +133,18 @@ def _print_change(change: "Change", as_json: bool) -> int:
 
 
 def _needed(sweep: Sweep) -> dict[str, set[str]]:
+    """Heading of each table that `tables` will have -> keys of the stages that it needs."""
     from analysis.scoring.stored import told_by_name
+    from analysis.tables.settings_tables import SETTINGS
     from analysis.tables.table_stages import stages_by_table
     from data_prep.corpora import known_name
 
-    corpora = {one.name: one for one in sweep.prepared.values()}
+    shown = {chain.last.corpus for chain in sweep.shown_chains}
+    corpora = {one.name: one for one in sweep.prepared.values() if one.name in shown}
     names = told_by_name({name: known_name(one.manifest) for name, one in corpora.items()})
     with_truth = [name for name, one in corpora.items() if "true_labels" in one.utterances()]
-    return stages_by_table(sweep.plan.chains, names, with_truth)
+    found = stages_by_table(sweep.shown_chains, names, with_truth)
+    return found | ({SETTINGS: set(sweep.plan.stages)} if sweep.settings.fields else {})
 
 
 def _memory_words(probe: "Probe") -> str:

@@ -1,6 +1,7 @@
 """`ser-sweep best`: a setting that is known to be the best is found, and the grid that it writes goes on from there."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,3 +138,17 @@ def test_a_grid_of_one_setting_has_a_best_network(
     chosen = load_grid(file)
     assert [one.splits for one in chosen.chains or ()] == [("stratified",), ("text",)]
     assert open_sweep(file, *arguments[2::2]).plan.to_train == {}
+
+
+def test_a_plan_names_the_tables_of_the_setting_that_tables_show(
+    place: tuple[Path, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["plan", *place[1], "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)["tables"]
+    assert main(["tables", *place[1], "--no-forests"]) == 0
+    printed = re.findall(r"^\*\*(.+)\.\*\*", capsys.readouterr().out, re.MULTILINE)
+    assert {"Table I", *planned} == set(printed)
+    grid, _, data, _, store = place[1]
+    whole = open_sweep(grid, data, store)
+    assert planned["Settings"]["total"] == len(whole.plan.stages) == 2 * planned["All networks"]["total"]
