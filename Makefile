@@ -1,11 +1,11 @@
-# make setup | demo | test | test-fast | test-lowest | chaos | simulate | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
+# make setup | demo | test | test-fast | test-lowest | coverage | chaos | simulate | fuzz | audit | lint | docs | lock: every target does its own set-up in .venv
 PYTHON ?= python3
 VENV := .venv
 LOWEST := $(VENV)-lowest
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-fast test-lowest chaos simulate fuzz audit lint format docs lock clean
+.PHONY: setup demo test test-fast test-lowest coverage chaos simulate fuzz audit lint format docs lock clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,11 @@ $(LOWEST)/.installed: pyproject.toml
 
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+# Which lines of the packages the fast tests run; PART="" takes all tests.
+PART ?= -m "not slow"
+coverage: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PART) --cov --cov-report=term:skip-covered
 
 # The long form of tests/chaos, about half an hour; the results are those of docs/reliability.md.
 chaos: setup

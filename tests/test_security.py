@@ -234,6 +234,29 @@ def test_utterances_that_cannot_be_are_damaged(copied: Path, column: str, value:
         read_utterances(frame.to_parquet(index=False), manifest)
 
 
+@pytest.mark.parametrize("true_labels", [lambda count: np.full(count, 4), lambda count: np.zeros(count + 1, int)])
+def test_true_labels_that_cannot_be_are_damaged(copied: Path, true_labels: Callable[[int], Any]) -> None:
+    """Beyond the four classes, and of more segments than there are."""
+    manifest = json.loads((copied / "manifest.json").read_text())
+    frame = pd.read_parquet(copied / "utterances.parquet")
+    frame = frame.assign(true_labels=[true_labels(count) for count in frame["segments"]])
+    with pytest.raises(ValueError, match="true labels that are not those of the segments"):
+        read_utterances(frame.to_parquet(index=False), manifest)
+
+
+def test_utterances_of_another_number_of_segments_than_the_manifests_are_damaged(copied: Path) -> None:
+    manifest = json.loads((copied / "manifest.json").read_text()) | {"segments": 1}
+    with pytest.raises(ValueError, match=r"\d+ segments, not 1$"):
+        read_utterances((copied / "utterances.parquet").read_bytes(), manifest)
+
+
+def test_columns_of_the_same_name_are_damaged() -> None:
+    buffer = pa.BufferOutputStream()
+    pa.parquet.write_table(pa.table([pa.array([1]), pa.array([2])], names=["label", "label"]), buffer)
+    with pytest.raises(ValueError, match="columns of the same name"):
+        read_frame(buffer.getvalue().to_pybytes())
+
+
 def spoil_shard(folder: Path, change: Callable[[pa.Table], pa.Table]) -> None:
     """Change a corpus's shard, and its checksum with it."""
     manifest = json.loads((folder / "manifest.json").read_text())

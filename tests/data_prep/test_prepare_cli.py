@@ -201,3 +201,10 @@ def test_a_part_of_emodb_is_prepared_where_that_is_allowed(tmp_path: Path) -> No
     assert run([*arguments, "--allow-partial"], tmp_path / "data") == 0
     (manifest,) = (tmp_path / "data").glob("emodb-*/manifest.json")
     assert '"partial": true' in manifest.read_text()
+
+
+def test_synthetic_speech_for_an_object_store_needs_a_local_folder_for_its_audio(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["prepare", "synthetic", "--inline", "--out", "s3://bucket/data"]) == 2
+    assert "prepare synthetic --out s3://bucket/data needs --source: a local folder" in capsys.readouterr().err
