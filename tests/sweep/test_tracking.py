@@ -65,7 +65,6 @@ def logged(path: Path) -> Iterator[Any]:
     from wandb.proto import wandb_internal_pb2
 
     protocol: Any = wandb_internal_pb2  # its messages are made when it is imported, and have no types
-
     content, place, begun = path.read_bytes(), 7, b""
     while place < len(content):
         if (left := 2**15 - place % 2**15) < 7:
@@ -91,6 +90,15 @@ class WandbRun:
             {item.key or item.nested_key[0]: json.loads(item.value_json) for item in row.item} for row in rows
         ]
         self.ends = [one.exit.exit_code for one in records if one.HasField("exit")]
+
+
+def runs_in(folder: Path) -> dict[str, WandbRun]:
+    """The runs of Weights & Biases by their stages' keys, once the process that writes them is done."""
+    import wandb
+
+    wandb.teardown()
+    runs = map(WandbRun, folder.rglob("*.wandb"))
+    return {run.config["stage"]: run for run in runs}
 
 
 def test_tensorboard_gets_the_curves_of_every_stage(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> None:
@@ -193,7 +201,7 @@ def test_weights_and_biases_gets_a_run_for_every_stage(
 ) -> None:
     grid = write_grid(rules=["none", {"wdsl": 0.2}], training=RATES, tracking={"wandb": "emotions"})
     assert main(["run", str(grid), "--data", str(small_data), "--store", str(tmp_path / "store"), "--inline"]) == 0
-    runs = {run.config["stage"]: run for run in map(WandbRun, offline.rglob("*.wandb"))}
+    runs = runs_in(offline)
     store = Store(tmp_path / "store")
     assert runs.keys() == store.done_keys() and len(runs) == 8
     for record in store.records():
@@ -224,8 +232,7 @@ def test_runs_of_weights_and_biases_that_are_not_done_end_as_failed(
         tracker.epoch(key, 0, {"loss": 1.5})
     tracker.ended(done)
     tracker.close()
-    ends = {run.config["stage"]: run.ends for run in map(WandbRun, offline.rglob("*.wandb"))}
-    assert ends == {done: [0], cut_off: [1]}
+    assert {key: run.ends for key, run in runs_in(offline).items()} == {done: [0], cut_off: [1]}
 
 
 def test_without_a_login_weights_and_biases_is_told_before_anything_is_trained(
