@@ -1,7 +1,7 @@
 """One of the grids in configs/ through the commands, and what came of it, as data.
 
     python benchmarks/grids.py emodb_lite --emodb EMODB --work DIR       # a quarter of an hour on two cores
-    python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # an hour
+    python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # about three hours
     python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # a quarter of an hour
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
     python benchmarks/grids.py emodb_networks --emodb EMODB --work DIR   # a quarter of an hour on a GPU, days without
