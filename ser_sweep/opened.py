@@ -152,10 +152,14 @@ class OpenedSweep:
     @cached_property
     def settings(self) -> "Settings":
         """The grid's settings, each with its chains; one with nothing to tell where all are trained alike."""
-        from sweep.planning.settings import settings_of
+        from sweep.planning.products import paper_epochs
+        from sweep.planning.settings import PAPER, settings_of
 
         cut = {one.name: one.settings for one in self.prepared.values()}
-        return settings_of(self.chains, {name: asked.name for name, asked in self.requests.items()}, cut)
+        asked = {name: request.name for name, request in self.requests.items()}
+        says_paper = any(PAPER in product.training.values_named("epochs") for product in self.grid.products())
+        epochs = {one.name: paper_epochs(one.corpus) for one in self.prepared.values()} if says_paper else None
+        return settings_of(self.chains, asked, cut, epochs)
 
     @cached_property
     def shown(self) -> "Setting":

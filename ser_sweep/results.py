@@ -44,7 +44,7 @@ class SweepResults(OpenedSweep):
         """
         decided = self._decisions_at(self.shown, forests, progress)
         if decided.empty:
-            of = f" with {self.shown.text}" if self.shown.values else ""
+            of = f" with {self.shown.text}" if self.shown.values and self.plan.done else ""
             if not any(stage.key in self.plan.done for chain in self.shown_chains for stage in chain.stages):
                 train = command("run", self.grid_file, "--data", self.data, "--store", self.place)
                 raise UserError(f"store {self.place} holds no stage of {self.grid_file}{of}; train them with: {train}")
@@ -112,7 +112,7 @@ class SweepResults(OpenedSweep):
         own = [stage for stage in stages if stage.corpus in names and network_of(stage, names) == chosen.network]
         folds = folds_text(chosen.score.folds_done, chosen.score.folds)
         why = (
-            f"{chosen.name}: the best of {counted(len(ranking.ranked), 'candidate')} of {self.grid_file} on validation "
+            f"{chosen.name}: the best of {_counted_candidates(ranking)} of {self.grid_file} on validation "
             f"utterances, WA {chosen.validation:.2f}%"
         )
         seeds = tuple(sorted({stage.seed for stage in own}))
@@ -213,11 +213,12 @@ class SweepResults(OpenedSweep):
             settings=self.grid.model_dump(mode="json"),
             text=self.grid_text,
             place=Places(*map(plain, (self.grid_file, self.data, self.place, out))),
-            plan=self.plan,
+            plan=self.due,
             chains=self.shown_chains,
             corpora=tuple(self.prepared.values()),
             store=self.seen,
             records=self.records,
+            beside=self._stopped(),
             by_setting=self._settings_beside(forests, progress),
             settings_fact=self.settings.text,
             **({} if forests else {"forest_seeds": 0}),
@@ -236,3 +237,9 @@ def _counted(drawings: Iterable[Any], progress: Progress) -> Iterable[Any]:
     for number, drawing in enumerate(drawings):
         progress("figures", number, None)
         yield drawing
+
+
+def _counted_candidates(ranking: "Ranking") -> str:
+    """`18 candidates`, and how many of them could be chosen where others could not, as with folds missing."""
+    could, others = len(ranking.ranked), len(ranking.others)
+    return counted(could + others, "candidate") + (f", of which {could} could be chosen," if others else "")

@@ -20,7 +20,8 @@ from sweep.planning.settings import in_order
 
 SERIES, VALIDATION, TEST = "series", "validation", "test"  # columns of points, beside a column for each field
 RATES = {VALIDATION: "Validation WA [%]", TEST: "Test WA [%]"}
-MOST_TICKS = 8  # values that stand side by side; more are numbers on an axis
+MOST_TICKS = 8  # of an axis
+MOST_BESIDE = 5  # values that stand side by side; more are numbers on an axis, to scale
 MANY_TIMES = 10  # from the least to the highest value: the axis is logarithmic
 BESIDE = 0.07  # of the distance between values, from one series to the next
 LEAST_LINE, MOST_LINE = 0.5, 1.9  # points, of the lowest and the highest rate
@@ -33,7 +34,7 @@ class Places:
     def __init__(self, values: Sequence[Any], as_given: bool = False) -> None:
         self.distinct = list(dict.fromkeys(values)) if as_given else in_order(values)
         numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in self.distinct)
-        self.to_scale = numbers and len(self.distinct) > MOST_TICKS
+        self.to_scale = numbers and len(self.distinct) > MOST_BESIDE
         low, high = self.distinct[0], self.distinct[-1]
         self.logarithmic = bool(self.to_scale and low > 0 and high / low >= MANY_TIMES)
 

@@ -54,9 +54,12 @@ class Place:
 
 @dataclass(frozen=True)
 class ReportInput:
-    """What a report is made from. `settings` are the fields of the grid's file and `text` is the file; `chains` are
-    those of the plan whose results are shown, and `records` stage.json of what the store holds. `forest_seeds` is as in
-    `decide`. `by_setting` has all settings of a grid that has several, and `settings_fact` says what they are."""
+    """What a report is made from.
+
+    `settings` are the fields of the grid's file and `text` is the file; `chains` are those of the plan whose results
+    are shown, `records` stage.json of what the store holds, and `beside` further tables. `forest_seeds` is as in
+    `decide`. `by_setting` has all settings of a grid that has several, and `settings_fact` says what they are.
+    """
 
     name: str
     settings: Mapping[str, Any]
@@ -67,6 +70,7 @@ class ReportInput:
     corpora: Sequence[PreparedCorpus]
     store: Store
     records: Sequence[Mapping[str, Any]]
+    beside: Sequence[Listing] = ()
     forest_seeds: int = FOREST_SEEDS
     by_setting: BySetting | None = None
     settings_fact: str = ""
@@ -235,7 +239,7 @@ def results_of(inputs: ReportInput, decisions: pd.DataFrame) -> Results:
     scores, compared = score_networks(decisions), comparisons(decisions)
     tables, by = tables_of(inputs.store, chains, decisions, scores, compared), inputs.by_setting
     return Results(
-        tuple(tables if by is None else in_settings(tables, by)),
+        (*(tables if by is None else in_settings(tables, by)), *inputs.beside),
         () if by is None else tuple(ranking_listings(by)),
         tuple(headlines(decisions)),
         tuple(evaluate_claims(decisions)),

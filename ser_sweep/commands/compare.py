@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.errors import UserError
 from ser_sweep.commands.arguments import DONE, add_command, add_setting, path, quietly
-from ser_sweep.commands.sweeps import decided
+from ser_sweep.commands.sweeps import decided, values_by_field
 from ser_sweep.commands.terminal import ProgressBar
 from ser_sweep.sweeps import Sweep, open_sweep
 
@@ -74,9 +74,9 @@ def _opened(options: argparse.Namespace) -> tuple[Sweep, Sweep]:
     first = open_sweep(*place)
     second = first if other == place else open_sweep(*other)
     if options.setting:
-        first = first.at(dict(options.setting))
+        first = first.at(values_by_field("--setting", options.setting))
     if options.other_setting:
-        second = second.at(dict(options.other_setting))
+        second = second.at(values_by_field("--other-setting", options.other_setting))
         if other == place and first.shown == second.shown:
             raise UserError(f"A and B are both of the setting {first.shown.text}: give another --other-setting")
     return first, second

@@ -50,7 +50,7 @@ def run_report(options: argparse.Namespace) -> int:
     with ProgressBar(options) as progress:
         progress("reading the store", 0, None)
         sweep = opened(options)
-        plan = sweep.plan
+        plan = sweep.due
     if not options.watch:
         _say(_write(options, sweep), options)
         return DONE
@@ -63,7 +63,7 @@ def run_report(options: argparse.Namespace) -> int:
                 seen = state
             time.sleep(options.every)
             sweep.refresh()
-            plan = sweep.plan
+            plan = sweep.due
     finally:  # interrupted or not, the page is left as one that nothing writes again
         _say(_write(options, sweep), options)
     return DONE

@@ -1,6 +1,7 @@
 """What commands open, from what was typed."""
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data_prep.errors import UserError
@@ -30,8 +31,16 @@ def opened(options: argparse.Namespace) -> Sweep:
 
 def _showing(options: argparse.Namespace, sweep: Sweep) -> Sweep:
     """The sweep with the setting that `--setting` asks for."""
-    asked = dict(getattr(options, "setting", []))
+    asked = values_by_field("--setting", getattr(options, "setting", []))
     return sweep.at(asked) if asked else sweep
+
+
+def values_by_field(option: str, given: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Field -> value, of what an option was given. Raises UserError where a field stands twice."""
+    for number, (field, value) in enumerate(given):
+        if field in dict(given[:number]):
+            raise UserError(f"{option} {field}={value}: the field stands twice; give it one value")
+    return dict(given)
 
 
 def decided(options: argparse.Namespace, sweep: Sweep, forests: bool = True) -> "pd.DataFrame":

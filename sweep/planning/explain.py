@@ -1,5 +1,6 @@
 """Why stages are to be trained: which stage of the store is nearest to each of them, and in what it is another one."""
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -150,11 +151,19 @@ def _differing(stored: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]
 
 
 def _distance(one: _Stored, asked: Mapping[str, Any]) -> tuple[Any, ...]:
-    """For sorting: another backbone or step is far; of those as near, another fold or seed is farther than others."""
+    """For sorting: another backbone or step is far; of those as near, another fold or seed is farther than others, and
+    numbers count by their ratio."""
     differing = _differing(one.values, asked)
     far = sum(field in ("backbone", "iteration") for field in differing)
     far += (one.values["inner_fold"] is None) != (asked["inner_fold"] is None)
-    return far, len(differing), sum(field in REPEATED for field in differing), one.key
+    repeated = sum(field in REPEATED for field in differing)
+    return far, len(differing), repeated, sum(_apart(one.values[field], asked[field]) for field in differing), one.key
+
+
+def _apart(stored: Any, asked: Any) -> float:
+    """How far two values of a field are apart, where they are positive numbers."""
+    numbers = all(isinstance(value, int | float) and value > 0 for value in (stored, asked))
+    return abs(math.log(stored / asked)) if numbers else 0.0
 
 
 def _words(field: str, stored: Any, asked: Any, cut: Mapping[str, Mapping[str, Any]]) -> str:

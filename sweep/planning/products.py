@@ -30,6 +30,11 @@ class CorpusRequest(NamedTuple):
         return " ".join([self.name, *(f"{name} {value}" for name, value in self.features if name in self.told)])
 
 
+def paper_epochs(corpus: str) -> int:
+    """What `epochs: paper` is for a corpus."""
+    return PAPER_EPOCHS.get(corpus, OTHER_EPOCHS)
+
+
 def differences(request: CorpusRequest, settings: FeatureSettings) -> list[str]:
     """A line for each setting that the shards were made with otherwise than the grid asks for."""
     made = settings.as_dict()
@@ -51,7 +56,7 @@ class Point:
     def training_of(self, corpus: str, split: str) -> TrainingSettings:
         """How a chain of this corpus and split is trained, canonical."""
         epochs = self.training["epochs"]
-        known = PAPER_EPOCHS.get(corpus, OTHER_EPOCHS) if epochs == "paper" else epochs
+        known = paper_epochs(corpus) if epochs == "paper" else epochs
         return canonical_training(TrainingSettings(**{**self.training, "epochs": known}), split)
 
     def alphas_of(self, choice: RuleChoice) -> list[float | tuple[float, ...] | None]:

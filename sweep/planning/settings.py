@@ -15,6 +15,8 @@ from data_prep.features import FeatureSettings
 from sweep.planning.in_view import differing_fields, training_values, value_text
 from sweep.planning.stages import ChainSpec
 
+PAPER = "paper"  # of epochs: the paper's number for each corpus
+
 MOST_VALUES = 8  # of a field, that a sentence lists
 
 
@@ -82,16 +84,23 @@ def distance(setting: Setting, other: Mapping[str, Any]) -> float:
 
 
 def settings_of(
-    chains: Iterable[ChainSpec], asked: Mapping[str, str], features: Mapping[str, FeatureSettings]
+    chains: Iterable[ChainSpec],
+    asked: Mapping[str, str],
+    features: Mapping[str, FeatureSettings],
+    paper_epochs: Mapping[str, int] | None = None,
 ) -> Settings:
     """The settings of `chains`.
 
     `asked` maps the full name of a prepared corpus to what the grid calls it, and `features` to how it was cut.
-    Preparations that the grid tells apart by name are corpora of their own, and no settings.
+    Preparations that the grid tells apart by name are corpora of their own, and no settings. Where `paper_epochs`
+    are given, the epochs of each corpus for which the grid says `paper`, these go by that word.
     """
     listed = list(chains)
     values = {corpus: features[corpus].as_dict() for corpus in {chain.last.corpus for chain in listed}}
     of_chain = [{**training_values(chain.last.training), **values[chain.last.corpus]} for chain in listed]
+    for chain, own in zip(listed, of_chain, strict=True):
+        if paper_epochs is not None and own["epochs"] == paper_epochs[chain.last.corpus]:
+            own["epochs"] = PAPER
     alike = [(asked[chain.last.corpus], chain.last.split) for chain in listed]
     differing = differing_fields(alike, of_chain)
     found: dict[Setting, list[ChainSpec]] = defaultdict(list)

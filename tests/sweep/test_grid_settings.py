@@ -9,10 +9,13 @@ import pytest
 
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
+from data_prep.shards import PreparedCorpus
 from dsl.settings import TrainingSettings
 from ser_sweep import open_sweep
 from ser_sweep.cli import main
+from sweep.planning.grid import parse_grid
 from sweep.planning.in_view import InView, value_text
+from sweep.planning.products import paper_epochs
 from sweep.planning.settings import Setting, settings_of
 from sweep.planning.stages import ChainSpec
 from tests.sweep.test_grid import chains_of, plan_of
@@ -187,3 +190,23 @@ def test_tables_show_the_setting_that_is_asked_for(
     capsys.readouterr()
     assert main(["tables", *place, "--no-forests", "--setting", "learning_rate=0.002"]) == 2
     assert "--setting learning_rate=0.002 fits no setting" in capsys.readouterr().err
+
+
+def test_the_papers_epochs_of_several_corpora_are_one_setting() -> None:
+    grid = parse_grid(
+        {
+            "corpora": ["savee", "synthetic"],
+            **{"backbones": ["tiny"], "rules": ["none"], "folds": 2, "training": {"epochs": ["paper", 4]}},
+        },
+        "here",
+    )
+    about = {"settings": FeatureSettings().as_dict(), "fingerprint": "f" * 12}
+    corpora = {name: PreparedCorpus(Path(name), {"corpus": name, **about}) for name in ("savee", "synthetic")}
+    asked = {one.name: name for name, one in corpora.items()}
+    cut = dict.fromkeys(asked, FeatureSettings())
+    found = settings_of(
+        grid.expand(corpora), asked, cut, {name: paper_epochs(corpus) for name, corpus in asked.items()}
+    )
+    assert [setting.by_field for setting in found] == [{"epochs": 4}, {"epochs": "paper"}]
+    (*_, paper) = found
+    assert {chain.last.training.epochs for chain in found.chains[paper]} == {8, 12}

@@ -391,6 +391,10 @@ def test_a_run_that_was_interrupted_ends_with_the_stages_of_one_that_was_not(
     for kind in ("csv", "json", "latex"):
         assert main(["tables", *place, "--no-forests", "--format", kind]) == 0
         assert "Stopped by halving" in capsys.readouterr().out
+    assert main(["report", *place, "--no-forests", "--watch", "--every", "1", "--out", str(tmp_path / "page")]) == 0
+    page = (tmp_path / "page" / "index.html").read_text()
+    assert "Stopped by halving" in page and "stages missing" not in page
+    capsys.readouterr()
     for command in ("status", "plan"):
         assert main([command, *place, "--json"]) == 0
         assert len(json.loads(capsys.readouterr().out)["halving"]["stopped"]) == 11
