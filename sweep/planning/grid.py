@@ -59,6 +59,7 @@ WEIGHTS = ("none", "last", "all")  # networks to keep in the store: none, each c
 LARGEST_FILE = 200_000  # bytes; a grid is a page of text
 LARGEST_GRID = 200_000  # chains; the paper's has about a thousand
 LONGEST_PROBLEM = 300  # characters
+IN_WORDS = {"tuple_type": "takes a list", "too_short": "needs at least one value"}  # of what pydantic says of types
 OF_ONE_VALUE = {"int_type", "float_type", "bool_type", "string_type", "int_parsing", "literal_error"}  # not of lists
 
 
@@ -261,7 +262,7 @@ def _problem(error: Any) -> str:
         meant = difflib.get_close_matches(str(location[-1]), allowed, n=1)
         nearest = f"did you mean {meant[0]}? " if meant else ""
         return f"{field}: unknown field; {nearest}allowed: {', '.join(allowed)}"
-    message = error["msg"].removeprefix("Value error, ")
+    message = IN_WORDS.get(error["type"]) or error["msg"].removeprefix("Value error, ")
     if isinstance(error["input"], list) and error["type"] in OF_ONE_VALUE:
         message = "takes one value; lists are for axes, and for the fields of training and features"
     shown = "" if repr(error["input"]) in message or error["type"] == "value_error" else f" (got {error['input']!r})"

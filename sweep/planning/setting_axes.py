@@ -40,9 +40,9 @@ class SettingAxes(Strict):
             return value
         field = about.field_name or ""
         one = _adapter(cls, field)
-        named = [_valid(one, each) for each in value.named_values]
         if value.choice is not None:
-            return Distribution(choice=tuple(named))
+            return Distribution(choice=tuple(_valid(one, each) for each in value.choice))
+        named = [_valid(one, int(bound) if bound == int(bound) else bound) for bound in value.bounds]
         whole = all(isinstance(each, int) and not isinstance(each, bool) for each in named)
         if whole and value.int_uniform is None:
             bounds = ", ".join(f"{bound:g}" for bound in value.bounds)

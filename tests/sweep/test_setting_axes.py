@@ -257,7 +257,7 @@ def test_every_mistake_in_settings_is_told_at_once_with_its_field() -> None:
         "training.learning_rate: uniform needs a lower bound and then a higher one, not [0.01, 0.001]",
         "training.decay: log_uniform needs bounds above 0, not [0, 1]",
         "training.batch_size: batch_size takes whole numbers; write {int_uniform: [16, 64]}, or a list",
-        "training.epochs: Tuple should have at least 1 item",
+        "training.epochs: needs at least one value",
         "training.patience.1: Input should be greater than or equal to 1 (got 0)",
         "training.batchsize: unknown field; did you mean batch_size? allowed: epochs, every",
         "features.segment_frame: unknown field; did you mean segment_frames? allowed:",
@@ -291,6 +291,10 @@ def test_what_only_the_whole_grid_can_tell_is_told_at_once() -> None:
     ("fields", "problem"),
     [
         ({"samples": 4}, "samples: there is no distribution to draw from"),
+        (
+            {"training": {"epochs": {"uniform": [1, 5]}}},
+            "training.epochs: epochs takes whole numbers; write {int_uniform: [1, 5]}, or a list",
+        ),
         ({"samples": [8, 16]}, "samples: takes one value"),
         ({"samples": 0}, "samples: Input should be greater than or equal to 1"),
         ({"rules": [{"wdsl": {"uniform": [0, 1.5]}}]}, "rules.0: alpha 1.5 is not a number in [0, 1]"),
