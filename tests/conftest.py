@@ -20,6 +20,7 @@ settings.load_profile("patient")
 LONGEST = (
     *("test_kill.py", "test_rented_gpu.py", "test_signals.py", "test_chaos.py", "test_slurm.py", "test_stalls.py"),
     *("test_left_over.py", "test_launches.py", "sweep/test_run.py", "test_doctor_nodes.py", "test_job_submit.py"),
+    *("test_halving.py", "test_limits.py"),
 )
 SLOW = (
     *LONGEST,
