@@ -255,7 +255,7 @@ def _problems(error: ValidationError) -> list[str]:
 
 
 def _problem(error: Any) -> str:
-    location = tuple(part for part in error["loc"] if part not in SHAPES)
+    location = _without_shapes(error["loc"])
     field = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
         allowed = _fields_at(location[:-1])
@@ -268,6 +268,15 @@ def _problem(error: Any) -> str:
     shown = "" if repr(error["input"]) in message or error["type"] == "value_error" else f" (got {error['input']!r})"
     problem = f"{field}: {message}{shown}"
     return problem if len(problem) <= LONGEST_PROBLEM else f"{problem[:LONGEST_PROBLEM]}…"
+
+
+def _without_shapes(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where a problem is as a grid's file has it: pydantic names the shape of a setting's value behind the setting."""
+    return tuple(
+        part
+        for place, part in enumerate(location)
+        if not (part in SHAPES and place >= 2 and location[place - 2] in ("training", "features"))
+    )
 
 
 def _fields_at(location: Sequence[int | str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from data_prep.cluster import ray_session
 from tests.sweep.killing import FOLDS, GRID, SECONDS, SER_SWEEP, checksums
 
 
@@ -21,6 +22,13 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> d
     command = [*SER_SWEEP, "run", str(folder / "grid.yaml"), "--data", str(small_data), "--store", str(folder / "s")]
     subprocess.run([*command, "--inline"], check=True, timeout=SECONDS, capture_output=True)
     return checksums(folder / "s")
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """One local Ray runtime for a file."""
+    with ray_session():
+        yield
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_prep.cluster import ray_session
 from data_prep.errors import UserError
 from data_prep.folders import Folder
 from ser_sweep import open_sweep
@@ -248,12 +247,6 @@ def test_chains_that_wait_for_what_a_limit_keeps_back_have_not_failed(
 
 
 # Runs
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
-    with ray_session():
-        yield
 
 
 def run(grid: Path, data: Path, store: Path, *flags: str) -> int:

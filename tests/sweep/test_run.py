@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from data_prep.cluster import ray_session
 from data_prep.corpora import read_manifest
 from data_prep.data_folder import find_prepared
 from data_prep.errors import UserError
@@ -31,13 +30,6 @@ from sweep.storage.events import read_events
 from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def ray() -> Iterator[None]:
-    """One local Ray runtime for this file."""
-    with ray_session():
-        yield
 
 
 def run(grid: Path, data: Path, store: Path, *flags: str) -> int:

@@ -296,6 +296,8 @@ def test_what_only_the_whole_grid_can_tell_is_told_at_once() -> None:
             "training.epochs: epochs takes whole numbers; write {int_uniform: [1, 5]}, or a list",
         ),
         ({"samples": [8, 16]}, "samples: takes one value"),
+        ({"list": 1}, "list: unknown field; "),
+        ({"training": {"one": 1}}, "training.one: unknown field; "),
         ({"samples": 0}, "samples: Input should be greater than or equal to 1"),
         ({"rules": [{"wdsl": {"uniform": [0, 1.5]}}]}, "rules.0: alpha 1.5 is not a number in [0, 1]"),
         ({"rules": [{"wdsl": {"unifrm": [0, 1]}}]}, "rules.0.unifrm: unknown field; did you mean uniform? allowed"),
