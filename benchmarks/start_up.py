@@ -150,7 +150,7 @@ def timed(way: str, place: Place, code: Path) -> dict[str, float]:
             process.kill()
             raise TimeoutError(way)
     seconds = time.perf_counter() - began
-    worked = cpu_seconds(process.pid) if way in STEPS else 0.0
+    worked = cpu_seconds(process.pid) if way in STEPS and process.poll() is None else 0.0
     _, said = process.communicate()
     assert process.returncode == 0, said.decode()
     if way not in STEPS:
