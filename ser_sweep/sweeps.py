@@ -107,7 +107,15 @@ class Sweep(SweepResults):
         found: dict[tuple[Any, ...], tuple[StageSpec, dict[int, FoldParts]]] = {}
         for chain in self.chains:
             first = chain.last.at(0)
-            split = (first.corpus, first.split, first.folds, first.seed, first.labels, first.training.validation_share)
+            split = (
+                first.corpus,
+                first.split,
+                first.listed,
+                first.folds,
+                first.seed,
+                first.labels,
+                first.training.validation_share,
+            )
             _, folds = found.setdefault((*split, first.training.validation_by), (first, {}))
             if first.fold not in folds:
                 own = corpora[first.corpus]

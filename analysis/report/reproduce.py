@@ -64,7 +64,7 @@ def recipes(plan: Plan, settings: Mapping[str, Any], folder: str, data: str, sto
 def _parts(last: StageSpec) -> tuple[str, ...]:
     """What a name tells of a cell."""
     labels = "" if last.labels == "given" else last.labels
-    parts = (last.corpus, last.backbone, last.rule, last.alpha, last.label_source or "", last.split, labels)
+    parts = (last.corpus, last.backbone, last.rule, last.alpha, last.label_source or "", last.split_name, labels)
     return tuple(filter(None, parts))
 
 

@@ -20,7 +20,7 @@ from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from data_prep.progress import Progress, no_progress
 from dsl.labels import labels_of
-from dsl.splits import GROUPED_BY, may_train
+from dsl.splits import may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
 from sweep.planning.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.storage.predictions import Predictions
@@ -28,6 +28,7 @@ from sweep.storage.store import Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 10
+SECOND_CROSS_VALIDATED = "stratified"  # the split under which that is made
 # Raise when the code decides otherwise on the same predictions. Under every split, version 1 had the second
 # cross-validation of the paper's; since version 3, the others have a forest for each fold's own network.
 DECISION_VERSION = {"stratified": 1}
@@ -199,7 +200,6 @@ def _decisions(
     folds: dict[StageSpec, Predictions], utterances: pd.DataFrame, forest_seeds: int
 ) -> Iterable[pd.DataFrame]:
     """A frame of decisions on the test utterances of `folds` for mean pooling and for each forest seed."""
-    split = next(iter(folds)).split
     q = np.concatenate([predictions.q[predictions.test] for predictions in folds.values()])
     utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in folds.values()])
     fold = np.repeat([stage.fold for stage in folds], [predictions.test.sum() for predictions in folds.values()])
@@ -208,8 +208,8 @@ def _decisions(
     label = known["label"].to_numpy()
     features = utterance_features(q, position)
     decided = [(columns.MEAN_POOLING, 0, mean_pooled(features, q.shape[1]))]
-    if GROUPED_BY[split]:
-        own = [_own_network_fold(split, one, utterances, tested) for one in folds.values() if forest_seeds]
+    if next(iter(folds)).split != SECOND_CROSS_VALIDATED:
+        own = [_own_network_fold(*one, utterances, tested) for one in folds.items() if forest_seeds]
         learnt = [own] * forest_seeds
     else:
         learnt = [second_cross_validation(features, label, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
@@ -230,13 +230,13 @@ def _decisions(
         )
 
 
-def _own_network_fold(split: str, predictions: Predictions, utterances: pd.DataFrame, tested: Ints) -> ForestFold:
+def _own_network_fold(stage: StageSpec, predictions: Predictions, utterances: pd.DataFrame, tested: Ints) -> ForestFold:
     """What a fold's network says of the utterances that it learnt from, for a forest that decides on those it is
-    tested on: neither has met a label of the groups that `split` keeps apart. `tested` are those of all folds.
+    tested on: neither has met a label of the groups that the split keeps apart. `tested` are those of all folds.
     """
     of_fold = np.zeros(len(utterances), dtype=bool)
     of_fold[predictions.utterance[predictions.test]] = True
-    learnt, features = _features_of(predictions, may_train(split, utterances, of_fold))
+    learnt, features = _features_of(predictions, may_train(stage, utterances, of_fold))
     asked_of, asked = _features_of(predictions, of_fold)
     return ForestFold(features, utterances["label"].to_numpy()[learnt], asked, np.searchsorted(tested, asked_of))
 

@@ -50,7 +50,7 @@ def run_folds_show(options: argparse.Namespace) -> int:
 
 
 def _about(stage: "StageSpec") -> dict[str, Any]:
-    return {"corpus": stage.corpus, "split": stage.split, "folds": stage.folds, "seed": stage.seed}
+    return {"corpus": stage.corpus, "split": stage.split_name, "folds": stage.folds, "seed": stage.seed}
 
 
 def _text(stage: "StageSpec", parts: "list[FoldParts]") -> str:
@@ -65,7 +65,7 @@ def _text(stage: "StageSpec", parts: "list[FoldParts]") -> str:
             shared.append(UNKNOWN if found is None else f"{found.shared:,} of {found.values:,}")
         rows.append([str(one.fold), *(f"{count:,}" for count in (one.training, one.validation, one.test)), *shared])
     tested = sum(one.test for one in parts)
-    lines = [f"{stage.corpus}, {stage.split} split, {counted(stage.folds, 'fold')}, seed {stage.seed}", ""]
+    lines = [f"{stage.corpus}, {stage.split_name} split, {counted(stage.folds, 'fold')}, seed {stage.seed}", ""]
     lines += [aligned([head, *rows])]
     for column, words in IN_WORDS.items():
         told = [one.overlaps[column].utterances for one in parts if column in one.overlaps]

@@ -1,0 +1,3 @@
+"""What a corpus may tell of its utterances beside speaker, text and emotion."""
+
+MORE_TEXTS = ("session", "gender", "fold")  # columns of utterances.parquet, each of them where some value is known
