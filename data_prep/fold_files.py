@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.corpora import CORPORA
+from data_prep.files import atomic_path
 from data_prep.fold_lists import TEST, TRAIN, UNUSED, VALID, FoldList, FoldListError
 from data_prep.text import clean, counted, skeleton, some
 
@@ -198,3 +199,14 @@ def fold_file(lists: Mapping[str, FoldList]) -> str:
     lines = pd.concat([lines_of(found, corpus) for corpus, found in lists.items()], ignore_index=True)
     kept: Any = lines if lines["part"].any() else lines.drop(columns="part")
     return str(kept.to_csv(index=False, lineterminator="\n"))
+
+
+def write_fold_file(path: Path, text: str) -> None:
+    """Write a file that is not there yet, or is the same. Raises FoldListError where another one is in its place."""
+    if path.exists():
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        raise FoldListError(f"{path} is there already, and has other folds than would be written; give another --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -54,8 +54,8 @@ def listed_problems(
     """Lists of too few folds to halve the chains' settings, and lists that test too little for their label source."""
     listed = {one.name: (one.corpus, one.fold_list) for one in prepared if one.fold_list is not None}
     problems = [
-        f"scheduler.halving.first_folds: {halving.first_folds}, but {corpus} has {counted(found.folds, 'listed fold')}: "
-        "nothing is left to be stopped; write fewer"
+        f"scheduler.halving.first_folds: {halving.first_folds}, but {found.name} has {counted(found.folds, 'fold')} of "
+        f"{corpus}: nothing is left to be stopped; write fewer"
         for corpus, found in listed.values()
         if halving is not None and halving.first_folds >= found.folds
     ]

@@ -14,12 +14,13 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -111,13 +112,17 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
 
 
 @contextmanager
-def results_folder(out: str | Path, grid: str, corpora: Iterable[PreparedCorpus]) -> Iterator[Store]:
-    """A block with the new, empty store of a folder of results, in which `grid` (its text) and `corpora` are already.
+def results_folder(
+    out: str | Path, grid: str, corpora: Iterable[PreparedCorpus], beside: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Store]:
+    """A block with the new, empty store of a folder of results, in which `grid` (its text), the files `beside` it (by
+    their names) and `corpora` are already.
 
     `out` appears when the block ends. Raises UserError where it holds something.
     """
     with whole(Folder(out)) as folder:
-        folder.write(GRID_FILE, grid.encode())
+        for name, text in {GRID_FILE: grid, **beside}.items():
+            folder.write(name, text.encode())
         for one in corpora:
             manifest = {name: value for name, value in one.manifest.items() if name != "shards"}
             folder.write(f"{DATA_FOLDER}/{one.name}/utterances.parquet", one.utterances_file())

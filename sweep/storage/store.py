@@ -33,7 +33,7 @@ from data_prep import shards
 from data_prep.checked import checked_manifest, read_utterances
 from data_prep.errors import FolderError, UserError
 from data_prep.fold_lists import with_lists
-from data_prep.folders import Entry, Folder
+from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus
 from sweep.planning.stages import StageSpec
 from sweep.storage.files import Files, as_json, parsed
@@ -384,19 +384,6 @@ class Store:
         """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""
         self.folder.delete(f"corpora/{name}/corpus.json", durable=True)
         self.folder.delete_folder(f"corpora/{name}")
-
-    # Files
-
-    def inventory(self) -> dict[str, dict[str, list[Entry]]]:
-        """All files: the folder of the store they are in -> the key, corpus or launch they are of -> its files."""
-        found: dict[str, dict[str, list[Entry]]] = {}
-        for entry in self.folder.entries(recursive=True):
-            kind, *rest = entry.path.parts
-            has_folders = kind in ("stages", "corpora")
-            if len(rest) == (2 if has_folders else 1):
-                owner = rest[0] if has_folders else entry.path.stem
-                found.setdefault(kind, {}).setdefault(owner, []).append(entry)
-        return found
 
     def _refuse_newer(self, what: str, about: dict[str, Any] | None, known: int = SCHEMA_VERSION) -> None:
         schema = (about or {}).get("schema")

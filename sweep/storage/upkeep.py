@@ -28,6 +28,7 @@ from data_prep.text import counted
 from sweep.machine import THIS_MACHINE, Machine
 from sweep.planning.stages import KEY_LENGTH, StageSpec
 from sweep.storage.events import new_launch
+from sweep.storage.inventory import inventory_of
 from sweep.storage.lease import EXPIRES_SECONDS, LEASES, UPKEEP, Lease
 from sweep.storage.listed_folds import kept_lists, list_path
 from sweep.storage.predictions import Predictions, decode_predictions
@@ -78,7 +79,7 @@ def verify(store: Store, progress: Progress = no_progress, alone: bool = False) 
     """
     store.require_predictions()
     busy = not alone and bool(running_launches(store))
-    inventory = store.inventory()
+    inventory = inventory_of(store)
     corpora, problems = _check_corpora(store, inventory.get("corpora", {}), busy)
     if not store.is_named:
         problems.append(Problem("store.json", "missing or damaged", Remedy.NAME))
@@ -335,7 +336,7 @@ def find_garbage(
     Of the stages that are needed, those that are done need neither checkpoint nor failure any more.
     """
     store.require_predictions()
-    inventory = store.inventory()
+    inventory = inventory_of(store)
     unfinished = needed.keys() - store.done_keys()
     kept: dict[str, Collection[str]] = {  # in the order in which they are deleted: a stage is never without its corpus
         "decisions": decisions,
