@@ -11,6 +11,7 @@ The commands of `ser-sweep` are made of the same calls. What takes long to impor
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep.addresses import local_path
