@@ -21,7 +21,7 @@ class FoldListError(UserError):
 class FoldList:
     """What each utterance of a corpus is for in each fold: ids in their order, and a letter for each fold.
 
-    `name` is what people call the list: `file folds.csv`. It is no part of the `digest`.
+    `name` is what people call the list: `folds.csv`. It is no part of the `digest`.
     """
 
     name: str

@@ -101,7 +101,7 @@ class ChainSettings:
 
     @property
     def split_name(self) -> str:
-        """What people call the split: `speaker`, and `file folds.csv` where its folds are listed there."""
+        """What people call the split: `speaker`, and `folds.csv` where its folds are listed there."""
         return self.split if self.listed is None else self.listed.name or f"list {self.listed.digest}"
 
     @property

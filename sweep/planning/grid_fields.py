@@ -154,8 +154,11 @@ class FoldsFrom(Strict):
 
     @property
     def name(self) -> str:
-        """What people call the split: `file folds.csv`."""
-        return f"column {self.column}" if self.file is None else f"file {Path(self.file).name}"
+        """What people call the split: `folds.csv`, or `fold column`; never like a split of another kind."""
+        if self.file is None:
+            return f"{self.column} column"
+        name = Path(self.file).name
+        return name if "." in name else f"file {name}"
 
     def beside(self, folder: Path) -> "FoldsFrom":
         """The same with the file's whole path, of a grid in `folder`."""

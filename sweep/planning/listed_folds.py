@@ -28,7 +28,7 @@ def with_fold_lists(
             listed = _of_column(folds, one) if lines is None else _of_file(folds, lines, request, one, not several)
             found[request] = replace(one, fold_list=listed)
         except FoldListError as error:
-            problems += [f"{folds.name}, {one.corpus}: {problem}" for problem in str(error).splitlines()]
+            problems += [f"folds: {folds.name}, {one.corpus}: {problem}" for problem in str(error).splitlines()]
     return found, list(dict.fromkeys(problems))
 
 
