@@ -27,12 +27,17 @@ WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 def read_fold_file(path: Path) -> pd.DataFrame:
     """The lines of a file: the columns utterance, fold, part and corpus, text each; empty where a file has none.
 
-    Raises FoldListError where it is no CSV file, or lacks a column.
+    It is a CSV file, or the JSON file of a store. Raises FoldListError where it is neither, or lacks a column.
     """
+    if path.suffix == ".json":
+        return _read_kept_list(path)
     try:
         found = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except OSError as error:
-        raise FoldListError(f"folds.file {path} cannot be read ({error.strerror}); give a CSV file") from error
+        raise FoldListError(
+            f"folds.file {path} cannot be read ({error.strerror}); give a CSV file, or the list that a store keeps: "
+            "STORE/corpora/NAME/folds-DIGEST.json"
+        ) from error
     except ValueError as error:  # of UTF-8 and of CSV
         raise FoldListError(f"folds.file {path} is not a UTF-8 CSV file: {error}") from error
     names = [skeleton(str(name)) for name in found.columns]
@@ -47,6 +52,14 @@ def read_fold_file(path: Path) -> pd.DataFrame:
             "have part and corpus"
         )
     return pd.DataFrame({name: found[name].map(clean) if name in found else "" for name in (*COLUMNS, *MORE_COLUMNS)})
+
+
+def _read_kept_list(path: Path) -> pd.DataFrame:
+    try:
+        found = FoldList.of_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FoldListError(f"folds.file {path} is no list of folds that a store keeps ({error})") from error
+    return lines_of(found, "").astype(str)
 
 
 def lines_of_corpus(lines: pd.DataFrame, names: Iterable[str], alone: bool) -> pd.DataFrame:

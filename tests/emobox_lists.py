@@ -54,15 +54,11 @@ def write_sounds(folder: Path, corpora: Iterable[str] = FILES) -> Path:
 def write_lists(folder: Path, corpora: Iterable[str] = FILES) -> Path:
     """`data/<corpus>/fold_<k>/<corpus>_<part>_fold_<k>.jsonl` of corpora."""
     for corpus in corpora:
-        fold_of = {path: FOLD_OF[corpus](*one) for path, *one in numbered(corpus)}
+        fold_of = {path: FOLD_OF[corpus](number, own) for number, (path, own) in enumerate(FILES[corpus].items())}
         for fold in sorted(set(fold_of.values())):
             write_list(folder, corpus, fold, "test", [path for path, own in fold_of.items() if own == fold])
             write_list(folder, corpus, fold, "train", [path for path, own in fold_of.items() if own != fold])
     return folder
-
-
-def numbered(corpus: str) -> Iterable[tuple[str, int, str]]:
-    return ((path, number, speaker) for number, (path, speaker) in enumerate(FILES[corpus].items()))
 
 
 def write_list(folder: Path, corpus: str, fold: int, part: str, paths: Iterable[str]) -> Path:

@@ -16,6 +16,7 @@ from analysis.scoring.cores import on_all_cores
 from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
 from data_prep.arrays import Bools, Floats, Ints
+from data_prep.attributes import IN_RESULTS
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from data_prep.progress import Progress, no_progress
@@ -44,9 +45,9 @@ def decide(
     """One row for each cell, decision, forest seed and utterance: what was said and what was decided.
 
     A cell is what folds together: everything that identifies a stage but its fold. The columns are
-    `columns.DECISION_COLUMNS`. Folds whose stage is not in the store, or damaged there, are left out and show in
-    `folds_done`. Decisions are kept in the store and made once. Raises StoreError where the store has stages of a
-    corpus but not the corpus.
+    `columns.DECISION_COLUMNS`, and those of IN_RESULTS that a corpus tells. Folds whose stage is not in the store, or
+    damaged there, are left out and show in `folds_done`. Decisions are kept in the store and made once. Raises
+    StoreError where the store has stages of a corpus but not the corpus.
     """
     short = corpus_names(store, chains)
     cells = cells_of(chains)
@@ -72,14 +73,24 @@ def decide(
             columns.SETUP: setup_of(cell, corpora(cell.corpus)[0]),
         }
         validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
-        frames.append(decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)}))
+        decided = decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)})
+        frames.append(_with_attributes(decided, corpora(cell.corpus)[1]))
         abouts.append(about_cell)
     if not frames:
         return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
     cell_of = np.repeat(np.arange(len(frames)), [len(decided) for decided in frames])
     about = pd.DataFrame(abouts).iloc[cell_of].reset_index(drop=True)
-    made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)[list(columns.DECISION_COLUMNS)]
+    made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)
+    known = [name for name in IN_RESULTS.values() if name in made]
+    made = made[[*columns.DECISION_COLUMNS, *known]].fillna(dict.fromkeys(known, ""))
     return checked(made, "decisions", columns.DECISION_COLUMNS)
+
+
+def _with_attributes(decided: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:
+    """`decided`, with what the corpus tells of each utterance beside its speaker."""
+    of = utterances.set_index("id")
+    told = {column: name for name, column in IN_RESULTS.items() if name in of}
+    return decided.assign(**{column: decided[columns.UTTERANCE].map(of[name]) for column, name in told.items()})
 
 
 def _validation_percent(record: dict[str, Any]) -> float:

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.arrays import Ints
+from data_prep.attributes import IN_RESULTS
 from data_prep.errors import UserError
 from data_prep.folders import Folder
 from data_prep.progress import Progress, no_progress
@@ -248,6 +249,7 @@ def _prediction_table(row: dict[str, Any], predictions: Predictions, corpus: _Co
             **{name: _repeated(row[name], kind, len(q)) for name, kind in IDENTITY.items()},
             "utterance": pa.array(corpus.utterances["id"], pa.string()).take(utterance),
             "speaker": pa.array(corpus.utterances["speaker"], pa.string()).take(utterance),
+            **{column: _told(corpus.utterances, name).take(utterance) for name, column in IN_RESULTS.items()},
             "emotion": classes.take(label[utterance]),
             "true_emotion": true_emotion,
             "segment": pa.array(predictions.segment, pa.int32()),
@@ -260,6 +262,11 @@ def _prediction_table(row: dict[str, Any], predictions: Predictions, corpus: _Co
             ),
         }
     )
+
+
+def _told(utterances: pd.DataFrame, name: str) -> "pa.Array[Any]":
+    """A column of utterances; null where the corpus does not have it."""
+    return pa.array(utterances[name], pa.string()) if name in utterances else pa.nulls(len(utterances), pa.string())
 
 
 def _repeated(value: Any, kind: pa.DataType, count: int) -> "pa.Array[Any]":
