@@ -114,7 +114,7 @@ class Sweep(SweepResults):
         """For each corpus, split and training seed, a stage of it and the parts of its folds in their order."""
         from analysis.tables.folds_table import folds_of
 
-        return folds_of(self.chains, self.prepared.values())
+        return folds_of(self.chains, {one.name: one.utterances() for one in self.prepared.values()})
 
     # Training
 

@@ -350,12 +350,14 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
 
 
 def _folds(inputs: ReportInput) -> Iterator[FoldsShown]:
-    """Those of the first training seed of each corpus and split."""
+    """Those of the first training seed of each corpus and split, of the corpora that the store holds."""
+    held = {name: inputs.store.read_corpus(name)[1] for name in inputs.store.corpora()}
+    chains = [one for one in inputs.chains if one.last.corpus in held]
     first: dict[tuple[str, str], int] = {}
-    for chain in inputs.chains:
+    for chain in chains:
         first.setdefault((chain.last.corpus, chain.last.split_name), chain.last.seed)
-    shown = [one for one in inputs.chains if first[one.last.corpus, one.last.split_name] == one.last.seed]
-    for stage, parts in folds_of(shown, inputs.corpora):
+    shown = [one for one in chains if first[one.last.corpus, one.last.split_name] == one.last.seed]
+    for stage, parts in folds_of(shown, held):
         yield FoldsShown(folds_block(stage, parts), tuple(totals_of(parts)))
 
 

@@ -9,7 +9,6 @@ from analysis.tables.blocks import Block, Line
 from analysis.tables.cells import NumberCell, TextCell
 from analysis.tables.listings import Heading
 from analysis.tables.render import aligned
-from data_prep.shards import PreparedCorpus
 from data_prep.text import counted
 from dsl.labels import labels_of
 from dsl.overlaps import COLUMNS, FoldParts, fold_parts
@@ -32,9 +31,11 @@ UNKNOWN = "not told"
 SELDOM = ("session",)  # columns that few corpora have, and tables only where they do
 
 
-def folds_of(chains: Iterable[ChainSpec], corpora: Iterable[PreparedCorpus]) -> list[Folds]:
-    """For each corpus, split and training seed of `chains`, a stage of it and the parts of its folds in their order."""
-    utterances = {one.name: one.utterances() for one in corpora}
+def folds_of(chains: Iterable[ChainSpec], utterances: Mapping[str, pd.DataFrame]) -> list[Folds]:
+    """For each corpus, split and training seed of `chains`, a stage of it and the parts of its folds in their order.
+
+    `utterances` are those of each corpus, by its full name.
+    """
     found: dict[tuple[Any, ...], tuple[StageSpec, dict[int, FoldParts]]] = {}
     for chain in chains:
         first = chain.last.at(0)

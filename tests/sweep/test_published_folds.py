@@ -215,13 +215,13 @@ def test_what_cannot_be_asked_of_listed_folds_is_refused(place: Path, tmp_path: 
         sweep_of(place, folder, corpora=["savee"], label_sources=["in_fold"], scheduler={"halving": {}})
     with pytest.raises(GridError, match=r"emobox\.csv has no test of 18 utterances \(JE_a01, JE_a02, JE_a03, …\) of"):
         sweep_of(place, folder, corpora=["savee"])
-    clean = {"corpora": ["savee"], "label_sources": ["in_fold", "cross_fit"], "inner_folds": 3}
+    clean: dict[str, Any] = {"corpora": ["savee"], "label_sources": ["in_fold", "cross_fit"], "inner_folds": 3}
     alone = sweep_of(place, folder, store="SINGLE", **clean)
     assert {stage.folds for stage in alone.plan.stages.values()} == {1}
 
 
 def test_labels_that_a_speaker_gives_away_need_folds_without_the_speaker(place: Path) -> None:
-    permuted = {"labels": "permuted_by_speaker", "label_sources": ["in_fold"]}
+    permuted: dict[str, Any] = {"labels": "permuted_by_speaker", "label_sources": ["in_fold"]}
     sweep_of(place, corpora=["savee"], **permuted)
     with pytest.raises(GridError, match="permuted_by_speaker can be learnt, where a speaker is in training and test"):
         sweep_of(place, corpora=["emodb"], **permuted)
