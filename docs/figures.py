@@ -444,7 +444,9 @@ def fields_of(model: type[BaseModel]) -> str:
 def type_text(schema: dict[str, Any]) -> str:
     """A JSON Schema in words: `whole number, at least 1`, `list of stratified, speaker`; of an axis, one value's."""
     if "oneOf" in schema:
-        return type_text(schema["oneOf"][0])
+        first, *others = schema["oneOf"]
+        told = [first, *(one for one in others if one.get("$ref", "").rpartition("/")[2] in SECTIONS)]
+        return " or ".join(map(type_text, told))
     if "anyOf" in schema:
         return " or ".join(type_text(one) for one in schema["anyOf"] if one.get("type") != "null")
     if "$ref" in schema:
@@ -465,6 +467,7 @@ SECTIONS = {
     "Axes": "chains",
     "TrainingChoice": "training",
     "FeatureChoice": "features",
+    "FoldsFrom": "folds-from-a-list",
     "Scheduler": "scheduler",
     "Halving": "scheduler",
     "Resources": "resources",
