@@ -46,7 +46,7 @@ def setup_lines(findings: Sequence[Finding]) -> list[str]:
 
 EXPLANATION = f"""\
 Differences are in points of WA by random forest, [95% paired bootstrap interval over utterances], with the pair's own
-p of McNemar's exact test; by speaker: the interval over whole speakers, and p of a sign-flip test over them.
+p of McNemar's exact test; by speaker: the {{interval over whole speakers}}, and p of a sign-flip test over them.
 A claim is supported where the first of every pair is better with p below {LEVEL:g}, and contradicted where the second
 of any pair is, with p adjusted by Holm's method over the claim's pairs. A claim's p is adjusted over the backbones that
 it is asked of, too. Tables show the same test's p against the baseline, adjusted for all networks of a label source.

@@ -24,9 +24,7 @@ DRAWS = 1000  # of decisions that would be calibrated
 EQUAL_WIDTH, EQUAL_NUMBER = "uniform", "quantile"  # as scikit-learn's calibration_curve calls them
 
 
-def reliability(
-    confidence: ArrayLike, right: ArrayLike, bins: int = BINS, strategy: str = EQUAL_WIDTH
-) -> pd.DataFrame:
+def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS, strategy: str = EQUAL_WIDTH) -> pd.DataFrame:
     """How often decisions of each bin of confidence are right; columns `columns.BIN_COLUMNS`, a line a bin.
 
     `confidence` [N] is in [0, 1], and `right` [N] says which decisions are. Bins exclude their lower bound and include
@@ -44,9 +42,7 @@ def reliability(
     return pd.DataFrame({**bounds, columns.DECISIONS: number, columns.CONFIDENCE: mean, columns.RIGHT: share})
 
 
-def calibration_error(
-    confidence: ArrayLike, right: ArrayLike, bins: int = BINS, strategy: str = EQUAL_WIDTH
-) -> float:
+def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = BINS, strategy: str = EQUAL_WIDTH) -> float:
     """The expected calibration error, a fraction: sum over bins of n / N |share right - mean confidence|.
 
     As in `reliability`.
@@ -100,8 +96,12 @@ def calibration(decisions: pd.DataFrame) -> pd.DataFrame:
 
 
 def bins_of(decisions: pd.DataFrame, strategy: str = EQUAL_WIDTH) -> pd.DataFrame:
-    """`reliability` of the decisions of one network whose confidence is known, those of all training seeds together."""
-    return reliability(decisions[columns.CONFIDENCE], right_of(decisions), strategy=strategy)
+    """`reliability` of the decisions of one network whose confidence is known, those of all training seeds together.
+
+    The numbers of decisions are means over training seeds.
+    """
+    found = reliability(decisions[columns.CONFIDENCE], right_of(decisions), strategy=strategy)
+    return found.assign(**{columns.DECISIONS: found[columns.DECISIONS] / decisions[columns.SEED].nunique()})
 
 
 def right_of(decisions: pd.DataFrame) -> "pd.Series[bool]":

@@ -1,8 +1,8 @@
 """Rates on the utterances of each speaker, and the recall of each class by each speaker.
 
-A speaker has few utterances, of a class perhaps three. So rates have Wilson's interval for a share, which holds
-something between 0 and 1 even where all or none are right. A rate over several seeds is their mean, with the interval of
-that share of the speaker's utterances: seeds decide on the same utterances, and are no further evidence.
+A speaker has few utterances, of a class perhaps three. So rates have Wilson's interval for a share, which has a width
+even where all or none are right. A rate over several seeds is their mean, with the interval of that share of the
+speaker's utterances: seeds decide on the same utterances, and are no further evidence.
 """
 
 from typing import Any, NamedTuple
@@ -37,8 +37,8 @@ class OfSpeakers(NamedTuple):
 def speaker_rates(label: ArrayLike, predicted: ArrayLike, speaker: ArrayLike, classes: int) -> OfSpeakers:
     """WA, UA, macro-F1 and the recall of each class by speaker.
 
-    `label` [U] or [R, U] and `predicted` [R, U], with UNDECIDED where a row says nothing, hold classes 0 ... `classes` -
-    1, `speaker` [U] who speaks. A speaker's rate is the mean over the rows that decide on them. Raises ValueError for
+    `label` [U] or [R, U] and `predicted` [R, U], with UNDECIDED where a row says nothing, hold classes below `classes`,
+    `speaker` [U] who speaks. A speaker's rate is the mean over the rows that decide on them. Raises ValueError for
     shapes that do not fit.
     """
     predicted, speaker = np.atleast_2d(np.asarray(predicted)), np.asarray(speaker)
@@ -65,7 +65,8 @@ def speaker_rates(label: ArrayLike, predicted: ArrayLike, speaker: ArrayLike, cl
 
 def _share(part: Floats, whole: Floats | NDArray[np.int64]) -> Floats:
     """`part` / `whole`, NaN where there is nothing."""
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    share: Floats = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return share
 
 
 def _mean(rows: Floats) -> Floats:
@@ -97,7 +98,7 @@ def score_speakers(decisions: pd.DataFrame) -> pd.DataFrame:
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
     frames = []
     for key, group in decisions.groupby(identity, dropna=False, sort=False):
-        about = dict(zip(identity, key, strict=True))
+        about: dict[str, Any] = dict(zip(identity, key, strict=True))
         frames.append(_of_network(group).assign(**about))
     made = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(columns.SPEAKER_COLUMNS))
     return made[list(columns.SPEAKER_COLUMNS)]
