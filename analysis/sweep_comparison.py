@@ -180,18 +180,8 @@ def compared_text(compared: Compared) -> str:
     """The comparisons as an aligned Markdown table for each corpus and kind of decision, and what they are."""
     parts = [f"{axis}: A {one}, B {other}" for axis, (one, other) in compared.differ.items()]
     for (corpus, decision), lines in compared.lines.groupby([columns.CORPUS, columns.DECISION], sort=False):
-        head = [
-            "A",
-            "B",
-            "WA of A",
-            "WA of B",
-            "WA A − B",
-            "UA A − B",
-            "F1 A − B",
-            "WA by speaker",
-            "utterances",
-            "seeds",
-        ]
+        differences = (f"{metric} A − B" for metric in METRICS)
+        head = ["A", "B", "WA of A", "WA of B", *differences, "WA by speaker", "utterances", "seeds"]
         several = len({*lines[columns.SPLIT], *lines[SECOND_SPLIT]}) > 1
         rows = [_row(line, several) for line in lines.to_dict("records")]
         by = columns.DECISION_NAMES[str(decision)]

@@ -208,7 +208,7 @@ def _networks_listing(known: Known) -> Listing:
                 *known.forest_cells(source, treatment),
                 *(RateCell.of(score, interval=False) for score in by_mean),
             ]
-            if treatment.iteration:
+            if (source, treatment, "WA") in known.differences:
                 cells[of_group(source, _DIFFERENCES)] = [
                     *(known.difference_cell(source, treatment, metric) for metric in METRICS),
                     *(SpeakerCell(known.differences.get((source, treatment, metric))) for metric in METRICS),
@@ -221,8 +221,7 @@ def _networks_listing(known: Known) -> Listing:
         for of in (("forest", "mean"), ("− baseline", "by speaker"))
     )
     groups = zip(known.groups(*rates), known.groups(*differences, of=_DIFFERENCES), strict=True)
-    later = any(treatment.iteration for source in known.sources for treatment in known.treatments(source))
-    shown = tuple(group for rated, differing in groups for group in (rated, differing)[: 2 if later else 1])
+    shown = tuple(group for of_source in groups for group in of_source if any(group.name in row.cells for row in rows))
     about, notes = known.caption(OF_NETWORKS), known.footnotes()
     return Listing(ALL_NETWORKS, about, "Network", shown, tuple(rows), notes, known.condition)
 
