@@ -1,6 +1,7 @@
 """How well mean pooling knows how sure it can be, as a listing."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -17,7 +18,7 @@ from analysis.identity import (
 )
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.calibration import calibration
-from analysis.tables.captions import OF_CALIBRATION, Caption, Footnote, conditions_text, setup_footnotes
+from analysis.tables.captions import OF_CALIBRATION, Caption, Footnote, conditions_text, footnotes_on
 from analysis.tables.cells import NumberCell, PointsCell, RateCell, TableCell
 from analysis.tables.entries import Entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
@@ -38,22 +39,21 @@ _UNKNOWN = (
 )
 
 
-def calibration_listings(decisions: pd.DataFrame) -> list[Listing]:
-    """A listing for each corpus, split and kind of labels; `decisions` is what `decide` returns.
+def calibration_listings(decisions: pd.DataFrame, scores: pd.DataFrame) -> list[Listing]:
+    """A listing for each corpus, split and kind of labels; `scores` is what `score_networks` makes of `decisions`.
 
     One whose decisions have no confidence, as in older exports, has no rows and says so.
     """
     lines = calibration(decisions)
-    decided = decisions[list(columns.NETWORK_IDENTITY)].drop_duplicates()
-    found = []
-    for key, all_networks in decided.groupby([columns.CORPUS, columns.SPLIT, columns.LABELS]):
-        condition = Condition(*map(str, key))
-        same = (lines[[columns.CORPUS, columns.SPLIT, columns.LABELS]] == list(key)).all(axis=1)
-        found.append(_listing(condition, lines[same], len(all_networks)))
-    return found
+    by = [columns.CORPUS, columns.SPLIT, columns.LABELS]
+    pooled = scores[scores[columns.DECISION] == columns.MEAN_POOLING]
+    return [
+        _listing(Condition(*map(str, key)), lines[(lines[by] == list(key)).all(axis=1)], own)
+        for key, own in pooled.groupby(by)
+    ]
 
 
-def _listing(condition: Condition, lines: pd.DataFrame, networks: int) -> Listing:
+def _listing(condition: Condition, lines: pd.DataFrame, scores: pd.DataFrame) -> Listing:
     rows: dict[Treatment, ListingRow] = {}
     groups = []
     for of_source, own in conditions(lines):
@@ -61,20 +61,17 @@ def _listing(condition: Condition, lines: pd.DataFrame, networks: int) -> Listin
         groups.append(group)
         for line in own.to_dict("records"):
             treatment = Treatment.of(line)
-            row = rows.setdefault(
-                treatment, ListingRow(RowLabel(treatment_name(treatment)), {}, (), treatment.backbone)
-            )
-            cells = {**row.cells, group.name: _cells(line)}
-            known = row.entries if treatment.iteration or not row.entries else ()
-            entries = (*known, *_entries(line))  # iteration 0 is the same for all sources
-            rows[treatment] = ListingRow(row.label, cells, entries, row.backbone)
-    unknown = networks - len(lines)
-    told = {0: "", 1: "A network is"}.get(unknown, f"{unknown} networks are")
+            label = RowLabel(treatment_name(treatment))
+            row = rows.setdefault(treatment, ListingRow(label, {}, (), treatment.backbone))
+            again = not treatment.iteration and row.entries  # iteration 0 is the same for all sources
+            entries = row.entries if again else (*row.entries, *_entries(line))
+            rows[treatment] = replace(row, cells={**row.cells, group.name: _cells(line)}, entries=entries)
+    unknown = len(scores) - len(lines)
+    told = "A network is" if unknown == 1 else f"{unknown} networks are"
     notes = [Footnote("", _UNKNOWN.format(networks=told))] if unknown else []
-    trained = zip(lines[columns.SETUP], lines[columns.SEEDS], strict=True)
     about = Caption.filled(corpus_name(condition.corpus), OF_CALIBRATION, conditions=conditions_text(condition))
     ordered = tuple(rows[treatment] for treatment in sorted(rows, key=treatment_order))
-    footnotes = (*notes, *setup_footnotes(condition.corpus, trained))
+    footnotes = (*notes, *footnotes_on(condition.corpus, scores))
     return Listing(CALIBRATION, about, "Network", tuple(groups), ordered, footnotes, condition)
 
 

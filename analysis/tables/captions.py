@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.identity import GIVEN, Condition, backbone_name, corpus_name, labels_name, source_name
+import pandas as pd
+
+from analysis.identity import GIVEN, Condition, backbone_name, conditions, corpus_name, labels_name, source_name
 from analysis.scoring.formats import joined, raised
-from analysis.scoring.scores import Score
+from analysis.scoring.scores import Score, index_scores
 from analysis.scoring.setup import Setup
 from data_prep.text import counted
 from dsl.splits import GROUPED_BY
@@ -193,6 +195,13 @@ def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[s
             f"{corpus_name(corpus)}: only part of the corpus, {counted(utterances, 'utterance')}: not comparable."
         )
     return notes
+
+
+def footnotes_on(corpus: str, lines: pd.DataFrame) -> tuple[Footnote, ...]:
+    """The notes on folds and set-ups that networks need; `lines` are theirs of `score_networks`, on one corpus."""
+    scores = [score for _, own in conditions(lines) for score in index_scores(own).values()]
+    notes = setup_notes(corpus, scores, published=False)
+    return (*score_footnotes(scores), *(Footnote("", text, corpus) for text in notes))
 
 
 def setup_texts(corpus: str, trained: Iterable[tuple[Setup, int]], published: bool = False) -> list[str]:

@@ -48,6 +48,6 @@ def tables_of(
         *chosen_listings(decisions),
         *(chosen_listings(decisions, by_test=True) if test_chosen else []),
         *speaker_listings(decisions, scores),
-        *calibration_listings(decisions),
+        *calibration_listings(decisions, scores),
         *correction_listings(label_correction(store, chains)),
     ]

@@ -25,7 +25,7 @@ from analysis.tables.captions import (
     Caption,
     Footnote,
     conditions_text,
-    setup_footnotes,
+    footnotes_on,
 )
 from analysis.tables.cells import UNKNOWN, NumberCell, RateCell, ShareCell, TableCell, TextCell
 from analysis.tables.entries import Entry
@@ -156,7 +156,7 @@ class _People:
     @property
     def footnotes(self) -> tuple[Footnote, ...]:
         own = self.scores[[Network.of(line) in self.networks for line in self.scores.to_dict("records")]]
-        return tuple(setup_footnotes(self.condition.corpus, zip(own[columns.SETUP], own[columns.SEEDS], strict=True)))
+        return footnotes_on(self.condition.corpus, own)
 
 
 # Rates
