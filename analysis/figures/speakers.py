@@ -23,6 +23,7 @@ from analysis.figures.style import (
 from data_prep.arrays import Floats
 
 SPEAKERS_OF_ONE_COLUMN = 12
+FIELD = 0.18  # inches that numbers take in a heat map
 SPEAKERS_WITH_NUMBERS = 24  # more, and there is no room for numbers in a heat map
 BESIDE = 0.2  # of the place of a speaker, from WA to UA
 SMALLEST = 4.0  # points of a letter that can be read
@@ -99,7 +100,9 @@ def draw_speaker_recall(
     `recall` [S, K], NaN where a speaker does not have the class, and `utterances` [S, K], how many there are. Both
     stand in the fields while there is room for them.
     """
-    width = ONE_COLUMN if len(speakers) <= SPEAKERS_OF_ONE_COLUMN // 2 else TWO_COLUMNS
+    names = [class_name(name) for name in classes]
+    beside = 1.0 + max(map(characters, names)) * 0.57 * SMALL / 72  # inches, of names and the scale
+    width = ONE_COLUMN if ONE_COLUMN - beside >= FIELD * len(speakers) else TWO_COLUMNS
     height = 0.3 if len(speakers) <= SPEAKERS_WITH_NUMBERS else 0.17
     figure, ((axes,),) = panels(1, 1, 0.45 + height * len(classes), width, title)
     axes.set_facecolor("0.88")
@@ -110,11 +113,11 @@ def draw_speaker_recall(
             place: dict[str, Any] = {"ha": "center", "color": shade}
             axes.text(speaker, label, f"{recall[speaker, label]:.0f}", va="bottom", fontsize=6, **place)
             axes.text(speaker, label, f"{utterances[speaker, label]:.3g}", va="top", fontsize=4.5, **place)
-    axes.set_yticks(range(len(classes)), [class_name(name) for name in classes])
+    axes.set_yticks(range(len(names)), names)
     axes.grid(False)
     axes.tick_params(length=0)
     axes.set(xlabel="Speaker", ylabel="Class")
-    name_places(axes, [class_name(name) for name in speakers], width - 1.6)
+    name_places(axes, [class_name(name) for name in speakers], width - beside)
     bar = figure.colorbar(image, ax=axes, aspect=15, pad=0.02)
     bar.set_label("Recall [%]")
     bar.outline.set_linewidth(0.4)

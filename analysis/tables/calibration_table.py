@@ -23,7 +23,7 @@ from analysis.tables.cells import NumberCell, PointsCell, RateCell, TableCell
 from analysis.tables.entries import Entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 
-CALIBRATION = "Calibration"
+CALIBRATION = "Calibration of mean pooling"
 _HEADINGS = (
     Heading("utterances"),
     Heading("WA mean"),

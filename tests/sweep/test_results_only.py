@@ -99,7 +99,7 @@ def test_results_that_were_exported_without_confidences_say_so(
     said = []
     for where in (results, ["--from", str(older)]):
         assert main(["tables", *where, "--no-forests", "--quiet"]) == 0
-        said.append(capsys.readouterr().out.partition("**Calibration.**"))
+        said.append(capsys.readouterr().out.partition("**Calibration of mean pooling.**"))
     assert said[0][0] == said[1][0]
     assert "| tiny, t = 0 " in said[0][2] and "networks are without calibration" not in said[0][2]
     assert "- 3 networks are without calibration: the store holds decisions that were exported before" in said[1][2]
