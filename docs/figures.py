@@ -94,7 +94,9 @@ def exact_audit() -> str:
     for line in json.loads(text_of("exact_audit", "audit.json")):
         source = next(one for one in ("in_fold", "cross_fit", "global_oof") if one in line["network"])
         groups.setdefault((line["split"], source), []).append(line)
-    rows = [["split", "label source", "chains", "identical with other labels", "with another sound", "labels that reach"]]
+    rows = [
+        ["split", "label source", "chains", "identical with other labels", "with another sound", "labels that reach"]
+    ]
     for (split, source), lines in groups.items():
         same = [sum(line[what] == "identical" for line in lines) for what in ("labels", "sound")]
         reaching = {f"{line['labels_reaching']:,} of {line['test_utterances']:,}" for line in lines}
