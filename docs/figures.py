@@ -92,8 +92,7 @@ def exact_audit() -> str:
     """By split and label source: of how many chains nothing changed with their test utterances."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for line in json.loads(text_of("exact_audit", "audit.json")):
-        source = next(one for one in ("in_fold", "cross_fit", "global_oof") if one in line["network"])
-        groups.setdefault((line["split"], source), []).append(line)
+        groups.setdefault((line["split"], line["label_source"]), []).append(line)
     rows = [
         ["split", "label source", "chains", "identical with other labels", "with another sound", "labels that reach"]
     ]

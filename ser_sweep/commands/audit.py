@@ -95,6 +95,7 @@ def _line(sweep: Sweep, audited: AuditedChain) -> dict[str, Any]:
     return {
         "network": sweep.plan.cell_of(last),
         "split": last.split_name,
+        "label_source": last.label_source,
         "fold": last.fold,
         "seed": last.seed,
         "leaky_source": last.label_source in LEAKY_LABEL_SOURCES,
