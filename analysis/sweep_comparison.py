@@ -27,6 +27,7 @@ from analysis.identity import (
 )
 from analysis.scoring.comparisons import Pair, by_network, comparison, holm_within, of_networks
 from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.intervals import KINDS
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
 from analysis.tables.render import aligned
@@ -185,13 +186,16 @@ def compared_text(compared: Compared) -> str:
         rows = [_row(line, several) for line in lines.to_dict("records")]
         by = columns.DECISION_NAMES[str(decision)]
         parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
-    return "\n\n".join([*parts, EXPLANATION + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
+    interval = KINDS[compared.lines[columns.INTERVALS].iloc[0]].words(paired=True)
+    explanation = EXPLANATION.format(interval=interval)
+    return "\n\n".join([*parts, explanation + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
 
 
 EXPLANATION = (
     "Rates in percent and differences in points, A minus B, are of the utterances and training seeds that both have,\n"
-    "[95% paired bootstrap interval], with p of McNemar's exact test of WA, adjusted by Holm's method for each kind\n"
-    "of decision. By speaker: the WA difference's interval over whole speakers, and p of a sign-flip test over them."
+    "with a [{interval}] and p of McNemar's exact test of WA, adjusted\n"
+    "by Holm's method for each kind of decision. By speaker: the WA difference's bootstrap interval over whole\n"
+    "speakers, and p of a sign-flip test over them."
 )
 CHOSEN_EXPLAINED = "\nMarked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 

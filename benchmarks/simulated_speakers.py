@@ -1,5 +1,5 @@
 """Synthetic corpora by speakers who differ, and linear heads that learn to recognise their emotions: what
-`coverage.py` simulates by the hundred.
+`interval_coverage.py` simulates by the hundred.
 
 A segment is a point in `DIMENSIONS`. Its place is that of its emotion, times how expressive the speaker is, plus where
 the speaker is, how the speaker says this emotion, the text, the utterance and noise. Emotions and texts are the same in

@@ -16,6 +16,8 @@ from analysis.scoring.statistics import (
     rate_t_intervals,
 )
 
+DEFAULT = "utterance"
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -26,11 +28,11 @@ class Kind:
     by_t: bool = False
     corrected: bool = False
 
-    def words(self, paired: bool = False) -> str:
-        """What captions call it, in brackets: `[95% paired bootstrap interval over utterances]`."""
-        way = f"{'paired ' if paired else ''}{'t' if self.by_t else 'bootstrap'} interval"
+    def words(self, paired: bool = False, several: bool = False) -> str:
+        """What captions call it: `95% paired bootstrap interval over utterances`."""
+        way = f"{'paired ' if paired else ''}{'t' if self.by_t else 'bootstrap'} interval{'s' if several else ''}"
         shared = ", corrected for shared training data" if self.corrected else ""
-        return f"[95% {way} over {'speakers' if self.by_speaker else 'utterances'}{shared}]"
+        return f"95% {way} over {'speakers' if self.by_speaker else 'utterances'}{shared}"
 
     def of_rates(
         self, label: ArrayLike, predicted: ArrayLike, speaker: ArrayLike, share: float, resamples: int = RESAMPLES
@@ -56,7 +58,7 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "utterance": Kind(by_speaker=False),
+    DEFAULT: Kind(by_speaker=False),
     "speaker": Kind(by_speaker=True),
     "speaker_t": Kind(by_speaker=True, by_t=True),
     "corrected_t": Kind(by_speaker=True, by_t=True, corrected=True),

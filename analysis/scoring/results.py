@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import columns
 from analysis.frames import checked
 from analysis.scoring.cores import on_all_cores
+from analysis.scoring.intervals import DEFAULT
 from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
 from data_prep.arrays import Bools, Floats, Ints
@@ -39,12 +40,14 @@ def decide(
     chains: Sequence[ChainSpec],
     forest_seeds: int = FOREST_SEEDS,
     progress: Progress = no_progress,
+    intervals: str = DEFAULT,
 ) -> pd.DataFrame:
     """One row for each cell, decision, forest seed and utterance: what was said and what was decided.
 
     A cell is what folds together: everything that identifies a stage but its fold. The columns are
     `columns.DECISION_COLUMNS`. Folds whose stage is not in the store, or damaged there, are left out and show in
-    `folds_done`. Decisions are kept in the store and made once. Raises StoreError where the store has stages of a
+    `folds_done`. Decisions are kept in the store and made once. What is made of them has `intervals` of that kind, one
+    of `analysis.scoring.intervals.KINDS`. Raises StoreError where the store has stages of a
     corpus but not the corpus.
     """
     short = corpus_names(store, chains)
@@ -69,6 +72,8 @@ def decide(
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
             columns.SETUP: setup_of(cell, corpora(cell.corpus)[0]),
+            columns.INTERVALS: intervals,
+            columns.TRAINING_SHARE: training_share(cell.split, corpora(cell.corpus)[1], _folds_of(decided)),
         }
         validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
         frames.append(decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)}))
@@ -79,6 +84,17 @@ def decide(
     about = pd.DataFrame(abouts).iloc[cell_of].reset_index(drop=True)
     made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)[list(columns.DECISION_COLUMNS)]
     return checked(made, "decisions", columns.DECISION_COLUMNS)
+
+
+def _folds_of(decided: pd.DataFrame) -> "pd.Series[int]":
+    """The fold that tests each utterance, by id."""
+    return decided.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.FOLD]
+
+
+def training_share(split: str, utterances: pd.DataFrame, fold_of: "pd.Series[int]") -> float:
+    """The share of the utterances that a fold's network may learn from: the mean over the folds of `fold_of`, by id."""
+    tested = utterances["id"].map(fold_of).to_numpy()
+    return float(np.mean([may_train(split, utterances, tested == fold).mean() for fold in fold_of.unique()]))
 
 
 def _validation_percent(record: dict[str, Any]) -> float:

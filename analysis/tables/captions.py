@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from analysis.identity import GIVEN, Condition, backbone_name, corpus_name, labels_name, source_name
 from analysis.scoring.formats import joined, raised
+from analysis.scoring.intervals import DEFAULT, KINDS
 from analysis.scoring.scores import Score
 from analysis.scoring.setup import Setup
 from data_prep.text import counted
@@ -15,10 +16,10 @@ RATES, DIFFERENCES = "rates", "differences"
 # What each kind of table explains below its subject: a template each, of whole sentences.
 
 _MEAN_AND_F1 = "Mean is by mean pooling, without a forest. F1 is macro-averaged."
-_RATES = f"Rates are in percent, the forest's with a [95% bootstrap interval over utterances]. {_MEAN_AND_F1}"
+_RATES = f"Rates are in percent, the forest's with a [{{interval}}]. {_MEAN_AND_F1}"
 _BASELINE = (
-    "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [95% paired bootstrap "
-    "interval] and p of McNemar's exact test."
+    "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [{paired}] and p of "
+    "McNemar's exact test."
 )
 _BY_SPEAKER = (
     "By speaker are the interval of the same difference over whole speakers, and p of a sign-flip test over them, not "
@@ -26,8 +27,7 @@ _BY_SPEAKER = (
 )
 OF_PAPER_TABLE = (
     "{rows} {backbone} {conditions} Rates are in percent, the forest's with ± its standard deviation over forest "
-    "seeds, a second ± over training seeds if there are several, and a [95% bootstrap interval over utterances]. "
-    f"{_MEAN_AND_F1} {{difference}}"
+    f"seeds, a second ± over training seeds if there are several, and a [{{interval}}]. {_MEAN_AND_F1} {{difference}}"
 )
 OF_NETWORKS = (
     f"{{conditions}} {_RATES} {_BASELINE} Holm's method adjusts p for all networks of the label source. The claims "
@@ -46,8 +46,8 @@ OF_CHOSEN_BY_TEST = (
 )
 OF_SOURCES_COMPARED = (
     "{conditions} The rate by {decision} with the first label source minus that with the second, in points, with a "
-    "[95% paired bootstrap interval] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole "
-    f"table. {_BY_SPEAKER}"
+    "[{paired}] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole table. "
+    f"{_BY_SPEAKER}"
 )
 OF_TARGETS = (
     "{conditions} Training segments whose most likely target is their true class, in percent, ± standard deviation "
@@ -69,9 +69,12 @@ class Caption:
     explanation: str = ""
 
     @classmethod
-    def filled(cls, subject: str, template: str, **parts: str) -> "Caption":
-        """With a template of this module, whose `parts` may be empty."""
-        return cls(subject, " ".join(template.format(**parts).split()))
+    def filled(cls, subject: str, template: str, intervals: str = DEFAULT, **parts: str) -> "Caption":
+        """With a template of this module, whose `parts` may be empty; `intervals` is of which kind those are that it
+        tells of, one of KINDS."""
+        kind = KINDS[intervals]
+        told = template.format(interval=kind.words(), paired=kind.words(paired=True), **parts)
+        return cls(subject, " ".join(told.split()))
 
     @property
     def text(self) -> str:

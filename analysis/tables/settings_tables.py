@@ -9,6 +9,7 @@ from analysis.columns import PAPER_METRICS
 from analysis.identity import Condition, corpus_name, network_name
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined
+from analysis.scoring.intervals import KINDS
 from analysis.scoring.ranking import BySetting, Candidate, Ranking, rankings
 from analysis.tables.captions import Caption, Footnote, conditions_text, score_footnotes
 from analysis.tables.cells import NumberCell, QuantityCell, RateCell, TableCell, TextCell
@@ -94,7 +95,8 @@ def _headings() -> Iterator[Heading]:
 def _test_text(own: Sequence[Candidate]) -> str:
     kinds = {one.decision for one in own}
     by = " or, where there is none, ".join(name for kind, name in columns.DECISION_NAMES.items() if kind in kinds)
-    return f"Test rates are by {by}, with a [95% bootstrap interval over utterances]. They choose nothing."
+    interval = KINDS[own[0].score.intervals].words()
+    return f"Test rates are by {by}, with a [{interval}]. They choose nothing."
 
 
 def _row(

@@ -1,6 +1,6 @@
 """How often each kind of 95% interval holds the true rate, on simulated corpora.
 
-    OMP_NUM_THREADS=1 python benchmarks/coverage.py --json benchmarks/results/coverage.json
+    OMP_NUM_THREADS=1 python benchmarks/interval_coverage.py --json benchmarks/results/coverage.json
     python docs/figures.py
 
 Each condition has `--corpora` synthetic corpora (`simulated_speakers.py`), in each of which two linear heads are
