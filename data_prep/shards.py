@@ -13,9 +13,9 @@ frame once and gathers segments by index.
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -96,7 +96,8 @@ class SegmentCorpus:
 
     `frames` float32 [F, mels]; for segment s of S: `utterance` [S] its row in `utterances`, `segment` [S] its
     number within the utterance, `start` [S] its first row in `frames`, `true_label` [S] its true class where the
-    corpus knows it. `utterances` has the columns id, speaker, text, emotion and label.
+    corpus knows it. `utterances` has the columns id, speaker, text, emotion and label. `dealt` holds parts of folds
+    that were made before (`dsl.splits.deal`).
     """
 
     name: str
@@ -108,6 +109,7 @@ class SegmentCorpus:
     start: Ints
     segment_frames: int
     true_label: Ints | None = None
+    dealt: Mapping[Any, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.start)

@@ -10,6 +10,7 @@ Every combination of the axes is one chain. Where one product is not enough, `ch
 may set its own axes and takes the rest from the top. docs/grids.md describes every field.
 """
 
+import copy
 import difflib
 import itertools
 from collections.abc import Mapping, Sequence
@@ -218,16 +219,46 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     try:
         grid = GridSpec.model_validate(content)
     except ValidationError as error:
-        raise _unusable(origin, _problems(error)) from error
+        raise _unusable(origin, _problems(error) + _problems_beside(error, content)) from error
+    problems = _problems_of_the_whole(grid)
+    if problems:
+        raise _unusable(origin, problems)
+    return grid
+
+
+def _problems_of_the_whole(grid: GridSpec) -> list[str]:
+    """What is wrong with a grid that no field alone can tell."""
     products = grid.products()
     problems = [problem for product in products for problem in product.problems()]
     problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
     problems += _not_to_be_halved(grid, products)
     if grid.largest_count() > LARGEST_GRID:
         problems += [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
-    if problems:
-        raise _unusable(origin, problems)
-    return grid
+    return problems
+
+
+def _problems_beside(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a grid as a whole beside the `error` of some of its fields, as far as the others can tell."""
+    rest = copy.deepcopy(dict(content))
+    wrong = [_take_out(rest, each["loc"]) for each in error.errors()]
+    try:
+        grid = GridSpec.model_validate(rest)
+    except ValidationError:
+        return []
+    return [problem for problem in _problems_of_the_whole(grid) if not any(field in problem for field in wrong)]
+
+
+def _take_out(content: dict[str, Any], location: Sequence[int | str]) -> str:
+    """Take the field of a grid's file out that a `location` is in; returns its name."""
+    part: Any = content
+    while len(location) > 1 and (location[0] in _PARTS or isinstance(part, list)):
+        inner = part[location[0]]
+        if not isinstance(inner, dict | list):
+            break
+        part, location = inner, location[1:]
+    if isinstance(part, dict):
+        part.pop(location[0], None)
+    return str(location[0])
 
 
 def _unusable(origin: str, problems: list[str]) -> GridError:

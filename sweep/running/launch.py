@@ -18,9 +18,10 @@ from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_ses
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import held
+from dsl.splits import deal
 from sweep.planning.grid import GridSpec
 from sweep.planning.halving import validation_of
-from sweep.planning.stages import Bundle, Plan, bundled
+from sweep.planning.stages import Bundle, Plan, StageSpec, bundled
 from sweep.running.display import make_display
 from sweep.running.inline import run_inline
 from sweep.running.journal import Journal
@@ -79,15 +80,21 @@ def launch(
     if not bundles:
         return Outcome("", 0, {}, False)
     store.check_writable()
-    names = {chain.last.corpus for chain in plan.unfinished}
+    stages: dict[str, list[StageSpec]] = {}  # of each corpus
+    for chain in plan.unfinished:
+        stages.setdefault(chain.last.corpus, []).extend(chain.stages)
     # By whole addresses: Ray is started in another folder.
-    needed = [replace(one, folder=Folder(one.folder)) for one in prepared.values() if one.name in names]
+    needed = [replace(one, folder=Folder(one.folder)) for one in prepared.values() if one.name in stages]
 
-    def load() -> dict[str, SegmentCorpus]:
-        return {one.name: load_corpus(one) for one in needed}
+    def load(dealt: bool = False) -> dict[str, SegmentCorpus]:
+        corpora = {one.name: load_corpus(one) for one in needed}
+        if not dealt:
+            return corpora
+        folds = {name: [(stage, stage.inner_fold) for stage in stages[name]] for name in corpora}
+        return {name: replace(one, dealt=deal(one.utterances, folds[name])) for name, one in corpora.items()}
 
     with ThreadPoolExecutor(2) as beside:
-        loading = beside.submit(load)  # while torch is imported, or Ray starts
+        loading = beside.submit(load, dealt=not inline)  # while torch is imported, or Ray starts
         if inline:
             importlib.import_module(TRAINING)
             whole = {"cpu": float(grid.resources.cpu), "gpu": float(grid.resources.gpu != 0)}

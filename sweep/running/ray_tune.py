@@ -14,10 +14,9 @@ from data_prep.errors import describe_error
 from data_prep.scratch import scratch_folder
 from data_prep.shards import SegmentCorpus
 from data_prep.signals import handlers_kept, lost_signals
-from data_prep.surroundings import settle_in
 from sweep.running.rounds import run_rounds
 from sweep.running.trials import Trials
-from sweep.storage.store import Store
+from sweep.running.tune_trial import tune_trial
 
 
 def import_tune(address: str | None) -> None:
@@ -51,7 +50,7 @@ def run_on_ray(trials: Trials, corpora: Mapping[str, SegmentCorpus], at_once: in
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # failures are told by the display, in a line each
     threads = trials.threads
     trainable = tune.with_resources(
-        tune.with_parameters(_tune_trial, corpora=corpora, store_uri=trials.store.uri),
+        tune.with_parameters(tune_trial, corpora=corpora, store_uri=trials.store.uri),
         lambda config: tune.PlacementGroupFactory([_bundle(threads, config["gpu"])]),
     )
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
@@ -124,16 +123,6 @@ class ActorProcess:
 
         ray.kill(self._actor)
         return True
-
-
-def _tune_trial(config: dict[str, Any], corpora: dict[str, SegmentCorpus], store_uri: str) -> None:
-    """The Tune trainable. Raising an error makes Tune try the trial again."""
-    from ray import tune
-
-    from sweep.running.trial import train  # the launch itself needs no torch
-
-    settle_in()
-    train(pickle.loads(bytes.fromhex(config["task"])), corpora, Store(store_uri), tune.report)
 
 
 def _searcher(trials: Trials) -> Any:

@@ -1,5 +1,6 @@
 """What a chain trains and validates on: segments that an update drops, and no validation part at all."""
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ import pytest
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from dsl.fold_parts import FoldPart
-from dsl.labels import RULES, Rule, one_hot
+from dsl.labels import RULES, Rule, labels_of, one_hot
 from dsl.settings import Step
+from dsl.splits import deal
 from dsl.training import Lesson
 from tests.dsl.chains import (
     CROSS_FIT,
@@ -23,6 +25,33 @@ from tests.dsl.chains import (
 )
 
 pytestmark = pytest.mark.filterwarnings(*WARNINGS_OF_RULES)
+
+
+# Folds that were dealt before
+
+
+@pytest.mark.parametrize("split", ["stratified", "speaker"])
+@pytest.mark.parametrize("inner_fold", [None, 1])
+@pytest.mark.parametrize("labels", ["given", "permuted"])
+def test_folds_that_were_dealt_are_those_that_are_made(
+    spoken: SegmentCorpus, split: str, inner_fold: int | None, labels: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chains = [settings_of(split=split, folds=4, fold=fold, inner_folds=2, labels=labels) for fold in range(4)]
+    label = labels_of(spoken.utterances, labels, chains[0].seed)
+    learnt = replace(spoken, utterances=spoken.utterances.assign(label=label))
+    made = [FoldPart.of(learnt, chain, inner_fold) for chain in chains]
+    dealt = replace(learnt, dealt=deal(spoken.utterances, [(chain, inner_fold) for chain in chains]))
+    monkeypatch.setitem(sys.modules, "sklearn.model_selection", None)  # which makes them
+    for chain, expected in zip(chains, made, strict=True):
+        found = FoldPart.of(dealt, chain, inner_fold)
+        for name in ("training", "validation", "test"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    with pytest.raises(ImportError):
+        FoldPart.of(dealt, replace(chains[0], seed=1), inner_fold)
+
+
+def test_what_cannot_be_dealt_is_left_to_the_training(corpus: SegmentCorpus) -> None:
+    assert not deal(corpus.utterances, [(settings_of(folds=len(corpus.utterances)), None)])
 
 
 # Segments that an update drops

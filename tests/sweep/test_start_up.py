@@ -1,12 +1,14 @@
 """What a command waits for before it does its work: modules it does not need, and processes nobody asks anything."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from data_prep.cluster import ray_session
 from ser_sweep.cli import main
@@ -19,6 +21,13 @@ from ser_sweep.cli import main
 status = main(sys.argv[1:])
 print(json.dumps(sorted(sys.modules)))
 sys.exit(status)
+"""
+
+
+NO_FOLDS_ARE_MADE_HERE = """
+import sys
+if sys.argv[0].endswith("default_worker.py"):
+    sys.modules["sklearn"] = None
 """
 
 
@@ -46,8 +55,12 @@ def test_processes_wait_with_what_they_will_need() -> None:
     assert not [line for line in started if "dashboard.py" in line or "monitor.py" in line]
 
 
-def test_trials_get_the_processes_that_wait(small_data: Path, write_grid: WriteGrid, tmp_path: Path) -> None:
+def test_trials_get_the_processes_that_wait_and_the_folds_of_the_launch(
+    small_data: Path, write_grid: WriteGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     place = [str(write_grid(rules=["none"])), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    (tmp_path / "sitecustomize.py").write_text(NO_FOLDS_ARE_MADE_HERE)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
     with ray_session(preload="sweep.running.trial"):
         import ray
 
