@@ -82,12 +82,13 @@ class SweepResults(OpenedSweep):
         key = setting, forests, self.intervals
         if key not in self._decided:
             from analysis import decide
-            from analysis.scoring.results import FOREST_SEEDS
 
-            seeds = FOREST_SEEDS if forests else 0
+            seeds = {} if forests else {"forest_seeds": 0}
             chains = self.settings.chains[setting]
             there = [chain for chain in chains if any(stage.key in self.plan.done for stage in chain.stages)]
-            self._decided[key] = decide(self.seen, chains if there else [], seeds, progress, self.intervals)
+            self._decided[key] = decide(
+                self.seen, chains if there else [], progress=progress, intervals=self.intervals, **seeds
+            )
         return self._decided[key]
 
     def by_setting(self, *, forests: bool = True, progress: Progress = no_progress) -> "BySetting":
