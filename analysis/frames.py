@@ -13,6 +13,7 @@ _WHOLE = (columns.ITERATION, columns.SEED, columns.SEEDS, columns.FOLDS_DONE, co
 _NUMBERS = (
     columns.VALIDATION_WA,
     columns.TRAINING_SHARE,
+    columns.CONFIDENCE,
     columns.WA,
     columns.UA,
     columns.F1,

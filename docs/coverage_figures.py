@@ -1,6 +1,7 @@
 """Blocks on how often intervals hold the true rate, from benchmarks/results/coverage.json."""
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,23 @@ def shares(conditions: list[dict[str, Any]], kind: str, what: str, question: str
 def coverage_by_kind() -> str:
     """For each kind of interval and each question, the lowest, the median and the highest coverage."""
     conditions = found()["conditions"]
-    rows = [["`intervals`", "of a", *QUESTIONS]]
+    rows = [["intervals", "of a", *QUESTIONS]]
     for kind in conditions[0]["found"]:
         for what in WHAT:
             by_question = [sorted(shares(conditions, kind, what, question)) for question in QUESTIONS]
-            cells = [f"{one[0]:.0f} – **{one[len(one) // 2]:.0f}** – {one[-1]:.0f}" for one in by_question]
-            rows.append([f"`{kind}`", what, *cells])
-    return f"{aligned_code(rows)}\n\n{_how_sure(conditions)}"
+            cells = [f"{statistics.median(one):.0f} ({one[0]:.0f} – {one[-1]:.0f})" for one in by_question]
+            rows.append([kind, what, *cells])
+    return f"{aligned(rows).rstrip()}\n\n{_how_sure(conditions)}"
 
 
 def _how_sure(conditions: list[dict[str, Any]]) -> str:
     corpora = conditions[0]["corpora"]
     near = binomtest(round(NOMINAL * corpora), corpora).proportion_ci(method="wilson")
     return (
-        f"Percent of 95% intervals of WA, UA and macro-F1 that hold the true value: the lowest, the **median** and the "
-        f"highest of {len(conditions)} conditions, each of {corpora} simulated corpora. By chance, the share of an "
-        f"interval that holds exactly 95% would be found between {100 * near.low:.1f} and {100 * near.high:.1f} "
-        f"(Wilson's 95% interval)."
+        "Percent of 95% intervals of WA, UA and macro-F1 that hold the true value: the median, and in parentheses the "
+        f"lowest and the highest of {len(conditions)} conditions, each of {corpora} simulated corpora. Such a "
+        f"percentage is uncertain, too: 95 found in {corpora} corpora have Wilson's 95% interval from "
+        f"{100 * near.low:.1f} to {100 * near.high:.1f}."
     )
 
 
@@ -60,7 +61,7 @@ def _by_condition(what: str) -> str:
     """The coverage for other speakers, and the mean width, in each condition."""
     conditions = found()["conditions"]
     kinds = list(conditions[0]["found"])
-    rows = [["split", "speakers", "utterances", "differ", *(f"`{kind}`" for kind in kinds)]]
+    rows = [["split", "speakers", "utterances", "differ", *kinds]]
     for one in conditions:
         cells = []
         for kind in kinds:
@@ -76,15 +77,10 @@ def _by_condition(what: str) -> str:
                 *cells,
             ]
         )
-    return aligned_code(rows)
+    return aligned(rows).rstrip()
 
 
 def _special(condition: dict[str, Any]) -> str:
     """What a condition has that others have not."""
     balanced = ", all say the same" if condition["balanced"] else ""
     return balanced + (f", {condition['seeds']} seeds" if condition["seeds"] > 1 else "")
-
-
-def aligned_code(rows: list[list[str]]) -> str:
-    """A Markdown table whose cells are Markdown already."""
-    return aligned(rows).replace("\\`", "`").replace("\\*", "*").replace("\\_", "_").rstrip()

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.figures.subject import Method, Subject, shown_methods
+from analysis.figures.subject import Subject
 from analysis.identity import Condition
+from analysis.paper.methods import Method, shown_methods
 from sweep.planning.stages import ChainSpec, StageSpec
 
 

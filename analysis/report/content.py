@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis import audit
 from analysis.figures.settings_figures import AXES, PARALLEL
+from analysis.figures.speaker_figures import RELIABILITY
 from analysis.identity import GIVEN, corpus_name
 from analysis.paper.claims_text import evidence_text, setup_lines, where_of
 from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
@@ -24,6 +25,7 @@ from analysis.scoring.results import FOREST_SEEDS, decide
 from analysis.scoring.scores import score_networks
 from analysis.scoring.setup import PAPER_UTTERANCES
 from analysis.tables.blocks import Block, Line, TextTable, as_texts
+from analysis.tables.calibration_table import CALIBRATION
 from analysis.tables.cells import NumberCell, TextCell
 from analysis.tables.collection import tables_of
 from analysis.tables.correction_table import CORRECTION
@@ -31,6 +33,7 @@ from analysis.tables.label_source_tables import SOURCES_COMPARED
 from analysis.tables.listings import Listing
 from analysis.tables.paper_tables import Table
 from analysis.tables.settings_tables import SETTINGS, in_settings, ranking_listings
+from analysis.tables.speaker_tables import BY_SPEAKER, CLASSES_BY_SPEAKER
 from data_prep.corpora import known_name
 from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
@@ -40,7 +43,10 @@ from sweep.storage.events import launches_of, read_events
 from sweep.storage.store import Store
 
 MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
-ELSEWHERE = ("label-sources", "label-correction", AXES, PARALLEL)  # figures that have sections of their own
+OF_SPEAKERS = ("speakers", "speaker-recall")
+ELSEWHERE = ("label-sources", "label-correction", *OF_SPEAKERS, RELIABILITY, AXES, PARALLEL)  # in sections of their own
+
+TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -164,6 +170,9 @@ class Report:
     sources: tuple[TextTable, ...]
     audit: Audit | None
     correction: tuple[TextTable, ...]
+    speakers: tuple[TextTable, ...]
+    classes_by_speaker: tuple[TextTable, ...]
+    calibration: tuple[TextTable, ...]
     settings: tuple[TextTable, ...]
     shown_setting: str  # which one the results are of, as a sentence; empty where there is one
     costs: Block
@@ -194,6 +203,8 @@ class Report:
             "figures": self.pages or [one for one in self.figures if one.kind not in ELSEWHERE],
             "claims": self.claims,
             "sources": self.sources or self.figures_of("label-sources") or self.audit or self.leaky_sources,
+            "speakers": self.speakers,
+            "calibration": self.calibration,
             "correction": self.correction or self.figures_of("label-correction"),
             "cost": self.launches.lines or self.stages.lines,
             "failures": self.failures,
@@ -287,14 +298,17 @@ def gather(
         hours=runs.device_hours(records.values()),
         device_hours=device_hours,
         price=None if price_per_hour is None else device_hours * price_per_hour,
-        tables=tuple(table for table in tables if table.title not in (SOURCES_COMPARED, CORRECTION, SETTINGS)),
+        tables=tuple(table for table in tables if table.title not in TABLES_ELSEWHERE),
         figures=tuple(figures),
         claims=tuple(map(_claim, results.findings)),
         setups=tuple(setup_lines(results.findings)),
-        sources=tuple(table for table in tables if table.title == SOURCES_COMPARED),
+        sources=_titled(tables, SOURCES_COMPARED),
         audit=_audit(results.audited),
-        correction=tuple(table for table in tables if table.title == CORRECTION),
-        settings=(*as_texts(results.ranking), *(table for table in tables if table.title == SETTINGS)),
+        correction=_titled(tables, CORRECTION),
+        speakers=_titled(tables, BY_SPEAKER),
+        classes_by_speaker=_titled(tables, CLASSES_BY_SPEAKER),
+        calibration=_titled(tables, CALIBRATION),
+        settings=(*as_texts(results.ranking), *_titled(tables, SETTINGS)),
         shown_setting="" if inputs.by_setting is None else inputs.by_setting.text,
         costs=runs.costs(plan, records),
         stages=runs.stages_block(plan, records),
@@ -308,6 +322,10 @@ def gather(
         most_on_one_page=most_on_one_page,
         intervals=_intervals(inputs),
     )
+
+
+def _titled(tables: Sequence[TextTable], title: str) -> tuple[TextTable, ...]:
+    return tuple(table for table in tables if table.title == title)
 
 
 def _shown(place: Place) -> Place:

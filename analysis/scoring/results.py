@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -111,24 +111,28 @@ def _decide_cell(
 ) -> tuple[pd.DataFrame | None, list[StageSpec]]:
     """The decisions of one cell, and the stages they are from; None where the predictions of all are damaged.
 
-    Decisions that the store holds are of predictions that were whole when they were made.
+    Decisions that the store holds are of predictions that were whole when they were made. Where they were made before
+    confidences were kept, these are added.
     """
     if store.results_only:
         return _kept_results(store, forest_seeds, records), list(records)
     key = _decision_key(records, forest_seeds)
     kept = _read_decisions(store, key)
-    if kept is not None:
+    if kept is not None and columns.CONFIDENCE in kept:
         return kept, list(records)
     read = {stage: store.read_predictions(stage.key, record) for stage, record in records.items()}
     found = {stage: predictions for stage, predictions in read.items() if predictions is not None}
-    if not found:
+    if kept is not None:
+        decided, done = _with_confidence(kept, found, utterances), list(records)
+    elif found:
+        cell = next(iter(found))
+        utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
+        decided, done = pd.concat(_decisions(found, utterances, forest_seeds), ignore_index=True), list(found)
+    else:
         return None, []
-    cell = next(iter(found))
-    utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
-    decided = pd.concat(_decisions(found, utterances, forest_seeds), ignore_index=True)
     if len(found) == len(records):
         store.write_decisions(key, decided.to_parquet(index=False))
-    return decided, list(found)
+    return decided, done
 
 
 def keep_results(store: Store, chains: Sequence[ChainSpec], kept: Store, progress: Progress = no_progress) -> set[str]:
@@ -163,6 +167,8 @@ def _kept_results(store: Store, forest_seeds: int, records: dict[StageSpec, dict
             f"store {store.uri}: the decisions on {next(iter(records)).label} are missing, damaged, or made by "
             "another version of the method; export them again with: ser-sweep store export --decisions"
         )
+    if columns.CONFIDENCE not in decided:  # exported before confidences were kept
+        decided = decided.assign(**{columns.CONFIDENCE: np.nan})
     pooled = decided[columns.DECISION] == columns.MEAN_POOLING
     return decided[pooled | (decided[columns.FOREST_SEED] < forest_seeds)].reset_index(drop=True)
 
@@ -208,7 +214,46 @@ def _read_decisions(store: Store, key: str) -> pd.DataFrame | None:
         frame = None if content is None else read_frame(content)
     except ValueError:
         return None
-    return frame if frame is not None and set(frame) == set(columns.DECIDED_COLUMNS) else None
+    known = frame is not None and set(frame) - {columns.CONFIDENCE} == set(columns.DECIDED_COLUMNS)
+    return frame if known else None
+
+
+class _Tested(NamedTuple):
+    """The utterances that folds test, as positions [U] in order, with what is known of each: the fold [U], the features
+    of its segments' predictions [U, F] and, as the first of these, the mean probability of each class [U, K]."""
+
+    utterance: Ints
+    fold: Ints
+    features: Floats
+    mean: Floats
+    known: pd.DataFrame
+
+    @classmethod
+    def of(cls, folds: dict[StageSpec, Predictions], utterances: pd.DataFrame) -> "_Tested":
+        q = np.concatenate([predictions.q[predictions.test] for predictions in folds.values()])
+        utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in folds.values()])
+        fold = np.repeat([stage.fold for stage in folds], [predictions.test.sum() for predictions in folds.values()])
+        tested, first, position = np.unique(utterance, return_index=True, return_inverse=True)
+        features = utterance_features(q, position)
+        return cls(tested, fold[first], features, features[:, : q.shape[1]], utterances.iloc[tested])
+
+    @property
+    def confidence(self) -> Floats:
+        """The highest mean probability of each utterance [U]."""
+        highest: Floats = self.mean.max(axis=1)
+        return highest
+
+
+def _with_confidence(
+    decided: pd.DataFrame, folds: dict[StageSpec, Predictions], utterances: pd.DataFrame
+) -> pd.DataFrame:
+    """Decisions that were kept without the confidence of mean pooling, with it; NaN for utterances of other folds."""
+    if not folds:
+        return decided.assign(**{columns.CONFIDENCE: np.nan})
+    tested = _Tested.of(folds, utterances)
+    of_utterance = pd.Series(tested.confidence, tested.known["id"].to_numpy())
+    pooled = decided[columns.DECISION] == columns.MEAN_POOLING
+    return decided.assign(**{columns.CONFIDENCE: decided[columns.UTTERANCE].map(of_utterance).where(pooled)})
 
 
 def _decisions(
@@ -216,32 +261,31 @@ def _decisions(
 ) -> Iterable[pd.DataFrame]:
     """A frame of decisions on the test utterances of `folds` for mean pooling and for each forest seed."""
     split = next(iter(folds)).split
-    q = np.concatenate([predictions.q[predictions.test] for predictions in folds.values()])
-    utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in folds.values()])
-    fold = np.repeat([stage.fold for stage in folds], [predictions.test.sum() for predictions in folds.values()])
-    tested, first, position = np.unique(utterance, return_index=True, return_inverse=True)
-    known = utterances.iloc[tested]
-    label = known["label"].to_numpy()
-    features = utterance_features(q, position)
-    decided = [(columns.MEAN_POOLING, 0, mean_pooled(features, q.shape[1]))]
+    tested = _Tested.of(folds, utterances)
+    label = tested.known["label"].to_numpy()
+    classes = tested.mean.shape[1]
+    decided = [(columns.MEAN_POOLING, 0, mean_pooled(tested.features, classes), tested.confidence)]
     if GROUPED_BY[split]:
-        own = [_own_network_fold(split, one, utterances, tested) for one in folds.values() if forest_seeds]
+        own = [_own_network_fold(split, one, utterances, tested.utterance) for one in folds.values() if forest_seeds]
         learnt = [own] * forest_seeds
     else:
-        learnt = [second_cross_validation(features, label, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
+        learnt = [second_cross_validation(tested.features, label, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
     if learnt and all(learnt):  # with a few folds done, there may not be enough for a second cross-validation
-        decided += [(columns.FOREST, seed, predicted) for seed, predicted in enumerate(forest_decisions(learnt))]
-    for decision, seed, predicted in decided:
+        unknown = np.full(len(label), np.nan)
+        by_forest = enumerate(forest_decisions(learnt))
+        decided += [(columns.FOREST, seed, predicted, unknown) for seed, predicted in by_forest]
+    for decision, seed, predicted, confidence in decided:
         yield pd.DataFrame(
             {
                 columns.DECISION: decision,
                 columns.FOREST_SEED: seed,
-                columns.FOLD: fold[first],
-                columns.UTTERANCE: known["id"].to_numpy(),
-                columns.SPEAKER: known["speaker"].to_numpy(),
+                columns.FOLD: tested.fold,
+                columns.UTTERANCE: tested.known["id"].to_numpy(),
+                columns.SPEAKER: tested.known["speaker"].to_numpy(),
                 columns.LABEL: label,
                 columns.PREDICTED: predicted,
-                columns.CLASSES: q.shape[1],
+                columns.CLASSES: classes,
+                columns.CONFIDENCE: confidence,
             }
         )
 

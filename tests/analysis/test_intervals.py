@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_by_hand import decisions_of
-from recorded_sweep import copy_store, source_of
 from scipy import stats
 
 from analysis import collect_tables, comparisons, decide, score_networks, to_csv, to_latex, to_markdown
@@ -26,6 +24,8 @@ from analysis.scoring.statistics import (
     rate_t_intervals,
 )
 from sweep.planning.intervals import INTERVALS
+from tests.analysis.made_by_hand import decisions_of
+from tests.analysis.recorded_sweep import copy_store, source_of
 
 CLASSES, SPEAKERS, EACH = 3, 8, 15
 SPEAKER = np.arange(SPEAKERS * EACH) % SPEAKERS
@@ -108,8 +108,11 @@ def test_speakers_of_one_utterance_are_as_the_utterances() -> None:
     single = np.arange(600)
     by_t, by_bootstrap = rate_t_intervals(label, first, single), rate_intervals(label, first)
     np.testing.assert_allclose(bounds(by_t), bounds(by_bootstrap), atol=0.005)
-    of_both = difference_t_intervals(label, first, second, single), difference_intervals(label, first, second)
-    np.testing.assert_allclose(*map(bounds, of_both), atol=0.005)
+    by_t, by_bootstrap = (
+        difference_t_intervals(label, first, second, single),
+        difference_intervals(label, first, second),
+    )
+    np.testing.assert_allclose(bounds(by_t), bounds(by_bootstrap), atol=0.005)
 
 
 def test_speakers_who_are_all_alike_leave_no_doubt() -> None:
@@ -226,7 +229,7 @@ def test_tables_name_the_kind_and_no_rate_changes_with_it(tmp_path: Path) -> Non
     rates = []
     for name in (DEFAULT, "corrected_t"):
         tables = collect_tables(source.store, source.chains, decide(source.store, source.chains, 1, intervals=name))
-        words = [KINDS[name].words(paired) for paired in (False, True)]
+        words = [KINDS[name].words(several=True), KINDS[name].words(paired=True)]
         for text in (to_markdown(tables), to_latex(tables).replace("\\%", "%")):
             assert all(one in text for one in words)
         rows = list(csv.DictReader(io.StringIO(to_csv(tables))))

@@ -137,7 +137,7 @@ def test_the_verdict_says_where_speakers_do_not_bear_it_out() -> None:
         {"rule": "none", "right": 20, "validation_wa": 60.0}, {"rule": "bdsl", "right": 40, "validation_wa": 70.0}
     )
     assert found.verdict == "Better than the baseline beyond chance, but not across speakers (p 0.12)."
-    assert found.rates[0].baseline.endswith("; by speaker [50.0, 50.0] p 0.12")
+    assert found.rates[0].baseline.endswith("; by speaker {50.0, 50.0} p 0.12")
 
 
 def test_a_difference_of_less_than_the_rate_beside_it_says_so() -> None:
@@ -155,7 +155,7 @@ def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -
     )
     assert found.verdict.startswith("The baseline itself")
     assert found.rival.startswith("The best later one, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
-    assert found.rival.endswith("to it; by speaker [20.0, 30.0] p 0.12.")
+    assert found.rival.endswith("to it; by speaker {20.0, 30.0} p 0.12.")
     assert [bar.kind for bar in found.axis.bars] == ["chosen", "other", "paper"]
 
 
@@ -179,6 +179,7 @@ def test_what_is_not_the_papers_is_told_and_has_no_difference(unlike: dict[str, 
     assert [rate.paper for rate in found.rates] == [
         "not comparable (81.68 in Table II, DenseNet22)",
         "not comparable (81.41 in Table II, DenseNet22)",
+        "",  # of F1, which the paper does not have
     ]
     assert "paper" not in [bar.kind for bar in found.axis.bars]
     assert any(note.startswith(told) for note in found.notes)
@@ -186,7 +187,7 @@ def test_what_is_not_the_papers_is_told_and_has_no_difference(unlike: dict[str, 
 
 def test_another_split_than_the_papers_has_nothing_published_beside_it() -> None:
     found = headline_of({"rule": "bdsl", "right": 20, "validation_wa": 70.0, "split": "speaker"})
-    assert [rate.paper for rate in found.rates] == ["", ""]
+    assert [rate.paper for rate in found.rates] == ["", "", ""]
     assert [bar.kind for bar in found.axis.bars] == ["chosen"]
     assert not any("(paper:" in note for note in found.notes)
 
