@@ -43,8 +43,8 @@ def _how_sure(conditions: list[dict[str, Any]]) -> str:
     near = binomtest(round(NOMINAL * corpora), corpora).proportion_ci(method="wilson")
     return (
         "Percent of 95% intervals of WA, UA and macro-F1 that hold the true value: the median, and in parentheses the "
-        f"lowest and the highest of {len(conditions)} conditions, each of {corpora} simulated corpora. Such a "
-        f"percentage is uncertain, too: 95 found in {corpora} corpora have Wilson's 95% interval from "
+        f"lowest and the highest of {len(conditions)} conditions, each of {corpora} simulated corpora. They are "
+        f"uncertain, too: 95% of {corpora} corpora have Wilson's 95% interval from "
         f"{100 * near.low:.1f} to {100 * near.high:.1f}."
     )
 

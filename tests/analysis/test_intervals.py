@@ -233,7 +233,8 @@ def test_tables_name_the_kind_and_no_rate_changes_with_it(tmp_path: Path) -> Non
         for text in (to_markdown(tables), to_latex(tables).replace("\\%", "%")):
             assert all(one in text for one in words)
         rows = list(csv.DictReader(io.StringIO(to_csv(tables))))
-        assert {row["intervals"] for row in rows if row["forest_low"] or row["source_difference_low"]} == {name}
+        known = [row for row in rows if row["forest_low"] or row["source_difference_low"]]
+        assert {(row["intervals"], bool(row["speaker"])) for row in known} == {(name, False), ("wilson", True)}
         rates.append([row["forest"] for row in rows])
     assert rates[0] == rates[1]
 
