@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis import columns
+from analysis.scoring.cores import on_all_cores
 from analysis.scoring.scores import pooled_folds
 from data_prep.arrays import Floats
 
@@ -88,9 +89,11 @@ def calibration(decisions: pd.DataFrame) -> pd.DataFrame:
     is of one training seed, and a network's is the mean over its seeds.
     """
     identity = list(columns.NETWORK_IDENTITY)
+    groups = list(sure_decisions(decisions).groupby(identity, dropna=False, sort=False))
+    found = on_all_cores(_calibration_of, [group for _, group in groups])
     rows = [
-        dict(zip(identity, key, strict=True)) | {columns.SETUP: group[columns.SETUP].iloc[0]} | _calibration_of(group)
-        for key, group in sure_decisions(decisions).groupby(identity, dropna=False, sort=False)
+        dict(zip(identity, key, strict=True)) | {columns.SETUP: group[columns.SETUP].iloc[0]} | of_network
+        for (key, group), of_network in zip(groups, found, strict=True)
     ]
     return pd.DataFrame(rows, columns=list(columns.CALIBRATION_COLUMNS))
 

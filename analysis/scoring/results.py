@@ -17,11 +17,13 @@ from analysis.scoring.intervals import DEFAULT
 from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
 from data_prep.arrays import Bools, Floats, Ints
+from data_prep.attributes import IN_RESULTS
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from data_prep.progress import Progress, no_progress
 from dsl.labels import labels_of
-from dsl.splits import GROUPED_BY, may_train
+from dsl.settings import ChainSettings
+from dsl.splits import may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
 from sweep.planning.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.storage.predictions import Predictions
@@ -29,6 +31,7 @@ from sweep.storage.store import Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 10
+SECOND_CROSS_VALIDATED = "stratified"  # the split under which that is made
 # Raise when the code decides otherwise on the same predictions. Under every split, version 1 had the second
 # cross-validation of the paper's; since version 3, the others have a forest for each fold's own network.
 DECISION_VERSION = {"stratified": 1}
@@ -45,10 +48,10 @@ def decide(
     """One row for each cell, decision, forest seed and utterance: what was said and what was decided.
 
     A cell is what folds together: everything that identifies a stage but its fold. The columns are
-    `columns.DECISION_COLUMNS`. Folds whose stage is not in the store, or damaged there, are left out and show in
-    `folds_done`. Decisions are kept in the store and made once. What is made of them has `intervals` of that kind, one
-    of `analysis.scoring.intervals.KINDS`. Raises StoreError where the store has stages of a
-    corpus but not the corpus.
+    `columns.DECISION_COLUMNS`, and those of IN_RESULTS that a corpus tells. Folds whose stage is not in the store, or
+    damaged there, are left out and show in `folds_done`. Decisions are kept in the store and made once. What is made of
+    them has `intervals` of that kind, one of `analysis.scoring.intervals.KINDS`. Raises StoreError where the store has
+    stages of a corpus but not the corpus.
     """
     short = corpus_names(store, chains)
     cells = cells_of(chains)
@@ -73,16 +76,19 @@ def decide(
             columns.FOLDS: cell.folds,
             columns.SETUP: setup_of(cell, corpora(cell.corpus)[0]),
             columns.INTERVALS: intervals,
-            columns.TRAINING_SHARE: training_share(cell.split, corpora(cell.corpus)[1], _folds_of(decided)),
+            columns.TRAINING_SHARE: training_share(done, corpora(cell.corpus)[1], _folds_of(decided)),
         }
         validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
-        frames.append(decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)}))
+        decided = decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)})
+        frames.append(_with_attributes(decided, corpora(cell.corpus)[1]))
         abouts.append(about_cell)
     if not frames:
         return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
     cell_of = np.repeat(np.arange(len(frames)), [len(decided) for decided in frames])
     about = pd.DataFrame(abouts).iloc[cell_of].reset_index(drop=True)
-    made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)[list(columns.DECISION_COLUMNS)]
+    made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)
+    known = [name for name in IN_RESULTS.values() if name in made]
+    made = made[[*columns.DECISION_COLUMNS, *known]].fillna(dict.fromkeys(known, ""))
     return checked(made, "decisions", columns.DECISION_COLUMNS)
 
 
@@ -91,10 +97,18 @@ def _folds_of(decided: pd.DataFrame) -> "pd.Series[int]":
     return decided.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.FOLD]
 
 
-def training_share(split: str, utterances: pd.DataFrame, fold_of: "pd.Series[int]") -> float:
-    """The share of the utterances that a fold's network may learn from: the mean over the folds of `fold_of`, by id."""
+def training_share(folds: Iterable[ChainSettings], utterances: pd.DataFrame, fold_of: "pd.Series[int]") -> float:
+    """The share of the utterances that the network of a fold may learn from, the mean over `folds`; `fold_of` tells the
+    fold that tests each utterance, by id."""
     tested = utterances["id"].map(fold_of).to_numpy()
-    return float(np.mean([may_train(split, utterances, tested == fold).mean() for fold in fold_of.unique()]))
+    return float(np.mean([may_train(one, utterances, tested == one.fold).mean() for one in folds]))
+
+
+def _with_attributes(decided: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:
+    """`decided`, with what the corpus tells of each utterance beside its speaker."""
+    of = utterances.set_index("id")
+    told = {column: name for name, column in IN_RESULTS.items() if name in of}
+    return decided.assign(**{column: decided[columns.UTTERANCE].map(of[name]) for column, name in told.items()})
 
 
 def _validation_percent(record: dict[str, Any]) -> float:
@@ -260,13 +274,12 @@ def _decisions(
     folds: dict[StageSpec, Predictions], utterances: pd.DataFrame, forest_seeds: int
 ) -> Iterable[pd.DataFrame]:
     """A frame of decisions on the test utterances of `folds` for mean pooling and for each forest seed."""
-    split = next(iter(folds)).split
     tested = _Tested.of(folds, utterances)
     label = tested.known["label"].to_numpy()
     classes = tested.mean.shape[1]
     decided = [(columns.MEAN_POOLING, 0, mean_pooled(tested.features, classes), tested.confidence)]
-    if GROUPED_BY[split]:
-        own = [_own_network_fold(split, one, utterances, tested.utterance) for one in folds.values() if forest_seeds]
+    if next(iter(folds)).split != SECOND_CROSS_VALIDATED:
+        own = [_own_network_fold(*one, utterances, tested.utterance) for one in folds.items() if forest_seeds]
         learnt = [own] * forest_seeds
     else:
         learnt = [second_cross_validation(tested.features, label, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
@@ -290,13 +303,13 @@ def _decisions(
         )
 
 
-def _own_network_fold(split: str, predictions: Predictions, utterances: pd.DataFrame, tested: Ints) -> ForestFold:
+def _own_network_fold(stage: StageSpec, predictions: Predictions, utterances: pd.DataFrame, tested: Ints) -> ForestFold:
     """What a fold's network says of the utterances that it learnt from, for a forest that decides on those it is
-    tested on: neither has met a label of the groups that `split` keeps apart. `tested` are those of all folds.
+    tested on: neither has met a label of the groups that the split keeps apart. `tested` are those of all folds.
     """
     of_fold = np.zeros(len(utterances), dtype=bool)
     of_fold[predictions.utterance[predictions.test]] = True
-    learnt, features = _features_of(predictions, may_train(split, utterances, of_fold))
+    learnt, features = _features_of(predictions, may_train(stage, utterances, of_fold))
     asked_of, asked = _features_of(predictions, of_fold)
     return ForestFold(features, utterances["label"].to_numpy()[learnt], asked, np.searchsorted(tested, asked_of))
 

@@ -143,6 +143,8 @@ def conditions_text(condition: Condition) -> str:
 
 def _forest_folds_note(split: str) -> str:
     """After the name of a split, what it keeps from the forests; nothing of the paper's, which keeps nothing."""
+    if split not in GROUPED_BY:
+        return " (folds as listed; each has a random forest of its own, which learns from none of its test utterances)"
     left_out = " or ".join(f"no {column}" for column in GROUPED_BY[split])
     return (
         f" (each fold has a random forest of its own, which learns from {left_out} that it decides on)"

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from analysis.scoring.statistics import (
     rate_intervals,
     rate_t_intervals,
 )
+from dsl.settings import ChainSettings, TrainingSettings
 from sweep.planning.intervals import INTERVALS
 from tests.analysis.made_by_hand import decisions_of
 from tests.analysis.recorded_sweep import copy_store, source_of
@@ -211,7 +213,9 @@ def test_the_share_that_trains_follows_the_split(split: str, share: float) -> No
     utterances = where.assign(id=[f"{one:02}" for one in range(16)])
     crossed = where["speaker"] // 2 * 2 + where["text"] // 2
     fold = {"stratified": np.arange(16) % 4, "speaker": where["speaker"], "speaker_text": crossed}[split]
-    assert training_share(split, utterances, pd.Series(np.asarray(fold), utterances["id"])) == share
+    chain = ChainSettings("c", "tiny", split, 4, 0, 0, None, (), TrainingSettings())
+    folds = [replace(chain, fold=one) for one in range(4)]
+    assert training_share(folds, utterances, pd.Series(np.asarray(fold), utterances["id"])) == share
 
 
 def test_the_audit_keeps_the_intervals_that_its_test_agrees_with() -> None:

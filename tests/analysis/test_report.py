@@ -19,7 +19,7 @@ from analysis.report.content import decisions_of as decisions_of_input
 from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
 from analysis.report.page import isolated
-from analysis.report.reproduce import grid_of, recipes
+from analysis.report.reproduce import Ground, grid_of, recipes
 from analysis.report.runs import without_secrets
 from data_prep.corpora.manifest import read_manifest
 from data_prep.errors import UserError
@@ -213,7 +213,7 @@ def chains_of(store: Store, **fields: Any) -> list[ChainSpec]:
 )
 def test_the_grid_of_a_cell_asks_for_the_same_stages_and_no_others(tmp_path: Path, fields: dict[str, Any]) -> None:
     source = source_of(Store(tmp_path / "store"), **fields)
-    found = recipes(source.plan, source.settings, "REPORT", "DATA", "STORE")
+    found = recipes(source.plan, Ground(source.settings, {}, "REPORT", "DATA", "STORE"))
     asked = set()
     for recipe in found:
         grid = parse_grid(yaml.safe_load(recipe.grid), recipe.file)
@@ -228,7 +228,7 @@ def test_the_grid_of_a_cell_asks_for_the_same_stages_and_no_others(tmp_path: Pat
 
 def test_a_cell_says_how_it_is_trained_anew_and_shown(tmp_path: Path) -> None:
     source = source_of(Store(tmp_path / "store"), rules=["none"])
-    (recipe,) = recipes(source.plan, source.settings, "OUT", "my data", "STORE")
+    (recipe,) = recipes(source.plan, Ground(source.settings, {}, "OUT", "my data", "STORE"))
     assert recipe.commands[0] == f"ser-sweep run OUT/cells/{recipe.file} --data 'my data' --store NEW_STORE"
     assert recipe.commands[2] == f"ser-sweep tables OUT/cells/{recipe.file} --data 'my data' --store STORE"
     assert grid_of(source.plan.chains, source.settings)["resources"] == {"cpu": 1}
