@@ -14,6 +14,7 @@ import pandas as pd
 from analysis import columns
 from analysis.identity import GIVEN, source_name
 from analysis.scoring.formats import Printed, joined, p_value
+from analysis.scoring.intervals import DEFAULT
 from analysis.scoring.scores import decision_arrays, score_networks
 from analysis.scoring.setup import PAPER_SPLIT
 from analysis.scoring.statistics import UNDECIDED, holm
@@ -86,7 +87,7 @@ def audit(decisions: pd.DataFrame) -> list[AuditFinding]:
     if permuted.empty:
         return []
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
-    scores = score_networks(permuted).set_index(identity)
+    scores = score_networks(permuted.assign(**{columns.INTERVALS: DEFAULT})).set_index(identity)
     found = [
         _finding(dict(zip(identity, key, strict=True)), scores.loc[[key]].iloc[0], group)
         for key, group in permuted.groupby(identity, dropna=False, sort=False)

@@ -11,12 +11,12 @@ class MetricColumns:
 
     @property
     def interval(self) -> tuple[str, str]:
-        """Low and high of its 95% bootstrap interval over utterances."""
+        """Low and high of its 95% interval, of the kind that INTERVALS names."""
         return f"{self.value}_low", f"{self.value}_high"
 
     @property
     def by_speaker(self) -> tuple[str, str]:
-        """Low and high of that over whole speakers."""
+        """Low and high of its 95% bootstrap interval over whole speakers."""
         return f"{self.value}_speaker_low", f"{self.value}_speaker_high"
 
     @property
@@ -39,6 +39,8 @@ PARTIAL = "partial"  # whether the corpus is only a part of what it is known to 
 SEED = "seed"
 SEEDS = "seeds"  # training seeds that the grid asks for in this cell, whether they are done or not
 SETUP = "setup"  # an analysis.scoring.setup.Setup, the same for all lines of a cell
+TRAINING_SHARE = "training_share"  # of the utterances, that a fold's network may learn from: mean over the folds done
+INTERVALS = "intervals"  # one of analysis.scoring.intervals.KINDS, the same for all lines
 UPDATES = "updates"  # a tuple of dsl.labels.LabelUpdate, one for each iteration after 0: what RULE and ALPHA name
 FOLDS_DONE = "folds_done"
 FOLDS = "folds"
@@ -63,7 +65,8 @@ PREDICTED = "predicted"
 CLASSES = "classes"  # how many there are
 DECIDED_COLUMNS = (DECISION, FOREST_SEED, FOLD, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
 CONFIDENCE = "confidence"  # of mean pooling: the highest mean probability; NaN for forests, and where it was not kept
-DECISION_COLUMNS = (*CELL_COLUMNS, UPDATES, SETUP, *DECIDED_COLUMNS, CONFIDENCE, VALIDATION_WA)
+OF_INTERVALS = (INTERVALS, TRAINING_SHARE)  # what they are made by, beside decisions
+DECISION_COLUMNS = (*CELL_COLUMNS, UPDATES, SETUP, *DECIDED_COLUMNS, CONFIDENCE, VALIDATION_WA, *OF_INTERVALS)
 
 # One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.
 UTTERANCES = "utterances"
@@ -73,7 +76,7 @@ PAPER_METRICS = ("WA", "UA")  # that the paper has
 RATES = {metric: MetricColumns(name) for metric, name in zip(METRICS, (WA, UA, F1), strict=True)}
 RECALL = "recall"  # of each class, a list in the order of the set-up's
 RATE_COLUMNS = (
-    *(DECISION, UTTERANCES, WA, UA, F1),
+    *(DECISION, UTTERANCES, INTERVALS, WA, UA, F1),
     *(one.spreads[0] for one in RATES.values()),
     *(one.spreads[1] for one in RATES.values()),
     *(name for one in RATES.values() for name in one.interval),
@@ -123,7 +126,7 @@ COMPLETE = "complete"  # whether every fold of every training seed of both is th
 NETWORK = (BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE)
 COMPARISON_COLUMNS = (
     *(CORPUS, PARTIAL, SPLIT, LABELS, *NETWORK, *(SECOND + name for name in NETWORK)),
-    *(DECISION, UTTERANCES, SPEAKERS, SHARED_SEEDS, COMPLETE),
+    *(DECISION, UTTERANCES, SPEAKERS, SHARED_SEEDS, COMPLETE, INTERVALS),
     *(WA, SECOND + WA, UA, SECOND + UA, F1, SECOND + F1),
     *(name for one in DIFFERENCES.values() for name in (one.value, *one.interval)),
     *(name for one in DIFFERENCES.values() for name in one.by_speaker),

@@ -12,6 +12,7 @@ _TEXT = (columns.CORPUS, columns.BACKBONE, columns.RULE, columns.ALPHA, columns.
 _WHOLE = (columns.ITERATION, columns.SEED, columns.SEEDS, columns.FOLDS_DONE, columns.FOLDS, columns.FOREST_SEED)
 _NUMBERS = (
     columns.VALIDATION_WA,
+    columns.TRAINING_SHARE,
     columns.CONFIDENCE,
     columns.WA,
     columns.UA,
@@ -21,7 +22,7 @@ _NUMBERS = (
     columns.P_SPEAKER,
 )
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys((*_TEXT, columns.LABELS, columns.DECISION), ("text", types.is_string_dtype)),
+    **dict.fromkeys((*_TEXT, columns.LABELS, columns.DECISION, columns.INTERVALS), ("text", types.is_string_dtype)),
     **dict.fromkeys((*_WHOLE, columns.LABEL, columns.PREDICTED), ("whole numbers", types.is_integer_dtype)),
     **dict.fromkeys(_NUMBERS, ("numbers", types.is_numeric_dtype)),
     **dict.fromkeys((columns.PARTIAL, columns.COMPLETE), ("true or false", types.is_bool_dtype)),

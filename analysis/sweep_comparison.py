@@ -27,6 +27,7 @@ from analysis.identity import (
 )
 from analysis.scoring.comparisons import Pair, by_network, comparison, holm_within, of_networks
 from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.intervals import KINDS
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
 from analysis.tables.render import aligned
@@ -186,12 +187,14 @@ def compared_text(compared: Compared) -> str:
         rows = [_row(line, several) for line in lines.to_dict("records")]
         by = columns.DECISION_NAMES[str(decision)]
         parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
-    return "\n\n".join([*parts, EXPLANATION + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
+    interval = KINDS[compared.lines[columns.INTERVALS].iloc[0]].words(paired=True)
+    explanation = EXPLANATION.replace("[interval]", f"[{interval}]")
+    return "\n\n".join([*parts, explanation + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
 
 
 EXPLANATION = (
     "Rates in percent and differences in points, A minus B, are of the utterances and training seeds that both have,\n"
-    "[95% paired bootstrap interval over utterances], with p of McNemar's exact test of WA, adjusted by Holm's method\n"
+    "[interval], with p of McNemar's exact test of WA, adjusted by Holm's method\n"
     "for each kind of decision. F1 is macro-averaged. By speaker: the WA difference's {interval over whole speakers},\n"
     "and p of a sign-flip test over them."
 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from architecture import drawing
+from coverage_figures import coverage_by_kind, coverage_of_differences, coverage_of_rates
 from gpu_figures import GPU_BLOCKS
 from pydantic import BaseModel
 
@@ -27,7 +28,10 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGES = (
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("grids", "method", "results", "reliability", "performance")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("grids", "method", "results", "reliability", "performance", "statistics")
+    ),
 )
 
 
@@ -561,6 +565,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "simulated_worlds": simulated_worlds,
     "planted_bugs": planted_bugs,
     "claims_on_s3": claims_on_s3,
+    "coverage_by_kind": coverage_by_kind,
+    "coverage_of_rates": coverage_of_rates,
+    "coverage_of_differences": coverage_of_differences,
     "label_correction": lambda: table_of("label_correction", "Targets that are right"),
 }
 

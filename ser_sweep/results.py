@@ -1,8 +1,9 @@
 """What a sweep came to: decisions, rates, tables, claims, figures and the report, and which setting is the best."""
 
+import copy
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from data_prep.addresses import local_path
 from data_prep.errors import UserError
@@ -29,7 +30,24 @@ class SweepResults(OpenedSweep):
 
     def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
         super().__init__(grid_file, data, place)
-        self._decided: dict[tuple[Setting, bool], pd.DataFrame] = {}
+        self._decided: dict[tuple[Setting, bool, str], pd.DataFrame] = {}
+        self._intervals: str | None = None
+
+    @property
+    def intervals(self) -> str:
+        """The kind of 95% intervals that results have: that of the grid, unless `with_intervals` asks for another."""
+        return self._intervals or self.grid.intervals
+
+    def with_intervals(self, kind: str) -> Self:
+        """The same sweep with other intervals in its results: `utterance`, `speaker`, `speaker_t` or `corrected_t`, of
+        which docs/statistics.md tells. Raises UserError for another name."""
+        from sweep.planning.intervals import INTERVALS
+
+        if kind not in INTERVALS:
+            raise UserError(f"intervals {kind} are not known; there are {', '.join(INTERVALS)}")
+        other = copy.copy(self)
+        other._intervals = kind
+        return other
 
     def refresh(self) -> None:
         """Look at the store anew."""
@@ -61,14 +79,17 @@ class SweepResults(OpenedSweep):
         return {one: decisions for one, decisions in found.items() if not decisions.empty}
 
     def _decisions_at(self, setting: "Setting", forests: bool, progress: Progress) -> "pd.DataFrame":
-        if (setting, forests) not in self._decided:
+        key = setting, forests, self.intervals
+        if key not in self._decided:
             from analysis import decide
 
             seeds = {} if forests else {"forest_seeds": 0}
             chains = self.settings.chains[setting]
             there = [chain for chain in chains if any(stage.key in self.plan.done for stage in chain.stages)]
-            self._decided[setting, forests] = decide(self.seen, chains if there else [], progress=progress, **seeds)
-        return self._decided[setting, forests]
+            self._decided[key] = decide(
+                self.seen, chains if there else [], progress=progress, intervals=self.intervals, **seeds
+            )
+        return self._decided[key]
 
     def by_setting(self, *, forests: bool = True, progress: Progress = no_progress) -> "BySetting":
         """The results of every setting beside one another (`analysis.scoring.ranking`). Raises UserError where the
@@ -222,7 +243,7 @@ class SweepResults(OpenedSweep):
 
         about = ReportInput(
             name=self.grid.name,
-            settings=self.grid.model_dump(mode="json"),
+            settings={**self.grid.model_dump(mode="json"), "intervals": self.intervals},
             text=self.grid_text,
             place=Places(*map(plain, (self.grid_file, self.data, self.place, out))),
             plan=self.due,

@@ -27,6 +27,7 @@ from analysis.paper.layouts import PAPER_BACKBONE, TABLE_4, RowPlan
 from analysis.paper.methods import Method, by_method
 from analysis.paper.published import index_published, load_published
 from analysis.scoring.comparisons import one_decision
+from analysis.scoring.intervals import KINDS
 from analysis.scoring.setup import Setup, stands_beside_paper
 from data_prep.arrays import Floats
 from data_prep.text import plain
@@ -112,7 +113,8 @@ def _alpha_curve(subject: Subject, ours: pd.DataFrame) -> Drawing:
     notes = notes_on(ours)
     if len(published) and setup.departures:
         notes.append(f"Not the paper's set-up: {', '.join(setup.departures)}.")
-    intervals = " with 95% bootstrap intervals" if ours[list(INTERVALS)].notna().to_numpy().any() else ""
+    kind = KINDS[ours[columns.INTERVALS].iloc[0]].words(several=True)
+    intervals = f" with {kind}" if ours[list(INTERVALS)].notna().to_numpy().any() else ""
     told = [
         f"α = {line[columns.ALPHA]:g} {series_name(line[SERIES], line[KIND])} {line[columns.WA]:.1f}"
         for line in rows_of(points)

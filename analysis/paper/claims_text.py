@@ -10,6 +10,7 @@ from analysis.identity import backbone_name, corpus_name, source_name, treatment
 from analysis.paper.findings import MISSING, Evidence, Finding
 from analysis.scoring.differences import Difference, difference_text, speaker_text
 from analysis.scoring.formats import LEVEL, p_text
+from analysis.scoring.intervals import DEFAULT, KINDS
 from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.planning.settings import Setting
 
@@ -19,13 +20,15 @@ def claims_text(findings: Sequence[Finding], all_metrics: bool = False) -> str:
 
     With `all_metrics` each pair has another line, with the differences in UA and macro-F1.
     """
-    return f"{_claims_text(findings, all_metrics)}\n{EXPLANATION}".lstrip("\n")
+    said = explanation(_intervals(findings) or DEFAULT)
+    return f"{_claims_text(findings, all_metrics)}\n{said}".lstrip("\n")
 
 
 def claims_text_by_setting(found: Mapping[Setting, Sequence[Finding]], all_metrics: bool = False) -> str:
     """The same of several settings of a grid, each under a heading of its own."""
     parts = [f"# {setting.text}\n\n{_claims_text(findings, all_metrics)}" for setting, findings in found.items()]
-    return "\n\n".join([*parts, EXPLANATION])
+    everything = [finding for findings in found.values() for finding in findings]
+    return "\n\n".join([*parts, explanation(_intervals(everything) or DEFAULT)])
 
 
 def _claims_text(findings: Sequence[Finding], all_metrics: bool) -> str:
@@ -49,14 +52,22 @@ def setup_lines(findings: Sequence[Finding]) -> list[str]:
     return list(dict.fromkeys(f"{corpus_name(one.corpus)}: {one.setup.text(one.seeds, True)}." for one in findings))
 
 
-EXPLANATION = f"""\
-Differences are in points of WA by random forest, [95% paired bootstrap interval over utterances], with the pair's own
+def explanation(intervals: str) -> str:
+    """What is to be known of verdicts and differences, whose intervals are of a kind, one of KINDS."""
+    return f"""\
+Differences are in points of WA by random forest, [{KINDS[intervals].words(paired=True)}], with the pair's own
 p of McNemar's exact test; by speaker: the {{interval over whole speakers}}, and p of a sign-flip test over them.
 A claim is supported where the first of every pair is better with p below {LEVEL:g}, and contradicted where the second
 of any pair is, with p adjusted by Holm's method over the claim's pairs. A claim's p is adjusted over the backbones that
 it is asked of, too. Tables show the same test's p against the baseline, adjusted for all networks of a label source.
 Speakers decide no verdict: with n of them p is 2 / 2^n at least, so with five or fewer never below {LEVEL:g}.\
 """
+
+
+def _intervals(findings: Sequence[Finding]) -> str | None:
+    """Of which kind the intervals of differences are, one of KINDS; None where there is none."""
+    known = (each.difference.intervals for one in findings for each in one.evidence if each.state != MISSING)
+    return next(known, None)
 
 
 def claims_json(findings: Sequence[Finding]) -> str:
@@ -128,6 +139,7 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
         "setup": finding.setup.text(finding.seeds),
         "departures": list(finding.setup.departures),
         "verdict": finding.verdict,
+        "intervals": _intervals([finding]),
         "training_seeds": finding.training_seeds,
         **_rounded({"p": finding.p, "p_holm": finding.p_holm, "p_speaker": finding.p_speaker}),
         "reason": finding.reason or None,

@@ -44,7 +44,7 @@ SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "u
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED)
 FOUND, INCOMPLETE, MISSING = "found", "incomplete", "missing"
 
-UNKNOWN = Difference(np.nan, (np.nan, np.nan), (np.nan, np.nan), np.nan, np.nan, np.nan, complete=False)
+UNKNOWN = Difference(np.nan, (np.nan, np.nan), (np.nan, np.nan), np.nan, np.nan, np.nan, complete=False, intervals="")
 
 
 @dataclass(frozen=True)

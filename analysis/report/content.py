@@ -20,6 +20,7 @@ from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Ground, Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
 from analysis.scoring.comparisons import comparisons
+from analysis.scoring.intervals import DEFAULT
 from analysis.scoring.ranking import BySetting
 from analysis.scoring.results import FOREST_SEEDS, decide
 from analysis.scoring.scores import score_networks
@@ -182,6 +183,7 @@ class Report:
     recipes: tuple[Recipe, ...]
     leaky_sources: tuple[str, ...]
     most_on_one_page: int  # bytes of figures, where there are several corpora
+    intervals: str  # of which kind they are, one of KINDS
 
     @property
     def complete(self) -> bool:
@@ -240,7 +242,12 @@ def decisions_of(inputs: ReportInput) -> pd.DataFrame:
     """The decisions on the utterances that finished stages have tested; none before the first is done."""
     there = any(stage.key in inputs.plan.done for chain in inputs.chains for stage in chain.stages)
     chains = inputs.chains if there else []
-    return decide(inputs.store, chains, inputs.forest_seeds)
+    return decide(inputs.store, chains, inputs.forest_seeds, intervals=_intervals(inputs))
+
+
+def _intervals(inputs: ReportInput) -> str:
+    kind: str = inputs.settings.get("intervals", DEFAULT)
+    return kind
 
 
 def results_of(inputs: ReportInput, decisions: pd.DataFrame) -> Results:
@@ -316,6 +323,7 @@ def gather(
             sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
         ),
         most_on_one_page=most_on_one_page,
+        intervals=_intervals(inputs),
     )
 
 

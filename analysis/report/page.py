@@ -16,8 +16,9 @@ from markupsafe import Markup, escape
 
 from analysis.figures.save import slug
 from analysis.identity import corpus_name
-from analysis.paper.claims_text import EXPLANATION
+from analysis.paper.claims_text import explanation
 from analysis.report.content import Report
+from analysis.scoring.intervals import KINDS
 from analysis.tables.blocks import Block
 from data_prep.text import command, counted
 
@@ -36,7 +37,9 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         refresh=refresh,
         made=(made or datetime.now(UTC)).strftime("%Y-%m-%d %H:%M UTC"),
         many_rows=MANY_ROWS,
-        explanation=EXPLANATION,
+        explanation=explanation(report.intervals),
+        intervals=KINDS[report.intervals].words(several=True),
+        paired=KINDS[report.intervals].words(paired=True, several=True),
     )
 
 

@@ -125,7 +125,8 @@ def list_file(listed: Listed) -> str:
 def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a grid that asks for `chains`, which differ in nothing but fold and seed.
 
-    What changes the bits of a training without being part of a key, threads and lockstep, is as in `settings`.
+    What changes the bits of a training without being part of a key, threads and lockstep, is as in `settings`, and so
+    is the kind of intervals.
     """
     last = chains[0].last
     grid = {
@@ -144,5 +145,6 @@ def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[st
         "weights": settings.get("weights", "none"),
         "fuse": settings.get("fuse", 1),
         "resources": {"cpu": settings.get("resources", {}).get("cpu", 1)},
+        "intervals": settings.get("intervals"),
     }
     return {name: value for name, value in grid.items() if value is not None}

@@ -1,9 +1,9 @@
 """Which of two networks is better, on the same utterances and training seeds: differences, intervals, tests.
 
-A difference is the first network's rate minus the second's, with its paired bootstrap intervals over utterances and
-over whole speakers. McNemar's test asks of the majority decision over all forest and training seeds which utterances
-only one of the two has right, and the sign-flip test which speakers the one has more right of. Where labels are
-permuted anew for each training seed there is no such majority, and no p.
+A difference is the first network's rate minus the second's, with its paired interval of the kind asked for and one by a
+bootstrap over whole speakers. McNemar's test asks of the majority decision over all forest and training seeds which
+utterances only one of the two has right, and the sign-flip test which speakers the one has more right of. Where labels
+are permuted anew for each training seed there is no such majority, and no p.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,6 +15,7 @@ import pandas as pd
 from analysis import columns
 from analysis.frames import checked
 from analysis.identity import OF_CONDITION, OF_NETWORK, OF_TREATMENT, Network
+from analysis.scoring.intervals import KINDS
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.scores import decision_arrays
 from analysis.scoring.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
@@ -51,7 +52,7 @@ def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
     they are. Comparisons of which one side is missing are left out, and those with missing folds are of the utterances
     that both have.
     """
-    checked(decisions, "decisions", (*columns.CELL_COLUMNS, *columns.DECIDED_COLUMNS))
+    checked(decisions, "decisions", (*columns.CELL_COLUMNS, *columns.DECIDED_COLUMNS, *columns.OF_INTERVALS))
     pairs = [Pair(one, one.baseline) for one in networks(decisions) if one != one.baseline]
     lines = _compared(decisions, pairs)
     lines[columns.P_HOLM] = holm_within(FAMILY, lines)
@@ -118,7 +119,9 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
     label, of_first, speaker = decision_arrays(both.merge(first))
     _, of_second, _ = decision_arrays(both.merge(second))
     labels, decided, other = label.to_numpy(), of_first.to_numpy(), of_second.to_numpy()
-    by_utterance = difference_intervals(labels, decided, other)
+    kind = str(first[columns.INTERVALS].iloc[0])
+    share = float(min(one[columns.TRAINING_SHARE].min() for one in (first, second)))
+    own = KINDS[kind].of_differences(labels, (decided, other), speaker, share)
     by_speaker = difference_intervals(labels, decided, other, cluster=speaker)
     decisions = majority(labels), majority(decided), majority(other)
     consistent = ((labels == decisions[0]) | (labels == UNDECIDED)).all()
@@ -135,9 +138,10 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
         columns.SPEAKERS: speaker.nunique(),
         columns.SHARED_SEEDS: both[columns.SEED].nunique(),
         columns.COMPLETE: complete,
+        columns.INTERVALS: kind,
         **_rates("", labels, decided),
         **_rates(columns.SECOND, labels, other),
-        **_differences(by_utterance, by_speaker),
+        **_differences(own, by_speaker),
         columns.ONLY_FIRST: test.only_first if consistent else np.nan,
         columns.ONLY_SECOND: test.only_second if consistent else np.nan,
         columns.P: test.p if consistent else np.nan,
@@ -156,14 +160,12 @@ def _rates(of: str, labels: Ints, predicted: Ints) -> dict[str, float]:
     }
 
 
-def _differences(by_utterance: Rates, by_speaker: Rates) -> dict[str, float]:
-    """In percentage points."""
+def _differences(own: Rates, by_speaker: Rates) -> dict[str, float]:
+    """In percentage points, with the intervals of the kind asked for and those over speakers."""
     found: dict[str, float] = {}
-    for names, over_utterances, over_speakers in zip(
-        columns.DIFFERENCES.values(), by_utterance, by_speaker, strict=True
-    ):
-        found[names.value] = 100 * over_utterances.value
-        for (low, high), one in ((names.interval, over_utterances), (names.by_speaker, over_speakers)):
+    for names, asked, over_speakers in zip(columns.DIFFERENCES.values(), own, by_speaker, strict=True):
+        found[names.value] = 100 * asked.value
+        for (low, high), one in ((names.interval, asked), (names.by_speaker, over_speakers)):
             found |= {low: 100 * one.low, high: 100 * one.high}
     return found
 

@@ -20,7 +20,8 @@ from analysis.scoring.formats import (
 
 @dataclass(frozen=True)
 class Difference:
-    """Percentage points, their 95% intervals over utterances and over whole speakers, and the p of tests of WA.
+    """Percentage points, their 95% interval of the kind `intervals` and that by a bootstrap over whole speakers, and
+    the p of tests of WA.
 
     `p` is McNemar's, `p_holm` the same adjusted by Holm's method, `p_speaker` the sign-flip test's over speakers; NaN
     without a test. `complete` is whether every fold of every training seed is there: otherwise the difference is of
@@ -34,6 +35,7 @@ class Difference:
     p_holm: float
     p_speaker: float
     complete: bool
+    intervals: str
 
     @classmethod
     def of(cls, line: Mapping[Any, Any], metric: str) -> "Difference":
@@ -44,7 +46,9 @@ class Difference:
         )
         tests = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
         p, p_holm, p_speaker = (float(line[name]) if metric == "WA" else math.nan for name in tests)
-        return cls(value, (low, high), (speaker_low, speaker_high), p, p_holm, p_speaker, bool(line[columns.COMPLETE]))
+        intervals = (low, high), (speaker_low, speaker_high)
+        about = bool(line[columns.COMPLETE]), str(line[columns.INTERVALS])
+        return cls(value, *intervals, p, p_holm, p_speaker, *about)
 
 
 def printed_difference(difference: Difference | None, p: float | None = None) -> Printed:

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import columns
 from analysis.frames import checked
 from analysis.scoring.cores import on_all_cores
+from analysis.scoring.intervals import DEFAULT
 from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
 from data_prep.arrays import Bools, Floats, Ints
@@ -21,6 +22,7 @@ from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from data_prep.progress import Progress, no_progress
 from dsl.labels import labels_of
+from dsl.settings import ChainSettings
 from dsl.splits import may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
 from sweep.planning.stages import KEY_LENGTH, ChainSpec, StageSpec
@@ -41,13 +43,15 @@ def decide(
     chains: Sequence[ChainSpec],
     forest_seeds: int = FOREST_SEEDS,
     progress: Progress = no_progress,
+    intervals: str = DEFAULT,
 ) -> pd.DataFrame:
     """One row for each cell, decision, forest seed and utterance: what was said and what was decided.
 
     A cell is what folds together: everything that identifies a stage but its fold. The columns are
     `columns.DECISION_COLUMNS`, and those of IN_RESULTS that a corpus tells. Folds whose stage is not in the store, or
-    damaged there, are left out and show in `folds_done`. Decisions are kept in the store and made once. Raises
-    StoreError where the store has stages of a corpus but not the corpus.
+    damaged there, are left out and show in `folds_done`. Decisions are kept in the store and made once. What is made of
+    them has `intervals` of that kind, one of `analysis.scoring.intervals.KINDS`. Raises StoreError where the store has
+    stages of a corpus but not the corpus.
     """
     short = corpus_names(store, chains)
     cells = cells_of(chains)
@@ -71,6 +75,8 @@ def decide(
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
             columns.SETUP: setup_of(cell, corpora(cell.corpus)[0]),
+            columns.INTERVALS: intervals,
+            columns.TRAINING_SHARE: training_share(done, corpora(cell.corpus)[1], _folds_of(decided)),
         }
         validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
         decided = decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)})
@@ -84,6 +90,18 @@ def decide(
     known = [name for name in IN_RESULTS.values() if name in made]
     made = made[[*columns.DECISION_COLUMNS, *known]].fillna(dict.fromkeys(known, ""))
     return checked(made, "decisions", columns.DECISION_COLUMNS)
+
+
+def _folds_of(decided: pd.DataFrame) -> "pd.Series[int]":
+    """The fold that tests each utterance, by id."""
+    return decided.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.FOLD]
+
+
+def training_share(folds: Iterable[ChainSettings], utterances: pd.DataFrame, fold_of: "pd.Series[int]") -> float:
+    """The share of the utterances that the network of a fold may learn from, the mean over `folds`; `fold_of` tells the
+    fold that tests each utterance, by id."""
+    tested = utterances["id"].map(fold_of).to_numpy()
+    return float(np.mean([may_train(one, utterances, tested == one.fold).mean() for one in folds]))
 
 
 def _with_attributes(decided: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from analysis import columns
 from analysis.frames import checked
 from analysis.identity import Treatment
 from analysis.scoring.cores import on_all_cores
+from analysis.scoring.intervals import KINDS
 from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.setup import Setup
 from analysis.scoring.statistics import UNDECIDED, rate_intervals
@@ -32,7 +33,8 @@ def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
     Rates are means over training and forest seeds, the spreads over either stand apart, and intervals are of the mean.
     The columns are `columns.NETWORK_SCORE_COLUMNS`.
     """
-    checked(decisions, "decisions", (*columns.CELL_COLUMNS, columns.SETUP, *columns.DECIDED_COLUMNS))
+    needed = (*columns.CELL_COLUMNS, columns.SETUP, *columns.DECIDED_COLUMNS, *columns.OF_INTERVALS)
+    checked(decisions, "decisions", needed)
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
     rows = [rates | pooled_folds(group) for rates, group in _with_rates(decisions, identity)]
     scores = pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
@@ -67,7 +69,8 @@ def _with_rates(decisions: pd.DataFrame, identity: list[str]) -> Iterator[tuple[
     groups = list(decisions.groupby(identity, dropna=False, sort=False))
     rates = on_all_cores(_rates_of, [group for _, group in groups])
     for (key, group), found in zip(groups, rates, strict=True):
-        about = {columns.SETUP: group[columns.SETUP].iloc[0], columns.VALIDATION_WA: _validation_wa(group)}
+        same = {name: group[name].iloc[0] for name in (columns.SETUP, columns.INTERVALS)}
+        about = {**same, columns.VALIDATION_WA: _validation_wa(group)}
         yield dict(zip(identity, key, strict=True)) | about | found, group
 
 
@@ -110,12 +113,14 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
 
 
 def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
-    """95% bootstrap intervals of WA, UA and macro-F1, over utterances and over speakers, in percent."""
+    """95% intervals of WA, UA and macro-F1, of the kind asked for and by a bootstrap over speakers, in percent."""
     label, predicted, speaker = decision_arrays(group)
     found: dict[str, float] = {}
-    intervals = zip(rate_intervals(label, predicted), rate_intervals(label, predicted, cluster=speaker), strict=True)
-    for names, (over_utterances, over_speakers) in zip(columns.RATES.values(), intervals, strict=True):
-        for (low, high), one in ((names.interval, over_utterances), (names.by_speaker, over_speakers)):
+    kind, share = KINDS[group[columns.INTERVALS].iloc[0]], float(group[columns.TRAINING_SHARE].min())
+    asked = kind.of_rates(label, predicted, speaker, share)
+    intervals = zip(asked, rate_intervals(label, predicted, cluster=speaker), strict=True)
+    for names, (own, over_speakers) in zip(columns.RATES.values(), intervals, strict=True):
+        for (low, high), one in ((names.interval, own), (names.by_speaker, over_speakers)):
             found |= {low: 100 * one.low, high: 100 * one.high}
     return found
 
@@ -137,9 +142,9 @@ class Score:
     """A recognition rate in percent: the mean over forest and training seeds, and its spreads over either.
 
     `forest_spread` is the standard deviation over the forest seeds of a training seed, `training_spread` that over
-    training seeds; NaN where there is one. `interval` is its 95% bootstrap interval over utterances, `by_speaker` that
-    over whole speakers: low and high, NaN where there is one of them only. `recall` is that of each class, in percent,
-    without those that have no utterance.
+    training seeds; NaN where there is one. `interval` is its 95% interval of the kind `intervals`, `by_speaker` that by
+    a bootstrap over whole speakers: low and high, NaN where one cannot be known. `recall` is that of each class, in
+    percent, without those that have no utterance.
     """
 
     value: float
@@ -154,6 +159,7 @@ class Score:
     seeds: int
     setup: Setup
     recall: Mapping[str, float]
+    intervals: str
 
     @property
     def complete(self) -> bool:
@@ -191,4 +197,5 @@ def _score(line: dict[Hashable, Any], metric: str) -> Score:
         seeds=int(line[columns.SEEDS]),
         setup=setup,
         recall={label: value for label, value in recall if value == value},
+        intervals=str(line[columns.INTERVALS]),
     )

@@ -1,12 +1,12 @@
-"""How sure rates and their differences are: bootstrap intervals, McNemar's test, one by speaker, Holm's correction.
+"""How sure rates and their differences are: intervals, McNemar's test, one by speaker, Holm's correction.
 
 Pure functions on arrays of class indices, in the shapes of `metrics`. An utterance may be decided several
 times, by forests and networks of several seeds: `predicted` is then [R, U], and a rate is the mean over the R rows.
 `label` is [U], or [R, U] where labels are permuted anew for each training seed; UNDECIDED in a row's label and
 decision stands for an utterance that the row says nothing of, as where folds are missing.
 
-Intervals and tests tell the chance in which utterances were recorded. Networks are taken as they are: what another
-training would give is seen in the spread over seeds alone.
+Intervals and tests tell the chance in which utterances, or speakers, were recorded. Networks are taken as they are:
+what another training would give is seen in the spread over seeds, and in t intervals that are corrected for it.
 """
 
 from collections.abc import Sequence
@@ -61,9 +61,7 @@ def rate_intervals(
     a resample holds, F1 over those that it holds or that are decided in it. Raises ValueError for shapes that do not
     fit and where nothing is decided.
     """
-    drawn = cluster, resamples, level, seed
-    f1 = _estimates([_F1Tally.of(label, predicted)], [1.0], *drawn)
-    return Rates(*_estimates([_tally(label, predicted)], [1.0], *drawn), *f1)
+    return _bootstrapped(_rates_of(label, predicted), cluster, resamples, level, seed)
 
 
 def difference_intervals(
@@ -79,9 +77,42 @@ def difference_intervals(
 
     Both decide the same utterances, and each resample is scored for both. Shapes and errors as in `rate_intervals`.
     """
-    drawn = cluster, resamples, level, seed
-    f1 = _estimates([_F1Tally.of(label, first), _F1Tally.of(label, second)], [1.0, -1.0], *drawn)
-    return Rates(*_estimates([_tally(label, first), _tally(label, second)], [1.0, -1.0], *drawn), *f1)
+    return _bootstrapped(_differences_of(label, first, second), cluster, resamples, level, seed)
+
+
+def rate_t_intervals(
+    label: ArrayLike,
+    predicted: ArrayLike,
+    cluster: ArrayLike,
+    training_share: float | None = None,
+    level: float = LEVEL,
+) -> Rates:
+    """WA, UA and macro-F1 with Student-t intervals from the delete-one-cluster jackknife, between 0 and 1.
+
+    The variance is (n - 1) / n times the sum of the squared changes of the rate as each of the n clusters [U]
+    (speakers) is left out, and t has n - 1 degrees of freedom (MacKinnon, Nielsen and Webb, "Fast and reliable
+    jackknife and bootstrap methods for cluster-robust inference", Journal of Applied Econometrics 2023).
+
+    With `training_share`, the share of the utterances that a fold's network may learn from, the variance is multiplied
+    by 1 + 1 / share. This is the correction for the training data that folds share of Nadeau and Bengio, "Inference
+    for the Generalization Error", Machine Learning 2003: with k folds, 1 + k n_test / n_train = 1 + n / n_train.
+
+    NaN for one cluster. Shapes and errors as in `rate_intervals`; ValueError for a share that is not in (0, 1].
+    """
+    return _jackknifed(_rates_of(label, predicted), cluster, training_share, level, (0.0, 1.0))
+
+
+def difference_t_intervals(
+    label: ArrayLike,
+    first: ArrayLike,
+    second: ArrayLike,
+    cluster: ArrayLike,
+    training_share: float | None = None,
+    level: float = LEVEL,
+) -> Rates:
+    """The same of WA, UA and macro-F1 of `first` minus those of `second`, which decide the same utterances: both are
+    without the cluster that is left out."""
+    return _jackknifed(_differences_of(label, first, second), cluster, training_share, level, (-1.0, 1.0))
 
 
 def majority(predicted: ArrayLike) -> NDArray[np.int64]:
@@ -223,30 +254,81 @@ def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
     return _Tally(columns, np.bincount(group) / len(group))
 
 
-def _estimates(
-    tallies: Sequence["_Tally | _F1Tally"],
-    signs: Sequence[float],
-    cluster: ArrayLike | None,
-    resamples: int,
-    level: float,
-    seed: int,
-) -> list[Estimate]:
-    """The signed sum of the tallies' rates, and its interval."""
-    columns = np.concatenate([tally.columns for tally in tallies], axis=1)
+class _Signed(NamedTuple):
+    """The signed sum of the rates of `tallies`, which are of the same utterances."""
 
-    def signed(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-        parts = np.split(sums, len(tallies), axis=1)
-        rates = [sign * tally.rates(part) for sign, tally, part in zip(signs, tallies, parts, strict=True)]
-        total: NDArray[np.float64] = np.sum(rates, axis=0)
+    tallies: Sequence["_Tally | _F1Tally"]
+    signs: Sequence[float]
+
+    @property
+    def columns(self) -> NDArray[np.float64]:
+        """Those of all tallies, side by side."""
+        return np.concatenate([tally.columns for tally in self.tallies], axis=1)
+
+    def rates(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
+        """From sums of `columns` [B, ...]: [B, rates]."""
+        ends = np.cumsum([tally.columns.shape[1] for tally in self.tallies])
+        parts = zip(self.signs, self.tallies, np.split(sums, ends[:-1], axis=1), strict=True)
+        total: NDArray[np.float64] = np.sum([sign * tally.rates(part) for sign, tally, part in parts], axis=0)
         return total
 
-    value = signed(columns.sum(axis=0, keepdims=True))[0]
-    units, copies = _units(columns, cluster)
-    if copies.sum() < 2:
-        return [Estimate(float(rate), np.nan, np.nan) for rate in value]
-    drawn = _draw(tuple(copies.tolist()), resamples, seed)
-    low, high = np.nanquantile(signed(drawn @ units), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    return [Estimate(*map(float, each)) for each in zip(value, low, high, strict=True)]
+
+def _rates_of(label: ArrayLike, predicted: ArrayLike) -> tuple[_Signed, _Signed]:
+    """WA with UA, and macro-F1."""
+    return _Signed([_tally(label, predicted)], [1.0]), _Signed([_F1Tally.of(label, predicted)], [1.0])
+
+
+def _differences_of(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> tuple[_Signed, _Signed]:
+    """The same of `first` minus `second`."""
+    both, signs = (first, second), [1.0, -1.0]
+    accuracies = _Signed([_tally(label, one) for one in both], signs)
+    return accuracies, _Signed([_F1Tally.of(label, one) for one in both], signs)
+
+
+def _bootstrapped(
+    wanted: Sequence[_Signed], cluster: ArrayLike | None, resamples: int, level: float, seed: int
+) -> Rates:
+    """With percentile bootstrap intervals."""
+    found: list[Estimate] = []
+    for signed in wanted:
+        value = signed.rates(signed.columns.sum(axis=0, keepdims=True))[0]
+        units, copies = _units(signed.columns, cluster)
+        if copies.sum() < 2:
+            found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
+            continue
+        drawn = _draw(tuple(copies.tolist()), resamples, seed)
+        bounds = np.nanquantile(signed.rates(drawn @ units), [(1 - level) / 2, (1 + level) / 2], axis=0)
+        found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
+    return Rates(*found)
+
+
+def _jackknifed(
+    wanted: Sequence[_Signed],
+    cluster: ArrayLike,
+    training_share: float | None,
+    level: float,
+    limits: tuple[float, float],
+) -> Rates:
+    """With t intervals from the jackknife over clusters, within `limits`."""
+    from scipy.stats import t
+
+    if training_share is not None and not 0 < training_share <= 1:
+        raise ValueError(f"training_share: {training_share}, expected above 0 and at most 1")
+    factor = 1.0 if training_share is None else 1 + 1 / training_share
+    found: list[Estimate] = []
+    for signed in wanted:
+        units, copies = _units(signed.columns, cluster)
+        count = len(copies)
+        total = units.sum(axis=0, keepdims=True)
+        value = signed.rates(total)[0]
+        if count < 2:
+            found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
+            continue
+        variance = factor * (count - 1) / count * ((signed.rates(total - units) - value) ** 2).sum(axis=0)
+        reach = t.ppf((1 + level) / 2, count - 1) * np.sqrt(variance)
+        bounds = np.clip([value - reach, value + reach], *limits)
+        found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
+    return Rates(*found)
 
 
 @lru_cache(maxsize=8)  # the speakers of a corpus are the same in all its cells

@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.identity import GIVEN, Condition, backbone_name, conditions, corpus_name, labels_name, source_name
 from analysis.scoring.formats import joined, raised
+from analysis.scoring.intervals import DEFAULT, KINDS
 from analysis.scoring.scores import Score, index_scores
 from analysis.scoring.setup import Setup
 from data_prep.text import counted
@@ -17,11 +18,11 @@ RATES, DIFFERENCES = "rates", "differences"
 # What each kind of table explains below its subject: a template each, of whole sentences.
 
 _MEAN_AND_F1 = "Mean is by mean pooling, without a forest. F1 is macro-averaged."
-INTERVALS = "[95% bootstrap intervals over utterances] and {{over whole speakers}}"  # of rates, in a template
+INTERVALS = "[{intervals}] and {{{beside}}}"  # of rates, in a template
 _RATES = f"Rates are in percent, the forest's with {INTERVALS}. {_MEAN_AND_F1}"
 _BASELINE = (
-    "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [95% paired bootstrap "
-    "interval over utterances] and, for WA, p of McNemar's exact test."
+    "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [{paired}] and, for WA, p "
+    "of McNemar's exact test."
 )
 _BY_SPEAKER = (
     "By speaker are the {{interval over whole speakers}} of the same difference and, for WA, p of a sign-flip test "
@@ -48,8 +49,8 @@ OF_CHOSEN_BY_TEST = (
 )
 OF_SOURCES_COMPARED = (
     "{conditions} The rate by {decision} with the first label source minus that with the second, in points, with a "
-    "[95% paired bootstrap interval over utterances] and, for WA, p of McNemar's exact test. Holm's method adjusts p "
-    f"for the whole table. {_BY_SPEAKER}"
+    "[{paired}] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole table. "
+    f"{_BY_SPEAKER}"
 )
 _OF_SHOWN = "No DSL is iteration 0; the other methods are at iteration 1."
 OF_SPEAKERS = (
@@ -88,14 +89,24 @@ class Caption:
     explanation: str = ""
 
     @classmethod
-    def filled(cls, subject: str, template: str, **parts: str) -> "Caption":
-        """With a template of this module, whose `parts` may be empty."""
-        return cls(subject, " ".join(template.format(**parts).split()))
+    def filled(cls, subject: str, template: str, intervals: str = DEFAULT, **parts: str) -> "Caption":
+        """With a template of this module, whose `parts` may be empty; `intervals` is of which kind those are that it
+        tells of, one of KINDS."""
+        told = template.format(**interval_parts(intervals), **parts)
+        return cls(subject, " ".join(told.split()))
 
     @property
     def text(self) -> str:
         """Subject and explanation, as a text of whole sentences."""
         return joined(f"{self.subject}.", self.explanation)
+
+
+def interval_parts(intervals: str) -> dict[str, str]:
+    """What templates say of intervals of a kind, and of those over speakers beside them, which are always by a
+    bootstrap."""
+    kind = KINDS[intervals]
+    beside = KINDS["speaker"].words(several=True) if kind.by_t else "over whole speakers"
+    return {"intervals": kind.words(several=True), "beside": beside, "paired": kind.words(paired=True)}
 
 
 @dataclass(frozen=True)

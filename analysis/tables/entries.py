@@ -31,7 +31,7 @@ def score_entry(forest: Score | None, mean_pooling: Score | None) -> Entry:
             f"{name}_speaker_high": score.by_speaker[1],
         }
         entry |= {key: round(value, 4) for key, value in values.items() if value == value}
-        entry |= _about_score(score)
+        entry |= {"intervals": score.intervals, **_about_score(score)}
     return entry
 
 

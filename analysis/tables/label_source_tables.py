@@ -75,6 +75,7 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
     caption = Caption.filled(
         corpus_name(condition.corpus),
         OF_SOURCES_COMPARED,
+        decisions[columns.INTERVALS].iloc[0],
         conditions=conditions_text(condition),
         decision=columns.DECISION_NAMES[decision],
     )
@@ -138,6 +139,7 @@ def _entries(name: str, treatment: Treatment, line: Compared, setup: Entry) -> I
             "metric": metric,
             "partial": line[columns.PARTIAL],
             "other_source": line[columns.SECOND + columns.LABEL_SOURCE],
+            "intervals": line[columns.INTERVALS],
             **difference_entry("source_difference", Difference.of(line, metric)),
             **setup,
         }

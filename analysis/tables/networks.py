@@ -79,7 +79,9 @@ class Known:
 
     def caption(self, template: str) -> Caption:
         """That of a listing, by its template."""
-        return Caption.filled(corpus_name(self.condition.corpus), template, conditions=conditions_text(self.condition))
+        score = next(score for scores in self.scores.values() for score in scores.values())
+        about = corpus_name(self.condition.corpus), template, score.intervals
+        return Caption.filled(*about, conditions=conditions_text(self.condition))
 
     def groups(self, *headings: Heading, of: str = "") -> tuple[Group, ...]:
         """A group of columns for each label source, all of the same `headings`; `of` is what they are of."""

@@ -17,6 +17,7 @@ from analysis.frames import checked
 from analysis.identity import Condition, Treatment, backbone_name, conditions, corpus_order
 from analysis.paper.layouts import PAPER_BACKBONE, Layout, RowLabel, RowPlan, layouts_of
 from analysis.paper.published import PublishedValue, comparable, index_published, load_published
+from analysis.scoring.intervals import DEFAULT
 from analysis.scoring.scores import Score, ScoreKey, index_scores
 from analysis.scoring.setup import stands_beside_paper
 from analysis.tables.captions import (
@@ -233,6 +234,7 @@ def _caption(layout: Layout, backbone: str | None, rows: Sequence[Row], ground: 
     return Caption.filled(
         layout.subject,
         OF_PAPER_TABLE,
+        next((score.intervals for cell in cells for score in cell.scores), DEFAULT),
         rows=layout.explanation,
         backbone=_backbone_text(backbone, any(cell.published for cell in cells)),
         conditions=conditions_text(ground.condition),

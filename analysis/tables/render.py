@@ -19,7 +19,7 @@ _CELL_FIELDS = (
     *("forest", "forest_sd_forest_seeds", "forest_sd_training_seeds"),
     *("forest_low", "forest_high", "forest_speaker_low", "forest_speaker_high"),
     *("mean_pooling", "mean_pooling_sd_training_seeds", "mean_pooling_low", "mean_pooling_high"),
-    *("mean_pooling_speaker_low", "mean_pooling_speaker_high"),
+    *("mean_pooling_speaker_low", "mean_pooling_speaker_high", "intervals"),
     *("published", "published_backbone", "difference"),
     *("folds_done", "folds", "utterances", "partial", "setup", "departures", "note"),
 )

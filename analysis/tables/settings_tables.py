@@ -10,7 +10,7 @@ from analysis.identity import Condition, corpus_name, network_name
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined
 from analysis.scoring.ranking import BySetting, Candidate, Ranking, rankings
-from analysis.tables.captions import INTERVALS, Caption, Footnote, conditions_text, score_footnotes
+from analysis.tables.captions import INTERVALS, Caption, Footnote, conditions_text, interval_parts, score_footnotes
 from analysis.tables.cells import NumberCell, QuantityCell, RateCell, TableCell, TextCell
 from analysis.tables.entries import Entry, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
@@ -94,7 +94,8 @@ def _headings() -> Iterator[Heading]:
 def _test_text(own: Sequence[Candidate]) -> str:
     kinds = {one.decision for one in own}
     by = " or, where there is none, ".join(name for kind, name in columns.DECISION_NAMES.items() if kind in kinds)
-    return f"Test rates are by {by}, with {INTERVALS.format()}. They choose nothing."
+    told = INTERVALS.format(**interval_parts(own[0].score.intervals))
+    return f"Test rates are by {by}, with {told}. They choose nothing."
 
 
 def _row(

@@ -53,6 +53,9 @@ def speaker_listings(decisions: pd.DataFrame, scores: pd.DataFrame) -> list[List
     return found
 
 
+WILSON = "wilson"  # the intervals of a speaker, whatever those of rates are
+
+
 @dataclass(frozen=True)
 class _Subject:
     """A backbone and label source, and the networks that are shown of it, by method."""
@@ -249,6 +252,7 @@ def _rate_entries(people: _People, network: Network, speaker: str) -> Iterator[E
                 values |= {
                     f"{name}_{end}": line[bound] for end, bound in zip(("low", "high"), names.interval, strict=True)
                 }
+                entry["intervals"] = WILSON
             entry |= {**_rounded(values), "utterances": line[columns.UTTERANCES]}
         if "utterances" in entry:
             yield entry
@@ -303,6 +307,7 @@ def _recall_entries(people: _People, network: Network, speaker: str) -> Iterator
                 continue
             bounds = {name: columns.RECALL, f"{name}_low": columns.RECALL_LOW, f"{name}_high": columns.RECALL_HIGH}
             values = {key: line[column][number] for key, column in bounds.items()}
-            entry |= {**_rounded(values), "utterances": round(line[columns.CLASS_UTTERANCES][number], 4)}
+            about_class = {"utterances": round(line[columns.CLASS_UTTERANCES][number], 4), "intervals": WILSON}
+            entry |= _rounded(values) | about_class
         if "utterances" in entry:
             yield entry

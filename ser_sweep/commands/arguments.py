@@ -8,6 +8,7 @@ from typing import Any
 from data_prep.addresses import is_address, local_path, without_secrets
 from data_prep.errors import FolderError
 from data_prep.text import clean
+from sweep.planning.intervals import INTERVALS
 
 LINES = "\n\t"  # what messages may hold that is not printed
 DONE, FAILED, BAD_INPUT, LIMITED, INTERRUPTED = 0, 1, 2, 3, 130
@@ -86,6 +87,17 @@ def add_setting(parser: argparse.ArgumentParser, option: str, help: str) -> None
         metavar="FIELD=VALUE",
         help=f"{help} (default: the nearest to the paper's)",
     )
+
+
+def of_intervals() -> argparse.ArgumentParser:
+    """Which intervals results have."""
+    parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(
+        "--intervals",
+        choices=INTERVALS,
+        help="kind of 95%% intervals: over utterances, or for speakers who were not recorded (default: the grid's)",
+    )
+    return parent
 
 
 def of_utterances() -> argparse.ArgumentParser:

@@ -9,7 +9,16 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from data_prep.text import command
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_results, path, quietly
+from ser_sweep.commands.arguments import (
+    DONE,
+    GRID_DATA_STORE,
+    add_command,
+    count,
+    of_intervals,
+    of_results,
+    path,
+    quietly,
+)
 from ser_sweep.commands.sweeps import opened
 from ser_sweep.commands.terminal import ProgressBar, notice
 from ser_sweep.sweeps import Sweep
@@ -26,6 +35,7 @@ def add(commands: Any) -> None:
         "rank the settings and networks of a grid by their rate on validation utterances, which alone chooses",
         f"ser-sweep best {GRID_DATA_STORE}\nser-sweep best {GRID_DATA_STORE} --write BEST.yaml",
         of_results(setting=False),
+        of_intervals(),
         quietly(),
     )
     best.add_argument("--top", type=count, default=10, metavar="N", help="rows to show (default: 10)")

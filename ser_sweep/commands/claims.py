@@ -6,7 +6,7 @@ ser-sweep claims GRID.yaml --data DATA --store STORE
 import argparse
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, quietly
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_intervals, of_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar
 
@@ -19,6 +19,7 @@ def add(commands: Any) -> None:
         "test the paper's claims on a grid's results: supported, contradicted, undecided or not tested",
         f"ser-sweep claims {GRID_DATA_STORE} --json",
         of_results(),
+        of_intervals(),
         quietly(),
     )
     claims.add_argument(

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from data_prep.errors import UserError
-from ser_sweep.commands.arguments import DONE, add_command, add_setting, path, quietly
+from ser_sweep.commands.arguments import DONE, add_command, add_setting, of_intervals, path, quietly
 from ser_sweep.commands.sweeps import decided, values_by_field
 from ser_sweep.commands.terminal import ProgressBar
 from ser_sweep.sweeps import Sweep, open_sweep
@@ -25,6 +25,7 @@ def add(commands: Any) -> None:
         "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
         "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json\n"
         "ser-sweep compare A.yaml --data DATA --store STORE --setting epochs=8 --other-setting epochs=12",
+        of_intervals(),
         quietly(),
     )
     compare.add_argument(
@@ -79,7 +80,8 @@ def _opened(options: argparse.Namespace) -> tuple[Sweep, Sweep]:
         second = second.at(values_by_field("--other-setting", options.other_setting))
         if other == place and first.shown == second.shown:
             raise UserError(f"A and B are both of the setting {first.shown.text}: give another --other-setting")
-    return first, second
+    kind = options.intervals or first.intervals
+    return first.with_intervals(kind), second.with_intervals(kind)
 
 
 def _place(sweep: Sweep) -> dict[str, Any]:

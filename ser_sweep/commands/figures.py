@@ -7,7 +7,16 @@ import argparse
 from typing import Any
 
 from data_prep.text import counted, plain
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, of_utterances, path, quietly
+from ser_sweep.commands.arguments import (
+    DONE,
+    GRID_DATA_STORE,
+    add_command,
+    of_intervals,
+    of_results,
+    of_utterances,
+    path,
+    quietly,
+)
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar, warnings_told
 
@@ -20,6 +29,7 @@ def add(commands: Any) -> None:
         "draw recall by class, contours, learning curves and more, as PNG and SVG",
         f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
         of_results(),
+        of_intervals(),
         of_utterances(),
         quietly(),
     )

@@ -14,6 +14,7 @@ from ser_sweep.commands.arguments import (
     GRID_DATA_STORE,
     add_command,
     count,
+    of_intervals,
     of_results,
     of_utterances,
     path,
@@ -36,6 +37,7 @@ def add(commands: Any) -> None:
         "write one page with all results so far: tables, figures, claims, costs, and how to reproduce them",
         f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
         of_results(),
+        of_intervals(),
         of_utterances(),
         quietly(),
     )

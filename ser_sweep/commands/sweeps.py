@@ -30,9 +30,11 @@ def opened(options: argparse.Namespace) -> Sweep:
 
 
 def _showing(options: argparse.Namespace, sweep: Sweep) -> Sweep:
-    """The sweep with the setting that `--setting` asks for."""
+    """The sweep with the setting and the intervals that are asked for."""
     asked = values_by_field("--setting", getattr(options, "setting", []))
-    return sweep.at(asked) if asked else sweep
+    shown = sweep.at(asked) if asked else sweep
+    kind = getattr(options, "intervals", None)
+    return shown.with_intervals(kind) if kind else shown
 
 
 def values_by_field(option: str, given: Sequence[tuple[str, str]]) -> dict[str, str]:

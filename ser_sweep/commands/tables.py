@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_results, path, quietly
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_intervals, of_results, path, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar, notice
 
@@ -20,6 +20,7 @@ def add(commands: Any) -> None:
         "print the paper's Tables I to V beside the published values, and every network beside its baseline",
         f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
         of_results(),
+        of_intervals(),
         quietly(),
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")

@@ -40,7 +40,8 @@ def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
     entries = [_entry(one) for one in choices]
     stages = [one.stage for one in choices]
     inner_folds = {"inner_folds": grid.inner_folds} if any(one.label_source == "cross_fit" for one in stages) else {}
-    kept = grid.model_dump(mode="json", exclude_defaults=True, include={"resources", "fuse", "tracking", "weights"})
+    same = {"resources", "fuse", "tracking", "weights", "intervals"}
+    kept = grid.model_dump(mode="json", exclude_defaults=True, include=same)
     axes = entries[0] if len(entries) == 1 else {"chains": entries}
     folds = grid.folds if isinstance(grid.folds, int) else grid.folds.model_dump(exclude_none=True)
     fields = {"name": f"{grid.name}, the best", **axes, **inner_folds, "labels": grid.labels, "folds": folds}

@@ -53,6 +53,7 @@ from sweep.planning.grid_fields import (
 )
 from sweep.planning.grid_problems import problems_of_the_whole
 from sweep.planning.grid_yaml import UniqueKeys
+from sweep.planning.intervals import INTERVALS
 from sweep.planning.listed_folds import listed_problems, with_fold_lists
 from sweep.planning.products import CorpusRequest, Point, Product, differences
 from sweep.planning.sampling import Distribution
@@ -115,6 +116,8 @@ class GridSpec(Strict):
     """Experiment trackers that record the sweep."""
     weights: Annotated[str, AfterValidator(one_of(WEIGHTS)), named(WEIGHTS)] = "none"
     """Networks to keep in the store, as safetensors, for `ser-sweep predict`. Not part of a stage's identity."""
+    intervals: Annotated[str, AfterValidator(one_of(INTERVALS)), named(INTERVALS)] = INTERVALS[0]
+    """Kind of the 95% intervals that results have; statistics.md has them. Not part of a stage's identity."""
     chains: Annotated[tuple[Axes, ...], Field(min_length=1)] | None = None
     """Several products instead of one; each may set its own axes and takes the others from the top."""
 

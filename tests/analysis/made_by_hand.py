@@ -64,6 +64,7 @@ def decisions_of(
     """
     utterances = np.arange(len(np.asarray(label)))
     cell: dict[str, Any] = {"validation_wa": 50.0, "seed": 0, "forest_seed": 0, "classes": 2}
+    cell |= {"intervals": "utterance", "training_share": 0.9}
     cell |= {"utterance": [f"{row:02}" for row in utterances], "fold": utterances * 10 // len(utterances)}
     cell |= network(about.pop("rule", "none"), about.pop("iteration", None), **about)
     updates = cell.pop("updates")
@@ -85,7 +86,7 @@ def scores_of(**about: Any) -> dict[str, Any]:
     """A network's line of scores; `about` as in `network`, and other columns."""
     cell = network(about.pop("rule", "none"), about.pop("iteration", None), **about)
     del cell["updates"]
-    rates = {"utterances": 535, "wa": 75.0, "ua": 74.0, "f1": 73.0, "recall": [80.0, 68.0]}
+    rates = {"utterances": 535, "intervals": "utterance", "wa": 75.0, "ua": 74.0, "f1": 73.0, "recall": [80.0, 68.0]}
     return cell | rates | spreads() | about
 
 

@@ -170,6 +170,8 @@ def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
         "predicted": 0,
         "classes": 2,
         "updates": (LabelUpdate("wdsl", 0.2),),
+        "intervals": "utterance",
+        "training_share": pytest.approx(2 / 3),
     }
 
 

@@ -46,6 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
         "rules": ["none", {"wdsl": 0.2}],
         "folds": 2,
         "resources": {"cpu": 1, "max_failures": 1},
+        "intervals": "speaker",
         "training": {
             **{"epochs": 6, "every": 8, "batch_size": 16, "learning_rate": [TOO_SLOW, BEST]},
             **{"validation_share": 0.4, "early_stopping": False},
@@ -81,6 +82,7 @@ def test_the_grid_that_is_written_asks_for_nothing_that_is_not_there(
     chosen = best(place[1], capsys, "--write", str(file))["rankings"][0]["chosen"]
     grid = load_grid(file)
     assert (grid.folds, grid.resources.max_failures, grid.backbones) == (2, 1, ("tiny",))
+    assert grid.intervals == "speaker"
     assert grid.training.learning_rate == BEST
     sweep = open_sweep(file, *place[1][2::2])
     assert sweep.plan.to_train == {}

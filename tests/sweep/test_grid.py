@@ -476,6 +476,13 @@ def test_what_is_not_known_of_label_sources_and_labels_is_refused() -> None:
     assert "inner_folds" in said
 
 
+def test_intervals_have_a_kind_and_change_no_stage() -> None:
+    assert "intervals: 'wald' is not known; allowed: utterance, speaker, speaker_t, corrected_t" in problems_of(
+        intervals="wald"
+    )
+    assert plan_of(intervals="corrected_t").stages == plan_of().stages
+
+
 def test_inner_folds_that_a_corpus_is_too_small_for_are_refused(
     small_data: Path, write_grid: Callable[..., Path]
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from data_prep.errors import UserError
 from ser_sweep import open_sweep
 from ser_sweep.cli import main
 
@@ -58,6 +59,25 @@ def test_two_settings_of_one_grid_are_compared(arguments: list[str], capsys: pyt
         {one["rule"]: one["wa_difference"] for one in of["comparisons"] if not one["chosen"]} for of in (found, again)
     )
     assert differences == {rule: -value for rule, value in others.items()}
+
+
+@pytest.mark.parametrize("command", ["tables", "claims", "best", "compare"])
+def test_other_intervals_are_asked_for_and_named(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    words = [command, *arguments, *([] if command == "claims" else ["--no-forests"])]
+    words += ["--other-setting", f"learning_rate={SLOW}"] if command == "compare" else []
+    assert re.search(r"bootstrap intervals? over utterances\]", said(capsys, *words))
+    text = said(capsys, *words, "--intervals", "corrected_t")
+    assert re.search(r" t intervals? over speakers, corrected for shared training data\]", text)
+    assert "over utterances]" not in text
+
+
+def test_intervals_that_are_not_known_are_refused(arguments: list[str]) -> None:
+    sweep = open_sweep(*arguments[::2])
+    assert sweep.intervals == "utterance" and sweep.with_intervals("speaker").intervals == "speaker"
+    with pytest.raises(UserError, match="intervals wald are not known; there are utterance, speaker, speaker_t"):
+        sweep.with_intervals("wald")
 
 
 def test_a_comparison_needs_two_sweeps(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
