@@ -169,10 +169,16 @@ def kept_whole(split: str, validation_by: ValidationBy = "split") -> str | None:
 
 
 def canonical_training(training: TrainingSettings, split: str) -> TrainingSettings:
-    """`training` under `split`, the same for every way of writing it: `validation_by` is `split` where it means that,
-    and where there is no validation part."""
+    """`training` under `split`, the same for every way of writing it. What has no effect is at its default:
+    `validation_by` where it means the split's, and where there is no validation part; `restore_best_weights` without
+    early stopping; and `staircase` of a rate that does not decay."""
     same = kept_whole(split, training.validation_by) == kept_whole(split) or not training.validation_share
-    return replace(training, validation_by="split") if same else training
+    return replace(
+        training,
+        validation_by="split" if same else training.validation_by,
+        restore_best_weights=training.restore_best_weights or not training.early_stopping,
+        staircase=training.staircase or training.decay == 1,
+    )
 
 
 def groups_of(column: str | None, utterances: pd.DataFrame) -> Ints | None:

@@ -16,7 +16,7 @@ from data_prep.shards import SegmentCorpus, load_corpus
 from dsl import chain, fold_parts, splits
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
-from dsl.segments import band_statistics
+from dsl.segments import input_statistics
 from dsl.settings import Alteration, ChainSettings, TrainingSettings
 from dsl.splits import training_seed
 from dsl.training import Lesson
@@ -94,8 +94,8 @@ class Seen:
         monkeypatch.setattr(chain.SharedCorpus, "learnt", see)
 
 
-def with_statistics(monkeypatch: Monkey, of: Callable[[SegmentCorpus, np.ndarray], Any]) -> None:
-    monkeypatch.setattr(chain, "band_statistics", of)
+def with_statistics(monkeypatch: Monkey, of: Callable[[SegmentCorpus, np.ndarray, Any], Any]) -> None:
+    monkeypatch.setattr(chain, "input_statistics", of)
 
 
 def all_segments(corpus: SegmentCorpus) -> np.ndarray:
@@ -103,21 +103,21 @@ def all_segments(corpus: SegmentCorpus) -> np.ndarray:
 
 
 def standardised_by_everything(monkeypatch: Monkey) -> None:
-    statistics = band_statistics
-    with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, all_segments(corpus)))
+    with_statistics(monkeypatch, lambda corpus, _, how: input_statistics(corpus, all_segments(corpus), how))
 
 
 def standardised_by_what_it_does_not_train_on(monkeypatch: Monkey) -> None:
-    statistics = band_statistics
-    with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, np.setdiff1d(all_segments(corpus), index)))
+    def of_others(corpus: SegmentCorpus, index: np.ndarray, how: Any) -> tuple[np.ndarray, np.ndarray]:
+        return input_statistics(corpus, np.setdiff1d(all_segments(corpus), index), how)
+
+    with_statistics(monkeypatch, of_others)
 
 
 def scaled_by_everything(monkeypatch: Monkey) -> None:
-    statistics = band_statistics
-    with_statistics(
-        monkeypatch,
-        lambda corpus, index: (statistics(corpus, index)[0], statistics(corpus, all_segments(corpus))[1]),
-    )
+    def scaled(corpus: SegmentCorpus, index: np.ndarray, how: Any) -> tuple[np.ndarray, np.ndarray]:
+        return input_statistics(corpus, index, how)[0], input_statistics(corpus, all_segments(corpus), how)[1]
+
+    with_statistics(monkeypatch, scaled)
 
 
 def with_parts(monkeypatch: Monkey, change: Callable[[fold_parts.FoldPart], fold_parts.FoldPart]) -> None:
