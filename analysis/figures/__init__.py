@@ -12,6 +12,7 @@ from analysis.figures.networks import draw_confusion, draw_contours, draw_learni
 from analysis.figures.rates import draw_alpha_curve, draw_class_recall, draw_label_correction, draw_label_sources
 from analysis.figures.save import FORMATS, Drawing, save_figure, save_figures
 from analysis.figures.settings import draw_parallel, draw_setting_axes
+from analysis.figures.thinning import draw_thinning_curve
 
 __all__ = [
     "FORMATS",
@@ -25,6 +26,7 @@ __all__ = [
     "draw_learning_curves",
     "draw_parallel",
     "draw_setting_axes",
+    "draw_thinning_curve",
     "figures_of",
     "save_figure",
     "save_figures",

@@ -48,4 +48,5 @@ def figures_of(
     yield from score_figures.confusions(scores, decisions, classes)
     yield from stage_figures.learning_curves(store, cells)
     if by_setting is not None:
-        yield from settings_figures(by_setting)
+        segments = {names[full]: held["segments"].to_numpy() for full, (_, held) in corpora.items()}
+        yield from settings_figures(by_setting, segments)

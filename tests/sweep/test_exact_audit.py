@@ -64,6 +64,14 @@ def test_neither_do_they_under_other_splits(audit: Audit, split: str) -> None:
     assert [(one["split"], one["labels"], one["sound"]) for one in found] == [(split, "identical", "identical")]
 
 
+STANDARDISED = ("overall", "utterance", "none")  # otherwise than by band
+
+
+def test_neither_do_they_however_input_is_standardised(audit: Audit) -> None:
+    found = audit(rules=["none"], training=TRAINING | {"standardisation": [*STANDARDISED]})
+    assert [(one["labels"], one["sound"]) for one in found] == [("identical", "identical")] * len(STANDARDISED)
+
+
 def test_global_oof_is_seen_to_leak_and_is_expected_to(audit: Audit) -> None:
     (one,) = audit(label_sources=["global_oof"], iterations=2)
     assert one["leaky_source"]
@@ -324,6 +332,25 @@ def test_a_planted_leak_is_found(plant: Callable[[Monkey], None], audit: Audit, 
     plant(monkeypatch)
     (one,) = audit(expected=1)
     assert any(one[what].startswith("part at t=") for what in ("labels", "sound"))
+
+
+def test_a_leak_through_the_mean_of_all_bands_is_found(audit: Audit, monkeypatch: Monkey) -> None:
+    standardised_by_everything(monkeypatch)
+    (one,) = audit(expected=1, rules=["none"], training=TRAINING | {"standardisation": "overall"})
+    assert one["labels"] == "identical"
+    assert one["sound"].startswith("part at t=0: weights")
+
+
+def test_a_leak_from_utterance_to_utterance_is_found(audit: Audit, monkeypatch: Monkey) -> None:
+    by_utterance = chain.standardised_by_utterance
+
+    def smeared(corpus: SegmentCorpus) -> SegmentCorpus:
+        frames = by_utterance(corpus).frames
+        return replace(corpus, frames=frames + corpus.frames[:, :8].mean())
+
+    monkeypatch.setattr(chain, "standardised_by_utterance", smeared)
+    (one,) = audit(expected=1, rules=["none"], training=TRAINING | {"standardisation": "utterance"})
+    assert one["sound"].startswith("part at t=0: weights")
 
 
 @pytest.mark.parametrize("plant", INNER_LEAKS, ids=lambda one: one.__name__)
