@@ -103,7 +103,7 @@ RULES_ADDED_SINCE = {"consensus", "top_two", "extrapolated"}
 
 
 @pytest.mark.parametrize("grid", SHIPPED)
-def test_the_keys_of_the_first_grids_are_those_that_they_had_before_there_were_such_axes(grid: str) -> None:
+def test_the_keys_of_shipped_grids_are_those_that_they_had_when_they_were_first_shipped(grid: str) -> None:
     plan = Plan.of(load_grid(CONFIGS / f"{grid}.yaml").expand(CORPORA), (), {})
     stages = sorted(key for key, stage in plan.stages.items() if stage.rule not in RULES_ADDED_SINCE)
     found = {"stages": len(stages), "sha256": hashlib.sha256("\n".join(stages).encode()).hexdigest()}
