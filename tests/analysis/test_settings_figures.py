@@ -19,11 +19,11 @@ LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]
 
 
-def decided(right: int, validation: float) -> pd.DataFrame:
+def decided(right: int, validation: float, **about: Any) -> pd.DataFrame:
     rules = {"none": right, "bdsl": right - 4}
     return pd.concat(
         [
-            decisions_of(first_right(own, LABEL), LABEL, SPEAKERS, validation_wa=validation, rule=rule)
+            decisions_of(first_right(own, LABEL), LABEL, SPEAKERS, validation_wa=validation, rule=rule, **about)
             for rule, own in rules.items()
         ]
     )
@@ -61,7 +61,7 @@ def thinned(*fields: str, **setup: Any) -> BySetting:
     found = {}
     for every in (1, 2):
         setting = Setting((("every", every), *((field, every) for field in fields)))
-        found[setting] = decided(24 - 4 * every, 50.0).assign(setup=setup_with(every=every, **setup))
+        found[setting] = decided(24 - 4 * every, 50.0, setup=setup_with(every=every, **setup))
     return BySetting(found, next(iter(found)), "one of 2")
 
 

@@ -257,8 +257,7 @@ def test_what_has_no_effect_is_written_as_the_default(split: str) -> None:
     assert canonical_training(replace(to_the_end, restore_best_weights=False), split) == to_the_end
     level = TrainingSettings(decay=1)
     assert canonical_training(replace(level, staircase=False), split) == level
-    for open_choice in ({"staircase": False}, {"restore_best_weights": False}):
-        written = TrainingSettings(**open_choice)
+    for written in (TrainingSettings(staircase=False), TrainingSettings(restore_best_weights=False)):
         assert canonical_training(written, split) == written
 
 

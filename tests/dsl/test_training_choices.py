@@ -346,7 +346,7 @@ def test_a_rate_that_a_replay_finds_in_its_place_decays(corpus: SegmentCorpus) -
 def test_input_statistics_say_what_is_kept_with_the_weights(corpus: SegmentCorpus) -> None:
     index = np.arange(20)
     for how in ("utterance", "none"):
-        mean, deviation = input_statistics(corpus, index, how)  # type: ignore[arg-type]
+        mean, deviation = input_statistics(corpus, index, how)
         assert not mean.any() and (deviation == 1).all()
     mean, deviation = input_statistics(corpus, index, "overall")
     assert len(set(mean)) == len(set(deviation)) == 1 and mean.shape == deviation.shape == (8,)

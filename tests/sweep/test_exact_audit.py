@@ -16,7 +16,7 @@ from data_prep.shards import SegmentCorpus, load_corpus
 from dsl import chain, fold_parts, splits
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
-from dsl.segments import input_statistics
+from dsl.segments import input_statistics, standardised_by_utterance
 from dsl.settings import Alteration, ChainSettings, TrainingSettings
 from dsl.splits import training_seed
 from dsl.training import Lesson
@@ -342,10 +342,8 @@ def test_a_leak_through_the_mean_of_all_bands_is_found(audit: Audit, monkeypatch
 
 
 def test_a_leak_from_utterance_to_utterance_is_found(audit: Audit, monkeypatch: Monkey) -> None:
-    by_utterance = chain.standardised_by_utterance
-
     def smeared(corpus: SegmentCorpus) -> SegmentCorpus:
-        frames = by_utterance(corpus).frames
+        frames = standardised_by_utterance(corpus).frames
         return replace(corpus, frames=frames + corpus.frames[:, :8].mean())
 
     monkeypatch.setattr(chain, "standardised_by_utterance", smeared)
