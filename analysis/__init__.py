@@ -8,10 +8,12 @@
 in `analysis.columns`, and what networks, treatments and conditions are in `analysis.identity`.
 """
 
+from analysis.scoring.calibration import calibration
 from analysis.scoring.comparisons import compare, comparisons
 from analysis.scoring.correction import label_correction
 from analysis.scoring.results import decide, keep_results, usable_decisions
 from analysis.scoring.scores import score, score_networks
+from analysis.scoring.speakers import score_speakers
 from analysis.tables.collection import collect_tables
 from analysis.tables.latex import to_latex
 from analysis.tables.paper_tables import build_tables
@@ -19,6 +21,7 @@ from analysis.tables.render import to_csv, to_json, to_markdown
 
 __all__ = [
     "build_tables",
+    "calibration",
     "collect_tables",
     "compare",
     "comparisons",
@@ -27,6 +30,7 @@ __all__ = [
     "label_correction",
     "score",
     "score_networks",
+    "score_speakers",
     "to_csv",
     "to_json",
     "to_latex",

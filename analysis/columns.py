@@ -62,7 +62,8 @@ LABEL = "label"
 PREDICTED = "predicted"
 CLASSES = "classes"  # how many there are
 DECIDED_COLUMNS = (DECISION, FOREST_SEED, FOLD, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
-DECISION_COLUMNS = (*CELL_COLUMNS, UPDATES, SETUP, *DECIDED_COLUMNS, VALIDATION_WA)
+CONFIDENCE = "confidence"  # of mean pooling: the highest mean probability; NaN for forests, and where it was not kept
+DECISION_COLUMNS = (*CELL_COLUMNS, UPDATES, SETUP, *DECIDED_COLUMNS, CONFIDENCE, VALIDATION_WA)
 
 # One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.
 UTTERANCES = "utterances"
@@ -85,6 +86,29 @@ SCORE_COLUMNS = (*CELL_COLUMNS, SETUP, VALIDATION_WA, *RATE_COLUMNS)
 NETWORK_IDENTITY = (CORPUS, PARTIAL, BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE, SPLIT, LABELS)
 NETWORK_COLUMNS = (*NETWORK_IDENTITY, SEEDS, FOLDS_DONE, FOLDS, VALIDATION_WA)
 NETWORK_SCORE_COLUMNS = (*NETWORK_COLUMNS, SETUP, *RATE_COLUMNS)
+
+# One line the scores of a network on the utterances of one speaker by one decision, in percent: means over seeds.
+# Intervals are Wilson's; lists are of the classes, recalls with NaN for one that the speaker does not have.
+CLASS_UTTERANCES = "class_utterances"  # how many of each class, a mean over seeds where labels are permuted anew
+RECALL_LOW, RECALL_HIGH = "recall_low", "recall_high"
+SPEAKER_COLUMNS = (
+    *(*NETWORK_IDENTITY, SETUP, DECISION, SPEAKER, UTTERANCES),
+    *(WA, *RATES["WA"].interval, UA, F1),
+    *(CLASS_UTTERANCES, RECALL, RECALL_LOW, RECALL_HIGH),
+)
+
+# One line the calibration of a network's decisions by mean pooling, in percent and points: means over training seeds.
+ECE, ECE_SD = "ece", "ece_sd_training_seeds"  # expected calibration error, and its standard deviation
+ECE_ADAPTIVE = "ece_adaptive"  # with bins that hold as many decisions each
+ECE_IF_CALIBRATED = "ece_if_calibrated"  # that decisions with these confidences would have if each were its chance
+CALIBRATION_COLUMNS = (
+    *(*NETWORK_IDENTITY, SETUP, SEEDS, FOLDS_DONE, FOLDS, UTTERANCES),
+    *(WA, CONFIDENCE, ECE, ECE_SD, ECE_ADAPTIVE, ECE_IF_CALIBRATED),
+)
+# One line a bin of confidence: its bounds, the decisions in it, and their mean confidence and share that is right, NaN
+# where there are none; all but the number as fractions.
+BIN_LOW, BIN_HIGH, DECISIONS, RIGHT = "low", "high", "decisions", "right"
+BIN_COLUMNS = (BIN_LOW, BIN_HIGH, DECISIONS, CONFIDENCE, RIGHT)
 
 # One line a comparison of two networks of one corpus, split and kind of labels: the first minus the second, on the
 # utterances and training seeds that both have, of which either's rates are, too.

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.columns import PAPER_METRICS
+from analysis.columns import METRICS
 from analysis.identity import (
     IN_EACH_FOLD,
     Condition,
@@ -180,7 +180,8 @@ def compared_text(compared: Compared) -> str:
     """The comparisons as an aligned Markdown table for each corpus and kind of decision, and what they are."""
     parts = [f"{axis}: A {one}, B {other}" for axis, (one, other) in compared.differ.items()]
     for (corpus, decision), lines in compared.lines.groupby([columns.CORPUS, columns.DECISION], sort=False):
-        head = ["A", "B", "WA of A", "WA of B", "WA A − B", "UA A − B", "WA by speaker", "utterances", "seeds"]
+        differences = (f"{metric} A − B" for metric in METRICS)
+        head = ["A", "B", "WA of A", "WA of B", *differences, "WA by speaker", "utterances", "seeds"]
         several = len({*lines[columns.SPLIT], *lines[SECOND_SPLIT]}) > 1
         rows = [_row(line, several) for line in lines.to_dict("records")]
         by = columns.DECISION_NAMES[str(decision)]
@@ -190,23 +191,23 @@ def compared_text(compared: Compared) -> str:
 
 EXPLANATION = (
     "Rates in percent and differences in points, A minus B, are of the utterances and training seeds that both have,\n"
-    "[95% paired bootstrap interval], with p of McNemar's exact test of WA, adjusted by Holm's method for each kind\n"
-    "of decision. By speaker: the WA difference's interval over whole speakers, and p of a sign-flip test over them."
+    "[95% paired bootstrap interval over utterances], with p of McNemar's exact test of WA, adjusted by Holm's method\n"
+    "for each kind of decision. F1 is macro-averaged. By speaker: the WA difference's {interval over whole speakers},\n"
+    "and p of a sign-flip test over them."
 )
 CHOSEN_EXPLAINED = "\nMarked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 
 
 def _row(line: dict[Any, Any], several_splits: bool) -> list[str]:
-    wa, ua = (Difference.of(line, metric) for metric in PAPER_METRICS)
+    differences = [Difference.of(line, metric) for metric in METRICS]
     mark = " *" if line[CHOSEN] else ""
     return [
         f"{_name(line, '', line[columns.SPLIT], several_splits)}{mark}",
         _name(line, columns.SECOND, line[SECOND_SPLIT], several_splits),
         f"{line[columns.WA]:.2f}",
         f"{line[SECOND_WA]:.2f}",
-        difference_text(wa),
-        difference_text(ua),
-        speaker_text(wa),
+        *map(difference_text, differences),
+        speaker_text(differences[0]),
         f"{line[columns.UTTERANCES]:,}",
         str(line[columns.SHARED_SEEDS]),
     ]

@@ -65,7 +65,7 @@ def chain_trainer(work: Path, grid: Path) -> Any:
     spec = load_grid(grid)
     prepared = resolve_corpora(spec, work / "data")
     chains = spec.expand(prepared)
-    places = [(alpha, fold) for fold in range(spec.folds) for alpha in ALPHAS]
+    places = [(alpha, fold) for fold in range(chains[0].last.folds) for alpha in ALPHAS]
     by_place = {(float(chain.last.alpha or 0), chain.last.fold): chain.last for chain in chains}
     assert sorted(by_place) == sorted(places)
     corpus: SegmentCorpus = load_corpus(prepared["synthetic"]).thinned(chains[0].last.training.every)

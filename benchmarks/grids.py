@@ -3,6 +3,7 @@
     python benchmarks/grids.py emodb_lite --emodb EMODB --work DIR       # a quarter of an hour on two cores
     python benchmarks/grids.py label_sources --emodb EMODB --work DIR    # about three hours
     python benchmarks/grids.py leakage_audit --emodb EMODB --work DIR    # a quarter of an hour
+    python benchmarks/grids.py exact_audit --emodb EMODB --work DIR      # half an hour
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
     python benchmarks/grids.py emodb_networks --emodb EMODB --work DIR   # a quarter of an hour on a GPU, days without
     python benchmarks/grids.py emodb_densenet --emodb EMODB --work DIR   # ten hours
@@ -33,6 +34,7 @@ GRIDS = {
     "emodb_lite": "emodb",
     "label_sources": "emodb",
     "leakage_audit": "emodb",
+    "exact_audit": "emodb",
     "label_correction": "synthetic",
     "emodb_networks": "emodb",
     "emodb_densenet": "emodb",
@@ -60,6 +62,10 @@ def main() -> None:
     source = ["--source", str(options.emodb.absolute())] if corpus == "emodb" else []
     said = ser_sweep("prepare", corpus, *source, "--out", str(data))
     (results / "prepare.txt").write_text(said.replace(str(work), "work"), encoding="utf-8")
+    if options.grid == "exact_audit":
+        said = ser_sweep("audit", *place, "--exact", "--folds", "1", "--json", allowed=(0, 1))
+        (results / "audit.json").write_text(said, encoding="utf-8")
+        return
     if not options.as_is:
         ser_sweep("run", *place)
     if load_grid(ROOT / grid).labels == "permuted":

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from data_prep.arrays import Floats
+from data_prep.attributes import MORE_TEXTS
 from data_prep.features import MOST_HOP_FRAMES, FeatureSettings
 from data_prep.segments import segment_count
 
@@ -144,7 +145,7 @@ def read_utterances(content: bytes, manifest: dict[str, Any]) -> pd.DataFrame:
     missing = [name for name in (*TEXTS, *NUMBERS) if name not in frame]
     if missing:
         raise ValueError(f"no column {', '.join(missing)}")
-    for name in TEXTS:
+    for name in (*TEXTS, *(other for other in MORE_TEXTS if other in frame)):
         if not frame[name].map(lambda value: isinstance(value, str)).all():
             raise ValueError(f"column {name} is not all text")
     for name in (*NUMBERS, *(other for other in OTHER_NUMBERS if other in frame)):

@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from data_prep.addresses import is_address, local_path
+from data_prep.attributes import MORE_TEXTS
 from data_prep.checked import checked_manifest, parse_json
 from data_prep.errors import FolderError, ShardError, bulleted
 from data_prep.folders import Folder
 from data_prep.shards import SCHEMA_VERSION, PreparedCorpus
-from data_prep.text import clean, command, counted, plain
+from data_prep.text import clean, command, counted, plain, some
 
 
 def list_prepared(data: str | Path) -> tuple[list[PreparedCorpus], dict[str, ShardError]]:
@@ -122,21 +123,21 @@ def _differences(one: PreparedCorpus, all_of_them: list[PreparedCorpus]) -> Iter
         yield f"made {datetime.fromtimestamp(made):%Y-%m-%d %H:%M}"
     for other in others:
         try:
-            here, there = (prepared.utterances().set_index("id") for prepared in (one, other))
+            here, there = (_with_all_texts(prepared.utterances()).set_index("id") for prepared in (one, other))
         except ShardError as error:
             yield str(error)
             continue
         both = here.index.intersection(there.index)
         alone = here.index.difference(there.index)
         if len(alone):
-            yield f"{_some(alone)} not in {other.name}"
-        for what, columns in (("sound", ["sha256"]), ("labels", ["speaker", "text", "emotion"])):
+            yield f"{some(list(alone))} not in {other.name}"
+        for what, columns in (("sound", ["sha256"]), ("labels", ["speaker", "text", "emotion", *MORE_TEXTS])):
             known = [column for column in columns if column in here and column in there]
             unlike = both[(here.loc[both, known] != there.loc[both, known]).any(axis=1)]
             if len(unlike):
-                yield f"{_some(unlike)} of other {what} than in {other.name}"
+                yield f"{some(list(unlike))} of other {what} than in {other.name}"
 
 
-def _some(ids: pd.Index) -> str:
-    """How many utterances these are, and the first of them."""
-    return f"{counted(len(ids), 'utterance')} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
+def _with_all_texts(utterances: pd.DataFrame) -> pd.DataFrame:
+    """`utterances` with every column of MORE_TEXTS, empty where nothing is known."""
+    return utterances.assign(**{name: "" for name in MORE_TEXTS if name not in utterances})

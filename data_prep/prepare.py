@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.arrays import Floats
+from data_prep.attributes import MORE_TEXTS
 from data_prep.audio import read_audio
 from data_prep.checked import LONGEST_NAME, checked_manifest, is_new_name, parse_json
 from data_prep.corpora import Utterance
@@ -196,7 +197,7 @@ def _utterance_table(
         raise CorpusError(f"all {len(utterances)} utterances have the emotion {emotions[0]!r}; at least two are needed")
     labels = {emotion: label for label, emotion in enumerate(emotions)}
     table = pd.DataFrame([{**asdict(u), "path": u.path.name} for u in utterances])
-    table = table.rename(columns={"path": "file"})
+    table = table.rename(columns={"path": "file"}).drop(columns=[name for name in MORE_TEXTS if not table[name].any()])
     table["label"] = table["emotion"].map(labels).astype(np.int64)
     for name in ("sha256", "sound", "source_rate", "channels", "samples"):
         table[name] = [getattr(one, name) for one in inspected]
@@ -215,7 +216,8 @@ def _utterance_table(
 
 def _fingerprint(table: pd.DataFrame, settings: FeatureSettings, truth: pd.DataFrame | None) -> str:
     """Twelve hexadecimal digits for audio, labels, truth and settings together."""
-    rows = table[["id", "sha256", "speaker", "text", "emotion"]].to_dict("records")
+    told = [name for name in MORE_TEXTS if name in table]
+    rows = table[["id", "sha256", "speaker", "text", "emotion", *told]].to_dict("records")
     known = None if truth is None else truth.to_dict("records")
     return canonical_hash({"settings": settings.as_dict(), "utterances": rows, "truth": known}, 12)
 

@@ -26,10 +26,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.arrays import Floats, Ints
+from data_prep.attributes import MORE_TEXTS
 from data_prep.checked import list_values, read_utterances
 from data_prep.errors import ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
+from data_prep.fold_lists import FoldList, column_of, with_lists
 from data_prep.folders import Folder
 from data_prep.segments import cut_segments, segment_count
 from data_prep.text import counted
@@ -42,11 +44,12 @@ ROWS_PER_GROUP = 4096  # 32 MiB of float32 spectrograms
 class PreparedCorpus:
     """A prepared corpus, known by its manifest: enough to plan with, without reading a shard.
 
-    `folder` is a path, or a folder elsewhere (s3://...).
+    `folder` is a path, or a folder elsewhere (s3://...). `fold_list` is what a grid says of its folds, if it does.
     """
 
     folder: Path | Folder
     manifest: dict[str, Any]
+    fold_list: FoldList | None = None
 
     @property
     def name(self) -> str:
@@ -70,9 +73,11 @@ class PreparedCorpus:
         return FeatureSettings(**self.manifest["settings"])
 
     def utterances(self) -> pd.DataFrame:
-        """What utterances.parquet holds. Raises ShardError where it is missing or damaged."""
+        """What utterances.parquet holds, and a column for a list of folds. Raises ShardError where it is missing or
+        damaged."""
+        lists = [] if self.fold_list is None else [self.fold_list]
         try:
-            return read_utterances(self.utterances_file(), self.manifest)
+            return with_lists(read_utterances(self.utterances_file(), self.manifest), lists)
         except ValueError as error:
             raise ShardError(
                 f"{self.folder}/utterances.parquet is damaged ({error}); prepare the corpus again"
@@ -96,8 +101,8 @@ class SegmentCorpus:
 
     `frames` float32 [F, mels]; for segment s of S: `utterance` [S] its row in `utterances`, `segment` [S] its
     number within the utterance, `start` [S] its first row in `frames`, `true_label` [S] its true class where the
-    corpus knows it. `utterances` has the columns id, speaker, text, emotion and label. `dealt` holds parts of folds
-    that were made before (`dsl.splits.deal`).
+    corpus knows it. `utterances` has the columns id, speaker, text, emotion and label, those of MORE_TEXTS where they
+    are known, and one for a list of folds. `dealt` holds parts of folds that were made before (`dsl.splits.deal`).
     """
 
     name: str
@@ -226,10 +231,12 @@ def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     step = min(settings.segment_hop, settings.segment_frames)
     kept_frames = settings.segment_frames + (counts - 1) * step
     first = np.concatenate([[0], np.cumsum(kept_frames)[:-1]])
+    lists = [] if prepared.fold_list is None else [column_of(prepared.fold_list.digest)]
+    more = [*(name for name in MORE_TEXTS if name in utterances), *lists]
     corpus = SegmentCorpus(
         name=prepared.name,
         classes=tuple(prepared.classes),
-        utterances=utterances[["id", "speaker", "text", "emotion", "label"]],
+        utterances=utterances[["id", "speaker", "text", "emotion", "label", *more]],
         frames=frames,
         utterance=utterance,
         segment=segment,

@@ -3,6 +3,7 @@
 import re
 import shlex
 import unicodedata
+from collections.abc import Sequence
 
 # What nobody sees: control characters that are no white space, and what Unicode calls default ignorable.
 _INVISIBLE = re.compile(
@@ -60,6 +61,11 @@ def quoted(text: str) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 stage`, `1,234 stages`; `plural` is that of a noun that takes more than an s."""
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def some(ids: Sequence[str], noun: str = "utterance") -> str:
+    """How many these are, and the first of them: `5 utterances (a, b, c, …)`."""
+    return f"{counted(len(ids), noun)} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
 
 
 def duration(seconds: float) -> str:

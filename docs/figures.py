@@ -88,6 +88,23 @@ def run_of(grid: str) -> str:
     )
 
 
+def exact_audit() -> str:
+    """By split and label source: of how many chains nothing changed with their test utterances."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in json.loads(text_of("exact_audit", "audit.json")):
+        source = next(one for one in ("in_fold", "cross_fit", "global_oof") if one in line["network"])
+        groups.setdefault((line["split"], source), []).append(line)
+    rows = [
+        ["split", "label source", "chains", "identical with other labels", "with another sound", "labels that reach"]
+    ]
+    for (split, source), lines in groups.items():
+        same = [sum(line[what] == "identical" for line in lines) for what in ("labels", "sound")]
+        reaching = {f"{line['labels_reaching']:,} of {line['test_utterances']:,}" for line in lines}
+        named = f"{source} (leaky)" if lines[0]["leaky_source"] else source
+        rows.append([split, named, str(len(lines)), *(f"{one} of {len(lines)}" for one in same), *sorted(reaching)])
+    return aligned(rows)
+
+
 FAULTS = {
     "driver_killed": "launch killed (SIGKILL)",
     "worker_killed": "process of a trial killed (SIGKILL)",
@@ -429,7 +446,9 @@ def fields_of(model: type[BaseModel]) -> str:
 def type_text(schema: dict[str, Any]) -> str:
     """A JSON Schema in words: `whole number, at least 1`, `list of stratified, speaker`; of an axis, one value's."""
     if "oneOf" in schema:
-        return type_text(schema["oneOf"][0])
+        first, *others = schema["oneOf"]
+        told = [first, *(one for one in others if one.get("$ref", "").rpartition("/")[2] in SECTIONS)]
+        return " or ".join(map(type_text, told))
     if "anyOf" in schema:
         return " or ".join(type_text(one) for one in schema["anyOf"] if one.get("type") != "null")
     if "$ref" in schema:
@@ -450,6 +469,7 @@ SECTIONS = {
     "Axes": "chains",
     "TrainingChoice": "training",
     "FeatureChoice": "features",
+    "FoldsFrom": "folds-from-a-list",
     "Scheduler": "scheduler",
     "Halving": "scheduler",
     "Resources": "resources",
@@ -536,6 +556,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "label_sources_chosen": lambda: table_of("label_sources", "Iteration chosen by validation"),
     "label_sources_claims": lambda: fenced(claims_of("label_sources")),
     "leakage_audit": lambda: text_of("leakage_audit", "audit.md"),
+    "exact_audit": exact_audit,
     "chaos_faults": faults_of_chaos,
     "chaos_outcome": outcome_of_chaos,
     "simulated_worlds": simulated_worlds,

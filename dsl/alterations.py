@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.shards import SegmentCorpus
 from dsl.settings import ChainSettings
-from dsl.splits import assign_folds
+from dsl.splits import tested_by
 
 
 def altered(corpus: SegmentCorpus, chain: ChainSettings) -> SegmentCorpus:
@@ -24,7 +24,7 @@ def altered(corpus: SegmentCorpus, chain: ChainSettings) -> SegmentCorpus:
     alteration = chain.altered
     if alteration is None:
         return corpus
-    tested = assign_folds(chain.split, corpus.utterances, chain.folds, chain.seed) == alteration.fold
+    tested = tested_by(replace(chain, fold=alteration.fold), corpus.utterances)
     if alteration.what == "labels":
         label = corpus.utterances["label"].to_numpy()
         others = np.where(tested, label == 0, label)

@@ -120,7 +120,7 @@ class SharedCorpus:
         """The corpus that the chain learns from."""
         if chain.altered is None:
             return self.labelled(chain)
-        which = chain.labels, chain.seed, chain.split, chain.folds, chain.altered
+        which = chain.labels, chain.seed, chain.split, chain.folds, chain.listed, chain.altered
         if which not in self._labelled:
             self._labelled[which] = altered(self.labelled(chain), chain)
         return self._labelled[which]

@@ -1,4 +1,4 @@
-"""What training and test of a fold have in common: speakers, texts and recordings."""
+"""What training and test of a fold have in common: speakers, sessions, texts and recordings."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ import pandas as pd
 from dsl.settings import ChainSettings
 from dsl.splits import parts_of
 
-COLUMNS = {"speaker": "speakers", "text": "texts", "sound": "sounds"}  # of the utterances -> what its values are
+COLUMNS = ("speaker", "session", "text", "sound")  # of the utterances
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class FoldParts:
 def fold_parts(chain: ChainSettings, utterances: pd.DataFrame) -> FoldParts:
     """Those of the chain's fold.
 
-    `utterances` has the columns label, speaker and text, in the order of ids, and may have sound, which is the same
-    for recordings of the same samples. Raises ValueError where the fold cannot be made.
+    `utterances` has the columns label, speaker and text, in the order of ids, and may have session and sound, which is
+    the same for recordings of the same samples. Raises ValueError where the fold cannot be made.
     """
     parts = parts_of(chain, utterances)
     learnt, tested = utterances[parts.training | parts.validation], utterances[parts.tested]

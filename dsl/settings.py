@@ -10,7 +10,7 @@ PAPER_EPOCHS = {"casia": 20, "emodb": 12, "savee": 8}
 OTHER_EPOCHS = 12
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
-ValidationBy = Literal["split", "utterance", "speaker", "text"]
+ValidationBy = Literal["split", "utterance", "speaker", "text", "session"]
 Standardisation = Literal["band", "overall", "utterance", "none"]
 Initialisation = Literal["backbone", "glorot_uniform"]
 Altered = Literal["labels", "sound"]
@@ -81,13 +81,22 @@ class Alteration:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A list of folds: the `digest` of what it says, and the `name` that people call it by, which changes nothing."""
+
+    digest: str
+    name: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
 class ChainSettings:
     """A chain (Algorithm 1): one fold's network of iteration 0, and those that follow from it by `updates`.
 
     `corpus` is a prepared corpus's full name. `updates` has one entry for each iteration after 0. `label_source` is
     one of LABEL_SOURCES, or None where there is no update; `inner_folds` is the number of networks that relabel one
     another's segments under `cross_fit`, and None elsewhere. `labels` is one of LABELS. With `altered`, the corpus is
-    not the one that was prepared, but one that an audit compares it with.
+    not the one that was prepared, but one that an audit compares it with. Under the split `listed`, `listed` says by
+    which list, which is a column of the corpus's utterances (`data_prep.fold_lists`).
     """
 
     corpus: str
@@ -102,6 +111,12 @@ class ChainSettings:
     inner_folds: int | None = field(default=None, kw_only=True, metadata={"later": True})
     labels: str = field(default="given", kw_only=True, metadata={"later": True})
     altered: Alteration | None = field(default=None, kw_only=True, metadata={"later": True})
+    listed: Listed | None = field(default=None, kw_only=True, metadata={"later": True})
+
+    @property
+    def split_name(self) -> str:
+        """What people call the split: `speaker`, and `folds.csv` where its folds are listed there."""
+        return self.split if self.listed is None else self.listed.name or f"list {self.listed.digest}"
 
     @property
     def iteration(self) -> int:
@@ -135,12 +150,13 @@ class ChainSettings:
 def identity_of(settings: Any) -> dict[str, Any]:
     """A dataclass of settings as JSON values: what a stage's key is made of.
 
-    A field that was added later is left out at its default, so that stages trained before it are still found.
+    A field that was added later is left out at its default, so that stages trained before it are still found. One by
+    which settings are not compared is left out, too.
     """
     return {
         one.name: _identity_value(getattr(settings, one.name))
         for one in fields(settings)
-        if not (one.metadata.get("later") and getattr(settings, one.name) == one.default)
+        if one.compare and not (one.metadata.get("later") and getattr(settings, one.name) == one.default)
     }
 
 

@@ -1,7 +1,7 @@
 """Folds and the validation part: always whole utterances, never single segments (§VIII-A).
 
-Splits: `stratified` is the paper's. In `speaker` no speaker, in `text` no sentence, and in `speaker_text` neither of
-them is both in training and test.
+Splits: `stratified` is the paper's. In `speaker` no speaker, in `session` no session, in `text` no sentence, and in
+`speaker_text` neither speaker nor sentence is both in training and test. In `listed` a list says who is in which part.
 """
 
 import warnings
@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from data_prep.arrays import Bools, Ints
+from data_prep.arrays import Bools, Ints, Strings
+from data_prep.errors import UserError
+from data_prep.fold_lists import TEST, TRAIN, VALID, column_of
 from data_prep.text import counted
 from dsl.labels import labels_of
 from dsl.settings import ChainSettings, Step, TrainingSettings, ValidationBy
@@ -22,8 +24,10 @@ GROUPED_BY = {  # split -> columns of the utterances of which no value is both i
     "speaker": ("speaker",),
     "text": ("text",),
     "speaker_text": ("speaker", "text"),
+    "session": ("session",),
 }
 SPLITS = tuple(GROUPED_BY)
+LISTED = "listed"  # the split of a list of folds, which may separate anything
 
 
 @dataclass(frozen=True)
@@ -38,21 +42,23 @@ class Parts:
 def parts_of(chain: ChainSettings, utterances: pd.DataFrame, inner_fold: int | None = None) -> Parts:
     """The parts of the chain's fold or, with `inner_fold`, of that part of the fold's training utterances.
 
-    `utterances` has the columns label, speaker and text, in the order of ids. Raises ValueError where there are too
-    few.
+    `utterances` has the columns label, speaker and text, and what the split takes beside them, in the order of ids.
+    Raises ValueError where there are too few.
     """
     label = utterances["label"].to_numpy()
-    tested = assign_folds(chain.split, utterances, chain.folds, chain.seed) == chain.fold
-    learnt = may_train(chain.split, utterances, tested)
+    tested = tested_by(chain, utterances)
+    learnt = may_train(chain, utterances, tested)
     seed = derived_seed(chain.seed, chain.fold)
     if inner_fold is not None:
         tested = _inner_folds(chain, utterances, learnt) == inner_fold
         learnt &= ~tested
         seed = derived_seed(chain.seed, chain.fold, 0, 0, inner_fold + 1)
-    groups = groups_of(kept_whole(chain.split, chain.training.validation_by), utterances)
-    validation = np.zeros(len(label), dtype=bool)
-    validation[validation_part(label, np.flatnonzero(learnt), chain.training.validation_share, seed, groups)] = True
-    return Parts(learnt & ~validation, validation, tested)
+    validation = listed_to_validate(chain, utterances)
+    if validation is None:
+        groups = groups_of(kept_whole(kept_apart(chain, utterances), chain.training.validation_by), utterances)
+        validation = np.zeros(len(label), dtype=bool)
+        validation[validation_part(label, np.flatnonzero(learnt), chain.training.validation_share, seed, groups)] = True
+    return Parts(learnt & ~validation, learnt & validation, tested)
 
 
 Dealing = tuple[Hashable, ...]  # whose parts they are
@@ -62,7 +68,8 @@ def dealing_of(chain: ChainSettings, inner_fold: int | None = None) -> Dealing:
     """All that the parts of the chain's fold, or of an inner one, depend on."""
     inner = () if inner_fold is None else (chain.inner_folds, inner_fold)
     share = chain.training.validation_share, chain.training.validation_by
-    return chain.corpus, chain.split, chain.folds, chain.fold, chain.seed, chain.labels, *share, *inner
+    split = chain.corpus, chain.split, chain.listed, chain.folds
+    return *split, chain.fold, chain.seed, chain.labels, *share, *inner
 
 
 def deal(utterances: pd.DataFrame, asked: Iterable[tuple[ChainSettings, int | None]]) -> dict[Dealing, Parts]:
@@ -98,26 +105,27 @@ def impossible_parts(chain: ChainSettings, utterances: pd.DataFrame) -> Iterator
     validation parts, which takes long where there are many groups: that there is something to make them of is enough.
     """
     everything = np.ones(len(utterances), dtype=bool)
+    of_folds = [replace(chain, fold=fold) for fold in range(chain.folds)]
     try:
-        fold_of = assign_folds(chain.split, utterances, chain.folds, chain.seed)
+        tested = [tested_by(one, utterances) for one in of_folds]
     except ValueError as error:
         yield Impossible("the corpus has", everything, str(error), "ask for other folds or another split")
         return
-    for fold in range(chain.folds):
-        learnt = may_train(chain.split, utterances, fold_of == fold)
+    for fold, one in enumerate(of_folds):
+        learnt = may_train(one, utterances, tested[fold])
         whose = f"fold {fold} may learn from"
-        yield from _impossible_to_learn(chain, utterances, learnt, whose)
+        yield from _impossible_to_learn(one, utterances, learnt, whose)
         if chain.inner_folds is None:
             continue
         try:
-            inner_of = _inner_folds(replace(chain, fold=fold), utterances, learnt)
+            inner_of = _inner_folds(one, utterances, learnt)
         except ValueError as error:
             remedy = "ask for fewer inner_folds, another label source or another split"
             yield Impossible(whose, learnt, f"for inner folds, {error}", remedy)
             continue
         for inner in range(chain.inner_folds):
             yield from _impossible_to_learn(
-                chain, utterances, learnt & (inner_of != inner), f"inner fold {inner} of {whose}"
+                one, utterances, learnt & (inner_of != inner), f"inner fold {inner} of {whose}"
             )
 
 
@@ -129,9 +137,14 @@ def _impossible_to_learn(
     if segments.sum() < 2:
         cause = "they have fewer segments than the two that a training needs"
         yield Impossible(whose, learnt, cause, "use more data, or a smaller training.every")
+    listed = listed_to_validate(chain, utterances)
+    if listed is not None:
+        if not (learnt & listed).any() or not (learnt & ~listed).any():
+            yield Impossible(whose, learnt, "all of them validate, or none", "list others")
+        return
     if not chain.training.validation_share:
         return
-    column = kept_whole(chain.split, chain.training.validation_by)
+    column = kept_whole(kept_apart(chain, utterances), chain.training.validation_by)
     try:
         may_validate(utterances["label"].to_numpy(), np.flatnonzero(learnt), groups_of(column, utterances))
     except ValueError as error:
@@ -144,7 +157,7 @@ def _inner_folds(chain: ChainSettings, utterances: pd.DataFrame, learnt: Bools) 
     """The inner fold that tests each of the utterances `learnt` bool [U] of the chain's fold; -1 elsewhere: int [U]."""
     assert chain.inner_folds is not None
     own = utterances[learnt]
-    groups = groups_of(kept_whole(chain.split), own)
+    groups = groups_of(kept_whole(kept_apart(chain, utterances)), own)
     fold_of = np.full(len(utterances), -1)
     seed = derived_seed(chain.seed, chain.fold)
     fold_of[learnt] = whole_folds(own["label"].to_numpy(), groups, chain.inner_folds, seed)
@@ -157,28 +170,50 @@ def training_seed(chain: ChainSettings, step: Step) -> int:
     return derived_seed(chain.seed, chain.fold, step.iteration, *inner)
 
 
-def kept_whole(split: str, validation_by: ValidationBy = "split") -> str | None:
-    """The column of the utterances of which no value is divided, None where there is none: by the inner folds of
-    `split` or, with `validation_by`, by its validation parts.
+def kept_apart(chain: ChainSettings, utterances: pd.DataFrame) -> tuple[str, ...]:
+    """The columns of the utterances of which no value is both in training and test; those of a list of folds are looked
+    up. The first has the fewest values of speakers and sessions, where both are kept apart."""
+    if chain.listed is None:
+        return GROUPED_BY[chain.split]
+    known = [one for one in ("speaker", "session", "text") if one in utterances and (utterances[one] != "").all()]
+    parts = [_letters(replace(chain, fold=fold), utterances) for fold in range(chain.folds)]
+    apart = [
+        column
+        for column in known
+        if not any(
+            set(utterances.loc[letters == TEST, column]) & set(utterances.loc[np.isin(letters, (TRAIN, VALID)), column])
+            for letters in parts
+        )
+    ]
+    return tuple(sorted(apart, key=lambda column: (column == "text", utterances[column].nunique())))
+
+
+def kept_whole(apart: tuple[str, ...], validation_by: ValidationBy = "split") -> str | None:
+    """The column of the utterances of which no value is divided, None where there is none: by the inner folds of a
+    split that keeps these columns `apart` or, with `validation_by`, by its validation parts.
 
     That of `speaker_text` is the speaker.
     """
     if validation_by == "split":
-        return next(iter(GROUPED_BY[split]), None)
+        return next(iter(apart), None)
     return None if validation_by == "utterance" else validation_by
 
 
-def canonical_training(training: TrainingSettings, split: str) -> TrainingSettings:
+def canonical_training(training: TrainingSettings, split: str, validates: bool = False) -> TrainingSettings:
     """`training` under `split`, the same for every way of writing it. What has no effect is at its default:
     `validation_by` where it means the split's, and where there is no validation part; `restore_best_weights` without
-    early stopping; and `staircase` of a rate that does not decay."""
-    same = kept_whole(split, training.validation_by) == kept_whole(split) or not training.validation_share
-    return replace(
+    early stopping; and `staircase` of a rate that does not decay. Where a list says who `validates`, neither
+    `validation_by` nor the share matters."""
+    training = replace(
         training,
-        validation_by="split" if same else training.validation_by,
         restore_best_weights=training.restore_best_weights or not training.early_stopping,
         staircase=training.staircase or training.decay == 1,
     )
+    if validates:
+        return replace(training, validation_by="split", validation_share=TrainingSettings.validation_share)
+    apart = GROUPED_BY.get(split)
+    same = apart is not None and kept_whole(apart, training.validation_by) == kept_whole(apart)
+    return replace(training, validation_by="split") if same or not training.validation_share else training
 
 
 def groups_of(column: str | None, utterances: pd.DataFrame) -> Ints | None:
@@ -186,25 +221,53 @@ def groups_of(column: str | None, utterances: pd.DataFrame) -> Ints | None:
     return None if column is None else pd.factorize(utterances[column], sort=True)[0]
 
 
+def tested_by(chain: ChainSettings, utterances: pd.DataFrame) -> Bools:
+    """Which utterances the chain's fold tests, bool [U]. `utterances` and errors are as for `assign_folds`."""
+    if chain.listed is not None:
+        return np.asarray(_letters(chain, utterances) == TEST)
+    return np.asarray(assign_folds(chain.split, utterances, chain.folds, chain.seed) == chain.fold)
+
+
+def listed_to_validate(chain: ChainSettings, utterances: pd.DataFrame) -> Bools | None:
+    """Which utterances a list says are to validate the chain's fold, bool [U]; None where none says so."""
+    if chain.listed is None:
+        return None
+    validation = _letters(chain, utterances) == VALID
+    return validation if validation.any() else None
+
+
+def _letters(chain: ChainSettings, utterances: pd.DataFrame) -> Strings:
+    """What each utterance is for in the chain's fold, by its list: text [U]."""
+    assert chain.listed is not None
+    if column_of(chain.listed.digest) not in utterances:
+        raise UserError(
+            f"the folds of {chain.corpus} ({chain.split_name}) are not there; ser-sweep run of their grid adds them"
+        )
+    return utterances[column_of(chain.listed.digest)].str[chain.fold].to_numpy(dtype=str)
+
+
 def assign_folds(split: str, utterances: pd.DataFrame, folds: int, seed: int) -> Ints:
     """The fold in which each utterance is tested, int [U], under one of SPLITS.
 
-    `utterances` has the columns label, speaker and text, in the order of ids. Raises ValueError where there are
-    fewer groups, or utterances of a class, than folds.
+    `utterances` has the columns label, speaker and text, and session where that is the split, in the order of ids.
+    Raises ValueError where there are fewer groups, or utterances of a class, than folds.
     """
     label = utterances["label"].to_numpy()
     if split == "speaker_text":
         return _crossed_folds(utterances, folds, seed)
-    return whole_folds(label, groups_of(kept_whole(split), utterances), folds, seed)
+    return whole_folds(label, groups_of(kept_whole(GROUPED_BY[split]), utterances), folds, seed)
 
 
-def may_train(split: str, utterances: pd.DataFrame, tested: Bools) -> Bools:
-    """Which utterances may train a network that is tested on `tested` bool [U]: bool [U].
+def may_train(chain: ChainSettings, utterances: pd.DataFrame, tested: Bools) -> Bools:
+    """Which utterances may train a network of the chain's fold that is tested on `tested` bool [U]: bool [U].
 
-    All others but, under a split by groups, those of the speaker or the text of one that is tested.
+    All others but, under a split by groups, those of the speaker, session or text of one that is tested; and those that
+    a list says are to train or to validate.
     """
+    if chain.listed is not None:
+        return np.isin(_letters(chain, utterances), (TRAIN, VALID))
     allowed = ~tested
-    for column in GROUPED_BY[split]:
+    for column in GROUPED_BY[chain.split]:
         allowed &= ~utterances[column].isin(utterances.loc[tested, column].unique()).to_numpy()
     return allowed
 

@@ -124,6 +124,18 @@ class SweepResults(OpenedSweep):
 
         return score_networks(self.decisions(forests=forests))
 
+    def scores_by_speaker(self, *, forests: bool = True) -> "pd.DataFrame":
+        """Rates of every network on the utterances of each speaker, and of each class (`analysis.score_speakers`)."""
+        from analysis import score_speakers
+
+        return score_speakers(self.decisions(forests=forests))
+
+    def calibration(self, *, forests: bool = False) -> "pd.DataFrame":
+        """How well mean pooling knows how sure it can be, of every network (`analysis.calibration`)."""
+        from analysis import calibration
+
+        return calibration(self.decisions(forests=forests))
+
     def comparisons(self, *, forests: bool = True) -> "pd.DataFrame":
         """Every network beside its baseline, on the same utterances (`analysis.comparisons`)."""
         from analysis import comparisons

@@ -39,7 +39,7 @@ def _row(one: Stopped, view: InView) -> ListingRow:
         "backbone": last.backbone,
         "label_source": last.label_source or "",
         "leaky": leaky,
-        "split": last.split,
+        "split": last.split_name,
         "row": name,
         "rule": last.rule,
         "alpha": last.alpha,

@@ -11,7 +11,8 @@ The commands of `ser-sweep` are made of the same calls. What takes long to impor
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from data_prep.addresses import local_path
 from data_prep.errors import UserError
@@ -26,6 +27,17 @@ if TYPE_CHECKING:
     from sweep.planning.cost import Estimate, TrainingSpeed
     from sweep.planning.stages import ChainSpec, StageSpec
     from sweep.running.launch import Outcome
+
+
+def with_fold_file(grid: str, name: str) -> str:
+    """The text of a grid whose file of folds is called `name` and lies beside it."""
+    import yaml
+
+    content = yaml.safe_load(grid)
+    told = str(content["folds"]["file"])
+    changed = grid.replace(told, name)
+    content["folds"]["file"] = name
+    return changed if yaml.safe_load(changed) == content else yaml.safe_dump(content, sort_keys=False)
 
 
 def no_notice(text: str) -> None:
@@ -100,19 +112,9 @@ class Sweep(SweepResults):
 
     def folds(self) -> "list[tuple[StageSpec, list[FoldParts]]]":
         """For each corpus, split and training seed, a stage of it and the parts of its folds in their order."""
-        from dsl.labels import labels_of
-        from dsl.overlaps import fold_parts
+        from analysis.tables.folds_table import folds_of
 
-        corpora = {one.name: one.utterances() for one in self.prepared.values()}
-        found: dict[tuple[Any, ...], tuple[StageSpec, dict[int, FoldParts]]] = {}
-        for chain in self.chains:
-            first = chain.last.at(0)
-            split = (first.corpus, first.split, first.folds, first.seed, first.labels, first.training.validation_share)
-            _, folds = found.setdefault((*split, first.training.validation_by), (first, {}))
-            if first.fold not in folds:
-                own = corpora[first.corpus]
-                folds[first.fold] = fold_parts(first, own.assign(label=labels_of(own, first.labels, first.seed)))
-        return [(stage, [folds[fold] for fold in sorted(folds)]) for stage, folds in found.values()]
+        return folds_of(self.chains, {one.name: one.utterances() for one in self.prepared.values()})
 
     # Training
 
@@ -223,5 +225,17 @@ class Sweep(SweepResults):
         from analysis import keep_results
         from sweep.storage.export import results_folder
 
-        with results_folder(str(out), self.grid_text, self.prepared.values()) as kept:
+        text, beside = self._portable_grid()
+        with results_folder(str(out), text, self.prepared.values(), beside) as kept:
             return keep_results(self.store, self.plan.chains, kept, progress)
+
+    def _portable_grid(self) -> tuple[str, dict[str, str]]:
+        """The grid's file and, by its name, a file of the folds that it lists, to lie beside it."""
+        from data_prep.fold_files import fold_file
+
+        folds = self.grid.folds
+        if isinstance(folds, int) or folds.file is None:
+            return self.grid_text, {}
+        lists = {one.name: one.fold_list for one in self.prepared.values() if one.fold_list is not None}
+        name = Path(folds.file).name
+        return with_fold_file(self.grid_text, name), {name: fold_file(lists)}

@@ -7,11 +7,13 @@ Functions `draw_...` turn data frames and arrays into matplotlib figures; `figur
 `save_figures` writes PNG, SVG and an index.
 """
 
+from analysis.figures.calibration import draw_reliability
 from analysis.figures.gather import figures_of
 from analysis.figures.networks import draw_confusion, draw_contours, draw_learning_curves
 from analysis.figures.rates import draw_alpha_curve, draw_class_recall, draw_label_correction, draw_label_sources
 from analysis.figures.save import FORMATS, Drawing, save_figure, save_figures
 from analysis.figures.settings import draw_parallel, draw_setting_axes
+from analysis.figures.speakers import draw_speaker_recall, draw_speakers
 from analysis.figures.thinning import draw_thinning_curve
 
 __all__ = [
@@ -25,7 +27,10 @@ __all__ = [
     "draw_label_sources",
     "draw_learning_curves",
     "draw_parallel",
+    "draw_reliability",
     "draw_setting_axes",
+    "draw_speaker_recall",
+    "draw_speakers",
     "draw_thinning_curve",
     "figures_of",
     "save_figure",

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from analysis.figures.subject import Method, Subject, shown_methods
+from analysis.figures.subject import Subject
 from analysis.identity import Condition
+from analysis.paper.methods import Method, shown_methods
 from sweep.planning.stages import ChainSpec, StageSpec
 
 
@@ -62,14 +63,14 @@ def shown_cells(chains: Sequence[ChainSpec], names: Mapping[str, str]) -> list[C
 
     `names` are those of corpora in scores, by their full names. Where cells share iteration 0, that is one of them.
     """
-    splits = {chain.last.split for chain in chains}
+    splits = {chain.last.split_name for chain in chains}
     members: dict[StageSpec, list[ChainSpec]] = {}
     for chain in chains:
         members.setdefault(replace(chain.last, fold=0, seed=0), []).append(chain)
     of_subject: dict[Subject, list[ChainCell]] = {}
     for about, own in members.items():
         source = about.label_source or ""
-        condition = Condition(names[about.corpus], about.split, about.labels, source, about.backbone)
+        condition = Condition(names[about.corpus], about.split_name, about.labels, source, about.backbone)
         subject = Subject(condition, len(splits) > 1)
         of_subject.setdefault(subject, []).append(ChainCell(subject, about, tuple(own)))
     ordered = sorted(of_subject, key=lambda subject: subject.position)

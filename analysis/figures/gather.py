@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from analysis import columns
-from analysis.figures import score_figures, stage_figures
+from analysis.figures import score_figures, speaker_figures, stage_figures
 from analysis.figures.cells import shown_cells
 from analysis.figures.save import Drawing
 from analysis.figures.settings_figures import settings_figures
@@ -46,6 +46,8 @@ def figures_of(
     yield from stage_figures.label_corrections(label_correction(store, chains))
     yield from stage_figures.contours(store, cells, corpora, utterances)
     yield from score_figures.confusions(scores, decisions, classes)
+    yield from speaker_figures.speakers(scores, decisions, classes)
+    yield from speaker_figures.reliabilities(scores, decisions)
     yield from stage_figures.learning_curves(store, cells)
     if by_setting is not None:
         segments = {names[full]: held["segments"].to_numpy() for full, (_, held) in corpora.items()}

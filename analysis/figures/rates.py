@@ -20,8 +20,8 @@ from analysis.figures.style import (
     series_style,
     whole_numbers,
 )
-from analysis.figures.subject import Method
 from analysis.identity import source_name, source_order
+from analysis.paper.methods import Method
 from data_prep.arrays import Floats
 from data_prep.text import plain
 from dsl.labels import LEAKY_LABEL_SOURCES

@@ -21,9 +21,10 @@ from analysis.figures.rates import (
     series_name,
 )
 from analysis.figures.save import Drawing
-from analysis.figures.subject import INTERVALS, Method, Subject, notes_on, shown_methods, subjects_of
+from analysis.figures.subject import INTERVALS, Subject, notes_on, subjects_of
 from analysis.identity import GIVEN, OF_NETWORK, Treatment, backbone_name, source_name
 from analysis.paper.layouts import PAPER_BACKBONE, TABLE_4, RowPlan
+from analysis.paper.methods import Method, by_method
 from analysis.paper.published import index_published, load_published
 from analysis.scoring.comparisons import one_decision
 from analysis.scoring.setup import Setup, stands_beside_paper
@@ -206,14 +207,6 @@ def _lines_of_chain(lines: pd.DataFrame, cell: ChainCell) -> pd.DataFrame:
         about = wanted._asdict() | treatment._asdict()
         found.append(_same(lines, about, OF_NETWORK))
     return pd.concat(found).assign(**{columns.LABEL_SOURCE: cell.about.label_source})
-
-
-def by_method(lines: pd.DataFrame) -> pd.DataFrame:
-    """The lines of iteration 0 and those of the shown methods at iteration 1, in the paper's order."""
-    early = lines[lines[columns.ITERATION] <= 1]
-    methods = [Method.of(line) for line in rows_of(early)]
-    shown = shown_methods({method: float(method.alpha) if method.alpha else None for method in methods})
-    return early.iloc[[methods.index(method) for method in shown]]
 
 
 def _same(lines: pd.DataFrame, wanted: Mapping[Any, Any], names: Iterable[str]) -> pd.DataFrame:

@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.save import Drawing
-from analysis.figures.score_figures import by_method, rows_of, sentences, titled
+from analysis.figures.score_figures import rows_of, sentences, titled
 from analysis.figures.settings import MOST_TICKS, SERIES, TEST, VALIDATION, draw_parallel, draw_setting_axes
-from analysis.figures.subject import Method, Subject, notes_on, subjects_of
+from analysis.figures.subject import Subject, notes_on, subjects_of
 from analysis.figures.thinning import EVERY, thinning_curve
+from analysis.paper.methods import Method, by_method
 from analysis.scoring.ranking import BySetting, Candidate
 from data_prep.arrays import Ints
 from sweep.planning.in_view import value_text

@@ -13,8 +13,9 @@ from analysis.figures.networks import EPOCH, LOSS, RUN, VALIDATION_LOSS, draw_co
 from analysis.figures.rates import draw_label_correction
 from analysis.figures.save import Drawing
 from analysis.figures.score_figures import listed, rows_of, sentences, titled
-from analysis.figures.subject import Method, Subject, shown_methods, subjects_of
+from analysis.figures.subject import Subject, subjects_of
 from analysis.identity import GIVEN, labels_name
+from analysis.paper.methods import Method, shown_methods
 from data_prep.arrays import Floats, Ints
 from data_prep.errors import UserError
 from data_prep.features import FeatureSettings

@@ -28,7 +28,7 @@ COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#00
 LINES: tuple[Any, ...] = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 HATCHES = ("", "//////", "......", "xxxxxx", "------", "\\\\\\\\\\\\", "++++", "oo")
-REFERENCE = {"color": "0.45", "linestyle": (0, (4, 2)), "linewidth": 0.9}  # what ours is compared with
+REFERENCE: dict[str, Any] = {"color": "0.45", "linestyle": (0, (4, 2)), "linewidth": 0.9}  # what ours is compared with
 
 STYLE: Any = {
     "font.family": OWN,
@@ -102,9 +102,13 @@ def panels(rows: int, columns: int, panel_height: float, width: float, title: st
 
 
 def _wrapped(line: str, width: float) -> list[str]:
-    """`line` in parts that fit `width` inches; a character of East Asian width is as wide as two others."""
-    cells = sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in line)
-    return textwrap.wrap(line, max(1, int(width * CHARACTERS * len(line) / max(1, cells))))
+    """`line` in parts that fit `width` inches."""
+    return textwrap.wrap(line, max(1, int(width * CHARACTERS * len(line) / max(1, characters(line)))))
+
+
+def characters(text: str) -> int:
+    """How many characters wide `text` is; one of East Asian width is as wide as two others."""
+    return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text)
 
 
 def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:

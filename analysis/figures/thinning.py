@@ -11,13 +11,15 @@ from analysis.figures.rates import METRICS, draw_intervals
 from analysis.figures.save import Drawing
 from analysis.figures.score_figures import rows_of, sentences, titled
 from analysis.figures.style import ONE_COLUMN, REFERENCE, in_style, legend_below, panels, series_style
-from analysis.figures.subject import INTERVALS, Method, Subject, notes_on
+from analysis.figures.subject import INTERVALS, Subject, notes_on
 from analysis.paper.layouts import TABLE_2
+from analysis.paper.methods import Method
 from analysis.paper.published import METRIC, TABLE, VALUE, load_published
 from analysis.scoring.setup import Setup, stands_beside_paper
 from data_prep.arrays import Ints
 from data_prep.text import plain
 
+THINNING = "thinning"  # the kind of figure
 MOST_TICKS = 6  # steps between the first and the last
 EVERY = "every"  # the field of training, and a column of `lines`
 SEGMENTS, SERIES, PUBLISHED = "segments", "series", "published_"  # columns of points; the last before a metric's
@@ -38,7 +40,7 @@ def thinning_curve(subject: Subject, lines: pd.DataFrame, segments: Ints) -> Dra
     papers = points.dropna(subset=published).drop_duplicates(SERIES)
     told += [f"{line[SERIES]}, published: {line[published]:.2f}" for line in rows_of(papers)]
     return Drawing(
-        "thinning",
+        THINNING,
         subject.parts,
         sentences(
             f"WA and UA{intervals} by the number of segments that are used: every n-th of an utterance; update rules "

@@ -8,24 +8,27 @@ import numpy as np
 
 from analysis.identity import backbone_name, corpus_name, source_name, treatment_name
 from analysis.paper.findings import MISSING, Evidence, Finding
-from analysis.scoring.differences import difference_text, speaker_text
+from analysis.scoring.differences import Difference, difference_text, speaker_text
 from analysis.scoring.formats import LEVEL, p_text
 from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.planning.settings import Setting
 
 
-def claims_text(findings: Sequence[Finding]) -> str:
-    """Each claim, then a line for each finding and one for each of its pairs; last, what the networks were."""
-    return f"{_claims_text(findings)}\n{EXPLANATION}".lstrip("\n")
+def claims_text(findings: Sequence[Finding], all_metrics: bool = False) -> str:
+    """Each claim, then a line for each finding and one for each of its pairs; last, what the networks were.
+
+    With `all_metrics` each pair has another line, with the differences in UA and macro-F1.
+    """
+    return f"{_claims_text(findings, all_metrics)}\n{EXPLANATION}".lstrip("\n")
 
 
-def claims_text_by_setting(found: Mapping[Setting, Sequence[Finding]]) -> str:
+def claims_text_by_setting(found: Mapping[Setting, Sequence[Finding]], all_metrics: bool = False) -> str:
     """The same of several settings of a grid, each under a heading of its own."""
-    parts = [f"# {setting.text}\n\n{_claims_text(findings)}" for setting, findings in found.items()]
+    parts = [f"# {setting.text}\n\n{_claims_text(findings, all_metrics)}" for setting, findings in found.items()]
     return "\n\n".join([*parts, EXPLANATION])
 
 
-def _claims_text(findings: Sequence[Finding]) -> str:
+def _claims_text(findings: Sequence[Finding], all_metrics: bool) -> str:
     parts = []
     for claim in dict.fromkeys(finding.claim for finding in findings):
         mine = [finding for finding in findings if finding.claim == claim]
@@ -34,7 +37,9 @@ def _claims_text(findings: Sequence[Finding]) -> str:
         for finding in mine:
             because = f" ({finding.reason})" if finding.reason else ""
             lines.append(f"  {where_of(finding):{width}}  {', '.join([finding.said + because, *finding.remarks])}")
-            lines += [f"    {evidence_text(each)}" for each in finding.evidence if each.state != MISSING]
+            for each in finding.evidence:
+                lines += [f"    {evidence_text(each)}"] if each.state != MISSING else []
+                lines += [f"      {_other_text(each)}"] if each.other and all_metrics else []
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, "\n".join(setup_lines(findings))])
 
@@ -46,7 +51,7 @@ def setup_lines(findings: Sequence[Finding]) -> list[str]:
 
 EXPLANATION = f"""\
 Differences are in points of WA by random forest, [95% paired bootstrap interval over utterances], with the pair's own
-p of McNemar's exact test; by speaker: the interval over whole speakers, and p of a sign-flip test over them.
+p of McNemar's exact test; by speaker: the {{interval over whole speakers}}, and p of a sign-flip test over them.
 A claim is supported where the first of every pair is better with p below {LEVEL:g}, and contradicted where the second
 of any pair is, with p adjusted by Holm's method over the claim's pairs. A claim's p is adjusted over the backbones that
 it is asked of, too. Tables show the same test's p against the baseline, adjusted for all networks of a label source.
@@ -58,7 +63,7 @@ def claims_json(findings: Sequence[Finding]) -> str:
     """An object `{level, claims: [{claim, statement, source, findings: [...]}]}`; what is not known is null.
 
     A finding's `p` is the claim's, `p_holm` adjusted over its backbones; those of its comparisons are the pair's own,
-    and adjusted over the pairs.
+    and adjusted over the pairs. Differences are in WA, those under `ua` and `f1` in UA and macro-F1.
     """
     return _json(_claim_records(findings))
 
@@ -105,6 +110,13 @@ def evidence_text(evidence: Evidence) -> str:
     return f"{treatment_name(evidence.first, ' ')} − {treatment_name(evidence.second, ' ')}: {values}"
 
 
+def _other_text(evidence: Evidence) -> str:
+    """The differences of a pair in the metrics that decide nothing."""
+    return "; ".join(
+        f"{metric} {difference_text(one)}, by speaker {speaker_text(one)}" for metric, one in evidence.other.items()
+    )
+
+
 def _finding_record(finding: Finding) -> dict[str, Any]:
     return {
         "corpus": finding.corpus,
@@ -125,21 +137,23 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
 
 def _evidence_record(evidence: Evidence) -> dict[str, Any]:
     difference = evidence.difference
-    values = {
+    tests = {"p": difference.p, "p_holm": difference.p_holm, "p_speaker": difference.p_speaker}
+    return {
+        "better": evidence.first._asdict(),
+        "worse": evidence.second._asdict(),
+        "state": evidence.state,
+        **_rounded(_difference_values(difference) | tests),
+        **{metric.lower(): _rounded(_difference_values(one)) for metric, one in evidence.other.items()},
+    }
+
+
+def _difference_values(difference: Difference) -> dict[str, float]:
+    return {
         "difference": difference.value,
         "low": difference.interval[0],
         "high": difference.interval[1],
         "speaker_low": difference.by_speaker[0],
         "speaker_high": difference.by_speaker[1],
-        "p": difference.p,
-        "p_holm": difference.p_holm,
-        "p_speaker": difference.p_speaker,
-    }
-    return {
-        "better": evidence.first._asdict(),
-        "worse": evidence.second._asdict(),
-        "state": evidence.state,
-        **_rounded(values),
     }
 
 

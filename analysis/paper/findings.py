@@ -16,7 +16,7 @@ and that a test over speakers finds nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -49,7 +49,8 @@ UNKNOWN = Difference(np.nan, (np.nan, np.nan), (np.nan, np.nan), np.nan, np.nan,
 
 @dataclass(frozen=True)
 class Evidence:
-    """A pair and what is known of it: the difference in WA, UNKNOWN where a network is missing.
+    """A pair and what is known of it: the difference in WA, UNKNOWN where a network is missing, and those in `other`
+    metrics, which decide nothing.
 
     Its `p_holm` is adjusted over the pairs of the claim. `gained` is how many more utterances the majority of the first
     has right than that of the second, on so many training seeds and speakers.
@@ -61,6 +62,7 @@ class Evidence:
     gained: float = np.nan
     seeds: int = 0
     speakers: int = 0
+    other: Mapping[str, Difference] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -230,6 +232,7 @@ def _evidence(pairs: Sequence[Pair], known: Mapping[Pair, dict[Any, Any]]) -> tu
                 gained=line[columns.ONLY_FIRST] - line[columns.ONLY_SECOND],
                 seeds=line[columns.SHARED_SEEDS],
                 speakers=line[columns.SPEAKERS],
+                other={metric: Difference.of(line, metric) for metric in columns.METRICS if metric != "WA"},
             )
         found.append(evidence)
     return tuple(found)

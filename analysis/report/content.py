@@ -10,12 +10,14 @@ import pandas as pd
 
 from analysis import audit
 from analysis.figures.settings_figures import AXES, PARALLEL
+from analysis.figures.thinning import THINNING
+from analysis.figures.speaker_figures import RELIABILITY
 from analysis.identity import GIVEN, corpus_name
 from analysis.paper.claims_text import evidence_text, setup_lines, where_of
 from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
 from analysis.report import runs
 from analysis.report.headline import Headline, headlines
-from analysis.report.reproduce import Recipe, recipes
+from analysis.report.reproduce import Ground, Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
 from analysis.scoring.comparisons import comparisons
 from analysis.scoring.ranking import BySetting
@@ -23,13 +25,16 @@ from analysis.scoring.results import FOREST_SEEDS, decide
 from analysis.scoring.scores import score_networks
 from analysis.scoring.setup import PAPER_UTTERANCES
 from analysis.tables.blocks import Block, Line, TextTable, as_texts
+from analysis.tables.calibration_table import CALIBRATION
 from analysis.tables.cells import NumberCell, TextCell
 from analysis.tables.collection import tables_of
 from analysis.tables.correction_table import CORRECTION
+from analysis.tables.folds_table import folds_block, folds_of, totals_of
 from analysis.tables.label_source_tables import SOURCES_COMPARED
 from analysis.tables.listings import Listing
 from analysis.tables.paper_tables import Table
 from analysis.tables.settings_tables import SETTINGS, in_settings, ranking_listings
+from analysis.tables.speaker_tables import BY_SPEAKER, CLASSES_BY_SPEAKER
 from data_prep.corpora import known_name
 from data_prep.corpora.overview import held_name
 from data_prep.shards import PreparedCorpus
@@ -39,7 +44,18 @@ from sweep.storage.events import launches_of, read_events
 from sweep.storage.store import Store
 
 MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
-ELSEWHERE = ("label-sources", "label-correction", AXES, PARALLEL)  # figures that have sections of their own
+OF_SPEAKERS = ("speakers", "speaker-recall")
+ELSEWHERE = (
+    "label-sources",
+    "label-correction",
+    *OF_SPEAKERS,
+    RELIABILITY,
+    THINNING,
+    AXES,
+    PARALLEL,
+)  # in own sections
+
+TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -126,6 +142,14 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class FoldsShown:
+    """What training and test of a corpus's folds share, of one split and seed: a line each, and what they come to."""
+
+    block: Block
+    totals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Audit:
     """The null-label test: empty where labels are as given."""
 
@@ -150,6 +174,7 @@ class Report:
     grid: str
     corpora: Block
     classes: tuple[Fact, ...]
+    folds: tuple[FoldsShown, ...]
     software: tuple[Fact, ...]
     devices: Block
     launches: Block
@@ -163,6 +188,9 @@ class Report:
     sources: tuple[TextTable, ...]
     audit: Audit | None
     correction: tuple[TextTable, ...]
+    speakers: tuple[TextTable, ...]
+    classes_by_speaker: tuple[TextTable, ...]
+    calibration: tuple[TextTable, ...]
     settings: tuple[TextTable, ...]
     shown_setting: str  # which one the results are of, as a sentence; empty where there is one
     costs: Block
@@ -192,6 +220,8 @@ class Report:
             "figures": self.pages or [one for one in self.figures if one.kind not in ELSEWHERE],
             "claims": self.claims,
             "sources": self.sources or self.figures_of("label-sources") or self.audit or self.leaky_sources,
+            "speakers": self.speakers,
+            "calibration": self.calibration,
             "correction": self.correction or self.figures_of("label-correction"),
             "cost": self.launches.lines or self.stages.lines,
             "failures": self.failures,
@@ -274,32 +304,46 @@ def gather(
         grid=without_secrets(inputs.text),
         corpora=_corpora(inputs.corpora),
         classes=tuple((one.name, _classes(one)) for one in inputs.corpora),
+        folds=tuple(_folds(inputs)),
         software=tuple(runs.software(list(records.values()))),
         devices=runs.devices(list(records.values())),
         launches=runs.launches_block(launches, price_per_hour),
         hours=runs.device_hours(records.values()),
         device_hours=device_hours,
         price=None if price_per_hour is None else device_hours * price_per_hour,
-        tables=tuple(table for table in tables if table.title not in (SOURCES_COMPARED, CORRECTION, SETTINGS)),
+        tables=tuple(table for table in tables if table.title not in TABLES_ELSEWHERE),
         figures=tuple(figures),
         claims=tuple(map(_claim, results.findings)),
         setups=tuple(setup_lines(results.findings)),
-        sources=tuple(table for table in tables if table.title == SOURCES_COMPARED),
+        sources=_titled(tables, SOURCES_COMPARED),
         audit=_audit(results.audited),
-        correction=tuple(table for table in tables if table.title == CORRECTION),
-        settings=(*as_texts(results.ranking), *(table for table in tables if table.title == SETTINGS)),
+        correction=_titled(tables, CORRECTION),
+        speakers=_titled(tables, BY_SPEAKER),
+        classes_by_speaker=_titled(tables, CLASSES_BY_SPEAKER),
+        calibration=_titled(tables, CALIBRATION),
+        settings=(*as_texts(results.ranking), *_titled(tables, SETTINGS)),
         shown_setting="" if inputs.by_setting is None else inputs.by_setting.text,
         costs=runs.costs(plan, records),
         stages=runs.stages_block(plan, records),
         failures=tuple(
             Failure(plan.label_of(key), key, without_secrets(cause)) for key, cause in sorted(plan.failed.items())
         ),
-        recipes=tuple(recipes(plan, inputs.settings, *(map(without_secrets, (place.out, place.data, place.store))))),
+        recipes=tuple(recipes(plan, _ground(inputs))),
         leaky_sources=tuple(
             sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
         ),
         most_on_one_page=most_on_one_page,
     )
+
+
+def _ground(inputs: ReportInput) -> Ground:
+    lists = {one.fold_list.digest: one.fold_list for one in inputs.corpora if one.fold_list is not None}
+    place = _shown(inputs.place)
+    return Ground(inputs.settings, lists, place.out, place.data, place.store)
+
+
+def _titled(tables: Sequence[TextTable], title: str) -> tuple[TextTable, ...]:
+    return tuple(table for table in tables if table.title == title)
 
 
 def _shown(place: Place) -> Place:
@@ -330,6 +374,18 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
         lines.append(Line(held_name(one.name, about), cells))
     names = ("Data", "Corpus", "Utterances", "In the paper", "Speakers", "Segments", "Minutes", "Segment")
     return Block("Data", runs.headings(*names), tuple(lines))
+
+
+def _folds(inputs: ReportInput) -> Iterator[FoldsShown]:
+    """Those of the first training seed of each corpus and split, of the corpora that the store holds."""
+    held = {name: inputs.store.read_corpus(name)[1] for name in inputs.store.corpora()}
+    chains = [one for one in inputs.chains if one.last.corpus in held]
+    first: dict[tuple[str, str], int] = {}
+    for chain in chains:
+        first.setdefault((chain.last.corpus, chain.last.split_name), chain.last.seed)
+    shown = [one for one in chains if first[one.last.corpus, one.last.split_name] == one.last.seed]
+    for stage, parts in folds_of(shown, held):
+        yield FoldsShown(folds_block(stage, parts), tuple(totals_of(parts)))
 
 
 def _classes(one: PreparedCorpus) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import columns
-from analysis.columns import PAPER_METRICS
+from analysis.columns import METRICS
 from analysis.identity import (
     GIVEN,
     Network,
@@ -22,7 +22,7 @@ from analysis.paper.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE
 from analysis.paper.published import PublishedValue, comparable, index_published, load_published
 from analysis.scoring.comparisons import Pair, comparison, is_complete, of_networks
 from analysis.scoring.differences import Difference, difference_text, speaker_text
-from analysis.scoring.formats import LEVEL, interval_text, joined, number, p_text, signed
+from analysis.scoring.formats import LEVEL, interval_text, joined, number, p_text, signed, speaker_interval_text
 from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import stands_beside_paper
@@ -113,7 +113,7 @@ def _headline(split: str, known: Mapping[Network, pd.DataFrame]) -> Headline | N
         network=shown.name,
         choice=_choice(shown, candidates, known),
         decided=f"The rates below are by {columns.DECISION_NAMES[decision]}, on the test folds, which chose nothing.",
-        rates=tuple(_rate(shown, baseline, metric) for metric in PAPER_METRICS),
+        rates=tuple(_rate(shown, baseline, metric) for metric in METRICS),
         verdict=_verdict(shown, baseline, tested),
         rival="" if rival is None or tested is None else _rival_text(rival, tested),
         tested=tested is not None,
@@ -223,7 +223,7 @@ def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> RateCard:
         metric=metric,
         value=f"{score.value:.2f}",
         interval=interval_text(*score.interval),
-        by_speaker=interval_text(*score.by_speaker),
+        by_speaker=speaker_interval_text(*score.by_speaker),
         baseline="" if difference is None else _text(difference),
         paper="" if published is None else _paper_text(score, shown.network.treatment.backbone, *published),
     )

@@ -7,8 +7,11 @@ from typing import Any
 import yaml
 
 from analysis.figures.save import slug
+from data_prep.fold_files import fold_file
+from data_prep.fold_lists import FoldList
 from data_prep.text import command as command_line
 from dsl.labels import LEAKY_LABEL_SOURCES
+from dsl.settings import Listed
 from sweep.planning.stages import ChainSpec, Plan, StageSpec, rule_entry
 
 CELLS = "cells"
@@ -27,11 +30,13 @@ class StageKey:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A cell: a grid that asks for its chains and nothing else, in `file`, and what there is of them."""
+    """A cell: a grid that asks for its chains and nothing else, in `file`, and what there is of them. `beside` are the
+    files that the grid needs, by their names."""
 
     name: str
     file: str
     grid: str
+    beside: Mapping[str, str]
     commands: tuple[str, ...]
     stages: tuple[StageKey, ...]
     leaky: bool
@@ -42,11 +47,20 @@ class Recipe:
         return sum(stage.done for stage in self.stages)
 
 
-def recipes(plan: Plan, settings: Mapping[str, Any], folder: str, data: str, store: str) -> list[Recipe]:
-    """One for each cell of the plan: all folds and seeds of a chain. `settings` are those of the grid's file.
+@dataclass(frozen=True)
+class Ground:
+    """What recipes are made from: the `settings` of the grid's file, and the lists of folds by their digests. `folder`
+    is where the files will lie; it and the other two are shown as they are."""
 
-    `folder` is where the files will lie; it and the other two are shown as they are.
-    """
+    settings: Mapping[str, Any]
+    lists: Mapping[str, FoldList]
+    folder: str
+    data: str
+    store: str
+
+
+def recipes(plan: Plan, ground: Ground) -> list[Recipe]:
+    """One for each cell of the plan: all folds and seeds of a chain."""
     cells: dict[StageSpec, list[ChainSpec]] = {}
     for chain in plan.chains:
         cells.setdefault(replace(chain.last, fold=0, seed=0), []).append(chain)
@@ -57,30 +71,25 @@ def recipes(plan: Plan, settings: Mapping[str, Any], folder: str, data: str, sto
         file = f"{stem}.yaml"
         if file in found:  # chains that differ in their training alone
             file = f"{stem}-{last.key}.yaml"
-        found[file] = _recipe(" ".join(_parts(last)), file, chains, plan, settings, folder, data, store)
+        found[file] = _recipe(" ".join(_parts(last)), file, chains, plan, ground)
     return list(found.values())
 
 
 def _parts(last: StageSpec) -> tuple[str, ...]:
     """What a name tells of a cell."""
     labels = "" if last.labels == "given" else last.labels
-    parts = (last.corpus, last.backbone, last.rule, last.alpha, last.label_source or "", last.split, labels)
+    parts = (last.corpus, last.backbone, last.rule, last.alpha, last.label_source or "", last.split_name, labels)
     return tuple(filter(None, parts))
 
 
-def _recipe(
-    name: str,
-    file: str,
-    chains: Sequence[ChainSpec],
-    plan: Plan,
-    settings: Mapping[str, Any],
-    folder: str,
-    data: str,
-    store: str,
-) -> Recipe:
-    path = f"{folder}/{CELLS}/{file}"
+def _recipe(name: str, file: str, chains: Sequence[ChainSpec], plan: Plan, ground: Ground) -> Recipe:
+    path, data = f"{ground.folder}/{CELLS}/{file}", ground.data
+    listed = chains[0].last.listed
+    beside = {}
+    if listed is not None:
+        beside[list_file(listed)] = fold_file({chains[0].last.corpus: ground.lists[listed.digest]})
     grid = yaml.safe_dump(
-        grid_of(chains, settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120
+        grid_of(chains, ground.settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120
     )
     stages = {stage.key: stage for chain in chains for stage in chain.stages}
     keys = [
@@ -90,9 +99,9 @@ def _recipe(
     commands = (
         _command("run", path, data, "NEW_STORE"),
         _command("tables", path, data, "NEW_STORE"),
-        _command("tables", path, data, store),
+        _command("tables", path, data, ground.store),
     )
-    return Recipe(name, file, grid, commands, tuple(keys), chains[0].last.label_source in LEAKY_LABEL_SOURCES)
+    return Recipe(name, file, grid, beside, commands, tuple(keys), chains[0].last.label_source in LEAKY_LABEL_SOURCES)
 
 
 def _command(command: str, grid: str, data: str, store: str) -> str:
@@ -106,6 +115,11 @@ def _step(stage: StageSpec) -> str:
 
 def _place(stage: StageSpec) -> tuple[int, int, int, int]:
     return stage.seed, stage.iteration, -1 if stage.inner_fold is None else stage.inner_fold, stage.fold
+
+
+def list_file(listed: Listed) -> str:
+    """The file of a list of folds, beside the grids of cells."""
+    return f"folds-{listed.digest}.csv"
 
 
 def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -123,8 +137,8 @@ def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[st
         "label_sources": [last.label_source or "in_fold"],
         "inner_folds": last.inner_folds,
         "labels": last.labels,
-        "splits": [last.split],
-        "folds": last.folds,
+        "splits": [last.split] if last.listed is None else None,
+        "folds": last.folds if last.listed is None else {"file": list_file(last.listed)},
         "seeds": sorted({chain.last.seed for chain in chains}),
         "training": asdict(last.training),
         "weights": settings.get("weights", "none"),

@@ -43,7 +43,8 @@ def grid_facts(plan: Plan, shown: Sequence[ChainSpec], settings: str = "") -> li
         ("Label sources", _listed(source_name(one.label_source) for one in chains if one.label_source)),
         (
             "Split",
-            f"{_listed(one.split for one in chains)}, {' and '.join(counted(each, 'fold') for each in sorted(folds))}",
+            f"{_listed(one.split_name for one in chains)}, "
+            f"{' and '.join(counted(each, 'fold') for each in sorted(folds))}",
         ),
         ("Training seeds", _listed(map(str, sorted({one.seed for one in chains})))),
         ("Labels", _listed(one.labels for one in chains)),

@@ -56,7 +56,8 @@ def write_report(
     report = gather(inputs, results, figures, version("ser-dsl-sweep"), price_per_hour, most_on_one_page)
     _write_tables(results, folder / TABLES)
     for recipe in report.recipes:
-        _write(folder / CELLS / recipe.file, recipe.grid)
+        for name, text in {recipe.file: recipe.grid, **recipe.beside}.items():
+            _write(folder / CELLS / name, text)
     for corpus in report.pages:
         _write(folder / page_of(corpus), render_figures(report, corpus))
     _write(folder / PAGE, render(report, refresh))

@@ -6,7 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import columns
-from analysis.scoring.formats import MISSING, NOTHING, Printed, interval_text, joined, p_text, signed
+from analysis.scoring.formats import (
+    MISSING,
+    NOTHING,
+    Printed,
+    interval_text,
+    joined,
+    p_text,
+    signed,
+    speaker_interval_text,
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +60,10 @@ def printed_difference(difference: Difference | None, p: float | None = None) ->
 
 
 def printed_by_speaker(difference: Difference | None) -> Printed:
-    """`[0.3, 9.9] p 0.04`: the interval over whole speakers and the p of the test over them."""
+    """`{0.3, 9.9} p 0.04`: the interval over whole speakers and the p of the test over them."""
     if difference is None:
         return NOTHING
-    interval, test = interval_text(*difference.by_speaker), p_text(difference.p_speaker)
+    interval, test = speaker_interval_text(*difference.by_speaker), p_text(difference.p_speaker)
     return Printed(details=(joined(interval, test),), has_interval=True) if interval else Printed(rest=test or MISSING)
 
 

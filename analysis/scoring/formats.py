@@ -69,6 +69,11 @@ def interval_text(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
 
 
+def speaker_interval_text(low: float, high: float) -> str:
+    """`{68.0, 80.1}`: an interval over whole speakers, in braces as everywhere; nothing where it is not known."""
+    return "" if math.isnan(low) else f"{{{number(low)}, {number(high)}}}"
+
+
 def folds_text(done: int, folds: int) -> str:
     """`(7/10 folds)`, or nothing where all are done."""
     return "" if done >= folds else f"({done}/{folds} folds)"

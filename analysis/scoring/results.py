@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,12 @@ from analysis.scoring.cores import on_all_cores
 from analysis.scoring.setup import setup_of
 from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
 from data_prep.arrays import Bools, Floats, Ints
+from data_prep.attributes import IN_RESULTS
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from data_prep.progress import Progress, no_progress
 from dsl.labels import labels_of
-from dsl.splits import GROUPED_BY, may_train
+from dsl.splits import may_train
 from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cross_validation, utterance_features
 from sweep.planning.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.storage.predictions import Predictions
@@ -28,6 +29,7 @@ from sweep.storage.store import Store, StoreError
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 10
+SECOND_CROSS_VALIDATED = "stratified"  # the split under which that is made
 # Raise when the code decides otherwise on the same predictions. Under every split, version 1 had the second
 # cross-validation of the paper's; since version 3, the others have a forest for each fold's own network.
 DECISION_VERSION = {"stratified": 1}
@@ -43,9 +45,9 @@ def decide(
     """One row for each cell, decision, forest seed and utterance: what was said and what was decided.
 
     A cell is what folds together: everything that identifies a stage but its fold. The columns are
-    `columns.DECISION_COLUMNS`. Folds whose stage is not in the store, or damaged there, are left out and show in
-    `folds_done`. Decisions are kept in the store and made once. Raises StoreError where the store has stages of a
-    corpus but not the corpus.
+    `columns.DECISION_COLUMNS`, and those of IN_RESULTS that a corpus tells. Folds whose stage is not in the store, or
+    damaged there, are left out and show in `folds_done`. Decisions are kept in the store and made once. Raises
+    StoreError where the store has stages of a corpus but not the corpus.
     """
     short = corpus_names(store, chains)
     cells = cells_of(chains)
@@ -71,14 +73,24 @@ def decide(
             columns.SETUP: setup_of(cell, corpora(cell.corpus)[0]),
         }
         validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
-        frames.append(decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)}))
+        decided = decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)})
+        frames.append(_with_attributes(decided, corpora(cell.corpus)[1]))
         abouts.append(about_cell)
     if not frames:
         return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
     cell_of = np.repeat(np.arange(len(frames)), [len(decided) for decided in frames])
     about = pd.DataFrame(abouts).iloc[cell_of].reset_index(drop=True)
-    made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)[list(columns.DECISION_COLUMNS)]
+    made = pd.concat([pd.concat(frames, ignore_index=True), about], axis=1)
+    known = [name for name in IN_RESULTS.values() if name in made]
+    made = made[[*columns.DECISION_COLUMNS, *known]].fillna(dict.fromkeys(known, ""))
     return checked(made, "decisions", columns.DECISION_COLUMNS)
+
+
+def _with_attributes(decided: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:
+    """`decided`, with what the corpus tells of each utterance beside its speaker."""
+    of = utterances.set_index("id")
+    told = {column: name for name, column in IN_RESULTS.items() if name in of}
+    return decided.assign(**{column: decided[columns.UTTERANCE].map(of[name]) for column, name in told.items()})
 
 
 def _validation_percent(record: dict[str, Any]) -> float:
@@ -95,24 +107,28 @@ def _decide_cell(
 ) -> tuple[pd.DataFrame | None, list[StageSpec]]:
     """The decisions of one cell, and the stages they are from; None where the predictions of all are damaged.
 
-    Decisions that the store holds are of predictions that were whole when they were made.
+    Decisions that the store holds are of predictions that were whole when they were made. Where they were made before
+    confidences were kept, these are added.
     """
     if store.results_only:
         return _kept_results(store, forest_seeds, records), list(records)
     key = _decision_key(records, forest_seeds)
     kept = _read_decisions(store, key)
-    if kept is not None:
+    if kept is not None and columns.CONFIDENCE in kept:
         return kept, list(records)
     read = {stage: store.read_predictions(stage.key, record) for stage, record in records.items()}
     found = {stage: predictions for stage, predictions in read.items() if predictions is not None}
-    if not found:
+    if kept is not None:
+        decided, done = _with_confidence(kept, found, utterances), list(records)
+    elif found:
+        cell = next(iter(found))
+        utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
+        decided, done = pd.concat(_decisions(found, utterances, forest_seeds), ignore_index=True), list(found)
+    else:
         return None, []
-    cell = next(iter(found))
-    utterances = utterances.assign(label=labels_of(utterances, cell.labels, cell.seed))
-    decided = pd.concat(_decisions(found, utterances, forest_seeds), ignore_index=True)
     if len(found) == len(records):
         store.write_decisions(key, decided.to_parquet(index=False))
-    return decided, list(found)
+    return decided, done
 
 
 def keep_results(store: Store, chains: Sequence[ChainSpec], kept: Store, progress: Progress = no_progress) -> set[str]:
@@ -147,6 +163,8 @@ def _kept_results(store: Store, forest_seeds: int, records: dict[StageSpec, dict
             f"store {store.uri}: the decisions on {next(iter(records)).label} are missing, damaged, or made by "
             "another version of the method; export them again with: ser-sweep store export --decisions"
         )
+    if columns.CONFIDENCE not in decided:  # exported before confidences were kept
+        decided = decided.assign(**{columns.CONFIDENCE: np.nan})
     pooled = decided[columns.DECISION] == columns.MEAN_POOLING
     return decided[pooled | (decided[columns.FOREST_SEED] < forest_seeds)].reset_index(drop=True)
 
@@ -192,51 +210,88 @@ def _read_decisions(store: Store, key: str) -> pd.DataFrame | None:
         frame = None if content is None else read_frame(content)
     except ValueError:
         return None
-    return frame if frame is not None and set(frame) == set(columns.DECIDED_COLUMNS) else None
+    known = frame is not None and set(frame) - {columns.CONFIDENCE} == set(columns.DECIDED_COLUMNS)
+    return frame if known else None
+
+
+class _Tested(NamedTuple):
+    """The utterances that folds test, as positions [U] in order, with what is known of each: the fold [U], the features
+    of its segments' predictions [U, F] and, as the first of these, the mean probability of each class [U, K]."""
+
+    utterance: Ints
+    fold: Ints
+    features: Floats
+    mean: Floats
+    known: pd.DataFrame
+
+    @classmethod
+    def of(cls, folds: dict[StageSpec, Predictions], utterances: pd.DataFrame) -> "_Tested":
+        q = np.concatenate([predictions.q[predictions.test] for predictions in folds.values()])
+        utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in folds.values()])
+        fold = np.repeat([stage.fold for stage in folds], [predictions.test.sum() for predictions in folds.values()])
+        tested, first, position = np.unique(utterance, return_index=True, return_inverse=True)
+        features = utterance_features(q, position)
+        return cls(tested, fold[first], features, features[:, : q.shape[1]], utterances.iloc[tested])
+
+    @property
+    def confidence(self) -> Floats:
+        """The highest mean probability of each utterance [U]."""
+        highest: Floats = self.mean.max(axis=1)
+        return highest
+
+
+def _with_confidence(
+    decided: pd.DataFrame, folds: dict[StageSpec, Predictions], utterances: pd.DataFrame
+) -> pd.DataFrame:
+    """Decisions that were kept without the confidence of mean pooling, with it; NaN for utterances of other folds."""
+    if not folds:
+        return decided.assign(**{columns.CONFIDENCE: np.nan})
+    tested = _Tested.of(folds, utterances)
+    of_utterance = pd.Series(tested.confidence, tested.known["id"].to_numpy())
+    pooled = decided[columns.DECISION] == columns.MEAN_POOLING
+    return decided.assign(**{columns.CONFIDENCE: decided[columns.UTTERANCE].map(of_utterance).where(pooled)})
 
 
 def _decisions(
     folds: dict[StageSpec, Predictions], utterances: pd.DataFrame, forest_seeds: int
 ) -> Iterable[pd.DataFrame]:
     """A frame of decisions on the test utterances of `folds` for mean pooling and for each forest seed."""
-    split = next(iter(folds)).split
-    q = np.concatenate([predictions.q[predictions.test] for predictions in folds.values()])
-    utterance = np.concatenate([predictions.utterance[predictions.test] for predictions in folds.values()])
-    fold = np.repeat([stage.fold for stage in folds], [predictions.test.sum() for predictions in folds.values()])
-    tested, first, position = np.unique(utterance, return_index=True, return_inverse=True)
-    known = utterances.iloc[tested]
-    label = known["label"].to_numpy()
-    features = utterance_features(q, position)
-    decided = [(columns.MEAN_POOLING, 0, mean_pooled(features, q.shape[1]))]
-    if GROUPED_BY[split]:
-        own = [_own_network_fold(split, one, utterances, tested) for one in folds.values() if forest_seeds]
+    tested = _Tested.of(folds, utterances)
+    label = tested.known["label"].to_numpy()
+    classes = tested.mean.shape[1]
+    decided = [(columns.MEAN_POOLING, 0, mean_pooled(tested.features, classes), tested.confidence)]
+    if next(iter(folds)).split != SECOND_CROSS_VALIDATED:
+        own = [_own_network_fold(*one, utterances, tested.utterance) for one in folds.items() if forest_seeds]
         learnt = [own] * forest_seeds
     else:
-        learnt = [second_cross_validation(features, label, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
+        learnt = [second_cross_validation(tested.features, label, seed, FOREST_FOLDS) for seed in range(forest_seeds)]
     if learnt and all(learnt):  # with a few folds done, there may not be enough for a second cross-validation
-        decided += [(columns.FOREST, seed, predicted) for seed, predicted in enumerate(forest_decisions(learnt))]
-    for decision, seed, predicted in decided:
+        unknown = np.full(len(label), np.nan)
+        by_forest = enumerate(forest_decisions(learnt))
+        decided += [(columns.FOREST, seed, predicted, unknown) for seed, predicted in by_forest]
+    for decision, seed, predicted, confidence in decided:
         yield pd.DataFrame(
             {
                 columns.DECISION: decision,
                 columns.FOREST_SEED: seed,
-                columns.FOLD: fold[first],
-                columns.UTTERANCE: known["id"].to_numpy(),
-                columns.SPEAKER: known["speaker"].to_numpy(),
+                columns.FOLD: tested.fold,
+                columns.UTTERANCE: tested.known["id"].to_numpy(),
+                columns.SPEAKER: tested.known["speaker"].to_numpy(),
                 columns.LABEL: label,
                 columns.PREDICTED: predicted,
-                columns.CLASSES: q.shape[1],
+                columns.CLASSES: classes,
+                columns.CONFIDENCE: confidence,
             }
         )
 
 
-def _own_network_fold(split: str, predictions: Predictions, utterances: pd.DataFrame, tested: Ints) -> ForestFold:
+def _own_network_fold(stage: StageSpec, predictions: Predictions, utterances: pd.DataFrame, tested: Ints) -> ForestFold:
     """What a fold's network says of the utterances that it learnt from, for a forest that decides on those it is
-    tested on: neither has met a label of the groups that `split` keeps apart. `tested` are those of all folds.
+    tested on: neither has met a label of the groups that the split keeps apart. `tested` are those of all folds.
     """
     of_fold = np.zeros(len(utterances), dtype=bool)
     of_fold[predictions.utterance[predictions.test]] = True
-    learnt, features = _features_of(predictions, may_train(split, utterances, of_fold))
+    learnt, features = _features_of(predictions, may_train(stage, utterances, of_fold))
     asked_of, asked = _features_of(predictions, of_fold)
     return ForestFold(features, utterances["label"].to_numpy()[learnt], asked, np.searchsorted(tested, asked_of))
 

@@ -34,7 +34,7 @@ def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
     """
     checked(decisions, "decisions", (*columns.CELL_COLUMNS, columns.SETUP, *columns.DECIDED_COLUMNS))
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
-    rows = [rates | _pooled(group) for rates, group in _with_rates(decisions, identity)]
+    rows = [rates | pooled_folds(group) for rates, group in _with_rates(decisions, identity)]
     scores = pd.DataFrame(rows, columns=list(columns.NETWORK_SCORE_COLUMNS))
     return checked(scores, "scores", columns.NETWORK_SCORE_COLUMNS)
 
@@ -77,7 +77,7 @@ def _validation_wa(group: pd.DataFrame) -> float:
     return float(of_folds.mean(skipna=False).mean(skipna=False))
 
 
-def _pooled(group: pd.DataFrame) -> dict[str, Any]:
+def pooled_folds(group: pd.DataFrame) -> dict[str, Any]:
     """What a network's training seeds come to: folds of all seeds that are asked for."""
     seeds = group.drop_duplicates(columns.SEED)
     asked = int(seeds[columns.SEEDS].max())

@@ -65,7 +65,7 @@ def setup_of(stage: ChainSettings, about: Mapping[str, Any]) -> Setup:
     found = {
         **_beside(training, TrainingSettings(epochs=PAPER_EPOCHS.get(corpus, training.epochs))),
         "folds": _setting("folds", stage.folds, PAPER_FOLDS),
-        "split": _setting("split", stage.split, PAPER_SPLIT),
+        "split": _setting("split", stage.split_name, PAPER_SPLIT),
         "labels": _setting("labels", stage.labels, "given"),
         **features,
         "utterances": _setting("utterances", utterances, PAPER_UTTERANCES.get(corpus, utterances)),

@@ -45,7 +45,7 @@ def about_network(about_corpus: Mapping[str, Any], stage: StageSpec, short: Mapp
         columns.ALPHA: stage.alpha,
         columns.ITERATION: stage.iteration,
         columns.LABEL_SOURCE: stage.label_source or "",
-        columns.SPLIT: stage.split,
+        columns.SPLIT: stage.split_name,
         columns.LABELS: stage.labels,
         columns.UPDATES: stage.updates,
     }

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from analysis.identity import GIVEN, Condition, backbone_name, corpus_name, labels_name, source_name
+import pandas as pd
+
+from analysis.identity import GIVEN, Condition, backbone_name, conditions, corpus_name, labels_name, source_name
 from analysis.scoring.formats import joined, raised
-from analysis.scoring.scores import Score
+from analysis.scoring.scores import Score, index_scores
 from analysis.scoring.setup import Setup
 from data_prep.text import counted
 from dsl.splits import GROUPED_BY
@@ -15,19 +17,19 @@ RATES, DIFFERENCES = "rates", "differences"
 # What each kind of table explains below its subject: a template each, of whole sentences.
 
 _MEAN_AND_F1 = "Mean is by mean pooling, without a forest. F1 is macro-averaged."
-_RATES = f"Rates are in percent, the forest's with a [95% bootstrap interval over utterances]. {_MEAN_AND_F1}"
+INTERVALS = "[95% bootstrap intervals over utterances] and {{over whole speakers}}"  # of rates, in a template
+_RATES = f"Rates are in percent, the forest's with {INTERVALS}. {_MEAN_AND_F1}"
 _BASELINE = (
     "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [95% paired bootstrap "
-    "interval] and p of McNemar's exact test."
+    "interval over utterances] and, for WA, p of McNemar's exact test."
 )
 _BY_SPEAKER = (
-    "By speaker are the interval of the same difference over whole speakers, and p of a sign-flip test over them, not "
-    "adjusted."
+    "By speaker are the {{interval over whole speakers}} of the same difference and, for WA, p of a sign-flip test "
+    "over them, not adjusted."
 )
 OF_PAPER_TABLE = (
     "{rows} {backbone} {conditions} Rates are in percent, the forest's with ± its standard deviation over forest "
-    "seeds, a second ± over training seeds if there are several, and a [95% bootstrap interval over utterances]. "
-    f"{_MEAN_AND_F1} {{difference}}"
+    f"seeds, a second ± over training seeds if there are several, and {INTERVALS}. {_MEAN_AND_F1} {{difference}}"
 )
 OF_NETWORKS = (
     f"{{conditions}} {_RATES} {_BASELINE} Holm's method adjusts p for all networks of the label source. The claims "
@@ -46,8 +48,25 @@ OF_CHOSEN_BY_TEST = (
 )
 OF_SOURCES_COMPARED = (
     "{conditions} The rate by {decision} with the first label source minus that with the second, in points, with a "
-    "[95% paired bootstrap interval] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole "
-    f"table. {_BY_SPEAKER}"
+    "[95% paired bootstrap interval over utterances] and, for WA, p of McNemar's exact test. Holm's method adjusts p "
+    f"for the whole table. {_BY_SPEAKER}"
+)
+_OF_SHOWN = "No DSL is iteration 0; the other methods are at iteration 1."
+OF_SPEAKERS = (
+    "{conditions} {speakers} Rates in percent on the utterances of each speaker by {decision}, means over seeds, WA "
+    f"with [Wilson's 95% interval]. {_OF_SHOWN} The mean over speakers gives each the same weight, ± the standard "
+    "deviation over them."
+)
+OF_CLASSES_BY_SPEAKER = (
+    "{conditions} {speakers} Recall in percent of each class by speaker, decided by {decision}, means over seeds, with "
+    "the number of utterances in parentheses."
+)
+OF_CALIBRATION = (
+    "{conditions} Of decisions by mean pooling, in percent and points. The confidence is the mean probability of the "
+    "decided class over the segments; − WA is its mean minus WA. ECE is the expected calibration error: the mean "
+    "distance of confidence and share that is right over 15 bins of equal width, weighted by their decisions, ± its "
+    "standard deviation over training seeds if there are several. The adaptive ECE has 15 bins with as many decisions "
+    "each. ECE if calibrated is what these confidences would come to by chance if each were right as often as it says."
 )
 OF_TARGETS = (
     "{conditions} Training segments whose most likely target is their true class, in percent, ± standard deviation "
@@ -113,6 +132,8 @@ def conditions_text(condition: Condition) -> str:
 
 def _forest_folds_note(split: str) -> str:
     """After the name of a split, what it keeps from the forests; nothing of the paper's, which keeps nothing."""
+    if split not in GROUPED_BY:
+        return " (folds as listed; each has a random forest of its own, which learns from none of its test utterances)"
     left_out = " or ".join(f"no {column}" for column in GROUPED_BY[split])
     return (
         f" (each fold has a random forest of its own, which learns from {left_out} that it decides on)"
@@ -176,6 +197,13 @@ def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[s
             f"{corpus_name(corpus)}: only part of the corpus, {counted(utterances, 'utterance')}: not comparable."
         )
     return notes
+
+
+def footnotes_on(corpus: str, lines: pd.DataFrame) -> tuple[Footnote, ...]:
+    """The notes on folds and set-ups that networks need; `lines` are theirs of `score_networks`, on one corpus."""
+    scores = [score for _, own in conditions(lines) for score in index_scores(own).values()]
+    notes = setup_notes(corpus, scores, published=False)
+    return (*score_footnotes(scores), *(Footnote("", text, corpus) for text in notes))
 
 
 def setup_texts(corpus: str, trained: Iterable[tuple[Setup, int]], published: bool = False) -> list[str]:

@@ -15,6 +15,7 @@ from analysis.scoring.formats import (
     joined,
     number,
     signed,
+    speaker_interval_text,
 )
 from analysis.scoring.scores import Score
 
@@ -88,24 +89,25 @@ class NumberCell(TableCell):
 
 @dataclass(frozen=True)
 class RateCell(TableCell):
-    """A rate in percent, its standard deviations over forest and training seeds, and its interval, NaN where they are
-    not known; the folds that are done, of how many; and the mark of a footnote."""
+    """A rate in percent, its standard deviations over forest and training seeds, its interval, and that over whole
+    speakers, NaN where they are not known; the folds that are done, of how many; and the mark of a footnote."""
 
     value: float
     deviations: tuple[float, ...] = ()
     interval: tuple[float, float] = UNKNOWN
+    by_speaker: tuple[float, float] = UNKNOWN
     folds_done: int = 0
     folds: int = 0
     mark: str = ""
 
     @classmethod
     def of(cls, score: Score | None, spread: bool = False, interval: bool = True) -> TableCell:
-        """Of a score, with its spreads or its interval where they are asked for; an empty cell where there is none."""
+        """Of a score, with its spreads or its intervals where they are asked for; an empty cell where there is none."""
         if score is None:
             return TextCell()
         deviations = (score.forest_spread, score.training_spread) if spread else ()
-        bounds = score.interval if interval else UNKNOWN
-        return cls(score.value, deviations, bounds, score.folds_done, score.folds)
+        bounds = (score.interval, score.by_speaker) if interval else (UNKNOWN, UNKNOWN)
+        return cls(score.value, deviations, *bounds, score.folds_done, score.folds)
 
     @property
     def complete(self) -> bool:
@@ -114,13 +116,26 @@ class RateCell(TableCell):
 
     @property
     def printed(self) -> Printed:
-        """`72.34 ± 1.20 ± 0.50`, with the interval and the folds that are missing as details."""
+        """`72.34 ± 1.20 ± 0.50`, with the intervals and the folds that are missing as details."""
         known = [not math.isnan(one) for one in self.deviations]
         last = max((place for place, there in enumerate(known, start=1) if there), default=0)
         spread = joined(*(deviation_text(one) or f"± {MISSING}" for one in self.deviations[:last]))
         interval, folds = interval_text(*self.interval), folds_text(self.folds_done, self.folds)
-        details = tuple(filter(None, (interval, folds)))
+        details = tuple(filter(None, (interval, speaker_interval_text(*self.by_speaker), folds)))
         return Printed(f"{self.value:.2f}", spread and f" {spread}", self.mark, details, bool(interval))
+
+
+@dataclass(frozen=True)
+class ShareCell(TableCell):
+    """A share in percent, and how many utterances it is of; nothing where there are none."""
+
+    value: float
+    utterances: float
+
+    @property
+    def printed(self) -> Printed:
+        """`83.3 (6)`, or NOTHING."""
+        return Printed(number(self.value), f" ({self.utterances:.3g})") if self.utterances else NOTHING
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ from analysis import columns
 from analysis.scoring.comparisons import comparisons
 from analysis.scoring.correction import label_correction
 from analysis.scoring.scores import score_networks
+from analysis.tables.calibration_table import calibration_listings
 from analysis.tables.corpora_table import corpora_listing
 from analysis.tables.correction_table import correction_listings
 from analysis.tables.label_source_tables import sources_listings
 from analysis.tables.listings import Listing
 from analysis.tables.networks import chosen_listings, networks_listings
 from analysis.tables.paper_tables import Table, build_tables
+from analysis.tables.speaker_tables import speaker_listings
 from sweep.planning.stages import ChainSpec
 from sweep.storage.store import Store
 
@@ -21,7 +23,8 @@ from sweep.storage.store import Store
 def collect_tables(
     store: Store, chains: Sequence[ChainSpec], decisions: pd.DataFrame, test_chosen: bool = False
 ) -> list[Table | Listing]:
-    """The paper's Tables I to V, every network, label sources, what validation chooses, and how many labels are right.
+    """The paper's Tables I to V, every network, label sources, what validation chooses, results by speaker,
+    calibration, and how many labels are right.
 
     `decisions` is what `decide` returns. With `test_chosen` also the iterations that the test folds would choose.
     """
@@ -44,5 +47,7 @@ def tables_of(
         *sources_listings(decisions),
         *chosen_listings(decisions),
         *(chosen_listings(decisions, by_test=True) if test_chosen else []),
+        *speaker_listings(decisions, scores),
+        *calibration_listings(decisions, scores),
         *correction_listings(label_correction(store, chains)),
     ]

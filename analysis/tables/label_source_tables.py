@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis import columns
-from analysis.columns import METRICS, PAPER_METRICS
+from analysis.columns import METRICS
 from analysis.identity import (
     Condition,
     Network,
@@ -102,7 +102,7 @@ def _name(first: str, second: str) -> str:
 
 
 def _group(first: str, second: str) -> Group:
-    headings = (*map(Heading, PAPER_METRICS), Heading("by speaker", "WA"))
+    headings = (*map(Heading, METRICS), *(Heading("by speaker", metric) for metric in METRICS))
     leaky = bool({first, second} & set(LEAKY_LABEL_SOURCES))
     return Group(_name(first, second), headings, _name(source_name(first), second), leaky)
 
@@ -117,8 +117,8 @@ def _row(treatment: Treatment, lines: list[Compared], setup: Entry) -> ListingRo
 
 
 def _cells(line: Compared) -> list[TableCell]:
-    differences = [Difference.of(line, metric) for metric in PAPER_METRICS]
-    return [*map(DifferenceCell, differences), SpeakerCell(differences[0])]
+    differences = [Difference.of(line, metric) for metric in METRICS]
+    return [*map(DifferenceCell, differences), *map(SpeakerCell, differences)]
 
 
 def _entries(name: str, treatment: Treatment, line: Compared, setup: Entry) -> Iterator[Entry]:

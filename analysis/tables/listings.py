@@ -40,10 +40,16 @@ class Group:
     leaky: bool = False
 
     @classmethod
-    def of_source(cls, label_source: str, headings: Sequence[Heading]) -> "Group":
-        """The columns `headings` of one label source, under its display name."""
+    def of_source(cls, label_source: str, headings: Sequence[Heading], of: str = "") -> "Group":
+        """The columns `headings` of one label source, under its display name, and what they are of where a label source
+        has several groups."""
         leaky = label_source in LEAKY_LABEL_SOURCES
-        return cls(label_source, tuple(headings), source_name(label_source), leaky)
+        return cls(of_group(label_source, of), tuple(headings), of_group(source_name(label_source), of), leaky)
+
+
+def of_group(label_source: str, of: str) -> str:
+    """The name of a group of a label source's columns: `in_fold, differences to the baseline`."""
+    return ", ".join(filter(None, (label_source, of)))
 
 
 @dataclass(frozen=True)

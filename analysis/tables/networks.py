@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from analysis import columns
-from analysis.columns import METRICS, PAPER_METRICS
+from analysis.columns import METRICS
 from analysis.identity import (
     Condition,
     Network,
@@ -41,12 +41,13 @@ from analysis.tables.captions import (
 )
 from analysis.tables.cells import ChoiceCell, DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell
 from analysis.tables.entries import Entry, recall_entries, score_entry
-from analysis.tables.listings import Group, Heading, Listing, ListingRow
+from analysis.tables.listings import Group, Heading, Listing, ListingRow, of_group
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 ALL_NETWORKS = "All networks"
 CHOSEN_BY_VALIDATION = "Iteration chosen by validation"
 CHOSEN_BY_TEST = "Iteration chosen on the test folds (optimistic)"
+_DIFFERENCES = "differences to the baseline"
 _NOTHING_CHOOSES = "No rate on validation utterances is known, as with validation_share: 0: no iteration is chosen."
 _INCOMPLETE = (
     "Differences marked (incomplete) are of the utterances and training seeds that a network and its baseline share; "
@@ -80,9 +81,9 @@ class Known:
         """That of a listing, by its template."""
         return Caption.filled(corpus_name(self.condition.corpus), template, conditions=conditions_text(self.condition))
 
-    def groups(self, *headings: Heading) -> tuple[Group, ...]:
-        """A group of columns for each label source, all of the same `headings`."""
-        return tuple(Group.of_source(source, headings) for source in self.sources)
+    def groups(self, *headings: Heading, of: str = "") -> tuple[Group, ...]:
+        """A group of columns for each label source, all of the same `headings`; `of` is what they are of."""
+        return tuple(Group.of_source(source, headings, of) for source in self.sources)
 
     def footnotes(self) -> tuple[Footnote, ...]:
         """What the scores and differences shown need to have explained, and the set-up."""
@@ -96,8 +97,8 @@ class Known:
         )
 
     def forest_cells(self, source: str, treatment: Treatment) -> list[TableCell]:
-        """WA and UA by random forests."""
-        return [RateCell.of(self.score(source, treatment, columns.FOREST, metric)) for metric in PAPER_METRICS]
+        """WA, UA and F1 by random forests, with their intervals."""
+        return [RateCell.of(self.score(source, treatment, columns.FOREST, metric)) for metric in METRICS]
 
     def difference_cell(self, source: str, treatment: Treatment, metric: str) -> TableCell:
         """The difference of a treatment from its baseline."""
@@ -202,25 +203,27 @@ def _networks_listing(known: Known) -> Listing:
         for source in known.sources:
             if treatment not in known.treatments(source):
                 continue
-            by_mean = [known.score(source, treatment, columns.MEAN_POOLING, metric) for metric in PAPER_METRICS]
+            by_mean = [known.score(source, treatment, columns.MEAN_POOLING, metric) for metric in METRICS]
             cells[source] = [
                 *known.forest_cells(source, treatment),
-                RateCell.of(known.score(source, treatment, columns.FOREST, "F1"), interval=False),
                 *(RateCell.of(score, interval=False) for score in by_mean),
-                *(known.difference_cell(source, treatment, metric) for metric in PAPER_METRICS),
-                SpeakerCell(known.differences.get((source, treatment, "WA"))),
             ]
+            if (source, treatment, "WA") in known.differences:
+                cells[of_group(source, _DIFFERENCES)] = [
+                    *(known.difference_cell(source, treatment, metric) for metric in METRICS),
+                    *(SpeakerCell(known.differences.get((source, treatment, metric))) for metric in METRICS),
+                ]
             if treatment.iteration or source == known.sources[0]:  # iteration 0 is the same for all sources
                 entries += _entries(ALL_NETWORKS, name, known, source, treatment)
         rows.append(ListingRow(RowLabel(name), cells, tuple(entries), treatment.backbone))
-    headings = (
-        *(Heading("forest", metric) for metric in METRICS),
-        *(Heading(what, metric) for what in ("mean", "− baseline") for metric in PAPER_METRICS),
-        Heading("by speaker", "WA"),
+    rates, differences = (
+        tuple(Heading(what, metric) for what in of for metric in METRICS)
+        for of in (("forest", "mean"), ("− baseline", "by speaker"))
     )
-    caption = known.caption(OF_NETWORKS)
-    groups, notes = known.groups(*headings), known.footnotes()
-    return Listing(ALL_NETWORKS, caption, "Network", groups, tuple(rows), notes, known.condition)
+    groups = zip(known.groups(*rates), known.groups(*differences, of=_DIFFERENCES), strict=True)
+    shown = tuple(group for of_source in groups for group in of_source if any(group.name in row.cells for row in rows))
+    about, notes = known.caption(OF_NETWORKS), known.footnotes()
+    return Listing(ALL_NETWORKS, about, "Network", shown, tuple(rows), notes, known.condition)
 
 
 def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
@@ -235,7 +238,7 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
             if one is None:
                 continue
             choice = ChoiceCell(Counter(network.treatment.iteration for network in one.of_fold.values()))
-            baseline = [known.score(source, chain.baseline, columns.FOREST, metric) for metric in PAPER_METRICS]
+            baseline = [known.score(source, chain.baseline, columns.FOREST, metric) for metric in METRICS]
             cells[source] = [
                 choice,
                 NumberCell(known.validation.get((source, chain)), 2),
@@ -251,7 +254,7 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
     caption = known.caption(OF_CHOSEN_BY_TEST if by_test else OF_CHOSEN_BY_VALIDATION)
     headings = (
         *(Heading("t (folds)"), Heading("validation", "WA")),
-        *(Heading(what, metric) for what in ("forest", "baseline") for metric in PAPER_METRICS),
+        *(Heading(what, metric) for what in ("forest", "baseline") for metric in METRICS),
         Heading("− baseline", "WA"),
     )
     unknown = not by_test and all(value != value for value in known.validation.values())

@@ -31,6 +31,7 @@ _LISTED_FIELDS = (
     *("iterations_chosen", "validation_wa", "value", "value_sd"),
     *("other_source", "source_difference", "source_difference_low", "source_difference_high"),
     *("source_difference_speaker_low", "source_difference_speaker_high"),
+    "speaker",
 )
 _KEYS = ("table", "labels", "backbone", "label_source", "leaky", "split")
 _ROW_KEYS = ("row", "rule", "alpha", "iteration", "corpus", "metric", "class")

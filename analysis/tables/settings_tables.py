@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from analysis import columns
-from analysis.columns import PAPER_METRICS
+from analysis.columns import METRICS
 from analysis.identity import Condition, corpus_name, network_name
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined
 from analysis.scoring.ranking import BySetting, Candidate, Ranking, rankings
-from analysis.tables.captions import Caption, Footnote, conditions_text, score_footnotes
+from analysis.tables.captions import INTERVALS, Caption, Footnote, conditions_text, score_footnotes
 from analysis.tables.cells import NumberCell, QuantityCell, RateCell, TableCell, TextCell
 from analysis.tables.entries import Entry, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
@@ -88,13 +88,13 @@ def _listing(
 
 def _headings() -> Iterator[Heading]:
     yield Heading("validation", "WA")
-    yield from (Heading("test", metric) for metric in PAPER_METRICS)
+    yield from (Heading("test", metric) for metric in METRICS)
 
 
 def _test_text(own: Sequence[Candidate]) -> str:
     kinds = {one.decision for one in own}
     by = " or, where there is none, ".join(name for kind, name in columns.DECISION_NAMES.items() if kind in kinds)
-    return f"Test rates are by {by}, with a [95% bootstrap interval over utterances]. They choose nothing."
+    return f"Test rates are by {by}, with {INTERVALS.format()}. They choose nothing."
 
 
 def _row(
@@ -103,7 +103,7 @@ def _row(
     cells: list[TableCell] = [*first, *(_value_cell(one.setting.by_field.get(name)) for name in fields)]
     score = one.score
     known = RateCell(one.validation, (one.spread,), folds_done=score.folds_done, folds=score.folds)
-    cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in PAPER_METRICS)]
+    cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in METRICS)]
     label = RowLabel(network_name(one.network), leaky=one.is_leaky)
     entries = tuple(_entries(title, str(label), one, rank))
     return ListingRow(label, {"": cells}, entries, one.network.treatment.backbone)

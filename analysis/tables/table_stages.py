@@ -52,12 +52,12 @@ _Table = tuple[str, Condition, list[_Tested]]
 
 
 def _conditions(tested: Iterable[_Tested]) -> list[tuple[str, str]]:
-    return sorted({(one.stage.split, one.stage.labels) for one in tested})
+    return sorted({(one.stage.split_name, one.stage.labels) for one in tested})
 
 
 def _paper_tables(tested: Sequence[_Tested]) -> Iterator[_Table]:
     for split, labels in _conditions(tested):
-        alike = [one for one in tested if (one.stage.split, one.stage.labels) == (split, labels)]
+        alike = [one for one in tested if (one.stage.split_name, one.stage.labels) == (split, labels)]
         for source in source_order(one.stage.label_source or "" for one in alike):
             own = [one for one in alike if has_source(one.stage.label_source, source)]
             for layout, backbone, plans in layouts_of({one.treatment for one in own}):
@@ -83,4 +83,4 @@ def _listings(tested: Sequence[_Tested], names: Mapping[str, str], with_truth: C
 
 
 def _condition(stage: StageSpec, names: Mapping[str, str]) -> Condition:
-    return Condition(names[stage.corpus], stage.split, stage.labels)
+    return Condition(names[stage.corpus], stage.split_name, stage.labels)

@@ -53,12 +53,13 @@ def read_casia(source: Path, allow_partial: bool = False) -> list[Utterance]:
             f"casia: all {len(files)} files in {folder} are of the 100 different texts, which the paper does not use; "
             "--source must name the folder of the 300 same texts, or the one above it"
         )
-    utterances = read_names("casia", folder, used, _utterance, "liuchanhg/angry/201.wav", "CASIA")
+    utterances = read_names("casia", folder, used, casia_utterance, "liuchanhg/angry/201.wav", "CASIA")
     check_known("casia", folder, utterances, CASIA, allow_partial)
     return utterances
 
 
-def _utterance(path: Path) -> Utterance | None:
+def casia_utterance(path: Path) -> Utterance | None:
+    """What a file's name says; None where it is not one of the corpus."""
     matches = (pattern.search(path.absolute().with_suffix("").as_posix()) for pattern in CASIA_NAMES)
     match = next(filter(None, matches), None)
     if match is None:

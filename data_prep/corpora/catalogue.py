@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.corpora.casia import CASIA, read_casia
-from data_prep.corpora.cremad import CREMAD, read_cremad
-from data_prep.corpora.emodb import EMODB, read_emodb
+from data_prep.corpora.casia import CASIA, casia_utterance, read_casia
+from data_prep.corpora.cremad import CREMAD, cremad_utterance, read_cremad
+from data_prep.corpora.emodb import EMODB, emodb_utterance, read_emodb
 from data_prep.corpora.manifest import read_manifest
-from data_prep.corpora.ravdess import RAVDESS, read_ravdess
-from data_prep.corpora.savee import SAVEE, read_savee
-from data_prep.corpora.tess import TESS, read_tess
+from data_prep.corpora.ravdess import RAVDESS, ravdess_utterance, read_ravdess
+from data_prep.corpora.savee import SAVEE, read_savee, savee_utterance
+from data_prep.corpora.tess import TESS, read_tess, tess_utterance
 from data_prep.corpora.utterances import Known, Utterance
 from data_prep.errors import CorpusError, SettingError
 from data_prep.features import FeatureSettings, feature_settings
@@ -50,7 +50,8 @@ class Corpus:
     """A corpus that `ser-sweep prepare` reads.
 
     `get` is where to get it or ask for it, `archive` what `ser-sweep fetch` downloads. `hop_ms` is the paper's hop
-    for it; `framings` are those that make sense of it. `known` and `paper` are None where nothing is known.
+    for it; `framings` are those that make sense of it. `utterance` reads the name of a single file. What
+    is not known is None.
     """
 
     read: Reader
@@ -63,6 +64,7 @@ class Corpus:
     archive: Archive | None = None
     hop_ms: int = 10
     framings: tuple[str, ...] = ("described",)
+    utterance: Callable[[Path], Utterance | None] | None = None
 
 
 CORPORA: dict[str, Corpus] = {
@@ -75,6 +77,7 @@ CORPORA: dict[str, Corpus] = {
         CASIA,
         Published(7_200, speakers=4, female=2, emotions=6, sample_rate=16_000, segments=418_722),
         hop_ms=30,
+        utterance=casia_utterance,
     ),
     "emodb": Corpus(
         read_emodb,
@@ -85,6 +88,7 @@ CORPORA: dict[str, Corpus] = {
         EMODB,
         Published(535, speakers=10, female=5, emotions=7, sample_rate=16_000, segments=131_053),
         Archive("https://zenodo.org/records/7447302/files/emodb.zip", "9d21362dbc5676ef3ab4745d83ced0db"),
+        utterance=emodb_utterance,
     ),
     "savee": Corpus(
         read_savee,
@@ -95,6 +99,7 @@ CORPORA: dict[str, Corpus] = {
         SAVEE,
         Published(480, speakers=4, female=0, emotions=7, sample_rate=44_100, segments=51_027),
         framings=("described", "counted"),
+        utterance=savee_utterance,
     ),
     "ravdess": Corpus(
         read_ravdess,
@@ -107,6 +112,7 @@ CORPORA: dict[str, Corpus] = {
             "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
             "bc696df654c87fed845eb13823edef8a",
         ),
+        utterance=ravdess_utterance,
     ),
     "cremad": Corpus(
         read_cremad,
@@ -115,6 +121,7 @@ CORPORA: dict[str, Corpus] = {
         "ODbL 1.0",
         "AudioWAV of https://github.com/CheyneyComputerScience/CREMA-D, by git lfs",
         CREMAD,
+        utterance=cremad_utterance,
     ),
     "tess": Corpus(
         read_tess,
@@ -123,8 +130,15 @@ CORPORA: dict[str, Corpus] = {
         "CC BY-NC-ND 4.0",
         "https://doi.org/10.5683/SP2/E8H2MF",
         TESS,
+        utterance=tess_utterance,
     ),
-    OWN: Corpus(read_manifest, "your own", "any", "your own", "a CSV file: path, emotion, speaker, text, id"),
+    OWN: Corpus(
+        read_manifest,
+        "your own",
+        "any",
+        "your own",
+        "a CSV file: path, emotion, speaker, text, id",
+    ),
 }
 
 

@@ -31,12 +31,13 @@ def read_cremad(source: Path, allow_partial: bool = False) -> list[Utterance]:
     sound and is left out, so 7,441 utterances are a whole corpus.
     """
     folder = existing_folder(source, "cremad")
-    utterances = read_names("cremad", folder, wav_files(folder), _utterance, "1001_DFA_ANG_XX.wav", "CREMA-D")
+    utterances = read_names("cremad", folder, wav_files(folder), cremad_utterance, "1001_DFA_ANG_XX.wav", "CREMA-D")
     check_known("cremad", folder, utterances, CREMAD, allow_partial)
     return [utterance for utterance in utterances if utterance.id != CREMAD_WITHOUT_SOUND]
 
 
-def _utterance(path: Path) -> Utterance | None:
+def cremad_utterance(path: Path) -> Utterance | None:
+    """What a file's name says; None where it is not one of the corpus."""
     match = CREMAD_FILE_NAME.fullmatch(path.stem)
     if match is None or not 1001 <= int(match["actor"]) <= 1091:
         return None

@@ -35,12 +35,13 @@ def read_emodb(source: Path, allow_partial: bool = False) -> list[Utterance]:
     `allow_partial`. Raises CorpusError otherwise, and for the 816 files of version 2.0, which is another set.
     """
     folder = existing_folder(source, "emodb")
-    utterances = read_names("emodb", folder, wav_files(folder), _utterance, "03a01Fa.wav", "Emo-DB")
+    utterances = read_names("emodb", folder, wav_files(folder), emodb_utterance, "03a01Fa.wav", "Emo-DB")
     check_known("emodb", folder, utterances, EMODB, allow_partial)
     return utterances
 
 
-def _utterance(path: Path) -> Utterance | None:
+def emodb_utterance(path: Path) -> Utterance | None:
+    """What a file's name says; None where it is not one of the corpus."""
     match = EMODB_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None

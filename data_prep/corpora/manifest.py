@@ -7,17 +7,19 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from data_prep.attributes import MORE_TEXTS
 from data_prep.corpora.utterances import Utterance
 from data_prep.errors import CorpusError
 from data_prep.text import clean, counted, skeleton
 
-COLUMNS, MORE_COLUMNS = ("path", "emotion", "speaker"), ("text", "id")
+COLUMNS, MORE_COLUMNS = ("path", "emotion", "speaker"), ("text", "id", *MORE_TEXTS)
 Listing = Callable[[Path, Callable[[str], str]], Mapping[str, list[str]]]
 SURPLUS = "values beyond the header"  # key of what a manifest's line holds too many
 
 
 def read_manifest(source: Path, allow_partial: bool = False) -> list[Utterance]:
-    """Any corpus, through a CSV file with the columns path, emotion, speaker and optionally text and id.
+    """Any corpus, through a CSV file with the columns path, emotion, speaker and optionally text, id, session, gender
+    and fold.
 
     Paths are relative to the CSV file's folder and may not leave it, or absolute. Backslashes are slashes where no file
     has them in its name, and a name may be in another Unicode form than the file's. An id left out is the path without
@@ -42,6 +44,7 @@ def read_manifest(source: Path, allow_partial: bool = False) -> list[Utterance]:
             row["speaker"],
             row.get("text", ""),
             row["emotion"],
+            **{name: row.get(name, "") for name in MORE_TEXTS},
         )
         for row, path in found
     ]
@@ -70,8 +73,8 @@ def _read_csv(source: Path) -> list[tuple[int, dict[str, str]]]:
             if missing:
                 raise CorpusError(
                     f"manifest {source}: missing columns {', '.join(missing)}; "
-                    f"the header has {', '.join(counts) or 'nothing'}, it needs path, emotion, speaker "
-                    "and may have text, id"
+                    f"the header has {', '.join(counts) or 'nothing'}, it needs {', '.join(COLUMNS)} "
+                    f"and may have {', '.join(MORE_COLUMNS)}"
                 )
             rows = []
             for row in reader:

@@ -32,12 +32,15 @@ def read_ravdess(source: Path, allow_partial: bool = False) -> list[Utterance]:
     files of song or video.
     """
     folder = existing_folder(source, "ravdess")
-    utterances = read_names("ravdess", folder, wav_files(folder), _utterance, "03-01-05-02-01-02-12.wav", "RAVDESS")
+    utterances = read_names(
+        "ravdess", folder, wav_files(folder), ravdess_utterance, "03-01-05-02-01-02-12.wav", "RAVDESS"
+    )
     check_known("ravdess", folder, utterances, RAVDESS, allow_partial)
     return utterances
 
 
-def _utterance(path: Path) -> Utterance | None:
+def ravdess_utterance(path: Path) -> Utterance | None:
+    """What a file's name says; None where it is not one of the corpus."""
     match = RAVDESS_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None

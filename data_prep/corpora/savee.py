@@ -37,12 +37,13 @@ def read_savee(source: Path, allow_partial: bool = False) -> list[Utterance]:
     say with one emotion and number, and cannot keep together a sentence said with two emotions.
     """
     folder = existing_folder(source, "savee")
-    utterances = read_names("savee", folder, wav_files(folder), _utterance, "DC/sa01.wav or DC_sa01.wav", "SAVEE")
+    utterances = read_names("savee", folder, wav_files(folder), savee_utterance, "DC/sa01.wav or DC_sa01.wav", "SAVEE")
     check_known("savee", folder, utterances, SAVEE, allow_partial)
     return utterances
 
 
-def _utterance(path: Path) -> Utterance | None:
+def savee_utterance(path: Path) -> Utterance | None:
+    """What a file's name says; None where it is not one of the corpus."""
     match = SAVEE_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None

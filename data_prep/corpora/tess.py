@@ -30,12 +30,13 @@ def read_tess(source: Path, allow_partial: bool = False) -> list[Utterance]:
     of two speakers, unless `allow_partial`. Raises CorpusError otherwise.
     """
     folder = existing_folder(source, "tess")
-    utterances = read_names("tess", folder, wav_files(folder), _utterance, "OAF_back_angry.wav", "TESS")
+    utterances = read_names("tess", folder, wav_files(folder), tess_utterance, "OAF_back_angry.wav", "TESS")
     check_known("tess", folder, utterances, TESS, allow_partial)
     return utterances
 
 
-def _utterance(path: Path) -> Utterance | None:
+def tess_utterance(path: Path) -> Utterance | None:
+    """What a file's name says; None where it is not one of the corpus."""
     match = TESS_FILE_NAME.fullmatch(path.stem)
     if match is None:
         return None

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_prep.attributes import MORE_TEXTS
 from data_prep.errors import CorpusError, bulleted
 from data_prep.text import clean, counted
 
@@ -13,7 +14,9 @@ from data_prep.text import clean, counted
 class Utterance:
     """One recording of a corpus: `path` of its audio file, and who said what with which emotion.
 
-    `text` is the identity of the spoken sentence, empty where it is not known. All but `path` is kept as `clean` text.
+    `text` is the identity of the spoken sentence, empty where it is not known, and so are those of MORE_TEXTS: the
+    `session` of the recording, the speaker's `gender`, and the `fold` that tests the utterance. All but `path` is kept
+    as `clean` text.
     """
 
     id: str
@@ -21,9 +24,12 @@ class Utterance:
     speaker: str
     text: str
     emotion: str
+    session: str = ""
+    gender: str = ""
+    fold: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("id", "speaker", "text", "emotion"):
+        for name in ("id", "speaker", "text", "emotion", *MORE_TEXTS):
             object.__setattr__(self, name, clean(getattr(self, name)))
 
 

@@ -74,9 +74,10 @@ def _run_exact(options: argparse.Namespace) -> int:
     if options.results is not None:
         raise UserError("audit --exact trains: give GRID.yaml, --data and --store instead of --from")
     sweep = opened(options)
-    beyond = [one for one in options.folds if one >= sweep.grid.folds]
+    folds = max(chain.last.folds for chain in sweep.chains)
+    beyond = [one for one in options.folds if one >= folds]
     if beyond:
-        raise UserError(f"--folds {beyond[0]}: the grid has folds 0 to {sweep.grid.folds - 1}")
+        raise UserError(f"--folds {beyond[0]}: the grid has folds 0 to {folds - 1}")
     place = {"inline": options.inline, "address": options.address, "quiet": options.quiet}
     outcome, found = sweep.audit_exactly(options.folds, **place)
     if outcome.failures:
@@ -93,7 +94,7 @@ def _line(sweep: Sweep, audited: AuditedChain) -> dict[str, Any]:
     last = audited.chain.last
     return {
         "network": sweep.plan.cell_of(last),
-        "split": last.split,
+        "split": last.split_name,
         "fold": last.fold,
         "seed": last.seed,
         "leaky_source": last.label_source in LEAKY_LABEL_SOURCES,

@@ -21,6 +21,11 @@ def add(commands: Any) -> None:
         of_results(),
         quietly(),
     )
+    claims.add_argument(
+        "--all-metrics",
+        action="store_true",
+        help="also show each pair's differences in UA and macro-F1 (JSON has them)",
+    )
     claims.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -33,8 +38,9 @@ def run_claims(options: argparse.Namespace) -> int:
         progress("intervals and tests", 0, None)
         if not sweep.settings.fields:
             findings = sweep.claims()
-            print((claims_json if options.json else claims_text)(findings).rstrip())
+            print((claims_json(findings) if options.json else claims_text(findings, options.all_metrics)).rstrip())
             return DONE
         found = {sweep.shown: sweep.claims()} if options.setting else sweep.claims_by_setting()
-    print((claims_json_by_setting if options.json else claims_text_by_setting)(found).rstrip())
+    told = claims_json_by_setting(found) if options.json else claims_text_by_setting(found, options.all_metrics)
+    print(told.rstrip())
     return DONE

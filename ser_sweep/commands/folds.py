@@ -1,32 +1,28 @@
-"""What the folds of a grid are.
+"""What the folds of a grid are, and folds that others have published.
 
 ser-sweep folds show GRID.yaml --data DATA
+ser-sweep folds import emobox EmoBox --out emobox.csv
 """
 
 import argparse
 import json
+import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from data_prep.text import counted
+from data_prep.errors import UserError
+from data_prep.text import plain
 from ser_sweep.commands.arguments import DONE, add_command, add_group, path
 from ser_sweep.sweeps import open_sweep
 
 if TYPE_CHECKING:
-    from dsl.overlaps import FoldParts
+    from data_prep.emobox import Protocol
     from sweep.planning.stages import StageSpec
-
-OF_A_FOLD = {"speaker": "speakers in both", "text": "texts in both", "sound": "same recording"}  # column -> its heading
-IN_WORDS = {
-    "speaker": "by a speaker whom training or validation has, too",
-    "text": "of a text that training or validation has, too",
-    "sound": "the same recording as one of training or validation",
-}
-UNKNOWN = "not told"
 
 
 def add(commands: Any) -> None:
-    group = add_group(commands, "folds", "show the folds of a grid, and what training and test share")
+    group = add_group(commands, "folds", "show the folds of a grid, or import published ones")
     show = add_command(
         group,
         "show",
@@ -37,38 +33,66 @@ def add(commands: Any) -> None:
     show.add_argument("grid", type=path, metavar="GRID.yaml", help="the grid file; see configs/")
     show.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     show.add_argument("--json", action="store_true", help="print a JSON list")
+    imported = add_command(
+        group,
+        "import",
+        run_folds_import,
+        "write a file of published folds for the corpora that are read here, and say what they are",
+        "ser-sweep folds import emobox EmoBox --out emobox.csv --data DATA",
+    )
+    imported.add_argument("kind", choices=["emobox"], help="whose folds: EmoBox's")
+    imported.add_argument("folder", type=path, metavar="DIR", help="a checkout of EmoBox, or its folder data")
+    imported.add_argument("--out", type=path, default=Path("emobox.csv"), help="file to write (default: emobox.csv)")
+    imported.add_argument("--data", help="folder of prepared corpora, whose utterances to compare with the lists")
+    imported.add_argument("--corpora", nargs="+", metavar="NAME", help="corpora to import (default: all there are)")
 
 
 def run_folds_show(options: argparse.Namespace) -> int:
+    from analysis.tables.folds_table import folds_text
+
     listed = open_sweep(options.grid, options.data).folds()
     if options.json:
         about = [{**_about(stage), "parts": [asdict(one) for one in parts]} for stage, parts in listed]
         print(json.dumps(about, indent=2))
     else:
-        print("\n".join(_text(stage, parts) for stage, parts in listed), end="")
+        print("\n".join(folds_text(stage, parts) for stage, parts in listed), end="")
     return DONE
 
 
 def _about(stage: "StageSpec") -> dict[str, Any]:
-    return {"corpus": stage.corpus, "split": stage.split, "folds": stage.folds, "seed": stage.seed}
+    return {"corpus": stage.corpus, "split": stage.split_name, "folds": stage.folds, "seed": stage.seed}
 
 
-def _text(stage: "StageSpec", parts: "list[FoldParts]") -> str:
-    from analysis.tables.render import aligned
+def run_folds_import(options: argparse.Namespace) -> int:
+    from data_prep.emobox import emobox_corpora, notices_of, read_emobox
+    from data_prep.fold_files import fold_file, write_fold_file
 
-    head = ["fold", "training", "validation", "test", *OF_A_FOLD.values()]
-    rows = []
-    for one in parts:
-        shared = []
-        for column in OF_A_FOLD:
-            found = one.overlaps.get(column)
-            shared.append(UNKNOWN if found is None else f"{found.shared:,} of {found.values:,}")
-        rows.append([str(one.fold), *(f"{count:,}" for count in (one.training, one.validation, one.test)), *shared])
-    tested = sum(one.test for one in parts)
-    lines = [f"{stage.corpus}, {stage.split} split, {counted(stage.folds, 'fold')}, seed {stage.seed}", ""]
-    lines += [aligned([head, *rows])]
-    for column, words in IN_WORDS.items():
-        told = [one.overlaps[column].utterances for one in parts if column in one.overlaps]
-        if told:
-            lines.append(f"{sum(told):,} of {counted(tested, 'test utterance')}: {words}")
-    return "\n".join(lines) + "\n"
+    there = emobox_corpora(options.folder)
+    absent = [name for name in options.corpora or () if name not in there]
+    if absent:
+        raise UserError(f"--corpora {absent[0]}: EmoBox's lists of it are not there; there are {', '.join(there)}")
+    found: list[Protocol] = []
+    for name in options.corpora or there:
+        prepared = _prepared_ids(options.data, name)
+        if options.data is None or prepared is not None:
+            found.append(read_emobox(there[name], name, prepared))
+    if not found:
+        raise UserError(f"no corpus of EmoBox's ({', '.join(there)}) is prepared in {options.data}; check --data")
+    write_fold_file(options.out, fold_file({one.corpus: one.folds for one in found}))
+    for one in found:
+        print(plain(one.text))
+        for notice in notices_of(one):
+            print(f"notice: {plain(notice)}", file=sys.stderr)
+    print(f"{plain(options.out)}: a grid takes these folds with folds: {{file: {plain(options.out)}}}")
+    return DONE
+
+
+def _prepared_ids(data: str | None, corpus: str) -> list[str] | None:
+    """The ids of a prepared corpus; None where it is not prepared. Of several preparations, those of any."""
+    from data_prep.data_folder import list_prepared
+
+    if data is None:
+        return None
+    prepared, _ = list_prepared(data)
+    ids = {one for each in prepared if each.corpus == corpus for one in each.utterances()["id"]}
+    return sorted(ids) or None

@@ -42,7 +42,8 @@ def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
     inner_folds = {"inner_folds": grid.inner_folds} if any(one.label_source == "cross_fit" for one in stages) else {}
     kept = grid.model_dump(mode="json", exclude_defaults=True, include={"resources", "fuse", "tracking", "weights"})
     axes = entries[0] if len(entries) == 1 else {"chains": entries}
-    fields = {"name": f"{grid.name}, the best", **axes, **inner_folds, "labels": grid.labels, "folds": grid.folds}
+    folds = grid.folds if isinstance(grid.folds, int) else grid.folds.model_dump(exclude_none=True)
+    fields = {"name": f"{grid.name}, the best", **axes, **inner_folds, "labels": grid.labels, "folds": folds}
     return fields | {name: value for name, value in kept.items() if value}
 
 
@@ -54,7 +55,7 @@ def _entry(choice: Choice) -> dict[str, Any]:
         "rules": [rule_entry(stage.updates)],
         "iterations": max(1, stage.iteration),
         "label_sources": [stage.label_source or "in_fold"],
-        "splits": [stage.split],
+        "splits": [stage.split] if stage.listed is None else {},
         "seeds": list(choice.seeds),
         "training": asdict(stage.training),
         "features": dict(request.features),

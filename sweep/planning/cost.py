@@ -141,7 +141,7 @@ def estimate(
     for stage in plan.to_train.values():
         training, predicted, classes, lacking = sizes.of(stage)
         if lacking:
-            untaught[stage.corpus, stage.split][f"{_fold_words(stage)} ({', '.join(lacking)})"] = None
+            untaught[stage.corpus, stage.split_name][f"{_fold_words(stage)} ({', '.join(lacking)})"] = None
         kind = kind_of(stage)
         speed = speeds.get(kind)
         share = speed.epochs_share if speed is not None and stage.training.early_stopping else None
@@ -194,7 +194,7 @@ class Sizes:
     def of(self, stage: StageSpec) -> _Size:
         """The size of a stage."""
         inner = (stage.inner_folds, stage.inner_fold) if stage.inner_fold is not None else ()
-        part = (stage.corpus, stage.split, stage.folds, stage.fold, stage.seed, stage.labels)
+        part = (stage.corpus, stage.split, stage.listed, stage.folds, stage.fold, stage.seed, stage.labels)
         share = (stage.training.every, stage.training.validation_share, stage.training.validation_by)
         identity = (*part, *share, *inner)
         if identity not in self._found:

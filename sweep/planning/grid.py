@@ -10,6 +10,7 @@ Every combination of the axes is one chain. Where one product is not enough, `ch
 may set its own axes and takes the rest from the top. docs/grids.md describes every field.
 """
 
+import copy
 import difflib
 import itertools
 from collections.abc import Mapping, Sequence
@@ -24,13 +25,16 @@ from data_prep.errors import UserError, bulleted
 from data_prep.shards import PreparedCorpus
 from data_prep.text import counted
 from dsl.labels import BASELINE, LABELS
-from dsl.splits import GROUPED_BY
+from dsl.settings import Listed
+from dsl.splits import GROUPED_BY, LISTED
 from sweep.planning.grid_fields import (
+    FOLD_SHAPES,
     Axes,
     Backbones,
     Corpora,
     FeatureChoice,
     Folds,
+    FoldsFrom,
     Halving,
     InnerFolds,
     Iterations,
@@ -48,6 +52,7 @@ from sweep.planning.grid_fields import (
     one_of,
 )
 from sweep.planning.grid_yaml import UniqueKeys
+from sweep.planning.listed_folds import listed_problems, with_fold_lists
 from sweep.planning.products import CorpusRequest, Point, Product, differences
 from sweep.planning.sampling import Distribution
 from sweep.planning.setting_axes import SHAPES
@@ -89,7 +94,7 @@ class GridSpec(Strict):
     splits: Splits = ("stratified",)
     """How utterances are split into folds."""
     folds: Folds = 10
-    """Folds of the cross-validation; under `stratified` at most the number of utterances of the rarest class."""
+    """Folds of the cross-validation, or where they are listed: `{file: folds.csv}` or `{column: fold}`."""
     seeds: Seeds = (0,)
     """Training seeds. Each repeats the whole grid, with its own folds."""
     training: TrainingChoice = TrainingChoice()
@@ -116,8 +121,11 @@ class GridSpec(Strict):
     def products(self) -> list[Product]:
         """The products of the grid, with every axis filled in."""
         top = Axes.model_construct(**{name: getattr(self, name) for name in Axes.model_fields})
+        folds = self.folds if isinstance(self.folds, int) else 1  # of each corpus: what its list says
+        if not isinstance(self.folds, int):
+            top = top.model_copy(update={"splits": (LISTED,)})
         return [
-            Product(each.over(top), self.folds, self.sampling_seed, number if self.chains else None)
+            Product(each.over(top), folds, self.sampling_seed, number if self.chains else None)
             for number, each in enumerate(self.chains or (Axes(),))
         ]
 
@@ -163,15 +171,17 @@ class GridSpec(Strict):
             axes.rules,
         ):
             found = prepared[product.request(corpus, point).key]
-            training = point.training_of(found.corpus, split)
-            for alpha, fold in itertools.product(point.alphas_of(choice), range(self.folds)):
+            known = found.fold_list
+            folds = self.folds if isinstance(self.folds, int) else known.folds if known else 0
+            training = point.training_of(found.corpus, split, known is not None and known.validates)
+            for alpha, fold in itertools.product(point.alphas_of(choice), range(folds)):
                 updates = canonical_updates(choice.rule, alpha, axes.iterations)
                 label_source = source if updates else None
                 stage = StageSpec(
                     found.name,
                     backbone,
                     split,
-                    self.folds,
+                    folds,
                     fold,
                     seed,
                     label_source,
@@ -179,6 +189,7 @@ class GridSpec(Strict):
                     training,
                     inner_folds=self.inner_folds if label_source == "cross_fit" else None,
                     labels=self.labels,
+                    listed=None if known is None else Listed(known.digest, known.name),
                 )
                 chains.append(ChainSpec(stage))
         return chains
@@ -207,7 +218,8 @@ def load_grid(path: Path) -> GridSpec:
         raise GridError(f"grid {path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise GridError(f"grid {path} must be a mapping of fields such as corpora, backbones and rules")
-    return parse_grid(content, str(path))
+    grid = parse_grid(content, str(path))
+    return grid if isinstance(grid.folds, int) else grid.model_copy(update={"folds": grid.folds.beside(path.parent)})
 
 
 def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
@@ -215,16 +227,46 @@ def parse_grid(content: Mapping[str, Any], origin: str) -> GridSpec:
     try:
         grid = GridSpec.model_validate(content)
     except ValidationError as error:
-        raise _unusable(origin, _problems(error)) from error
-    products = grid.products()
-    problems = [problem for product in products for problem in product.problems()]
-    problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
-    problems += _not_to_be_halved(grid, products)
-    if grid.largest_count() > LARGEST_GRID:
-        problems += [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
+        raise _unusable(origin, _problems(error) + _problems_beside(error, content)) from error
+    problems = _problems_of_the_whole(grid)
     if problems:
         raise _unusable(origin, problems)
     return grid
+
+
+def _problems_of_the_whole(grid: GridSpec) -> list[str]:
+    """What is wrong with a grid that no field alone can tell."""
+    products = grid.products()
+    problems = [problem for product in products for problem in product.problems()]
+    problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
+    problems += _not_to_be_halved(grid, products) + _split_otherwise(grid)
+    if grid.largest_count() > LARGEST_GRID:
+        problems += [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
+    return problems
+
+
+def _problems_beside(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a grid as a whole beside the `error` of some of its fields, as far as the others can tell."""
+    rest = copy.deepcopy(dict(content))
+    wrong = [_take_out(rest, each["loc"]) for each in error.errors()]
+    try:
+        grid = GridSpec.model_validate(rest)
+    except ValidationError:
+        return []
+    return [problem for problem in _problems_of_the_whole(grid) if not any(field in problem for field in wrong)]
+
+
+def _take_out(content: dict[str, Any], location: Sequence[int | str]) -> str:
+    """Take the field of a grid's file out that a `location` is in; returns its name."""
+    part: Any = content
+    while len(location) > 1 and (location[0] in _PARTS or isinstance(part, list)):
+        inner = part[location[0]]
+        if not isinstance(inner, dict | list):
+            break
+        part, location = inner, location[1:]
+    if isinstance(part, dict):
+        part.pop(location[0], None)
+    return str(location[0])
 
 
 def _unusable(origin: str, problems: list[str]) -> GridError:
@@ -236,12 +278,18 @@ def resolve_corpora(grid: GridSpec, data: str | Path) -> dict[str, PreparedCorpu
 
     Raises GridError, ShardError.
     """
-    prepared, problems = {}, []
+    asked, problems = {}, []
     for request in grid.corpus_requests():
         found = find_prepared(data, request.name, dict(request.features))
-        prepared[request.key] = found
+        asked[request] = found
         problems += [f"{found.folder}: {difference}" for difference in differences(request, found.settings)]
-    problems = problems or split_problems(grid.expand(prepared), prepared.values())
+    if not isinstance(grid.folds, int) and not problems:
+        asked, problems = with_fold_lists(grid.folds, asked)
+    prepared = {request.key: found for request, found in asked.items()}
+    if not problems:
+        chains = grid.expand(prepared)
+        problems = listed_problems(chains, prepared.values(), grid.scheduler.halving)
+        problems = problems or split_problems(chains, prepared.values())
     if problems:
         raise GridError(f"grid {grid.name} does not fit the prepared data\n" + bulleted(problems))
     return prepared
@@ -272,6 +320,8 @@ def _problem(error: Any) -> str:
 
 def _without_shapes(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     """Where a problem is as a grid's file has it: pydantic names the shape of a setting's value behind the setting."""
+    if location[0] == "folds" and location[1:2] and location[1] in FOLD_SHAPES:
+        return location[:1] + location[2:]
     return tuple(
         part
         for place, part in enumerate(location)
@@ -289,6 +339,7 @@ def _fields_at(location: Sequence[int | str]) -> list[str]:
 
 _PARTS: dict[str, type[Strict]] = {
     "training": TrainingChoice,
+    "folds": FoldsFrom,
     "features": FeatureChoice,
     "scheduler": Scheduler,
     "halving": Halving,
@@ -307,7 +358,7 @@ def _labels_known_by_speaker(grid: GridSpec, products: Sequence[Product]) -> lis
         f"labels: {grid.labels} can be learnt under splits: {split}, where a speaker is in both training and test; "
         "use splits: speaker or speaker_text"
         for split in splits
-        if "speaker" not in GROUPED_BY[split]
+        if split != LISTED and "speaker" not in GROUPED_BY[split]  # what a list separates is to be seen
     ]
 
 
@@ -316,7 +367,7 @@ def _not_to_be_halved(grid: GridSpec, products: Sequence[Product]) -> list[str]:
     halving, problems = grid.scheduler.halving, []
     if halving is None:
         return []
-    if halving.first_folds >= grid.folds:
+    if isinstance(grid.folds, int) and halving.first_folds >= grid.folds:
         problems.append(
             f"scheduler.halving.first_folds: {halving.first_folds}, but folds is {grid.folds}: nothing is left to be "
             "stopped; write fewer"
@@ -334,6 +385,17 @@ def _not_to_be_halved(grid: GridSpec, products: Sequence[Product]) -> list[str]:
             "a share above 0, or leave halving out"
         )
     return problems
+
+
+def _split_otherwise(grid: GridSpec) -> list[str]:
+    """Splits beside folds that are listed."""
+    if isinstance(grid.folds, int):
+        return []
+    own = [f"chains.{number}.splits" for number, each in enumerate(grid.chains or ()) if each.splits is not None]
+    return [
+        f"{where}: leave it out; folds says how utterances are split"
+        for where in [*(["splits"] if "splits" in grid.model_fields_set else []), *own]
+    ]
 
 
 def _nothing_to_draw(grid: GridSpec, products: Sequence[Product]) -> list[str]:

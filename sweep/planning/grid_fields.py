@@ -3,9 +3,10 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, RULES
@@ -135,7 +136,47 @@ Split = Annotated[str, AfterValidator(one_of(SPLITS)), named(SPLITS)]
 Splits = Annotated[tuple[Split, ...], Field(min_length=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
-Folds = Annotated[int, Field(ge=2, le=1000)]
+
+
+class FoldsFrom(Strict):
+    """Where folds are listed: one of the two."""
+
+    file: str | None = None
+    """CSV file of the columns `utterance`, `fold` and, where needed, `part` and `corpus`; relative to the grid file."""
+    column: Literal["fold"] | None = None
+    """`fold`: the column of the manifest that the corpus was prepared from."""
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "FoldsFrom":
+        if (self.file is None) == (self.column is None):
+            raise ValueError("takes a file or a column: write {file: folds.csv} or {column: fold}")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What people call the split: `folds.csv`, or `fold column`; never like a split of another kind."""
+        if self.file is None:
+            return f"{self.column} column"
+        name = Path(self.file).name
+        return name if "." in name else f"file {name}"
+
+    def beside(self, folder: Path) -> "FoldsFrom":
+        """The same with the file's whole path, of a grid in `folder`."""
+        return self if self.file is None else self.model_copy(update={"file": str((folder / self.file).absolute())})
+
+
+FOLD_SHAPES = NUMBER, LISTED = "number", "listed"
+
+
+def shape_of_folds(value: Any) -> str:
+    """Which of FOLD_SHAPES the folds of a grid's file have."""
+    return LISTED if isinstance(value, Mapping | FoldsFrom) else NUMBER
+
+
+Folds = Annotated[
+    Annotated[int, Field(ge=2, le=1000), Tag(NUMBER)] | Annotated[FoldsFrom, Tag(LISTED)],
+    Discriminator(shape_of_folds),
+]
 Iterations = Annotated[int, Field(ge=1, le=100)]
 InnerFolds = Annotated[int, Field(ge=2, le=1000)]
 Samples = Annotated[int, Field(ge=1, le=LARGEST_SAMPLE)]

@@ -115,7 +115,7 @@ def halve(
     groups: dict[tuple[str, str, str], list[ChainSpec]] = defaultdict(list)
     for chain in plan.chains:
         last = chain.last
-        groups[names[last.corpus], last.split, last.labels].append(chain)
+        groups[names[last.corpus], last.split_name, last.labels].append(chain)
     outcomes = _Outcomes(plan.done, validation, frozenset(failed))
     found = [_Group(chains, outcomes, halving).halved for chains in groups.values()]
     place = {chain.last.key: number for number, chain in enumerate(plan.chains)}

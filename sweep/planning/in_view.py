@@ -24,7 +24,7 @@ class InView:
     @classmethod
     def of(cls, stages: Iterable[ChainSettings]) -> "InView":
         """What these stages differ in."""
-        kinds = list({(stage.corpus, stage.split, stage.training) for stage in stages})
+        kinds = list({(stage.corpus, stage.split_name, stage.training) for stage in stages})
         alike = [(corpus, split) for corpus, split, _ in kinds]
         differing = differing_fields(alike, [training_values(training) for _, _, training in kinds])
         corpora = {corpus for corpus, _, _ in kinds}
@@ -42,7 +42,8 @@ class InView:
     def network(self, stage: ChainSettings) -> str:
         """`densenet22 wdsl 0.2`, with the label source, the split and the training where they tell something."""
         source = "" if stage.label_source in (None, "in_fold") else stage.label_source
-        split = f"{stage.split} split" if {*self.splits, stage.split} != {USUAL_SPLIT} else ""
+        own = stage.split_name
+        split = f"{own} split" if {*self.splits, own} != {USUAL_SPLIT} else ""
         told = self.setting(stage)
         setting = f"({told})" if told else ""
         return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha, source, split, setting) if part)

@@ -37,7 +37,7 @@ def leaks_of(chains: Iterable[ChainSpec], prepared: Iterable[PreparedCorpus]) ->
     for chain in chains:
         last = chain.last
         if last.label_source in LEAKY_LABEL_SOURCES and last.iteration:
-            folds = one_of.setdefault((last.corpus, last.split, str(last.label_source)), {})
+            folds = one_of.setdefault((last.corpus, last.split_name, str(last.label_source)), {})
             folds.setdefault(last.fold, chain)
     found = labels_reaching([chain for folds in one_of.values() for chain in folds.values()], prepared)
     counts = {asked: [found[chain.last.key] for chain in folds.values()] for asked, folds in one_of.items()}

@@ -53,11 +53,12 @@ class Point:
     features: Mapping[str, Any]
     alphas: tuple[tuple[Distribution, float], ...] = ()
 
-    def training_of(self, corpus: str, split: str) -> TrainingSettings:
-        """How a chain of this corpus and split is trained, canonical."""
+    def training_of(self, corpus: str, split: str, validates: bool = False) -> TrainingSettings:
+        """How a chain of this corpus and split is trained, canonical; `validates` says whether a list of folds says
+        which utterances validate."""
         epochs = self.training["epochs"]
         known = paper_epochs(corpus) if epochs == "paper" else epochs
-        return canonical_training(TrainingSettings(**{**self.training, "epochs": known}), split)
+        return canonical_training(TrainingSettings(**{**self.training, "epochs": known}), split, validates)
 
     def alphas_of(self, choice: RuleChoice) -> list[float | tuple[float, ...] | None]:
         """The alphas of a rule at this point."""

@@ -101,7 +101,7 @@ def settings_of(
     for chain, own in zip(listed, of_chain, strict=True):
         if paper_epochs is not None and own["epochs"] == paper_epochs[chain.last.corpus]:
             own["epochs"] = PAPER
-    alike = [(asked[chain.last.corpus], chain.last.split) for chain in listed]
+    alike = [(asked[chain.last.corpus], chain.last.split_name) for chain in listed]
     differing = differing_fields(alike, of_chain)
     found: dict[Setting, list[ChainSpec]] = defaultdict(list)
     for chain, own in zip(listed, of_chain, strict=True):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from data_prep.shards import PreparedCorpus
 from dsl.labels import labels_of
-from dsl.splits import GROUPED_BY, impossible_parts, kept_whole
+from dsl.splits import impossible_parts, kept_apart, kept_whole
 from sweep.planning.stages import ChainSpec, StageSpec
 
 
@@ -30,13 +30,21 @@ def _problems_of_split(
 ) -> Iterator[tuple[str, str, str]]:
     """What keeps a chain's cross-validation from being made of a corpus: what is asked for, what is there, a remedy."""
     by = last.training.validation_by if last.training.validation_share else None
-    asked = {"splits": last.split, "folds": last.folds, "inner_folds": last.inner_folds, "training.validation_by": by}
+    asked = {
+        "splits": last.split_name,
+        "folds": last.folds,
+        "inner_folds": last.inner_folds,
+        "training.validation_by": by,
+    }
     where = ", ".join([last.corpus, *(f"{name}: {value}" for name, value in asked.items() if value is not None)])
-    for column in dict.fromkeys([*GROUPED_BY[last.split], kept_whole(last.split, by or "split")]):
-        unknown = 0 if column is None else (utterances[column] == "").sum()
+    apart = kept_apart(last, utterances)
+    for column in dict.fromkeys([*apart, kept_whole(apart, by or "split")]):
+        unknown = 0 if column is None else (utterances.get(column, pd.Series([""] * len(utterances))) == "").sum()
         if unknown:
             yield where, f"{unknown} of {len(utterances)} utterances have no {column}", "use another split"
             return
+    if last.labels == "permuted_by_speaker" and last.listed is not None and "speaker" not in apart:
+        yield where, f"labels: {last.labels} can be learnt, where a speaker is in training and test", "list other folds"
     relabelled = utterances.assign(label=labels_of(utterances, last.labels, last.seed))
     for one in impossible_parts(last, relabelled):
         yield where, f"{one.whose} {_counted(relabelled[one.among], classes)}: {one.cause}", one.remedy

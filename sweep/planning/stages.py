@@ -15,7 +15,7 @@ from data_prep.files import canonical_hash
 from data_prep.text import counted
 from dsl.backbones import version_of
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
-from dsl.settings import Alteration, ChainSettings, TrainingSettings, identity_of
+from dsl.settings import Alteration, ChainSettings, Listed, TrainingSettings, identity_of
 from sweep.planning.in_view import ALONE, InView
 
 METHOD_VERSION = 2  # raise when the code changes what a stage with the same settings learns
@@ -46,6 +46,8 @@ class StageSpec(ChainSettings):
         fields["training"] = TrainingSettings(**identity["training"])
         if "altered" in identity:
             fields["altered"] = Alteration(**identity["altered"])
+        if "listed" in identity:
+            fields["listed"] = Listed(**identity["listed"])
         return cls(**fields)
 
     @classmethod

@@ -182,7 +182,7 @@ def _tags(plan: Plan, key: str) -> dict[str, str]:
         "corpus": plan.view.corpus(stage),
         "backbone": stage.backbone,
         "rule": " ".join(filter(None, (stage.rule, stage.alpha))),
-        "split": stage.split,
+        "split": stage.split_name,
         "label_source": stage.label_source or "",
         "setting": plan.view.setting(stage),
     }

@@ -14,12 +14,13 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_prep.arrays import Ints
+from data_prep.attributes import IN_RESULTS
 from data_prep.errors import UserError
 from data_prep.folders import Folder
 from data_prep.progress import Progress, no_progress
@@ -111,13 +113,17 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
 
 
 @contextmanager
-def results_folder(out: str | Path, grid: str, corpora: Iterable[PreparedCorpus]) -> Iterator[Store]:
-    """A block with the new, empty store of a folder of results, in which `grid` (its text) and `corpora` are already.
+def results_folder(
+    out: str | Path, grid: str, corpora: Iterable[PreparedCorpus], beside: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Store]:
+    """A block with the new, empty store of a folder of results, in which `grid` (its text), the files `beside` it (by
+    their names) and `corpora` are already.
 
     `out` appears when the block ends. Raises UserError where it holds something.
     """
     with whole(Folder(out)) as folder:
-        folder.write(GRID_FILE, grid.encode())
+        for name, text in {GRID_FILE: grid, **beside}.items():
+            folder.write(name, text.encode())
         for one in corpora:
             manifest = {name: value for name, value in one.manifest.items() if name != "shards"}
             folder.write(f"{DATA_FOLDER}/{one.name}/utterances.parquet", one.utterances_file())
@@ -243,6 +249,7 @@ def _prediction_table(row: dict[str, Any], predictions: Predictions, corpus: _Co
             **{name: _repeated(row[name], kind, len(q)) for name, kind in IDENTITY.items()},
             "utterance": pa.array(corpus.utterances["id"], pa.string()).take(utterance),
             "speaker": pa.array(corpus.utterances["speaker"], pa.string()).take(utterance),
+            **{column: _told(corpus.utterances, name).take(utterance) for name, column in IN_RESULTS.items()},
             "emotion": classes.take(label[utterance]),
             "true_emotion": true_emotion,
             "segment": pa.array(predictions.segment, pa.int32()),
@@ -255,6 +262,11 @@ def _prediction_table(row: dict[str, Any], predictions: Predictions, corpus: _Co
             ),
         }
     )
+
+
+def _told(utterances: pd.DataFrame, name: str) -> "pa.Array[Any]":
+    """A column of utterances; null where the corpus does not have it."""
+    return pa.array(utterances[name], pa.string()) if name in utterances else pa.nulls(len(utterances), pa.string())
 
 
 def _repeated(value: Any, kind: pa.DataType, count: int) -> "pa.Array[Any]":

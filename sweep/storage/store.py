@@ -3,6 +3,7 @@
     store.json                                  what this folder is, and its schema
     corpora/<name>/corpus.json                  the prepared corpus that stages refer to, without its shards
     corpora/<name>/utterances.parquet
+    corpora/<name>/folds-<digest>.json          a list of folds that stages refer to
     stages/<key>/predictions-<sha256>.parquet   one row a segment: utterance, segment, test, q
     stages/<key>/weights-<sha256>.safetensors   the network, where the grid keeps weights
     stages/<key>/stage.json                     identity, metrics, history, timing, versions; written last
@@ -31,10 +32,12 @@ import pandas as pd
 from data_prep import shards
 from data_prep.checked import checked_manifest, read_utterances
 from data_prep.errors import FolderError, UserError
-from data_prep.folders import Entry, Folder
+from data_prep.fold_lists import with_lists
+from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus
 from sweep.planning.stages import StageSpec
 from sweep.storage.files import Files, as_json, parsed
+from sweep.storage.listed_folds import keep_list, kept_lists
 from sweep.storage.predictions import Predictions, decode_predictions, encode_predictions
 from sweep.storage.records import described_files, describes_file, is_record
 
@@ -138,6 +141,7 @@ class Store:
     def copy_results(self, keys: Iterable[str], corpora: Iterable[str], into: "Store") -> None:
         """Copy stage.json of the stages `keys`, and `corpora`, to another store. Raises StoreError if one is gone."""
         names = [f"corpora/{name}/{file}" for name in corpora for file in ("utterances.parquet", "corpus.json")]
+        names += [path for name in corpora for path, found in kept_lists(self.folder, name).items() if found]
         names += [f"stages/{key}/stage.json" for key in keys]
         for name, content in zip(names, self.folder.read_all(names), strict=True):
             if content is None:
@@ -346,17 +350,22 @@ class Store:
         return sorted(path.parent.name for path in paths if path.name == "corpus.json")
 
     def add_corpus(self, prepared: PreparedCorpus) -> None:
-        """Note the corpus that stages refer to, so that analysis needs nothing but the store. A damaged note is made
-        again."""
-        with contextlib.suppress(StoreError, ValueError, OSError):  # what Arrow raises of a file that was cut off
+        """Note the corpus and the list of folds that stages refer to, so that analysis needs nothing but the store. A
+        damaged note is made again."""
+        try:
             self.read_corpus(prepared.name)
-            return
-        self.folder.write(f"corpora/{prepared.name}/utterances.parquet", prepared.utterances_file())
-        about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
-        self.files.write_json(f"corpora/{prepared.name}/corpus.json", about)
+        except (StoreError, ValueError, OSError):  # what Arrow raises of a file that was cut off
+            self.folder.write(f"corpora/{prepared.name}/utterances.parquet", prepared.utterances_file())
+            about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
+            self.files.write_json(f"corpora/{prepared.name}/corpus.json", about)
+        if prepared.fold_list is not None:
+            keep_list(self.folder, prepared.name, prepared.fold_list)
 
     def read_corpus(self, name: str) -> tuple[dict[str, Any], pd.DataFrame]:
-        """The manifest (without shards) and the utterances of a corpus in the store. Raises StoreError."""
+        """The manifest (without shards) and the utterances of a corpus in the store, with its lists of folds.
+
+        Raises StoreError.
+        """
         about = self.files.read_json(f"corpora/{name}/corpus.json")
         self._refuse_newer(f"corpus {name} in store {self.uri}", about, shards.SCHEMA_VERSION)
         content = self.folder.read(f"corpora/{name}/utterances.parquet")
@@ -364,7 +373,8 @@ class Store:
             raise StoreError(f"store {self.uri} does not hold corpus {name}; ser-sweep run adds it")
         try:
             about = checked_manifest(about)
-            return about, read_utterances(content, about)
+            lists = filter(None, kept_lists(self.folder, name).values())
+            return about, with_lists(read_utterances(content, about), lists)
         except ValueError as error:
             raise StoreError(
                 f"corpus {name} in store {self.uri} is damaged ({error}); ser-sweep run adds it again"
@@ -374,19 +384,6 @@ class Store:
         """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""
         self.folder.delete(f"corpora/{name}/corpus.json", durable=True)
         self.folder.delete_folder(f"corpora/{name}")
-
-    # Files
-
-    def inventory(self) -> dict[str, dict[str, list[Entry]]]:
-        """All files: the folder of the store they are in -> the key, corpus or launch they are of -> its files."""
-        found: dict[str, dict[str, list[Entry]]] = {}
-        for entry in self.folder.entries(recursive=True):
-            kind, *rest = entry.path.parts
-            has_folders = kind in ("stages", "corpora")
-            if len(rest) == (2 if has_folders else 1):
-                owner = rest[0] if has_folders else entry.path.stem
-                found.setdefault(kind, {}).setdefault(owner, []).append(entry)
-        return found
 
     def _refuse_newer(self, what: str, about: dict[str, Any] | None, known: int = SCHEMA_VERSION) -> None:
         schema = (about or {}).get("schema")

@@ -7,6 +7,7 @@ ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
 import contextlib
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,7 +28,9 @@ from data_prep.text import counted
 from sweep.machine import THIS_MACHINE, Machine
 from sweep.planning.stages import KEY_LENGTH, StageSpec
 from sweep.storage.events import new_launch
+from sweep.storage.inventory import inventory_of
 from sweep.storage.lease import EXPIRES_SECONDS, LEASES, UPKEEP, Lease
+from sweep.storage.listed_folds import kept_lists, list_path
 from sweep.storage.predictions import Predictions, decode_predictions
 from sweep.storage.records import described_files
 from sweep.storage.store import NewerSchemaError, Store, StoreError
@@ -60,10 +63,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class _Corpus:
-    """What predictions on a corpus must fit: its number of classes, and the segments of each utterance, int [U]."""
+    """What predictions on a corpus must fit: its number of classes, and the segments of each utterance, int [U]. And
+    the paths of the lists of folds that are with it."""
 
     classes: int
     segments: Ints
+    lists: frozenset[str]
 
 
 def verify(store: Store, progress: Progress = no_progress, alone: bool = False) -> list[Problem]:
@@ -74,20 +79,19 @@ def verify(store: Store, progress: Progress = no_progress, alone: bool = False) 
     """
     store.require_predictions()
     busy = not alone and bool(running_launches(store))
-    inventory = store.inventory()
+    inventory = inventory_of(store)
     corpora, problems = _check_corpora(store, inventory.get("corpora", {}), busy)
     if not store.is_named:
         problems.append(Problem("store.json", "missing or damaged", Remedy.NAME))
     stages = inventory.get("stages", {})
     check = partial(_check_stage, store, corpora=corpora, busy=busy)
-    homeless: dict[str, int] = {}
-    for number, (found, corpus) in enumerate(store.folder.each(check, stages.items(), AT_ONCE)):
+    homeless: Counter[str] = Counter()
+    for number, (found, stage) in enumerate(store.folder.each(check, stages.items(), AT_ONCE)):
         progress("stages", number, len(stages))
         problems += found
-        if corpus is not None and corpus not in corpora:
-            homeless[corpus] = homeless.get(corpus, 0) + 1
+        homeless.update(_without(stage, corpora))
     progress("stages", len(stages), len(stages))
-    problems += [_missing_corpus(name, count) for name, count in sorted(homeless.items())]
+    problems += [_missing(path, count) for path, count in sorted(homeless.items())]
     problems += _check_others(store, inventory, progress)
     problems += [
         Problem(str(entry.path), "left over from a write that was cut off", Remedy.NOTHING)
@@ -140,6 +144,11 @@ def _check_corpora(
         except (UserError, pa.ArrowException, ValueError, KeyError, TypeError, OSError) as error:
             what = f"damaged ({error}); ser-sweep run adds it again"
             problems.append(Problem(f"corpora/{name}", what, Remedy.ADD_CORPUS))
+        problems += [
+            Problem(path, "damaged; ser-sweep run of a grid with these folds adds it again", Remedy.NOTHING)
+            for path, found in kept_lists(store.folder, name).items()
+            if found is None
+        ]
     return corpora, problems
 
 
@@ -154,22 +163,37 @@ def _read_corpus(store: Store, name: str) -> _Corpus:
     segments = segment_count_of(utterances, FeatureSettings(**about["settings"]))
     if segments.sum() != about["segments"]:
         raise ValueError(f"utterances.parquet has {segments.sum()} segments, corpus.json {about['segments']}")
-    return _Corpus(len(about["classes"]), segments)
+    lists = frozenset(path for path, found in kept_lists(store.folder, name).items() if found is not None)
+    return _Corpus(len(about["classes"]), segments, lists)
 
 
-def _missing_corpus(name: str, stages: int) -> Problem:
-    """Stages are kept although their corpus is gone: they are whole, and a run with the data adds the corpus again."""
+def _without(stage: StageSpec | None, corpora: Mapping[str, _Corpus | None]) -> Iterator[str]:
+    """What a whole stage refers to and the store does not have: its corpus, or its list of folds."""
+    if stage is None:
+        return
+    if stage.corpus not in corpora:
+        yield f"corpora/{stage.corpus}"
+        return
+    known = corpora[stage.corpus]
+    if stage.listed is not None and known is not None:
+        path = list_path(stage.corpus, stage.listed.digest)
+        if path not in known.lists:
+            yield path
+
+
+def _missing(path: str, stages: int) -> Problem:
+    """Stages are kept although what they refer to is gone: they are whole, and a run with the data adds it again."""
     what = (
         f"not in the store, which has {counted(stages, 'stage')} of it; ser-sweep run with its data adds it, and "
         "ser-sweep store gc removes what no grid needs"
     )
-    return Problem(f"corpora/{name}", what, Remedy.NOT_HERE)
+    return Problem(path, what, Remedy.NOT_HERE)
 
 
 def _check_stage(
     store: Store, item: tuple[str, Sequence[Entry]], corpora: Mapping[str, _Corpus | None], busy: bool
-) -> tuple[list[Problem], str | None]:
-    """What is wrong with a stage's folder, and the name of its corpus where the stage is whole."""
+) -> tuple[list[Problem], StageSpec | None]:
+    """What is wrong with a stage's folder, and the stage where it is whole."""
     key, entries = item
     if all(entry.path.name != "stage.json" for entry in entries):
         return _cut_off(entries, busy), None
@@ -187,7 +211,7 @@ def _check_stage(
     if what is not None:
         return [Problem(path, what, Remedy.TRAIN)], None
     named = {"stage.json"} | {described["file"] for described in described_files(record).values() if described}
-    return _cut_off([entry for entry in entries if entry.path.name not in named], busy), stage.corpus
+    return _cut_off([entry for entry in entries if entry.path.name not in named], busy), stage
 
 
 class _ForeignError(Exception):
@@ -312,7 +336,7 @@ def find_garbage(
     Of the stages that are needed, those that are done need neither checkpoint nor failure any more.
     """
     store.require_predictions()
-    inventory = store.inventory()
+    inventory = inventory_of(store)
     unfinished = needed.keys() - store.done_keys()
     kept: dict[str, Collection[str]] = {  # in the order in which they are deleted: a stage is never without its corpus
         "decisions": decisions,

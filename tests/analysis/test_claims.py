@@ -13,6 +13,7 @@ from analysis.paper.claims import CLAIMS, Claim
 from analysis.paper.claims_text import claims_json, claims_text
 from analysis.paper.findings import Finding, evaluate_claims
 from analysis.paper.published import load_published
+from analysis.scoring.differences import difference_text
 from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
 
 UTTERANCES = 40
@@ -246,7 +247,17 @@ def test_text_has_a_line_for_each_finding_and_each_pair() -> None:
     assert text[0] == "One round of DSL-BDSL improves on no DSL. (Table II, §VIII-B (1))"
     assert text[1] == "  Emo-DB, DenseNet22, global_oof (leaky), stratified split  supported (one seed)"
     assert text[2].startswith("    DenseNet22 bdsl t = 1 − DenseNet22 t = 0: +25.00 [1")
-    assert text[2].endswith("] p 0.002; by speaker [25.0, 25.0] p 0.002")
+    assert text[2].endswith("] p 0.002; by speaker {25.0, 25.0} p 0.002")
+
+
+def test_text_has_the_other_metrics_where_they_are_asked_for() -> None:
+    frames = decisions(20), decisions(30, rule="bdsl", iteration=1, label_source="global_oof")
+    findings = evaluated("bdsl_improves", *frames)
+    (difference,) = (one for one in findings[0].evidence[0].other.items() if one[0] == "F1")
+    beside = claims_text(findings, all_metrics=True).splitlines()[3]
+    assert beside.startswith("      UA +") and f"; F1 {difference_text(difference[1])}, by speaker {{" in beside
+    record = json.loads(claims_json(findings))["claims"][0]["findings"][0]["comparisons"][0]
+    assert record["f1"]["difference"] == round(difference[1].value, 6) and "p" not in record["f1"]
 
 
 def test_text_says_what_each_p_is() -> None:

@@ -19,12 +19,15 @@ from analysis.figures import (
     draw_alpha_curve,
     draw_class_recall,
     draw_confusion,
+    draw_reliability,
+    draw_speaker_recall,
     fonts,
     save_figure,
     save_figures,
 )
 from analysis.figures.save import slug
 from analysis.figures.style import ONE_COLUMN
+from analysis.scoring.calibration import reliability
 from tests.analysis.drawn_figures import (
     EMOTIONS,
     SVG,
@@ -68,6 +71,12 @@ FIGURES = {
     "contours": lambda: contour()[0],
     "alpha": lambda: draw_alpha_curve(alpha_points(wa_low=50, wa_high=85), "Emo-DB"),
     "confusion": lambda: draw_confusion(np.eye(7), EMOTIONS, "Emo-DB"),
+    "speaker-recall": lambda: draw_speaker_recall(
+        np.eye(30, 7), np.ones((30, 7)), list(map(str, range(30))), EMOTIONS, "A"
+    ),
+    "reliability": lambda: draw_reliability(
+        {name: reliability([0.5, 0.9], [0, 1]) for name in "abcde"}, dict.fromkeys("abcde", 5.0), "A\nB"
+    ),
 }
 
 

@@ -15,9 +15,10 @@ from analysis.figures import (
     draw_learning_curves,
     save_figure,
 )
-from analysis.figures.score_figures import alpha_curves, by_method, class_recall, confusion_counts, confusions
+from analysis.figures.score_figures import alpha_curves, class_recall, confusion_counts, confusions
 from analysis.figures.style import COLORS, HATCHES, ONE_COLUMN, TWO_COLUMNS, bar_style, series_style
-from analysis.figures.subject import Method, notes_on, shown_methods
+from analysis.figures.subject import notes_on
+from analysis.paper.methods import Method, by_method, shown_methods
 from analysis.paper.published import load_published
 from data_prep.features import FeatureSettings
 from data_prep.segments import segment_centres

@@ -83,6 +83,9 @@ def test_every_kind_of_figure_comes_from_a_store(drawings: dict[str, Drawing]) -
         "label-correction": 2,
         "contours": 5,
         "confusion": 5,
+        "speakers": 2,
+        "speaker-recall": 5,
+        "calibration": 2,
         "learning-curves": 5,
     }
     assert all(each.caption.endswith(".") and each.alt for each in drawings.values())

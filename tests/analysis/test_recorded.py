@@ -91,7 +91,8 @@ def test_every_kind_of_figure_is_drawn(
 ) -> None:
     saved = save_figures(figures_of(store, chains, decisions), tmp_path, ["svg"])
     assert {one["kind"] for one in saved} == {
-        *("class-recall", "contours", "alpha", "confusion", "label-sources", "label-correction", "learning-curves")
+        *("class-recall", "contours", "alpha", "confusion", "label-sources", "label-correction", "learning-curves"),
+        *("speakers", "speaker-recall", "calibration"),
     }
     for path in tmp_path.glob("*.svg"):
         assert ElementTree.parse(path).getroot().tag.endswith("svg")

@@ -19,7 +19,7 @@ from analysis.report.content import decisions_of as decisions_of_input
 from analysis.report.content import gather, results_of
 from analysis.report.headline import Headline, headlines
 from analysis.report.page import isolated
-from analysis.report.reproduce import grid_of, recipes
+from analysis.report.reproduce import Ground, grid_of, recipes
 from analysis.report.runs import without_secrets
 from data_prep.corpora.manifest import read_manifest
 from data_prep.errors import UserError
@@ -137,7 +137,7 @@ def test_the_verdict_says_where_speakers_do_not_bear_it_out() -> None:
         {"rule": "none", "right": 20, "validation_wa": 60.0}, {"rule": "bdsl", "right": 40, "validation_wa": 70.0}
     )
     assert found.verdict == "Better than the baseline beyond chance, but not across speakers (p 0.12)."
-    assert found.rates[0].baseline.endswith("; by speaker [50.0, 50.0] p 0.12")
+    assert found.rates[0].baseline.endswith("; by speaker {50.0, 50.0} p 0.12")
 
 
 def test_a_difference_of_less_than_the_rate_beside_it_says_so() -> None:
@@ -155,7 +155,7 @@ def test_beside_a_chosen_baseline_stands_the_best_later_network_and_its_test() -
     )
     assert found.verdict.startswith("The baseline itself")
     assert found.rival.startswith("The best later one, DenseNet22 bdsl, t = 1, in_fold: +25.00 [")
-    assert found.rival.endswith("to it; by speaker [20.0, 30.0] p 0.12.")
+    assert found.rival.endswith("to it; by speaker {20.0, 30.0} p 0.12.")
     assert [bar.kind for bar in found.axis.bars] == ["chosen", "other", "paper"]
 
 
@@ -179,6 +179,7 @@ def test_what_is_not_the_papers_is_told_and_has_no_difference(unlike: dict[str, 
     assert [rate.paper for rate in found.rates] == [
         "not comparable (81.68 in Table II, DenseNet22)",
         "not comparable (81.41 in Table II, DenseNet22)",
+        "",  # of F1, which the paper does not have
     ]
     assert "paper" not in [bar.kind for bar in found.axis.bars]
     assert any(note.startswith(told) for note in found.notes)
@@ -186,7 +187,7 @@ def test_what_is_not_the_papers_is_told_and_has_no_difference(unlike: dict[str, 
 
 def test_another_split_than_the_papers_has_nothing_published_beside_it() -> None:
     found = headline_of({"rule": "bdsl", "right": 20, "validation_wa": 70.0, "split": "speaker"})
-    assert [rate.paper for rate in found.rates] == ["", ""]
+    assert [rate.paper for rate in found.rates] == ["", "", ""]
     assert [bar.kind for bar in found.axis.bars] == ["chosen"]
     assert not any("(paper:" in note for note in found.notes)
 
@@ -212,7 +213,7 @@ def chains_of(store: Store, **fields: Any) -> list[ChainSpec]:
 )
 def test_the_grid_of_a_cell_asks_for_the_same_stages_and_no_others(tmp_path: Path, fields: dict[str, Any]) -> None:
     source = source_of(Store(tmp_path / "store"), **fields)
-    found = recipes(source.plan, source.settings, "REPORT", "DATA", "STORE")
+    found = recipes(source.plan, Ground(source.settings, {}, "REPORT", "DATA", "STORE"))
     asked = set()
     for recipe in found:
         grid = parse_grid(yaml.safe_load(recipe.grid), recipe.file)
@@ -227,7 +228,7 @@ def test_the_grid_of_a_cell_asks_for_the_same_stages_and_no_others(tmp_path: Pat
 
 def test_a_cell_says_how_it_is_trained_anew_and_shown(tmp_path: Path) -> None:
     source = source_of(Store(tmp_path / "store"), rules=["none"])
-    (recipe,) = recipes(source.plan, source.settings, "OUT", "my data", "STORE")
+    (recipe,) = recipes(source.plan, Ground(source.settings, {}, "OUT", "my data", "STORE"))
     assert recipe.commands[0] == f"ser-sweep run OUT/cells/{recipe.file} --data 'my data' --store NEW_STORE"
     assert recipe.commands[2] == f"ser-sweep tables OUT/cells/{recipe.file} --data 'my data' --store STORE"
     assert grid_of(source.plan.chains, source.settings)["resources"] == {"cpu": 1}

@@ -180,7 +180,7 @@ def test_every_figure_is_there_with_a_text_and_a_caption(half_done: Path, open_p
     assert page.evaluate("[...document.images].every((one) => one.naturalWidth > 100 && one.alt.length > 20)")
     assert all(page.locator("figcaption").all_text_contents())
     for kind in ("Recall by class", "Confusion matrices", "Segment contours", "Learning curves"):
-        assert page.get_by_role("heading", name=kind).count() == 1
+        assert page.get_by_role("heading", name=kind, exact=True).count() == 1
 
 
 def test_headings_go_down_step_by_step(half_done: Path, open_page: Any) -> None:

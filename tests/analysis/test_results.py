@@ -15,6 +15,7 @@ import pytest
 import analysis.scoring.results
 from analysis import (
     build_tables,
+    columns,
     decide,
     label_correction,
     score,
@@ -143,6 +144,7 @@ def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
     line = decisions[decisions["iteration"] == 1].iloc[7].to_dict()
     setup = line.pop("setup")
     assert setup.text([1]) == "every segment, at most 12 epochs, 3 folds, stratified split, 1 training seed"
+    assert line.pop("confidence") == pytest.approx((0.45 + 0.45 + 0.95) / 3)
     assert (setup.departures, setup.classes) == (("3 folds (paper: 10)",), ("anger", "sadness"))
     assert line == {
         "corpus": "tess",
@@ -169,6 +171,19 @@ def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
         "classes": 2,
         "updates": (LabelUpdate("wdsl", 0.2),),
     }
+
+
+def test_decisions_that_were_kept_without_confidence_get_it_and_are_not_made_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, chains("none"))
+    decisions = decide(store, chains("none"), forest_seeds=1)
+    (key,) = (path.name for path in (Path(store.uri) / "decisions").iterdir())
+    kept = decisions[list(columns.DECIDED_COLUMNS)]
+    store.write_decisions(key, kept.to_parquet(index=False))
+    monkeypatch.setattr(analysis.scoring.results, "forest_decisions", None)
+    for _ in range(2):  # the second time from what the first has kept
+        pd.testing.assert_frame_equal(decide(store, chains("none"), forest_seeds=1), decisions)
 
 
 def test_mean_pooling_decides_by_the_mean_over_test_segments_only(store: Store) -> None:

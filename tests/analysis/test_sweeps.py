@@ -54,7 +54,7 @@ def test_the_difference_by_speaker_is_beside_that_by_utterance() -> None:
     compared = compare_sweeps(sweep(bdsl=40), sweep(bdsl=20))
     (line,) = compared.lines.to_dict("records")
     assert line[columns.P_SPEAKER] == 2 / 2**4
-    assert "WA by speaker" in compared_text(compared) and "[50.0, 50.0] p 0.12 |" in compared_text(compared)
+    assert "WA by speaker" in compared_text(compared) and "{50.0, 50.0} p 0.12 |" in compared_text(compared)
 
 
 def test_p_is_adjusted_for_all_that_is_compared() -> None:

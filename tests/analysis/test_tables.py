@@ -251,7 +251,7 @@ def test_another_split_stands_beside_nothing_published() -> None:
 
 def test_incomplete_folds_are_marked_and_explained() -> None:
     (one,) = build_tables(frame(score(folds_done=7, wa=75.96, **spreads((0.2, 0.2)))), ["emodb"])
-    assert "75.96 ± 0.20 [73.0, 79.0] (7/10 folds)" in to_markdown([one])
+    assert "75.96 ± 0.20 [73.0, 79.0] {71.0, 81.0} (7/10 folds)" in to_markdown([one])
     assert any("incomplete folds" in footnote.text for footnote in one.footnotes)
 
 
@@ -411,8 +411,10 @@ def test_every_row_of_a_leaky_source_but_iteration_0_is_marked() -> None:
 
 
 def test_a_row_without_an_interval_shows_none() -> None:
-    lines = frame(score(utterances=1)).assign(wa_low=math.nan, wa_high=math.nan)
-    assert "| 75.00 ± 0.00 | 74.00 ± 0.00 [71.0, 77.0] |" in re.sub(
+    lines = frame(score(utterances=1)).assign(
+        **{f"wa{unit}_{end}": math.nan for unit in ("", "_speaker") for end in ("low", "high")}
+    )
+    assert "| 75.00 ± 0.00 | 74.00 ± 0.00 [71.0, 77.0] {69.0, 79.0} |" in re.sub(
         " +", " ", to_markdown(build_tables(lines, ["emodb"]))
     )
     assert json.loads(to_json(build_tables(lines, ["emodb"])))
@@ -420,7 +422,10 @@ def test_a_row_without_an_interval_shows_none() -> None:
 
 @pytest.mark.parametrize(
     ("trainings", "text"),
-    [((math.nan, math.nan), "75.00 ± 0.24 [72.0, 78.0]"), ((1.1, 2.2), "75.00 ± 0.24 ± 1.10 [72.0, 78.0]")],
+    [
+        ((math.nan, math.nan), "75.00 ± 0.24 [72.0, 78.0] {70.0, 80.0}"),
+        ((1.1, 2.2), "75.00 ± 0.24 ± 1.10 [72.0, 78.0] {70.0, 80.0}"),
+    ],
 )
 def test_the_spread_over_training_seeds_comes_second_where_there_are_several(
     trainings: tuple[float, float], text: str
@@ -434,7 +439,7 @@ def test_the_spread_over_training_seeds_comes_second_where_there_are_several(
 
 def test_the_spread_over_training_seeds_is_never_taken_for_that_over_forests() -> None:
     (one,) = build_tables(frame(score(**spreads((math.nan, math.nan), (1.1, 2.2)))), ["emodb"])
-    assert "| 75.00 ± — ± 1.10 [72.0, 78.0] |" in re.sub(" +", " ", to_markdown([one]))
+    assert "| 75.00 ± — ± 1.10 [72.0, 78.0] {70.0, 80.0} |" in re.sub(" +", " ", to_markdown([one]))
 
 
 def test_csv_and_json_have_both_spreads_by_name(recorded: list[Table]) -> None:

@@ -17,10 +17,15 @@ CPU = torch.device("cpu")
 CLASSES = ("anger", "joy", "neutral")
 SETTINGS = TrainingSettings(epochs=4, batch_size=16, learning_rate=1e-2)
 
-# Of three classes by six speakers, who say the same four texts.
+# Of three classes by six speakers, in five sessions, who say the same four texts.
 UTTERANCES = pd.DataFrame(
-    [(label, f"s{speaker}", f"t{text}") for label in range(3) for speaker in range(6) for text in range(4)],
-    columns=["label", "speaker", "text"],
+    [
+        (label, f"s{speaker}", f"t{text}", f"d{(4 * speaker + text) % 5}")
+        for label in range(3)
+        for speaker in range(6)
+        for text in range(4)
+    ],
+    columns=["label", "speaker", "text", "session"],
 )
 
 light = settings(max_examples=40, deadline=None)  # for property tests: arrays are slow to draw on a busy machine

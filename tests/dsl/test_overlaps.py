@@ -22,6 +22,7 @@ def utterances() -> pd.DataFrame:
     rows = [(e, s, t, take) for e in range(2) for s in "abcd" for t in "wxyz" for take in range(2)]
     table = pd.DataFrame(rows, columns=["label", "speaker", "text", "take"])
     copied = table["speaker"].eq("a").to_numpy() & table["take"].eq(1).to_numpy()
+    table["session"] = table["speaker"].str.upper()
     table["sound"] = [str(number - copy) for number, copy in enumerate(copied)]
     return table
 
@@ -50,7 +51,7 @@ def test_copies_on_both_sides_are_counted(utterances: pd.DataFrame) -> None:
 
 def test_what_a_corpus_does_not_tell_is_left_out(utterances: pd.DataFrame) -> None:
     chain = ChainSettings("corpus", "tiny", "stratified", 4, 0, 0, None, (), TRAINING)
-    untold = utterances.assign(text="").drop(columns="sound")
+    untold = utterances.assign(text="").drop(columns=["sound", "session"])
     assert fold_parts(chain, untold).overlaps.keys() == {"speaker"}
 
 

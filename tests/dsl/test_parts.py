@@ -23,7 +23,7 @@ from dsl.splits import (
 )
 from tests.dsl.dsl_toys import UTTERANCES
 
-FOLDS = {"stratified": 5, "speaker": 6, "text": 4, "speaker_text": 4}
+FOLDS = {"stratified": 5, "speaker": 6, "text": 4, "speaker_text": 4, "session": 5}
 every_split = pytest.mark.parametrize("split", SPLITS)
 every_part = pytest.mark.parametrize(
     ("split", "inner_fold"), [(split, inner) for split in SPLITS for inner in (None, 0, 1, 2)]
@@ -75,7 +75,9 @@ def test_the_folds_test_every_utterance_once(split: str) -> None:
 @every_split
 def test_all_who_may_train_or_validate_do(split: str) -> None:
     for parts in all_parts(split, None):
-        np.testing.assert_array_equal(parts.training | parts.validation, may_train(split, UTTERANCES, parts.tested))
+        np.testing.assert_array_equal(
+            parts.training | parts.validation, may_train(chain(split), UTTERANCES, parts.tested)
+        )
 
 
 @every_split
@@ -242,6 +244,7 @@ def test_what_means_what_the_split_does_is_written_as_that() -> None:
         if canonical_training(validated_by(by), split) == TrainingSettings()
     }
     meant = {("stratified", "utterance"), ("speaker", "speaker"), ("text", "text"), ("speaker_text", "speaker")}
+    meant |= {("session", "session")}
     assert same == meant | {(split, "split") for split in SPLITS}
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dsl.settings import ChainSettings, TrainingSettings
 from dsl.splits import (
     assign_folds,
     derived_seed,
@@ -346,6 +347,10 @@ def test_a_fold_of_speaker_text_with_nothing_to_test_is_refused() -> None:
 # Who may train
 
 
+def chain_of(split: str) -> ChainSettings:
+    return ChainSettings("toy", "tiny", split, 4, 0, 0, None, (), TrainingSettings())
+
+
 TESTED = ((UTTERANCES["speaker"] == "s1") & (UTTERANCES["text"] == "t2")).to_numpy()
 
 
@@ -356,13 +361,14 @@ TESTED = ((UTTERANCES["speaker"] == "s1") & (UTTERANCES["text"] == "t2")).to_num
         ("speaker", UTTERANCES["speaker"] == "s1"),
         ("text", UTTERANCES["text"] == "t2"),
         ("speaker_text", (UTTERANCES["speaker"] == "s1") | (UTTERANCES["text"] == "t2")),
+        ("session", UTTERANCES["session"] == "d1"),
     ],
 )
 def test_all_may_train_but_the_tested_and_those_of_their_groups(split: str, kept_out: np.ndarray) -> None:
-    np.testing.assert_array_equal(may_train(split, UTTERANCES, TESTED), ~np.asarray(kept_out))
+    np.testing.assert_array_equal(may_train(chain_of(split), UTTERANCES, TESTED), ~np.asarray(kept_out))
 
 
 def test_who_is_tested_stays_as_it_was() -> None:
     tested = TESTED.copy()
-    may_train("speaker_text", UTTERANCES, tested)
+    may_train(chain_of("speaker_text"), UTTERANCES, tested)
     np.testing.assert_array_equal(tested, TESTED)

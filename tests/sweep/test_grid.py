@@ -236,7 +236,7 @@ def test_epochs_follow_the_paper_for_each_corpus() -> None:
 def test_shipped_grids_load_expand_and_name_the_commands_that_run_them(path: Path) -> None:
     assert load_grid(path).expand(CORPORA)
     header = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    for command in ("prepare", "run", "(tables|audit)"):
+    for command in ("prepare", "(run|audit .*--exact)", "(tables|audit)"):
         assert re.search(f"ser-sweep {command}", "\n".join(header))
 
 
@@ -250,6 +250,35 @@ def test_every_problem_is_reported_at_once_with_its_field() -> None:
     )
     assert "7 problems" in said
     for field in ("backbones.0", "rules.0", "rules.1", "folds", "training.epochs", "training.epoch:", "colour"):
+        assert f"- {field}" in said, said
+
+
+def test_problems_of_the_whole_grid_are_reported_beside_those_of_fields() -> None:
+    said = problems_of(
+        training={"epochs": 0, "validation_share": 0, "learning_rate": {"log_uniform": [1e-4, 1e-2]}},
+        labels="permuted_by_speaker",
+        rules=["bdls"],
+        scheduler={"halving": {"first_folds": 10}},
+        resources={"cpu": 0},
+    )
+    assert "8 problems" in said, said
+    for field in (
+        *("training.epochs", "rules.0", "resources.cpu"),
+        *(
+            "training.validation_share: 0",
+            "samples: missing",
+            "labels: permuted_by_speaker",
+            "scheduler.halving.first",
+            "scheduler.halving: ",
+        ),
+    ):
+        assert f"- {field}" in said, said
+    assert "rules: missing" not in said, "there is one, which is not known"
+
+
+def test_problems_of_an_entry_of_chains_leave_the_others_to_be_checked() -> None:
+    said = problems_of(chains=[{"rules": ["bdls"]}, {"backbones": []}, {"training": {"validation_share": 0}}])
+    for field in ("chains.0.rules.0", "chains.1.backbones", "training.validation_share: 0"):
         assert f"- {field}" in said, said
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from analysis.columns import CONFIDENCE
+from data_prep.checked import read_frame
 from ser_sweep.cli import main
 from sweep.storage.store import Store
 
@@ -83,6 +85,24 @@ def test_another_version_of_the_method_is_told(
     monkeypatch.setattr("analysis.scoring.results.DECISION_VERSION", {"stratified": 99})
     assert main(["tables", *results, "--quiet"]) == 2
     assert "another version of the method; export them again" in capsys.readouterr().err
+
+
+def test_results_that_were_exported_without_confidences_say_so(
+    folder: Path, results: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    older = tmp_path / "RESULTS"
+    shutil.copytree(folder / "RESULTS", older)
+    store = Store(older / "store")
+    for path in (older / "store" / "decisions").iterdir():
+        decided = read_frame(store.read_decisions(path.name) or b"")
+        store.write_decisions(path.name, decided.drop(columns=CONFIDENCE).to_parquet(index=False))
+    said = []
+    for where in (results, ["--from", str(older)]):
+        assert main(["tables", *where, "--no-forests", "--quiet"]) == 0
+        said.append(capsys.readouterr().out.partition("**Calibration of mean pooling.**"))
+    assert said[0][0] == said[1][0]
+    assert "| tiny, t = 0 " in said[0][2] and "networks are without calibration" not in said[0][2]
+    assert "- 3 networks are without calibration: the store holds decisions that were exported before" in said[1][2]
 
 
 def test_a_part_of_a_sweep_has_results(folder: Path, place: list[str], tmp_path: Path, capsys: Capture) -> None:

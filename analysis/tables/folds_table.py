@@ -1,0 +1,88 @@
+"""What training and test of each fold have in common, as a reviewer reads it."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from analysis.tables.blocks import Block, Line
+from analysis.tables.cells import NumberCell, TextCell
+from analysis.tables.listings import Heading
+from analysis.tables.render import aligned
+from data_prep.text import counted
+from dsl.labels import labels_of
+from dsl.overlaps import COLUMNS, FoldParts, fold_parts
+from sweep.planning.stages import ChainSpec, StageSpec
+
+Folds = tuple[StageSpec, list[FoldParts]]
+OF_A_FOLD = {  # column -> its heading
+    "speaker": "speakers in both",
+    "session": "sessions in both",
+    "text": "texts in both",
+    "sound": "same recording",
+}
+IN_WORDS = {
+    "speaker": "by a speaker whom training or validation has, too",
+    "session": "of a session that training or validation has, too",
+    "text": "of a text that training or validation has, too",
+    "sound": "the same recording as one of training or validation",
+}
+UNKNOWN = "not told"
+SELDOM = ("session",)  # columns that few corpora have, and tables only where they do
+
+
+def folds_of(chains: Iterable[ChainSpec], utterances: Mapping[str, pd.DataFrame]) -> list[Folds]:
+    """For each corpus, split and training seed of `chains`, a stage of it and the parts of its folds in their order.
+
+    `utterances` are those of each corpus, by its full name.
+    """
+    found: dict[tuple[Any, ...], tuple[StageSpec, dict[int, FoldParts]]] = {}
+    for chain in chains:
+        first = chain.last.at(0)
+        split = (first.corpus, first.split, first.listed, first.folds, first.seed, first.labels)
+        validation = first.training.validation_share, first.training.validation_by
+        _, folds = found.setdefault((*split, *validation), (first, {}))
+        if first.fold not in folds:
+            folds[first.fold] = _parts(first, utterances)
+    return [(stage, [folds[fold] for fold in sorted(folds)]) for stage, folds in found.values()]
+
+
+def _parts(stage: StageSpec, utterances: Mapping[str, pd.DataFrame]) -> FoldParts:
+    own = utterances[stage.corpus]
+    return fold_parts(stage, own.assign(label=labels_of(own, stage.labels, stage.seed)))
+
+
+def title_of(stage: StageSpec) -> str:
+    """`emodb-d47d293dc766, speaker split, 10 folds, seed 0`."""
+    return f"{stage.corpus}, {stage.split_name} split, {counted(stage.folds, 'fold')}, seed {stage.seed}"
+
+
+def folds_block(stage: StageSpec, parts: Sequence[FoldParts]) -> Block:
+    """A line for each fold."""
+    shown = [column for column in COLUMNS if column not in SELDOM or any(column in one.overlaps for one in parts)]
+    head = ["fold", "training", "validation", "test", *(OF_A_FOLD[column] for column in shown)]
+    lines = []
+    for one in parts:
+        counts = (NumberCell(count, grouped=True) for count in (one.training, one.validation, one.test))
+        overlaps = map(one.overlaps.get, shown)
+        shared = (TextCell(UNKNOWN if found is None else f"{found.shared:,} of {found.values:,}") for found in overlaps)
+        lines.append(Line(str(one.fold), (*counts, *shared)))
+    return Block(title_of(stage), tuple(map(Heading, head)), tuple(lines))
+
+
+def totals_of(parts: Sequence[FoldParts]) -> list[str]:
+    """What all folds together come to, a sentence for each column that the corpus tells."""
+    tested = sum(one.test for one in parts)
+    told = {column: [one.overlaps[column].utterances for one in parts if column in one.overlaps] for column in COLUMNS}
+    return [
+        f"{sum(counts):,} of {counted(tested, 'test utterance')}: {IN_WORDS[column]}"
+        for column, counts in told.items()
+        if counts
+    ]
+
+
+def folds_text(stage: StageSpec, parts: Sequence[FoldParts]) -> str:
+    """The same as a table in Markdown, with its title and totals."""
+    block = folds_block(stage, parts)
+    table = aligned([[one.text for one in block.head], *(line.texts for line in block.lines)])
+    return "\n".join([block.heading, "", table + "\n".join(totals_of(parts))]) + "\n"

@@ -1,0 +1,225 @@
+"""Reading lists of folds, and writing them.
+
+A list is a CSV file with the columns utterance, fold and, where it tells more, part and corpus, or the column `fold` of
+a manifest. It is checked against the corpus before it is used.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from data_prep.corpora import CORPORA
+from data_prep.files import atomic_path
+from data_prep.fold_lists import TEST, TRAIN, UNUSED, VALID, FoldList, FoldListError
+from data_prep.text import clean, counted, skeleton, some
+
+PARTS = {"train": TRAIN, "valid": VALID, "test": TEST, "unused": UNUSED}  # in a file -> its letter
+COLUMNS, MORE_COLUMNS = ("utterance", "fold"), ("part", "corpus")
+ALSO_CALLED = {"id": "utterance", "path": "utterance"}
+MOST_FOLDS = 1000
+WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+
+
+def read_fold_file(path: Path) -> pd.DataFrame:
+    """The lines of a file: the columns utterance, fold, part and corpus, text each; empty where a file has none.
+
+    It is a CSV file, or the JSON file of a store. Raises FoldListError where it is neither, or lacks a column.
+    """
+    if path.suffix == ".json":
+        return _read_kept_list(path)
+    try:
+        found = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+    except OSError as error:
+        raise FoldListError(
+            f"folds.file {path} cannot be read ({error.strerror}); give a CSV file, or the list that a store keeps: "
+            "STORE/corpora/NAME/folds-DIGEST.json"
+        ) from error
+    except ValueError as error:  # of UTF-8 and of CSV
+        raise FoldListError(f"folds.file {path} is not a UTF-8 CSV file: {error}") from error
+    names = [skeleton(str(name)) for name in found.columns]
+    found.columns = pd.Index([ALSO_CALLED.get(name, name) for name in names])
+    missing = [name for name in COLUMNS if name not in found]
+    twice = [name for name in (*COLUMNS, *MORE_COLUMNS) if (found.columns == name).sum() > 1]
+    if missing or twice or not len(found):
+        said = f"has no column {', '.join(missing)}" if missing else "has no lines"
+        said = f"has {', '.join(twice)} more than once" if twice else said
+        raise FoldListError(
+            f"folds.file {path} {said}; it needs a line for each utterance below the header utterance,fold, and may "
+            "have part and corpus"
+        )
+    return pd.DataFrame({name: found[name].map(clean) if name in found else "" for name in (*COLUMNS, *MORE_COLUMNS)})
+
+
+def _read_kept_list(path: Path) -> pd.DataFrame:
+    try:
+        found = FoldList.of_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise FoldListError(f"folds.file {path} is no list of folds that a store keeps ({error})") from error
+    return lines_of(found, "").astype(str)
+
+
+def lines_of_corpus(lines: pd.DataFrame, names: Iterable[str], alone: bool) -> pd.DataFrame:
+    """The lines of a file that are of the corpus with these names; all of a file that names none, where the corpus is
+    `alone` in the grid. Raises FoldListError."""
+    if not lines["corpus"].any():
+        if alone:
+            return lines
+        raise FoldListError(
+            "the file has no column corpus, and the grid has several corpora; add one that says of which each line is"
+        )
+    own = lines[lines["corpus"].isin(set(names))]
+    if own.empty:
+        there = sorted(set(lines["corpus"]))
+        raise FoldListError(f"the file has no line of the corpus; its column corpus has {', '.join(there)}")
+    return own
+
+
+def fold_list(name: str, lines: pd.DataFrame, utterances: pd.DataFrame, corpus: str = "") -> FoldList:
+    """The list that `lines` (columns utterance, fold and part) are, of a corpus with these `utterances` (column id, and
+    file where it is known). An utterance goes by its id, or by a path in the corpus.
+
+    Raises FoldListError with all that is wrong.
+    """
+    ids = _ids_of(lines["utterance"], utterances, corpus)
+    told = pd.DataFrame({"id": ids, "fold": lines["fold"], "part": lines["part"]})
+    unknown = sorted(set(lines.loc[ids.isna(), "utterance"]))
+    problems = [f"{some(unknown)} not in the corpus; take them out, or correct their names"] if unknown else []
+    wrong = list(_wrong_words(told))
+    told = told.dropna(subset="id")
+    if not wrong and len(told):
+        told = told.assign(fold=told["fold"].astype(int))
+        problems += [*_wrong_numbers(told["fold"]), *_wrong_assignment(told, utterances["id"])]
+    if problems or wrong:
+        raise FoldListError("\n".join([*problems, *wrong]))
+    found = FoldList(name, _letters(told, utterances["id"]))
+    problems = list(_wrong_folds(found))
+    if problems:
+        raise FoldListError("\n".join(problems))
+    return found
+
+
+def _ids_of(given: pd.Series, utterances: pd.DataFrame, corpus: str) -> pd.Series:
+    """The id of the utterance that each of the names or paths `given` means; NaN where there is none."""
+    known = set(utterances["id"])
+    files = utterances["file"].value_counts() if "file" in utterances else pd.Series(dtype=int)
+    only = files.index[files == 1]
+    by_file = dict(utterances.loc[utterances["file"].isin(only), ["file", "id"]].to_numpy()) if len(only) else {}
+    read = CORPORA[corpus].utterance if corpus in CORPORA else None
+
+    def found(name: str) -> str | None:
+        path = PurePosixPath(name.replace("\\", "/"))
+        told = read(Path(path)) if read is not None else None
+        tried = (name, str(path.with_suffix("")) if path.name else name, told.id if told is not None else name)
+        return next((one for one in tried if one in known), by_file.get(path.name))
+
+    return given.map({name: found(name) for name in given.unique()})
+
+
+def _wrong_words(told: pd.DataFrame) -> Iterator[str]:
+    """Folds that are no numbers, parts of another name, and parts that some lines have and others not."""
+    wrong = sorted(set(told.loc[~told["fold"].str.fullmatch(WHOLE), "fold"]))
+    if wrong:
+        yield f"{some(wrong, 'fold')} not a whole number; number the folds 0, 1, 2 or 1, 2, 3"
+    foreign = sorted(set(told["part"]) - {"", *PARTS})
+    if foreign:
+        yield f"{some(foreign, 'part')} not known; allowed: {', '.join(PARTS)}"
+    without = int((told["part"] == "").sum())
+    if 0 < without < len(told):
+        yield f"{counted(without, 'line')} of {len(told):,} without a part; give each line one, or none"
+
+
+def _wrong_numbers(folds: "pd.Series[int]") -> Iterator[str]:
+    there = set(map(int, folds))
+    first, last = min(there), max(there)
+    if first > 1:
+        yield f"folds begin with {first}; number them from 0 or from 1"
+    if last - first >= MOST_FOLDS:
+        yield f"fold numbers from {first} to {last}; a list has at most {MOST_FOLDS:,} folds"
+        return
+    gaps = [number for number in range(first, last) if number not in there]
+    if gaps:
+        told = some([str(one) for one in gaps], "fold")
+        yield f"{told} missing between {first} and {last}; number the folds without gaps"
+
+
+def _wrong_assignment(told: pd.DataFrame, ids: pd.Series) -> Iterator[str]:
+    """Utterances that are listed twice, tested twice, in two parts of a fold, or in none."""
+    absent = sorted(set(ids) - set(told["id"]))
+    simple = not told["part"].any()
+    remedy = "list them" if simple else "list them, as unused where that is meant"
+    if absent:
+        yield f"{some(absent)} of {len(ids):,} in no fold; {remedy}"
+    repeated = told[told.duplicated(keep=False)]["id"].unique()
+    if len(repeated):
+        yield f"{some(sorted(repeated))} listed more than once in a fold; leave one line of each"
+    distinct = told.drop_duplicates()
+    tested = distinct[(distinct["part"] == "test") | (distinct["part"] == "")]
+    twice = tested[tested["id"].duplicated(keep=False)]["id"].unique()
+    if len(twice):
+        yield f"{some(sorted(twice))} tested in more than one fold; leave each in one"
+    for fold, own in distinct.groupby("fold"):
+        kinds = own.groupby("id")["part"].agg(lambda parts: " and ".join(sorted(parts)))
+        for both, names in kinds[own["id"].value_counts()[kinds.index] > 1].groupby(kinds):
+            yield f"{some(sorted(names.index))} in {both} of fold {fold}; leave each in one part"
+
+
+def _letters(told: pd.DataFrame, ids: pd.Series) -> tuple[tuple[str, str], ...]:
+    first = told["fold"].min()
+    letters = np.full((len(ids), told["fold"].max() - first + 1), UNUSED if told["part"].any() else TRAIN)
+    row = pd.Series(range(len(ids)), index=ids)[told["id"]].to_numpy()
+    letters[row, (told["fold"] - first).to_numpy()] = told["part"].map({**PARTS, "": TEST}).to_numpy()
+    return tuple(zip(map(str, ids), map("".join, letters.tolist()), strict=True))
+
+
+def _wrong_folds(found: FoldList) -> Iterator[str]:
+    """Folds that test or train nothing, and a validation part that some folds have and others not."""
+    of_fold = list(zip(*(letters for _, letters in found.parts), strict=True))
+    for words, letter in (("test", TEST), ("train", TRAIN)):
+        without = [str(fold) for fold, letters in enumerate(of_fold) if letter not in letters]
+        if without:
+            yield f"{some(without, 'fold')} (counted from 0) without an utterance to {words}; list some"
+    validating = [VALID in letters for letters in of_fold]
+    if any(validating) and not all(validating):
+        without = [str(fold) for fold, has in enumerate(validating) if not has]
+        told = some(without, "fold")
+        yield f"{told} (counted from 0) without the part valid, which others have; give it to all or none"
+
+
+# Writing
+
+
+def lines_of(found: FoldList, corpus: str) -> pd.DataFrame:
+    """The lines of a file that is the list: an utterance each, or one for each fold that it is of a part in."""
+    if found.is_partition:
+        rows = [(corpus, one, letters.index(TEST), "") for one, letters in found.parts]
+    else:
+        word = {letter: name for name, letter in PARTS.items()}
+        rows = [
+            (corpus, one, fold, word[letter])
+            for one, letters in found.parts
+            for fold, letter in enumerate(letters)
+            if letter != UNUSED or (fold == 0 and set(letters) == {UNUSED})
+        ]
+    return pd.DataFrame(rows, columns=["corpus", "utterance", "fold", "part"])
+
+
+def fold_file(lists: Mapping[str, FoldList]) -> str:
+    """A file of the lists of several corpora, by their names."""
+    lines = pd.concat([lines_of(found, corpus) for corpus, found in lists.items()], ignore_index=True)
+    kept: Any = lines if lines["part"].any() else lines.drop(columns="part")
+    return str(kept.to_csv(index=False, lineterminator="\n"))
+
+
+def write_fold_file(path: Path, text: str) -> None:
+    """Write a file that is not there yet, or is the same. Raises FoldListError where another one is in its place."""
+    if path.exists():
+        if path.is_file() and path.read_bytes() == text.encode():
+            return
+        raise FoldListError(f"{path} is there already, and has other folds than would be written; give another --out")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,30 @@
+"""The lists of folds that a store keeps beside a corpus, so that it needs no file to understand its stages."""
+
+from data_prep.fold_lists import FoldList
+from data_prep.folders import Folder
+
+
+def list_path(corpus: str, digest: str) -> str:
+    """Where a store keeps the list of a corpus with this digest."""
+    return f"corpora/{corpus}/folds-{digest}.json"
+
+
+def kept_lists(folder: Folder, corpus: str) -> dict[str, FoldList | None]:
+    """The lists of a corpus by their paths in the store's folder; None for those that are damaged."""
+    prefix = list_path(corpus, "").removesuffix(".json")
+    paths = [str(entry.path) for entry in folder.entries(f"corpora/{corpus}")]
+    found: dict[str, FoldList | None] = {}
+    for path in sorted(path for path in paths if path.startswith(prefix)):
+        try:
+            found[path] = FoldList.of_json(folder.read(path), path.removeprefix(prefix).removesuffix(".json"))
+        except ValueError:
+            found[path] = None
+    return found
+
+
+def keep_list(folder: Folder, corpus: str, found: FoldList) -> None:
+    """Note a list that is not there, or damaged."""
+    path = list_path(corpus, found.digest)
+    content = found.as_json()
+    if folder.read(path) != content:
+        folder.write(path, content)
