@@ -32,6 +32,7 @@ from dsl.segments import Segments, standardised_by_utterance
 from dsl.steps import predict
 from dsl.utterances import mean_pooled, utterance_features
 from sweep.planning.stages import StageSpec, backbone_version_of
+from sweep.storage.listed_folds import with_name_of_list
 from sweep.storage.predictions import Predictions
 from sweep.storage.store import Store, StoreError
 
@@ -116,7 +117,8 @@ def load_network(store: Store, prefix: str) -> TrainedNetwork:
     if weights is None:
         raise _damaged(store, key)
     try:
-        stage, classes = StageSpec.of_identity(record["identity"]), tuple(map(str, record["classes"]))
+        stage = with_name_of_list(store.folder, StageSpec.of_identity(record["identity"]))
+        classes = tuple(map(str, record["classes"]))
         _require_version(key, stage.backbone, backbone_version_of(record["identity"]))
         about, utterances = store.read_corpus(stage.corpus)
         settings = FeatureSettings(**about["settings"])

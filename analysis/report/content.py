@@ -16,6 +16,7 @@ from analysis.identity import GIVEN, corpus_name
 from analysis.paper.claims_text import evidence_text, setup_lines, where_of
 from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
 from analysis.report import runs
+from analysis.report.folds import FoldsShown, folds_shown
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Ground, Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
@@ -29,7 +30,6 @@ from analysis.tables.calibration_table import CALIBRATION
 from analysis.tables.cells import NumberCell, TextCell
 from analysis.tables.collection import tables_of
 from analysis.tables.correction_table import CORRECTION
-from analysis.tables.folds_table import folds_block, folds_of, totals_of
 from analysis.tables.label_source_tables import SOURCES_COMPARED
 from analysis.tables.listings import Listing
 from analysis.tables.paper_tables import Table
@@ -139,14 +139,6 @@ class Failure:
     stage: str
     key: str
     cause: str
-
-
-@dataclass(frozen=True)
-class FoldsShown:
-    """What training and test of a corpus's folds share, of one split and seed: a line each, and what they come to."""
-
-    block: Block
-    totals: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -304,7 +296,7 @@ def gather(
         grid=without_secrets(inputs.text),
         corpora=_corpora(inputs.corpora),
         classes=tuple((one.name, _classes(one)) for one in inputs.corpora),
-        folds=tuple(_folds(inputs)),
+        folds=tuple(folds_shown(inputs.chains, inputs.store)),
         software=tuple(runs.software(list(records.values()))),
         devices=runs.devices(list(records.values())),
         launches=runs.launches_block(launches, price_per_hour),
@@ -374,18 +366,6 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
         lines.append(Line(held_name(one.name, about), cells))
     names = ("Data", "Corpus", "Utterances", "In the paper", "Speakers", "Segments", "Minutes", "Segment")
     return Block("Data", runs.headings(*names), tuple(lines))
-
-
-def _folds(inputs: ReportInput) -> Iterator[FoldsShown]:
-    """Those of the first training seed of each corpus and split, of the corpora that the store holds."""
-    held = {name: inputs.store.read_corpus(name)[1] for name in inputs.store.corpora()}
-    chains = [one for one in inputs.chains if one.last.corpus in held]
-    first: dict[tuple[str, str], int] = {}
-    for chain in chains:
-        first.setdefault((chain.last.corpus, chain.last.split_name), chain.last.seed)
-    shown = [one for one in chains if first[one.last.corpus, one.last.split_name] == one.last.seed]
-    for stage, parts in folds_of(shown, held):
-        yield FoldsShown(folds_block(stage, parts), tuple(totals_of(parts)))
 
 
 def _classes(one: PreparedCorpus) -> str:

@@ -23,6 +23,7 @@ WORDS = {
     "label_source": "label source {}, now {}",
     "inner_folds": "inner folds {}, now {}",
     "inner_fold": "inner fold {}, now {}",
+    "listed": "folds by the list {}, now {}",
     "iteration": "iteration {}, now {}",
     "altered": "for an exact audit: {} altered, now {}",
 }
@@ -137,6 +138,7 @@ def values_of(identity: Mapping[str, Any]) -> dict[str, Any]:
         "method": identity.get("method", 1),
         "backbone_version": backbone_version_of(identity),
         **{name: getattr(stage, name) for name in names},
+        "listed": None if stage.listed is None else stage.listed.digest,
         "iteration": stage.iteration,
         "rule": rule,
         "labels": stage.labels,

@@ -1,7 +1,10 @@
 """The lists of folds that a store keeps beside a corpus, so that it needs no file to understand its stages."""
 
+from dataclasses import replace
+
 from data_prep.fold_lists import FoldList
 from data_prep.folders import Folder
+from sweep.planning.stages import StageSpec
 
 
 def list_path(corpus: str, digest: str) -> str:
@@ -20,6 +23,14 @@ def kept_lists(folder: Folder, corpus: str) -> dict[str, FoldList | None]:
         except ValueError:
             found[path] = None
     return found
+
+
+def with_name_of_list(folder: Folder, stage: StageSpec) -> StageSpec:
+    """`stage` as a stage.json tells it, with the name of its list of folds where it is of one."""
+    if stage.listed is None:
+        return stage
+    found = kept_lists(folder, stage.corpus).get(list_path(stage.corpus, stage.listed.digest))
+    return replace(stage, listed=replace(stage.listed, name="" if found is None else found.name))
 
 
 def keep_list(folder: Folder, corpus: str, found: FoldList) -> None:
