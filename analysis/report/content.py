@@ -10,8 +10,8 @@ import pandas as pd
 
 from analysis import audit
 from analysis.figures.settings_figures import AXES, PARALLEL
-from analysis.figures.thinning import THINNING
 from analysis.figures.speaker_figures import RELIABILITY
+from analysis.figures.thinning import THINNING
 from analysis.identity import GIVEN, corpus_name
 from analysis.paper.claims_text import evidence_text, setup_lines, where_of
 from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
