@@ -45,15 +45,8 @@ from sweep.storage.store import Store
 
 MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
 OF_SPEAKERS = ("speakers", "speaker-recall")
-ELSEWHERE = (
-    "label-sources",
-    "label-correction",
-    *OF_SPEAKERS,
-    RELIABILITY,
-    THINNING,
-    AXES,
-    PARALLEL,
-)  # in own sections
+OF_SETTINGS = (THINNING, AXES, PARALLEL)
+ELSEWHERE = ("label-sources", "label-correction", *OF_SPEAKERS, RELIABILITY, *OF_SETTINGS)  # in sections of their own
 
 TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
 
