@@ -18,7 +18,8 @@ def altered(corpus: SegmentCorpus, chain: ChainSettings) -> SegmentCorpus:
     """`corpus`, whose labels are those that the chain learns from, as `chain.altered` says; as it is without that.
 
     Other labels are the first class for all of them, and the second for those that were of the first: no label stays,
-    and no class's share. Other sound is their Mel bands in reverse order.
+    and no class's share. Other sound is their Mel bands in reverse order and louder, by 1 in the logarithm of power:
+    that changes the mean and deviation of each band, and those of all bands together.
     """
     alteration = chain.altered
     if alteration is None:
@@ -31,5 +32,5 @@ def altered(corpus: SegmentCorpus, chain: ChainSettings) -> SegmentCorpus:
     frames = corpus.frames.copy()
     own = corpus.start[tested[corpus.utterance]]
     rows = np.unique(own[:, None] + np.arange(corpus.segment_frames))
-    frames[rows] = frames[rows, ::-1]
+    frames[rows] = frames[rows, ::-1] + 1
     return replace(corpus, frames=frames)

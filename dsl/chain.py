@@ -25,8 +25,8 @@ from dsl.alterations import altered
 from dsl.backbones import BACKBONES
 from dsl.fold_parts import FoldPart
 from dsl.labels import labels_of, one_hot, updated_targets
-from dsl.segments import Segments, band_statistics
-from dsl.settings import ChainSettings, Step
+from dsl.segments import Segments, input_statistics, standardised_by_utterance
+from dsl.settings import ChainSettings, Standardisation, Step
 from dsl.splits import training_seed
 from dsl.steps import Epoch
 from dsl.training import Checkpoint, Lesson, Training
@@ -106,7 +106,7 @@ class SharedCorpus:
         self._corpus = corpus
         self._device = device
         self._labelled: dict[Hashable, SegmentCorpus] = {}
-        self._on_device: list[tuple[Floats, Segments]] = []
+        self._on_device: list[tuple[Floats, bool, Segments]] = []
 
     def labelled(self, chain: ChainSettings) -> SegmentCorpus:
         """The corpus by which parts are made: with the chain's labels, and nothing altered."""
@@ -125,13 +125,17 @@ class SharedCorpus:
             self._labelled[which] = altered(self.labelled(chain), chain)
         return self._labelled[which]
 
-    def segments(self, corpus: SegmentCorpus, mean: Floats, deviation: Floats) -> Segments:
-        """The segments of `corpus` on the device, standardised by these; all that ask for it share the frames."""
-        found = next((there for frames, there in self._on_device if frames is corpus.frames), None)
-        if found is None:
-            found = Segments(corpus, mean, deviation, self._device)
-            self._on_device.append((corpus.frames, found))
-        return found.standardised_by(mean, deviation)
+    def segments(self, corpus: SegmentCorpus, training: Ints, standardisation: Standardisation) -> Segments:
+        """The segments of `corpus` on the device, standardised as for a training on segments `training`; all that ask
+        for it share the frames, which are others where each utterance is standardised by itself."""
+        statistics = input_statistics(corpus, training, standardisation)
+        which = corpus.frames, standardisation == "utterance"
+        for frames, by_utterance, there in self._on_device:
+            if frames is which[0] and by_utterance == which[1]:
+                return there.standardised_by(*statistics)
+        found = Segments(standardised_by_utterance(corpus) if which[1] else corpus, *statistics, self._device)
+        self._on_device.append((*which, found))
+        return found
 
 
 class ChainRun:
@@ -195,25 +199,25 @@ class ChainRun:
         part, targets = self._part(step.inner_fold), self._targets(step.iteration)
         try:
             kept = part.without_dropped(targets)
+            lesson = Lesson(
+                lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
+                self._shared.segments(self._corpus, part.training, settings.training.standardisation),
+                kept.training,
+                kept.validation,
+                targets,
+                settings.training,
+                training_seed(settings, step),
+            )
+            self._training = Training(
+                lesson,
+                memory.checkpoint(step),
+                partial(memory.on_epoch, step),
+                self._checkpoint_seconds,
+                partial(memory.on_batch, step),
+            )
         except UserError as error:
             self.failure = error
             return
-        lesson = Lesson(
-            lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
-            self._shared.segments(self._corpus, *band_statistics(self._corpus, part.training)),
-            kept.training,
-            kept.validation,
-            targets,
-            settings.training,
-            training_seed(settings, step),
-        )
-        self._training = Training(
-            lesson,
-            memory.checkpoint(step),
-            partial(memory.on_epoch, step),
-            self._checkpoint_seconds,
-            partial(memory.on_batch, step),
-        )
         if self._training.run.resumed_under:
             memory.on_resumed(step, self._training.run.resumed_under)
         self._seconds += time.perf_counter() - begun

@@ -11,6 +11,8 @@ OTHER_EPOCHS = 12
 Precision = Literal["float32", "bfloat16"]
 Layout = Literal["channels_last", "contiguous"]
 ValidationBy = Literal["split", "utterance", "speaker", "text", "session"]
+Standardisation = Literal["band", "overall", "utterance", "none"]
+Initialisation = Literal["backbone", "glorot_uniform"]
 Altered = Literal["labels", "sound"]
 
 
@@ -22,9 +24,16 @@ class TrainingSettings:
     `decay_epochs`; `patience` epochs without a better validation loss end the training; `validation_share` is the
     part of the training utterances held out for that, which may be 0 without early stopping, and `validation_by` what
     is held out whole (`dsl.splits.kept_whole`). Without `early_stopping` all epochs are trained and the last
-    weights kept, whatever the validation part says. `precision` is that of convolutions and products while a network
-    learns; weights and predictions are float32 with either. `layout` is that of maps in memory: devices compute
-    either with kernels of their own, which round differently.
+    weights kept, whatever the validation part says; with it those of the lowest validation loss or, without
+    `restore_best_weights`, those of the epoch that it stopped after. `precision` is that of convolutions and products
+    while a network learns; weights and predictions are float32 with either. `layout` is that of maps in memory:
+    devices compute either with kernels of their own, which round differently.
+
+    `standardisation` says by which mean and deviation input is shifted and scaled: those of a Mel band or of all bands
+    together (`overall`) over the training part's frames, those of a band over the utterance's own frames, or none. The
+    rate decays in a `staircase`, or else a little at each step. `batch_norm_momentum` is the weight of a batch in the
+    running statistics, as in PyTorch: Keras' momentum is 1 minus that, 0.99 by default. `initialisation` is that of
+    the backbone's code, or Keras' default (`dsl.building`).
     """
 
     epochs: int = OTHER_EPOCHS
@@ -39,6 +48,11 @@ class TrainingSettings:
     precision: Precision = field(default="float32", metadata={"later": True})
     layout: Layout = field(default="channels_last", metadata={"later": True})
     validation_by: ValidationBy = field(default="split", metadata={"later": True})
+    standardisation: Standardisation = field(default="band", metadata={"later": True})
+    staircase: bool = field(default=True, metadata={"later": True})
+    restore_best_weights: bool = field(default=True, metadata={"later": True})
+    batch_norm_momentum: float = field(default=0.1, metadata={"later": True})
+    initialisation: Initialisation = field(default="backbone", metadata={"later": True})
 
 
 @dataclass(frozen=True)

@@ -200,8 +200,15 @@ def kept_whole(apart: tuple[str, ...], validation_by: ValidationBy = "split") ->
 
 
 def canonical_training(training: TrainingSettings, split: str, validates: bool = False) -> TrainingSettings:
-    """`training` under `split`, the same for every way of writing it: `validation_by` is `split` where it means that,
-    and where there is no validation part. Where a list says who `validates`, neither that nor the share matters."""
+    """`training` under `split`, the same for every way of writing it. What has no effect is at its default:
+    `validation_by` where it means the split's, and where there is no validation part; `restore_best_weights` without
+    early stopping; and `staircase` of a rate that does not decay. Where a list says who `validates`, neither
+    `validation_by` nor the share matters."""
+    training = replace(
+        training,
+        restore_best_weights=training.restore_best_weights or not training.early_stopping,
+        staircase=training.staircase or training.decay == 1,
+    )
     if validates:
         return replace(training, validation_by="split", validation_share=TrainingSettings.validation_share)
     apart = GROUPED_BY.get(split)

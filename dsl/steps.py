@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from torch.nn import functional
 from data_prep.arrays import Ints
 from dsl.acceleration.layers import autocast_to, laid_out, use_cpu_layers, use_gpu_layers
 from dsl.acceleration.recording import RecordedStep, recorder_for
+from dsl.building import batch_norms, built
 from dsl.process import bits_depend_on
 from dsl.segments import Segments
 from dsl.settings import Layout, Precision, TrainingSettings
@@ -36,10 +38,20 @@ class Epoch:
 
 
 def kept_epoch(history: Sequence[Epoch], settings: TrainingSettings) -> Epoch:
-    """The epoch whose weights a training keeps: with early stopping the first of the lowest validation loss, and
-    without it the last."""
+    """The epoch whose weights a training keeps: with early stopping the best one, and without it, or without
+    `restore_best_weights`, the last."""
+    return best_epoch(history, settings) if settings.restore_best_weights else history[-1]
+
+
+def best_epoch(history: Sequence[Epoch], settings: TrainingSettings) -> Epoch:
+    """The first epoch of the lowest validation loss, which early stopping counts from; the last without it."""
     known = [(epoch.validation_loss, epoch.number) for epoch in history if epoch.validation_loss is not None]
     return history[min(known)[1] if settings.early_stopping else -1]
+
+
+def decayed(settings: TrainingSettings, epochs: float) -> float:
+    """The learning rate after so many epochs, where it decays continuously: as TensorFlow's ExponentialDecay."""
+    return settings.learning_rate * math.pow(settings.decay, epochs / settings.decay_epochs)
 
 
 class Adam(torch.optim.Adam):
@@ -88,12 +100,14 @@ class TrainStep:
         """The step, recorded where the device can. It refers to this object and not the other way round: without a
         cycle, the memory of a training is freed with the last reference to it, not when Python's collector runs."""
         shapes = tuple((name, value.shape) for name, value in self.network.state_dict().items())
-        kind = (shapes, batch_size, self.precision, self.layout, self.segments.shape)
+        momenta = tuple(norm.momentum for norm in batch_norms(self.network))
+        kind = (shapes, momenta, batch_size, self.precision, self.layout, self.segments.shape)
         return RecordedStep(self, self.changed, batch_size, kind, recorder_for(self.target.device))
 
 
 class TrainingRun:
-    """The state of one training: network, optimiser, history, best weights.
+    """The state of one training: network, optimiser, history, best weights. What is made of the backbone's network is
+    told by `dsl.building`.
 
     It learns `target`, float32 [S, K], of `segments`, on the device where these lie. On a GPU its work has a stream of
     its own, so that several runs can be at work side by side.
@@ -113,7 +127,8 @@ class TrainingRun:
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._segments = segments
-        network = use_cpu_layers(build()) if device.type == "cpu" else use_gpu_layers(build())
+        network = built(build, settings)
+        network = use_cpu_layers(network) if device.type == "cpu" else use_gpu_layers(network)
         with self.on_stream():
             self.network = laid_out(network.to(device), MEMORY_FORMATS[settings.layout])
             self.optimizer = self._new_optimizer()
@@ -133,6 +148,10 @@ class TrainingRun:
         """Whether all epochs are done, or as many as `patience` without a better one."""
         waited = len(self.history) - 1 - self.best
         return len(self.history) >= self.settings.epochs or waited >= self.settings.patience
+
+    @property
+    def _keeps_best(self) -> bool:
+        return self.settings.early_stopping and self.settings.restore_best_weights
 
     @property
     def recorded(self) -> str:
@@ -171,16 +190,26 @@ class TrainingRun:
             self._total_loss.zero_()
             self._step.begin_epoch()
             batches = shuffled_batches(training, self.settings.batch_size, seed, self._device)
-        for index in batches:
+        for number, index in enumerate(batches):
             with self._stream_alone():
+                if not self.settings.staircase:
+                    self._set_rate(decayed(self.settings, self.scheduler.last_epoch + number / len(batches)))
                 self._step(index)
             yield
+
+    def _set_rate(self, rate: float) -> None:
+        """Let the next step have this learning rate, also one that is replayed: that finds it in its place."""
+        (group,) = self.optimizer.param_groups
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
     def _stream_alone(self) -> contextlib.AbstractContextManager[object]:
         return contextlib.nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def end_epoch(self, segments: int) -> float:
-        """Let the learning rate decay; returns the mean loss of an epoch of so many segments."""
+        """Let the learning rate decay in a staircase; returns the mean loss of an epoch of so many segments."""
         with self.on_stream():
             loss = self._total_loss.item() / segments  # waits for the device
             self.optimizer.zero_grad(set_to_none=True)
@@ -199,13 +228,13 @@ class TrainingRun:
     def finish_epoch(self, epoch: Epoch) -> None:
         """Take note of an epoch, and keep its weights where early stopping finds them the best."""
         self.history.append(epoch)
-        self.best = kept_epoch(self.history, self.settings).number
-        if self.settings.early_stopping and self.best == epoch.number:
+        self.best = best_epoch(self.history, self.settings).number
+        if self._keeps_best and self.best == epoch.number:
             with self.on_stream():
                 self._best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def result(self) -> tuple[nn.Module, list[Epoch]]:
-        """The network at its best epoch, and the history."""
+        """The network as of the epoch that is kept, and the history."""
         with self.on_stream():
             if self._best_weights:
                 self.network.load_state_dict(self._best_weights)
@@ -259,7 +288,7 @@ class TrainingRun:
             best = state["best_weights"] or {name: value.clone() for name, value in self.network.state_dict().items()}
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.best = state["best"]
-        self._best_weights = best if self.settings.early_stopping else {}
+        self._best_weights = best if self._keeps_best else {}
         now = bits_depend_on(self._device)
         began = state.get("under", now).items()
         self.resumed_under = {name: (was, now.get(name, "none")) for name, was in began if was != now.get(name)}

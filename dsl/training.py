@@ -126,7 +126,7 @@ class Training:
         return _validation(self.run.predict(self._held_out), self._target[self._held_out])
 
     def result(self) -> Fitted:
-        """The network at its best epoch, or without early stopping as it is, and the history."""
+        """The network as of the epoch that is kept (`dsl.steps.kept_epoch`), and the history."""
         return self.run.result()
 
 

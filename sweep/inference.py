@@ -28,7 +28,7 @@ from data_prep.shards import SegmentCorpus
 from data_prep.text import command, counted, plain
 from dsl.acceleration.layers import laid_out
 from dsl.backbones import BACKBONES, version_of
-from dsl.segments import Segments
+from dsl.segments import Segments, standardised_by_utterance
 from dsl.steps import predict
 from dsl.utterances import mean_pooled, utterance_features
 from sweep.planning.stages import StageSpec, backbone_version_of
@@ -193,16 +193,19 @@ def predict_recording(network: TrainedNetwork, path: Path) -> Spoken:
     audio = read_recording(path, settings)
     (frames,) = recording_frames([audio.samples], settings)
     numbers = np.arange(segment_count(len(frames), settings))
+    # A prepared corpus has the frames of segments, and no others.
     corpus = SegmentCorpus(
         name=path.name,
         classes=network.classes,
         utterances=pd.DataFrame({"id": [plain(path.name)]}),
-        frames=frames,
+        frames=frames[np.unique(numbers[:, None] * settings.segment_hop + np.arange(settings.segment_frames))],
         utterance=np.zeros(len(numbers), np.int32),
         segment=numbers,
-        start=numbers * settings.segment_hop,
+        start=numbers * min(settings.segment_hop, settings.segment_frames),
         segment_frames=settings.segment_frames,
     )
+    if network.stage.training.standardisation == "utterance":
+        corpus = standardised_by_utterance(corpus)
     segments = Segments(corpus, *network.statistics, torch.device("cpu"))
     q = predict(network.module, segments, torch.from_numpy(numbers)).numpy()
     return Spoken(

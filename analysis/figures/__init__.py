@@ -14,6 +14,7 @@ from analysis.figures.rates import draw_alpha_curve, draw_class_recall, draw_lab
 from analysis.figures.save import FORMATS, Drawing, save_figure, save_figures
 from analysis.figures.settings import draw_parallel, draw_setting_axes
 from analysis.figures.speakers import draw_speaker_recall, draw_speakers
+from analysis.figures.thinning import draw_thinning_curve
 
 __all__ = [
     "FORMATS",
@@ -30,6 +31,7 @@ __all__ = [
     "draw_setting_axes",
     "draw_speaker_recall",
     "draw_speakers",
+    "draw_thinning_curve",
     "figures_of",
     "save_figure",
     "save_figures",

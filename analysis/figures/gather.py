@@ -50,4 +50,5 @@ def figures_of(
     yield from speaker_figures.reliabilities(scores, decisions)
     yield from stage_figures.learning_curves(store, cells)
     if by_setting is not None:
-        yield from settings_figures(by_setting)
+        segments = {names[full]: held["segments"].to_numpy() for full, (_, held) in corpora.items()}
+        yield from settings_figures(by_setting, segments)

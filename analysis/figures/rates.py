@@ -22,6 +22,7 @@ from analysis.figures.style import (
 )
 from analysis.identity import source_name, source_order
 from analysis.paper.methods import Method
+from data_prep.arrays import Floats
 from data_prep.text import plain
 from dsl.labels import LEAKY_LABEL_SOURCES
 
@@ -91,10 +92,15 @@ def _draw_series(axes: Axes, series: str, kind: str, position: int, line: pd.Dat
         look |= {"linestyle": "none", "markerfacecolor": "none"}
         alpha = alpha + 2 * BESIDE
     axes.plot(alpha, value, label=plain(series_name(series, kind)), **look)
-    low, high = f"{metric}_low", f"{metric}_high"
+    draw_intervals(axes, alpha, line, metric, look["color"])
+
+
+def draw_intervals(axes: Axes, x: Floats, line: pd.DataFrame, metric: str, color: str) -> None:
+    """From low to high of `metric` at places `x`, where `line` has them."""
+    value, low, high = line[metric].to_numpy(float), f"{metric}_low", f"{metric}_high"
     if {low, high} <= set(line.columns) and line[[low, high]].notna().to_numpy().any():
         reach = np.array([value - line[low], line[high] - value], dtype=float)
-        axes.errorbar(alpha, value, reach.clip(min=0), fmt="none", ecolor=look["color"], elinewidth=0.7, capsize=1.5)
+        axes.errorbar(x, value, reach.clip(min=0), fmt="none", ecolor=color, elinewidth=0.7, capsize=1.5)
 
 
 @in_style

@@ -9,8 +9,10 @@ from analysis.figures.save import Drawing
 from analysis.figures.score_figures import rows_of, sentences, titled
 from analysis.figures.settings import MOST_TICKS, SERIES, TEST, VALIDATION, draw_parallel, draw_setting_axes
 from analysis.figures.subject import Subject, notes_on, subjects_of
+from analysis.figures.thinning import EVERY, thinning_curve
 from analysis.paper.methods import Method, by_method
 from analysis.scoring.ranking import BySetting, Candidate
+from data_prep.arrays import Ints
 from sweep.planning.in_view import value_text
 from sweep.planning.settings import in_order
 
@@ -18,8 +20,10 @@ AXES, PARALLEL = "settings-axes", "settings-parallel"
 _NUMBER = "number"  # of a line's candidate
 
 
-def settings_figures(by: BySetting) -> Iterator[Drawing]:
-    """Rates by each field, and parallel coordinates, for each subject; none where the grid has one setting.
+def settings_figures(by: BySetting, segments: Mapping[str, Ints] | None = None) -> Iterator[Drawing]:
+    """Rates by each field, and parallel coordinates, for each subject; none where the grid has one setting. Where
+    settings differ in thinning alone, also the thinning curve: `segments` [U] are those of each utterance, by the name
+    of the corpus in scores.
 
     They show iteration 0 and, of each rule, iteration 1, as figures of recall by class do.
     """
@@ -32,6 +36,10 @@ def settings_figures(by: BySetting) -> Iterator[Drawing]:
         points = _points(shown, by.candidates)
         fields = [field for field in by.fields if points[field].nunique() > 1]
         notes = notes_on(shown)
+        known = (segments or {}).get(subject.condition.corpus)
+        if fields == [EVERY] and known is not None:
+            every = [by.candidates[number].setting.by_field[EVERY] for number in shown[_NUMBER]]
+            yield thinning_curve(subject, shown.assign(**{EVERY: every}), known)
         if fields:
             yield _axes(subject, points, fields, notes)
         if fields and points[VALIDATION].notna().any():

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis import audit
 from analysis.figures.settings_figures import AXES, PARALLEL
 from analysis.figures.speaker_figures import RELIABILITY
+from analysis.figures.thinning import THINNING
 from analysis.identity import GIVEN, corpus_name
 from analysis.paper.claims_text import evidence_text, setup_lines, where_of
 from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
@@ -45,7 +46,8 @@ from sweep.storage.store import Store
 
 MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
 OF_SPEAKERS = ("speakers", "speaker-recall")
-ELSEWHERE = ("label-sources", "label-correction", *OF_SPEAKERS, RELIABILITY, AXES, PARALLEL)  # in sections of their own
+OF_SETTINGS = (THINNING, AXES, PARALLEL)
+ELSEWHERE = ("label-sources", "label-correction", *OF_SPEAKERS, RELIABILITY, *OF_SETTINGS)  # in sections of their own
 
 TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
 

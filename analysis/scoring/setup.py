@@ -1,8 +1,8 @@
 """How a network was trained and tested, in words, and where that departs from the paper (§VI, §VIII-A).
 
 Every field of `dsl.settings.TrainingSettings` and `data_prep.features.FeatureSettings` counts: one that has another
-value than the paper's is a departure. The number of training seeds is none, for the paper does not tell it, and neither
-is what changes last bits alone.
+value than the paper's, or than the default where the paper leaves it open, is a departure. The number of training seeds
+is none, for the paper does not tell it, and neither is what changes last bits alone.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,6 +16,7 @@ from dsl.settings import PAPER_EPOCHS, ChainSettings, TrainingSettings
 PAPER_SPLIT, PAPER_FOLDS = "stratified", 10
 PAPER_UTTERANCES = {"casia": 7200, "emodb": 535, "savee": 480}  # of each corpus (Table I)
 _ROUNDING = ("layout",)
+_NOT_SAID = ("standardisation", "staircase", "restore_best_weights", "batch_norm_momentum", "initialisation")
 _ALWAYS_SAID = ("every", "epochs", "folds", "split")
 
 
@@ -95,13 +96,15 @@ def _beside(ours: Any, papers: Any) -> dict[str, Aspect]:
     found = {name: _setting(name, getattr(ours, name), getattr(papers, name)) for name in names}
     if not getattr(ours, "early_stopping", True):
         found["epochs"] = _setting("all_epochs", ours.epochs, papers.epochs)
+        del found["restore_best_weights"]
     return found
 
 
 def _setting(name: str, ours: Any, papers: Any) -> Aspect:
     sentence, value = _WORDS.get(name, (f"{name.replace('_', ' ')} {{}}", str))
     text = sentence.format(value(ours), s="" if ours == 1 else "s")
-    return Aspect(text, "" if ours == papers else value(papers))
+    beside = "not said" if name in _NOT_SAID else value(papers)
+    return Aspect(text, "" if ours == papers else beside)
 
 
 def _every(count: int) -> str:
@@ -115,6 +118,12 @@ def _seeds_text(seeds: Collection[int]) -> str:
     return f"{' or '.join(map(str, seeds))} training {'seed' if list(seeds) == [1] else 'seeds'}"
 
 
+_STANDARDISED = {
+    "band": "standardised by Mel band",
+    "overall": "standardised over all Mel bands",
+    "utterance": "standardised by utterance",
+    "none": "not standardised",
+}
 _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "every": ("{} segment", _every),
     "epochs": ("at most {} epoch{s}", str),
@@ -129,5 +138,13 @@ _WORDS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "validation_share": ("{} for validation", lambda share: f"{100 * share:g}%" if share else "no part"),
     "early_stopping": ("{}", lambda on: "early stopping" if on else "no early stopping"),
     "precision": ("{}", str),
+    "standardisation": ("input {}", _STANDARDISED.__getitem__),
+    "staircase": ("{}", lambda steps: "decay in steps" if steps else "continuous decay"),
+    "restore_best_weights": ("{} weights kept", lambda best: "best" if best else "last"),
+    "batch_norm_momentum": ("batch norm momentum {}", "{:g}".format),
+    "initialisation": (
+        "{} initial weights",
+        {"backbone": "backbone's", "glorot_uniform": "Glorot uniform"}.__getitem__,
+    ),
     "utterances": ("{} utterance{s}", "{:,}".format),
 }

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from dsl.backbones import BACKBONES
 from dsl.labels import ALIASES, BASELINE, LABEL_SOURCES, RULES
-from dsl.settings import Layout, Precision, ValidationBy
+from dsl.settings import Initialisation, Layout, Precision, Standardisation, ValidationBy
 from dsl.splits import SPLITS
 from sweep.planning.sampling import LARGEST_SAMPLE, Distribution
 from sweep.planning.setting_axes import Axis, SettingAxes
@@ -198,6 +198,8 @@ class TrainingChoice(SettingAxes):
     """Factor on the learning rate every `decay_epochs` epochs."""
     decay_epochs: Axis[Count] = 2
     """Epochs before each decay of the learning rate."""
+    staircase: Axis[bool] = True
+    """If false, the learning rate decays at each step: by `decay` in `decay_epochs` epochs."""
     patience: Axis[Count] = 3
     """Epochs without a lower validation loss before the training ends."""
     validation_share: Axis[Annotated[float, Field(ge=0, le=0.5)]] = 0.1
@@ -206,10 +208,18 @@ class TrainingChoice(SettingAxes):
     """Hold out single utterances, whole speakers or whole texts; `split`: the same units as the grid's split."""
     early_stopping: Axis[bool] = True
     """If false, all epochs are trained and the last weights are kept."""
+    restore_best_weights: Axis[bool] = True
+    """If false, early stopping keeps the weights of the epoch after which it stopped, not the best ones."""
     precision: Axis[Precision] = "float32"
     """Number format of convolutions and matrix products in training; weights and predictions are always float32."""
     layout: Axis[Layout] = "channels_last"
     """Memory layout of feature maps. The faster one depends on the GPU (see `plan --probe`). Changes the last bits."""
+    standardisation: Axis[Standardisation] = "band"
+    """By what input is shifted and scaled: each Mel `band`, or all `overall`, in training; each `utterance`; `none`."""
+    batch_norm_momentum: Axis[Annotated[float, Field(gt=0, le=1)]] = 0.1
+    """Weight of a batch in batch norm's running statistics. Keras counts the other way: 0.99 there is 0.01 here."""
+    initialisation: Axis[Initialisation] = "backbone"
+    """Initial weights: those of the backbone's own code, or `glorot_uniform` with biases of 0, as Keras' default."""
 
 
 class FeatureChoice(SettingAxes):

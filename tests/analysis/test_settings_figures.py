@@ -1,27 +1,29 @@
 """Figures of settings: by one field at a time, with every setting as a point, and as parallel coordinates."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.figures import draw_parallel, draw_setting_axes, save_figures
+from analysis.figures import draw_parallel, draw_setting_axes, draw_thinning_curve, save_figures
 from analysis.figures.settings import SERIES, TEST, VALIDATION, Places
 from analysis.figures.settings_figures import settings_figures
 from analysis.scoring.ranking import BySetting
 from sweep.planning.settings import Setting
-from tests.analysis.made_by_hand import decisions_of, first_right
+from tests.analysis.drawn_figures import curve, names_in_legend
+from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]
 
 
-def decided(right: int, validation: float) -> pd.DataFrame:
+def decided(right: int, validation: float, **about: Any) -> pd.DataFrame:
     rules = {"none": right, "bdsl": right - 4}
     return pd.concat(
         [
-            decisions_of(first_right(own, LABEL), LABEL, SPEAKERS, validation_wa=validation, rule=rule)
+            decisions_of(first_right(own, LABEL), LABEL, SPEAKERS, validation_wa=validation, rule=rule, **about)
             for rule, own in rules.items()
         ]
     )
@@ -52,6 +54,58 @@ def test_a_grid_of_one_setting_has_none() -> None:
 
 def test_without_validation_there_are_no_parallel_coordinates() -> None:
     assert [one.kind for one in settings_figures(by(validation=np.nan))] == ["settings-axes"]
+
+
+def thinned(*fields: str, **setup: Any) -> BySetting:
+    """No DSL and BDSL on every second segment, and on all of them."""
+    found = {}
+    for every in (1, 2):
+        setting = Setting((("every", every), *((field, every) for field in fields)))
+        found[setting] = decided(24 - 4 * every, 50.0, setup=setup_with(every=every, **setup))
+    return BySetting(found, next(iter(found)), "one of 2")
+
+
+SEGMENTS = {"emodb": np.array([5, 10, 1])}
+
+
+def test_the_thinning_curve_stands_beside_the_papers_rates() -> None:
+    curve_of_all, *others = settings_figures(thinned(), SEGMENTS)
+    assert (curve_of_all.kind, [one.kind for one in others]) == ("thinning", ["settings-axes", "settings-parallel"])
+    wa, ua = curve_of_all.figure.axes
+    assert curve(wa, "No DSL") == ([9, 16], [40, 50])
+    assert curve(wa, "BDSL") == ([9, 16], [30, 40])
+    assert [curve(axes, "No DSL, published")[1][0] for axes in (wa, ua)] == [80.37, 79.99]
+    assert curve(wa, "BDSL, published")[1][0] == 81.68
+    assert wa.containers and "with 95% bootstrap intervals" in curve_of_all.caption
+    assert [one.get_text() for one in ua.get_xticklabels()] == ["9\n1/2", "16\nall"]
+    assert "No DSL, 9 segments: 40.0" in curve_of_all.alt and "No DSL, published: 80.37" in curve_of_all.alt
+    assert "Set-up: at most 12 epochs, 10 folds" in curve_of_all.caption
+    assert "Not the paper's" not in curve_of_all.caption
+
+
+def test_segments_that_are_close_to_one_another_are_not_all_named() -> None:
+    every = np.arange(1, 40)
+    many = pd.DataFrame({"every": every, "segments": 131_053 // every, "series": "a", "wa": 70.0, "ua": 69.0})
+    figure = draw_thinning_curve(many.assign(published_wa=np.nan, published_ua=np.nan), "title")
+    ticks = [one.get_text() for one in figure.axes[1].get_xticklabels()]
+    assert 4 <= len(ticks) <= 7 and "131,053\nall" in ticks
+
+
+def test_it_tells_what_else_is_not_the_papers() -> None:
+    drawing = next(settings_figures(thinned(epochs=8, staircase=False), SEGMENTS))
+    told = "Not the paper's set-up: at most 8 epochs (paper: 12), continuous decay (paper: not said)."
+    assert told in drawing.caption
+
+
+def test_of_another_corpus_it_has_no_published_rates() -> None:
+    other = BySetting({one: own.assign(corpus="mine") for one, own in thinned().decisions.items()}, Setting())
+    drawing = next(settings_figures(other, {"mine": SEGMENTS["emodb"]}))
+    assert names_in_legend(drawing.figure) == ["No DSL", "BDSL"]
+    assert "paper" not in drawing.caption
+
+
+def test_where_settings_differ_in_more_than_thinning_there_is_no_thinning_curve() -> None:
+    assert "thinning" not in [one.kind for one in settings_figures(thinned("epochs"), SEGMENTS)]
 
 
 def points() -> pd.DataFrame:

@@ -23,6 +23,11 @@ OTHER_TRAINING: dict[str, Any] = {  # another value than the paper's for every t
     },
     **{"validation_share": 0.125, "early_stopping": False, "precision": "bfloat16", "layout": "contiguous"},
     "validation_by": "speaker",
+    "standardisation": "none",
+    "staircase": False,
+    "restore_best_weights": False,
+    "batch_norm_momentum": 0.01,
+    "initialisation": "glorot_uniform",
 }
 
 
@@ -81,6 +86,13 @@ def test_each_training_setting_that_is_not_the_papers_is_a_departure_and_told(se
         ({"validation_share": 0.125}, "12.5% for validation (paper: 10%)"),
         ({"early_stopping": False}, "no early stopping (paper: early stopping)"),
         ({"precision": "bfloat16"}, "bfloat16 (paper: float32)"),
+        ({"standardisation": "overall"}, "input standardised over all Mel bands (paper: not said)"),
+        ({"standardisation": "utterance"}, "input standardised by utterance (paper: not said)"),
+        ({"standardisation": "none"}, "input not standardised (paper: not said)"),
+        ({"staircase": False}, "continuous decay (paper: not said)"),
+        ({"restore_best_weights": False}, "last weights kept (paper: not said)"),
+        ({"batch_norm_momentum": 0.01}, "batch norm momentum 0.01 (paper: not said)"),
+        ({"initialisation": "glorot_uniform"}, "Glorot uniform initial weights (paper: not said)"),
         ({"segment_frames": 20}, "segment frames 20 (paper: 32)"),
         ({"labels": "permuted_by_speaker"}, "labels permuted by speaker (paper: given)"),
         ({"utterances": 434}, "434 utterances (paper: 535)"),
@@ -126,5 +138,6 @@ def test_published_values_stand_beside_the_papers_split_and_labels_alone() -> No
 def test_all_training_settings_in_words() -> None:
     assert training_text(TrainingSettings(every=3, early_stopping=False)) == (
         "12 epochs, every 3rd segment, batches of 128, learning rate 0.001, rate × 0.8 at each step, a rate "
-        "step every 2 epochs, patience 3, 10% for validation, no early stopping, float32, validation by split"
+        "step every 2 epochs, patience 3, 10% for validation, no early stopping, float32, validation by split, input "
+        "standardised by Mel band, decay in steps, batch norm momentum 0.1, backbone's initial weights"
     )

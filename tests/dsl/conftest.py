@@ -10,7 +10,7 @@ import torch
 
 from data_prep.shards import SegmentCorpus
 from dsl import chain
-from dsl.segments import band_statistics
+from dsl.segments import input_statistics
 from dsl.steps import TrainingRun
 from dsl.training import Lesson, Training
 from tests.dsl.chains import CROSS_FIT, run, update
@@ -49,13 +49,12 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[Lesson]:
 def standardised(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     """The segments whose statistics standardise what a network sees, for each network."""
     noted: list[np.ndarray] = []
-    statistics = band_statistics
 
-    def noting(corpus: SegmentCorpus, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def noting(corpus: SegmentCorpus, index: np.ndarray, *how: Any) -> tuple[np.ndarray, np.ndarray]:
         noted.append(index)
-        return statistics(corpus, index)
+        return input_statistics(corpus, index, *how)
 
-    monkeypatch.setattr(chain, "band_statistics", noting)
+    monkeypatch.setattr(chain, "input_statistics", noting)
     return noted
 
 

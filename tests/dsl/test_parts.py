@@ -254,6 +254,16 @@ def test_without_a_validation_part_it_does_not_matter_what_would_validate(by: Va
     assert canonical_training(without, "speaker") == replace(without, validation_by="split")
 
 
+@every_split
+def test_what_has_no_effect_is_written_as_the_default(split: str) -> None:
+    to_the_end = TrainingSettings(early_stopping=False)
+    assert canonical_training(replace(to_the_end, restore_best_weights=False), split) == to_the_end
+    level = TrainingSettings(decay=1)
+    assert canonical_training(replace(level, staircase=False), split) == level
+    for written in (TrainingSettings(staircase=False), TrainingSettings(restore_best_weights=False)):
+        assert canonical_training(written, split) == written
+
+
 # What cannot be
 
 

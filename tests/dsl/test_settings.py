@@ -64,6 +64,18 @@ def test_a_chain_has_as_many_iterations_as_updates() -> None:
 
 # Identity
 
+SINCE: dict[str, Any] = {  # what trainings can do since the first keys, and another value than the default
+    "early_stopping": False,
+    "precision": "bfloat16",
+    "layout": "contiguous",
+    "validation_by": "utterance",
+    "standardisation": "overall",
+    "staircase": False,
+    "restore_best_weights": False,
+    "batch_norm_momentum": 0.01,
+    "initialisation": "glorot_uniform",
+}
+
 
 @dataclass(frozen=True)
 class Old:
@@ -97,7 +109,8 @@ def test_an_identity_goes_into_settings_and_lists_of_them() -> None:
 def test_a_chain_of_before_has_the_identity_it_had() -> None:
     """Before inner folds, permuted labels, and what trainings can do since."""
     training = asdict(TrainingSettings())
-    del training["early_stopping"], training["precision"], training["layout"], training["validation_by"]
+    for later in SINCE:
+        del training[later]
     assert identity_of(chain(LabelUpdate("wdsl", 0.2))) == {
         "corpus": "toy",
         "backbone": "tiny",
@@ -118,7 +131,7 @@ def test_what_chains_can_do_since_is_part_of_their_identity(name: str, value: An
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("early_stopping", False), ("precision", "bfloat16"), ("layout", "contiguous"), ("validation_by", "utterance")],
+    SINCE.items(),
 )
 def test_what_trainings_can_do_since_is_part_of_their_identity(name: str, value: Any) -> None:
     found = identity_of(TrainingSettings(**{name: value}))

@@ -16,7 +16,7 @@ from data_prep.shards import SegmentCorpus, load_corpus
 from dsl import chain, fold_parts, splits
 from dsl.alterations import altered
 from dsl.backbones import BACKBONES
-from dsl.segments import band_statistics
+from dsl.segments import input_statistics, standardised_by_utterance
 from dsl.settings import Alteration, ChainSettings, TrainingSettings
 from dsl.splits import training_seed
 from dsl.training import Lesson
@@ -64,6 +64,14 @@ def test_neither_do_they_under_other_splits(audit: Audit, split: str) -> None:
     assert [(one["split"], one["labels"], one["sound"]) for one in found] == [(split, "identical", "identical")]
 
 
+STANDARDISED = ("overall", "utterance", "none")  # otherwise than by band
+
+
+def test_neither_do_they_however_input_is_standardised(audit: Audit) -> None:
+    found = audit(rules=["none"], training=TRAINING | {"standardisation": [*STANDARDISED]})
+    assert [(one["labels"], one["sound"]) for one in found] == [("identical", "identical")] * len(STANDARDISED)
+
+
 def test_global_oof_is_seen_to_leak_and_is_expected_to(audit: Audit) -> None:
     (one,) = audit(label_sources=["global_oof"], iterations=2)
     assert one["leaky_source"]
@@ -94,8 +102,8 @@ class Seen:
         monkeypatch.setattr(chain.SharedCorpus, "learnt", see)
 
 
-def with_statistics(monkeypatch: Monkey, of: Callable[[SegmentCorpus, np.ndarray], Any]) -> None:
-    monkeypatch.setattr(chain, "band_statistics", of)
+def with_statistics(monkeypatch: Monkey, of: Callable[[SegmentCorpus, np.ndarray, Any], Any]) -> None:
+    monkeypatch.setattr(chain, "input_statistics", of)
 
 
 def all_segments(corpus: SegmentCorpus) -> np.ndarray:
@@ -103,21 +111,21 @@ def all_segments(corpus: SegmentCorpus) -> np.ndarray:
 
 
 def standardised_by_everything(monkeypatch: Monkey) -> None:
-    statistics = band_statistics
-    with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, all_segments(corpus)))
+    with_statistics(monkeypatch, lambda corpus, _, how: input_statistics(corpus, all_segments(corpus), how))
 
 
 def standardised_by_what_it_does_not_train_on(monkeypatch: Monkey) -> None:
-    statistics = band_statistics
-    with_statistics(monkeypatch, lambda corpus, index: statistics(corpus, np.setdiff1d(all_segments(corpus), index)))
+    def of_others(corpus: SegmentCorpus, index: np.ndarray, how: Any) -> tuple[np.ndarray, np.ndarray]:
+        return input_statistics(corpus, np.setdiff1d(all_segments(corpus), index), how)
+
+    with_statistics(monkeypatch, of_others)
 
 
 def scaled_by_everything(monkeypatch: Monkey) -> None:
-    statistics = band_statistics
-    with_statistics(
-        monkeypatch,
-        lambda corpus, index: (statistics(corpus, index)[0], statistics(corpus, all_segments(corpus))[1]),
-    )
+    def scaled(corpus: SegmentCorpus, index: np.ndarray, how: Any) -> tuple[np.ndarray, np.ndarray]:
+        return input_statistics(corpus, index, how)[0], input_statistics(corpus, all_segments(corpus), how)[1]
+
+    with_statistics(monkeypatch, scaled)
 
 
 def with_parts(monkeypatch: Monkey, change: Callable[[fold_parts.FoldPart], fold_parts.FoldPart]) -> None:
@@ -324,6 +332,23 @@ def test_a_planted_leak_is_found(plant: Callable[[Monkey], None], audit: Audit, 
     plant(monkeypatch)
     (one,) = audit(expected=1)
     assert any(one[what].startswith("part at t=") for what in ("labels", "sound"))
+
+
+def test_a_leak_through_the_mean_of_all_bands_is_found(audit: Audit, monkeypatch: Monkey) -> None:
+    standardised_by_everything(monkeypatch)
+    (one,) = audit(expected=1, rules=["none"], training=TRAINING | {"standardisation": "overall"})
+    assert one["labels"] == "identical"
+    assert one["sound"].startswith("part at t=0: weights")
+
+
+def test_a_leak_from_utterance_to_utterance_is_found(audit: Audit, monkeypatch: Monkey) -> None:
+    def smeared(corpus: SegmentCorpus) -> SegmentCorpus:
+        frames = standardised_by_utterance(corpus).frames
+        return replace(corpus, frames=frames + corpus.frames[:, :8].mean())
+
+    monkeypatch.setattr(chain, "standardised_by_utterance", smeared)
+    (one,) = audit(expected=1, rules=["none"], training=TRAINING | {"standardisation": "utterance"})
+    assert one["sound"].startswith("part at t=0: weights")
 
 
 @pytest.mark.parametrize("plant", INNER_LEAKS, ids=lambda one: one.__name__)

@@ -3,6 +3,7 @@
 import random
 import re
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from data_prep.errors import UserError
 from data_prep.features import FeatureSettings
 from data_prep.files import write_json
 from data_prep.shards import PreparedCorpus
+from dsl.settings import TrainingSettings
 from dsl.splits import SPLITS
 from sweep.planning.grid import GridError, load_grid, parse_grid, resolve_corpora
 from sweep.planning.stages import ChainSpec, Plan
@@ -147,6 +149,44 @@ def test_without_validation_it_does_not_matter_what_would_validate() -> None:
     assert not keys_of("speaker", **without) & keys_of("speaker", early_stopping=False)
 
 
+def test_settings_that_have_no_effect_change_no_key() -> None:
+    def keys(**training: Any) -> set[str]:
+        return set(plan_of(training=training).stages)
+
+    assert keys(early_stopping=False, restore_best_weights=False) == keys(early_stopping=False)
+    assert keys(decay=1, staircase=False) == keys(decay=1)
+    assert not keys(restore_best_weights=False) & keys()
+    assert not keys(staircase=False) & keys()
+
+
+def test_the_stages_on_every_segment_of_the_thinning_curve_are_those_of_the_papers_baseline() -> None:
+    thinning = load_grid(CONFIGS / "thinning.yaml").expand(CORPORA)
+    whole = {chain.last.key for chain in thinning if chain.last.training.every == 1}
+    baseline = {chain.last.key for chain in load_grid(CONFIGS / "emodb_densenet.yaml").expand(CORPORA)}
+    assert len(whole) == 10 and len(thinning) == 60
+    assert whole <= baseline
+
+
+def test_each_factor_of_the_remaining_gap_stands_alone_beside_the_default() -> None:
+    chains = load_grid(CONFIGS / "remaining_gap.yaml").expand(CORPORA)
+    assert len(chains) == 100
+    usual = replace(TrainingSettings(), every=16)
+    departures = {
+        tuple(field for field, value in asdict(chain.last.training).items() if value != asdict(usual)[field])
+        for chain in chains
+    }
+    assert departures == {
+        (),
+        ("standardisation",),
+        ("staircase",),
+        ("restore_best_weights",),
+        ("early_stopping",),
+        ("validation_share", "early_stopping"),
+        ("batch_norm_momentum",),
+        ("initialisation",),
+    }
+
+
 def test_a_state_is_written_once_a_minute_unless_the_grid_says_otherwise() -> None:
     assert parse_grid(grid_of(), "test").resources.checkpoint_seconds == 60
     assert parse_grid(grid_of(resources={"checkpoint_seconds": 0}), "test").resources.checkpoint_seconds == 0
@@ -277,6 +317,13 @@ def test_problems_of_an_entry_of_chains_leave_the_others_to_be_checked() -> None
             {"training": {"validation_share": 0}},
             ["training.validation_share: 0 leaves early stopping no utterances; write early_stopping: false"],
         ),
+        ({"training": {"standardisation": "cmvn"}}, ["training.standardisation:", "'utterance'", "(got 'cmvn')"]),
+        ({"training": {"staircase": 2}}, ["training.staircase:", "(got 2)"]),
+        ({"training": {"restore_best_weights": "last"}}, ["training.restore_best_weights:", "(got 'last')"]),
+        ({"training": {"batch_norm_momentum": 0}}, ["training.batch_norm_momentum:", "greater than 0"]),
+        ({"training": {"batch_norm_momentum": 1.5}}, ["training.batch_norm_momentum:", "(got 1.5)"]),
+        ({"training": {"batch_norm_momentum": float("nan")}}, ["training.batch_norm_momentum:"]),
+        ({"training": {"initialisation": "he"}}, ["training.initialisation:", "'glorot_uniform'", "(got 'he')"]),
         ({"training": {"layout": "nhwc"}}, ["training.layout:", "'channels_last' or 'contiguous'", "(got 'nhwc')"]),
     ],
 )

@@ -114,6 +114,18 @@ def test_a_recording_of_the_corpus_gets_the_probabilities_that_the_store_holds(
     assert spoken.known.difference < 1e-6
 
 
+@pytest.mark.parametrize("standardisation", ["overall", "utterance", "none"])
+def test_so_does_one_whatever_input_is_standardised_by(
+    standardisation: str, small_data: Path, recording: Path, tmp_path: Path
+) -> None:
+    training = {"epochs": 1, "every": 8, "standardisation": standardisation}
+    trained = train(write_grid(tmp_path, rules=["none"], training=training), small_data, tmp_path / "store")
+    network = load_network(trained, next(record["key"] for record in trained.records()))
+    spoken = predict_recording(network, recording)
+    assert spoken.known is not None
+    assert spoken.known.difference < 1e-5
+
+
 def test_it_says_whether_the_network_has_learnt_from_the_recording(
     store: Store, stages: dict[tuple[int, int], str], recording: Path, ask: Callable[..., str]
 ) -> None:
