@@ -6,10 +6,13 @@ from typing import NamedTuple
 
 from analysis.identity import Condition, Treatment, corpus_order, has_source, source_order
 from analysis.paper.layouts import layouts_of
+from analysis.paper.methods import Method, shown_methods
+from analysis.tables.calibration_table import CALIBRATION
 from analysis.tables.captions import told_apart
 from analysis.tables.correction_table import CORRECTION
 from analysis.tables.label_source_tables import SOURCES_COMPARED
 from analysis.tables.networks import ALL_NETWORKS, CHOSEN_BY_VALIDATION
+from analysis.tables.speaker_tables import BY_SPEAKER, CLASSES_BY_SPEAKER
 from sweep.planning.stages import ChainSpec, StageSpec
 
 
@@ -67,7 +70,8 @@ def _paper_tables(tested: Sequence[_Tested]) -> Iterator[_Table]:
 
 
 def _listings(tested: Sequence[_Tested], names: Mapping[str, str], with_truth: Collection[str]) -> Iterator[_Table]:
-    titles = (ALL_NETWORKS, SOURCES_COMPARED, CHOSEN_BY_VALIDATION, CORRECTION)
+    with_iteration_0 = (ALL_NETWORKS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)  # which is enough for them
+    titles = (*with_iteration_0, SOURCES_COMPARED, CHOSEN_BY_VALIDATION, CORRECTION)
     corpora = corpus_order(names[one.stage.corpus] for one in tested)
     for title, (split, labels), corpus in product(titles, _conditions(tested), corpora):
         condition = Condition(corpus, split, labels)
@@ -76,10 +80,24 @@ def _listings(tested: Sequence[_Tested], names: Mapping[str, str], with_truth: C
         if title == SOURCES_COMPARED:
             used = {(one.treatment, one.stage.label_source) for one in later}
             alike = [one for one in later if sum(treatment == one.treatment for treatment, _ in used) > 1]
+        if title in (BY_SPEAKER, CLASSES_BY_SPEAKER):
+            alike = list(_of_shown_methods(alike))
         if title == CORRECTION:
             alike = [one for one in alike if one.stage.corpus in with_truth]
-        if alike and (later or title == ALL_NETWORKS):
+        if alike and (later or title in with_iteration_0):
             yield title, condition, alike
+
+
+def _of_shown_methods(tested: Sequence[_Tested]) -> Iterator[_Tested]:
+    """Iteration 0, and iteration 1 of a method for each rule, of each backbone and label source."""
+    early = [one for one in tested if one.stage.iteration <= 1]
+    groups: dict[tuple[str, str | None], list[_Tested]] = {}
+    for one in early:
+        groups.setdefault((one.stage.backbone, one.stage.label_source if one.stage.iteration else None), []).append(one)
+    for own in groups.values():
+        methods = {Method(one.stage.rule, one.stage.alpha) for one in own}
+        shown = set(shown_methods({one: float(one.alpha) if one.alpha else None for one in methods}))
+        yield from (one for one in own if Method(one.stage.rule, one.stage.alpha) in shown)
 
 
 def _condition(stage: StageSpec, names: Mapping[str, str]) -> Condition:
