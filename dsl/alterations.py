@@ -19,7 +19,8 @@ def altered(corpus: SegmentCorpus, chain: ChainSettings) -> SegmentCorpus:
 
     Other labels are the first class for all of them, and the second for those that were of the first: no label stays,
     and no class's share. Other sound is their Mel bands in reverse order and louder, by 1 in the logarithm of power:
-    that changes the mean and deviation of each band, and those of all bands together.
+    that changes the mean and deviation of each band, and those of all bands together. (`Alteration.version` 1 was not
+    louder.)
     """
     alteration = chain.altered
     if alteration is None:
@@ -32,5 +33,5 @@ def altered(corpus: SegmentCorpus, chain: ChainSettings) -> SegmentCorpus:
     frames = corpus.frames.copy()
     own = corpus.start[tested[corpus.utterance]]
     rows = np.unique(own[:, None] + np.arange(corpus.segment_frames))
-    frames[rows] = frames[rows, ::-1] + 1
+    frames[rows] = frames[rows, ::-1] + (alteration.version > 1)
     return replace(corpus, frames=frames)

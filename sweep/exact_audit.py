@@ -55,7 +55,7 @@ class Parting:
 def checks_of(chains: Sequence[ChainSpec], folds: Collection[int]) -> list[Check]:
     """Two checks for each chain that is tested on one of `folds`: other labels, and another sound."""
     return [
-        Check(chain, ChainSpec(replace(chain.last, altered=Alteration(chain.last.fold, what))))
+        Check(chain, ChainSpec(replace(chain.last, altered=Alteration.of(chain.last.fold, what))))
         for chain in chains
         if chain.last.fold in folds
         for what in get_args(Altered)

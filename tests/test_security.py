@@ -79,7 +79,7 @@ def test_nothing_that_is_read_is_unpickled_or_evaluated() -> None:
         if name == "yaml.load":
             assert ast.unparse(call.args[1]) == "UniqueKeys", f"{file} calls yaml.load"
         if name in ("pickle.loads", "pickle.load"):  # of what a launch itself has sent to its own trials
-            assert file == "sweep/running/ray_tune.py", f"{file} calls {name}"
+            assert file == "sweep/running/tune_trial.py", f"{file} calls {name}"
 
 
 def test_a_checkpoint_with_code_in_it_begins_the_training_anew_and_runs_nothing(

@@ -371,7 +371,7 @@ def test_nothing_but_the_test_part_is_altered(small_data: Path) -> None:
     tested = splits.assign_folds("stratified", corpus.utterances, 2, 0) == 0
     relabelled = altered(corpus, settings).utterances["label"].to_numpy()
     np.testing.assert_array_equal(relabelled != corpus.utterances["label"], tested)
-    resounded = altered(corpus, replace(settings, altered=Alteration(0, "sound")))
+    resounded = altered(corpus, replace(settings, altered=Alteration.of(0, "sound")))
     others = (resounded.spectrograms(all_segments(corpus)) != corpus.spectrograms(all_segments(corpus))).any(
         axis=(1, 2)
     )
