@@ -13,9 +13,9 @@ frame once and gathers segments by index.
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -102,7 +102,7 @@ class SegmentCorpus:
     `frames` float32 [F, mels]; for segment s of S: `utterance` [S] its row in `utterances`, `segment` [S] its
     number within the utterance, `start` [S] its first row in `frames`, `true_label` [S] its true class where the
     corpus knows it. `utterances` has the columns id, speaker, text, emotion and label, those of MORE_TEXTS where they
-    are known, and one for a list of folds. `dealt` holds parts of folds that were made before (`dsl.splits.deal`).
+    are known, and one for a list of folds. `dealt` may hold parts of folds that were made before (`dsl.dealt.deal`).
     """
 
     name: str
@@ -114,7 +114,7 @@ class SegmentCorpus:
     start: Ints
     segment_frames: int
     true_label: Ints | None = None
-    dealt: Mapping[Any, Any] = field(default_factory=dict)
+    dealt: Any = None
 
     def __len__(self) -> int:
         return len(self.start)

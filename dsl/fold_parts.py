@@ -9,7 +9,7 @@ from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
 from data_prep.text import counted
 from dsl.settings import ChainSettings
-from dsl.splits import dealing_of, parts_of
+from dsl.splits import parts_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,8 @@ class FoldPart:
 
         Raises ValueError where the utterances are too few for it.
         """
-        parts = corpus.dealt.get(dealing_of(chain, inner_fold)) or parts_of(chain, corpus.utterances, inner_fold)
+        dealt = corpus.dealt.of(chain, inner_fold) if corpus.dealt else None
+        parts = dealt or parts_of(chain, corpus.utterances, inner_fold)
         training, validation, tested = (
             part[corpus.utterance] for part in (parts.training, parts.validation, parts.tested)
         )

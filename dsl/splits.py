@@ -5,8 +5,7 @@ Splits: `stratified` is the paper's. In `speaker` no speaker, in `session` no se
 """
 
 import warnings
-from collections.abc import Hashable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +15,6 @@ from data_prep.arrays import Bools, Ints, Strings
 from data_prep.errors import UserError
 from data_prep.fold_lists import TEST, TRAIN, VALID, column_of
 from data_prep.text import counted
-from dsl.labels import labels_of
 from dsl.settings import ChainSettings, Step, TrainingSettings, ValidationBy
 
 GROUPED_BY = {  # split -> columns of the utterances of which no value is both in training and test
@@ -59,31 +57,6 @@ def parts_of(chain: ChainSettings, utterances: pd.DataFrame, inner_fold: int | N
         validation = np.zeros(len(label), dtype=bool)
         validation[validation_part(label, np.flatnonzero(learnt), chain.training.validation_share, seed, groups)] = True
     return Parts(learnt & ~validation, learnt & validation, tested)
-
-
-Dealing = tuple[Hashable, ...]  # whose parts they are
-
-
-def dealing_of(chain: ChainSettings, inner_fold: int | None = None) -> Dealing:
-    """All that the parts of the chain's fold, or of an inner one, depend on."""
-    inner = () if inner_fold is None else (chain.inner_folds, inner_fold)
-    share = chain.training.validation_share, chain.training.validation_by
-    split = chain.corpus, chain.split, chain.listed, chain.folds
-    return *split, chain.fold, chain.seed, chain.labels, *share, *inner
-
-
-def deal(utterances: pd.DataFrame, asked: Iterable[tuple[ChainSettings, int | None]]) -> dict[Dealing, Parts]:
-    """The parts of these folds of one corpus, to be handed to trainings in other processes: they need no scikit-learn
-    then, and their folds are the same whichever version of it a machine has.
-
-    `utterances` as for `parts_of`, with the corpus's own labels. What cannot be made is left to the training to tell.
-    """
-    dealt = {}
-    for dealing, (chain, inner) in {dealing_of(*one): one for one in asked}.items():
-        with suppress(ValueError):
-            label = labels_of(utterances, chain.labels, chain.seed)
-            dealt[dealing] = parts_of(chain, utterances.assign(label=label), inner)
-    return dealt
 
 
 @dataclass(frozen=True)

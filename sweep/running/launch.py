@@ -18,7 +18,7 @@ from data_prep.cluster import breaks_off_without_ray, cluster_resources, ray_ses
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, SegmentCorpus, load_corpus
 from data_prep.signals import held
-from dsl.splits import deal
+from dsl.dealt import deal
 from sweep.planning.grid import GridSpec
 from sweep.planning.halving import validation_of
 from sweep.planning.stages import Bundle, Plan, StageSpec, bundled

@@ -8,10 +8,10 @@ import pytest
 
 from data_prep.errors import UserError
 from data_prep.shards import SegmentCorpus
+from dsl.dealt import deal
 from dsl.fold_parts import FoldPart
 from dsl.labels import RULES, Rule, labels_of, one_hot
 from dsl.settings import Step
-from dsl.splits import deal
 from dsl.training import Lesson
 from tests.dsl.chains import (
     CROSS_FIT,
@@ -51,7 +51,7 @@ def test_folds_that_were_dealt_are_those_that_are_made(
 
 
 def test_what_cannot_be_dealt_is_left_to_the_training(corpus: SegmentCorpus) -> None:
-    assert not deal(corpus.utterances, [(settings_of(folds=len(corpus.utterances)), None)])
+    assert not deal(corpus.utterances, [(settings_of(folds=len(corpus.utterances)), None)]).row
 
 
 # Segments that an update drops
