@@ -17,7 +17,7 @@ import pandas as pd
 from data_prep.corpora import CORPORA, Utterance
 from data_prep.corpora.cremad import CREMAD_WITHOUT_SOUND
 from data_prep.fold_files import fold_list
-from data_prep.fold_lists import TEST, TRAIN, VALID, FoldList, FoldListError
+from data_prep.fold_lists import TEST, TRAIN, UNUSED, VALID, FoldList, FoldListError
 from data_prep.text import counted, some
 
 PARTS = ("train", "valid", "test")
@@ -99,6 +99,12 @@ def read_emobox(folder: Path, corpus: str, prepared: Collection[str] | None = No
         folds = fold_list("EmoBox", lines, pd.DataFrame({"id": sorted(set(lines["utterance"]))}))
     except FoldListError as error:
         raise FoldListError(f"EmoBox's folds of {corpus} cannot be used:\n{error}") from error
+    untested = [one for one, parts in folds.parts if TEST not in parts]
+    if untested and folds.folds > 1:
+        raise FoldListError(
+            f"EmoBox's folds of {corpus} cannot be used:\n  - {some(untested)} tested in no fold, and each of a "
+            "cross-validation is tested in one; give a whole checkout"
+        )
     speakers = {one.id: one.speaker for one in found.values()}
     return Protocol(corpus, folds, speakers, tuple(foreign), tuple(sorted(listed - held)), tuple(sorted(held - listed)))
 
@@ -106,6 +112,9 @@ def read_emobox(folder: Path, corpus: str, prepared: Collection[str] | None = No
 def notices_of(protocol: Protocol) -> Iterator[str]:
     """What of the lists is not in the corpus, and what of the corpus is not in the lists."""
     corpus = protocol.corpus
+    missing = [one for one, parts in protocol.folds.parts if UNUSED in parts]
+    if missing:
+        yield f"{corpus}: {some(missing)} in no list of some folds: neither trained on nor tested there"
     if protocol.foreign:
         yield f"{corpus}: {some(protocol.foreign, 'line')} of no utterance that ser-sweep prepare reads, left out"
     if protocol.left_out:

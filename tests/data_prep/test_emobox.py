@@ -106,3 +106,26 @@ def test_lists_that_overlap_or_are_not_whole_are_refused(lists: Path) -> None:
     overlapping.unlink()
     with pytest.raises(FoldListError, match="is missing"):
         read_emobox(lists / "data" / "savee", "savee")
+
+
+def drop(path: Path, name: str) -> None:
+    """Take the lines out of a list that hold `name`."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in lines if name not in line]
+    assert len(kept) == len(lines) - 1
+    path.write_text("\n".join(kept), encoding="utf-8")
+
+
+def test_an_utterance_that_no_fold_tests_is_named_and_refused(lists: Path) -> None:
+    first = sorted((lists / "data" / "savee" / "fold_1").glob("*test*"))[0]
+    name = read_emobox(lists / "data" / "savee", "savee").folds.parts[0][0]
+    drop(first, name)
+    with pytest.raises(FoldListError, match=rf"1 utterance \({name}\) tested in no fold"):
+        read_emobox(lists / "data" / "savee", "savee")
+
+
+def test_an_utterance_that_a_fold_does_not_train_on_is_named(lists: Path) -> None:
+    name = read_emobox(lists / "data" / "savee", "savee").folds.parts[0][0]
+    drop(sorted((lists / "data" / "savee" / "fold_2").glob("*train*"))[0], name)
+    told = list(notices_of(read_emobox(lists / "data" / "savee", "savee")))
+    assert told == [f"savee: 1 utterance ({name}) in no list of some folds: neither trained on nor tested there"]
