@@ -5,7 +5,7 @@ and again with another sound of theirs (`dsl.alterations`). Nothing else is anot
 networks, and says the same of every segment that is the same.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -64,13 +64,8 @@ def checks_of(chains: Sequence[ChainSpec], folds: Collection[int]) -> list[Check
 
 def needed_chains(checks: Iterable[Check]) -> list[ChainSpec]:
     """All that is to be trained for `checks`: either twin, and what it takes from the chains of other folds."""
-    return distinct(one for check in checks for twin in (check.chain, check.altered) for one in _with_inputs(twin))
-
-
-def _with_inputs(chain: ChainSpec) -> Iterator[ChainSpec]:
-    for stage in chain.foreign_inputs(chain.last):
-        yield ChainSpec(stage)
-    yield chain
+    twins = [twin for check in checks for twin in (check.chain, check.altered)]
+    return distinct(one for twin in twins for one in (*map(ChainSpec, twin.last.foreign_inputs), twin))
 
 
 def check_networks_kept(store: Store, chains: Iterable[ChainSpec], done: Collection[str]) -> None:

@@ -5,6 +5,7 @@ of everything that changes what it learns and of nothing else, so that chains, g
 training find one another's.
 """
 
+from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -86,6 +87,11 @@ class StageSpec(ChainSettings):
         source = self.label_source if updates else None
         return replace(self, updates=updates, label_source=source, inner_folds=inner_folds, inner_fold=inner_fold)
 
+    @property
+    def foreign_inputs(self) -> tuple["StageSpec", ...]:
+        """What it needs of other folds' chains before it can be trained: under `global_oof`, all of t - 1."""
+        return self.at(self.iteration - 1).out_of_fold if self.label_source == "global_oof" else ()
+
     @cached_property
     def out_of_fold(self) -> tuple["StageSpec", ...]:
         """The same iteration's stages of all folds: between them, they have tested every segment."""
@@ -102,12 +108,6 @@ class ChainSpec:
     def stages(self) -> tuple[StageSpec, ...]:
         """What the chain trains, in order."""
         return tuple(self.last.at(step.iteration, step.inner_fold) for step in self.last.steps)
-
-    def foreign_inputs(self, stage: StageSpec) -> tuple[StageSpec, ...]:
-        """What `stage` needs of other folds' chains before it can be trained: under `global_oof`, all of t - 1."""
-        if stage.label_source != "global_oof":
-            return ()
-        return stage.at(stage.iteration - 1).out_of_fold
 
     @property
     def label(self) -> str:
@@ -142,9 +142,10 @@ class Bundle:
         steps = zip_longest(*(chain.stages for chain in self.chains))
         return tuple({stage.key: stage for step in steps for stage in step if stage is not None}.values())
 
-    def foreign_inputs(self, stage: StageSpec) -> tuple[StageSpec, ...]:
-        """The stages of other folds that one of its stages relabels with."""
-        return self.chains[0].foreign_inputs(stage)
+    @property
+    def kind(self) -> str:
+        """The `kind_of` its trainings, which is the same for all of them."""
+        return kind_of(self.chains[0].last)
 
     @property
     def label(self) -> str:
@@ -237,13 +238,13 @@ def launch_order(chains: Sequence[ChainSpec]) -> list[ChainSpec]:
     The first chain that needs a given iteration 0 owns it. All owners come first, then every second chain of the
     same iteration 0, and so on: by the time a sharing chain starts, its owner is long done.
     """
-    seen: dict[str, int] = {}
+    seen: Counter[str] = Counter()
     ranked = []
-    for position, chain in enumerate(sorted(chains, key=lambda chain: chain.last.iteration > 0)):
-        rank = seen.setdefault(chain.stages[0].key, 0)
-        seen[chain.stages[0].key] += 1
-        ranked.append((rank, position, chain))
-    return [chain for _, _, chain in sorted(ranked, key=lambda item: item[:2])]
+    for chain in sorted(chains, key=lambda chain: chain.last.iteration > 0):
+        first = chain.stages[0].key
+        ranked.append((seen[first], chain))
+        seen[first] += 1
+    return [chain for _, chain in sorted(ranked, key=lambda item: item[0])]
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,7 @@ class ChainQueue:
         self._bundles = bundles
         self._keys = {n: [stage.key for stage in bundles[n].stages] for n in listed}
         self._foreign = {
-            n: [[needed.key for needed in bundles[n].foreign_inputs(stage)] for stage in bundles[n].stages]
-            for n in listed
+            n: [[needed.key for needed in stage.foreign_inputs] for stage in bundles[n].stages] for n in listed
         }
         self.blocked: dict[int, str] = {}  # bundle -> the key it needs of a stage that failed
         self._ready = [(place, number) for number, place in self._place.items()]  # a heap

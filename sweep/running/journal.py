@@ -5,7 +5,7 @@ from typing import Any
 
 from data_prep.text import duration
 from sweep.planning.halving import Stopped
-from sweep.planning.stages import Bundle, ChainSpec, kind_of
+from sweep.planning.stages import Bundle, ChainSpec
 from sweep.running.display import Display
 from sweep.running.limits import Limited
 from sweep.running.tally import Tally
@@ -50,12 +50,12 @@ class Journal:
         if kind == "fewer_at_once":
             return (
                 f"{bundle.label} ran out of memory; {event['gpu']:g} of a GPU trains {event['at_once']} of "
-                f"{_kind_of(bundle)} at once from now on"
+                f"{bundle.kind} at once from now on"
             )
         if kind == "resumed_elsewhere":
             return _resumed_words(label_of(event["key"]), event["under"])
         if kind == "not_recorded":
-            return self._not_recorded_words(_kind_of(bundle), event["cause"])
+            return self._not_recorded_words(bundle.kind, event["cause"])
         return None
 
     def _not_recorded_words(self, kind: str, cause: str) -> str | None:
@@ -118,10 +118,6 @@ class Journal:
     def close(self) -> None:
         """End what trackers still show as running."""
         self._trackers.close()
-
-
-def _kind_of(bundle: Bundle) -> str:
-    return kind_of(bundle.chains[0].last)
 
 
 def _resumed_words(label: str, under: Mapping[str, tuple[str, str]]) -> str:

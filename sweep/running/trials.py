@@ -161,8 +161,7 @@ class Trials:
     def _equipped(self, trial: str, task: Task) -> Task:
         """The task with what it may take, and what it needs to know."""
         bundle = task.bundle
-        kind = _kind_of(bundle)
-        gpu, at_once = self._shares.of(kind), self._shares.at_once(kind, len(bundle.chains))
+        gpu, at_once = self._shares.of(bundle.kind), self._shares.at_once(bundle.kind, len(bundle.chains))
         self._journal.issued(trial, bundle, task.stages, gpu)
         done = self._journal.tally.done
         missing = [stage for stage in bundle.stages[: task.stages] if stage.key not in done]
@@ -223,7 +222,7 @@ class Trials:
         elif kind == "superseded":
             self._again.add(trial)
         elif kind == "fewer_at_once":
-            self._shares.held(_kind_of(bundle), event["gpu"], event["at_once"])
+            self._shares.held(bundle.kind, event["gpu"], event["at_once"])
         elif kind == "out_of_memory":
             line = self._ran_out_of_memory(trial, number, event)
         self._journal.on_event(trial, number, bundle, event, line)
@@ -231,7 +230,7 @@ class Trials:
     def _ran_out_of_memory(self, trial: str, number: int, event: dict[str, Any]) -> str | None:
         """Give trainings of this kind more of a GPU from now on, and this one another try."""
         bundle = self.bundles[number]
-        larger = self._shares.ran_out(_kind_of(bundle), event["gpu"])
+        larger = self._shares.ran_out(bundle.kind, event["gpu"])
         if larger is None:
             self._causes[number] = f"{event['cause']}; lower training.batch_size, or use a GPU with more memory"
             return None
@@ -242,19 +241,16 @@ class Trials:
 
     def ended(self, trial: str) -> None:
         """A trial is over: what it had is free for others."""
-        self._forget(trial)
+        self.died(trial)
         again = trial in self._again
         self._budget.ended(trial, again or self.queue.running.get(trial) in self.given_up)
         self.queue.ended(trial, again)
         self._again.discard(trial)
 
-    def _forget(self, trial: str) -> None:
-        self.stalls.ended(trial)
-        self._processes.pop(trial, None)
-
     def died(self, trial: str) -> None:
         """The process of a trial ended; it may begin again."""
-        self._forget(trial)
+        self.stalls.ended(trial)
+        self._processes.pop(trial, None)
 
     def completed(self, number: int) -> None:
         """A trial came to its end; its bundle failed if it said so."""
@@ -319,10 +315,6 @@ class Trials:
 
     def _end(self, number: int, cause: str | None) -> None:
         self._journal.ended(number, self.bundles[number], cause)
-
-
-def _kind_of(bundle: Bundle) -> str:
-    return kind_of(bundle.chains[0].last)
 
 
 def _keep_weights(policy: str, chains: Sequence[ChainSpec]) -> frozenset[str]:

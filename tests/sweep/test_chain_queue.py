@@ -59,7 +59,7 @@ chains = st.lists(
 
 def could_run(one: ChainSpec, done: set[str], busy: set[str]) -> bool:
     """Whether a chain has stages whose inputs are there, and none of which a running trial computes."""
-    within_reach = takewhile(lambda stage: {needed.key for needed in one.foreign_inputs(stage)} <= done, one.stages)
+    within_reach = takewhile(lambda stage: {needed.key for needed in stage.foreign_inputs} <= done, one.stages)
     missing = {stage.key for stage in within_reach} - done
     return bool(missing) and missing.isdisjoint(busy)
 
@@ -95,7 +95,7 @@ def sweep(
         failed = rng.random() < failing
         if left and not failed:
             stage = left.pop(0)
-            assert {needed.key for needed in listed[taken].foreign_inputs(stage)} <= done
+            assert {needed.key for needed in stage.foreign_inputs} <= done
             trained.append(stage.key)
             done.add(stage.key)
             queue.stage_done(stage.key)
