@@ -1,6 +1,5 @@
 """Why stages are to be trained: which stage of the store is nearest to each of them, and in what it is another one."""
 
-import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 from data_prep.errors import UserError, bulleted
 from dsl.labels import BASELINE
 from sweep.planning.in_view import ALONE, InView, training_values, value_text
+from sweep.planning.settings import apart
 from sweep.planning.stages import Plan, StageSpec, backbone_version_of
 
 DONE, MISSING, FAILED, DAMAGED = "done", "missing", "failed", "damaged"
@@ -159,13 +159,8 @@ def _distance(one: _Stored, asked: Mapping[str, Any]) -> tuple[Any, ...]:
     far = sum(field in ("backbone", "iteration") for field in differing)
     far += (one.values["inner_fold"] is None) != (asked["inner_fold"] is None)
     repeated = sum(field in REPEATED for field in differing)
-    return far, len(differing), repeated, sum(_apart(one.values[field], asked[field]) for field in differing), one.key
-
-
-def _apart(stored: Any, asked: Any) -> float:
-    """How far two values of a field are apart, where they are positive numbers."""
-    numbers = all(isinstance(value, int | float) and value > 0 for value in (stored, asked))
-    return abs(math.log(stored / asked)) if numbers else 0.0
+    ratios = sum(apart(one.values[field], asked[field], 0.0) for field in differing)
+    return far, len(differing), repeated, ratios, one.key
 
 
 def _words(field: str, stored: Any, asked: Any, cut: Mapping[str, Mapping[str, Any]]) -> str:

@@ -75,20 +75,15 @@ class Halved:
 
     def marks(self, plan: Plan) -> dict[str, str]:
         """Cell of `plan` -> what to say of it, where all candidates stopped that have it."""
-        going_on = {plan.cell_of(stage) for chain in self.chains for stage in self._going_on(chain)}
+        over = {chain.last.key for one in self.stopped for chain in one.candidate.chains}
+        left = [chain for chain in self.chains if chain.last.key not in over]
+        going_on = {plan.cell_of(stage) for chain in left for stage in chain.stages}
         found: dict[str, str] = {}
         for one in sorted(self.stopped, key=lambda one: one.folds):
             for stage in one.candidate.chains[0].stages:
                 found[plan.cell_of(stage)] = stopped_words(one.folds, stage.folds)
         found |= {plan.cell_of(one.last): one.words for one in self.stopped}
         return {cell: words for cell, words in found.items() if cell not in going_on}
-
-    def _going_on(self, chain: ChainSpec) -> tuple[StageSpec, ...]:
-        return () if chain.last.key in self._stopped_keys else chain.stages
-
-    @cached_property
-    def _stopped_keys(self) -> frozenset[str]:
-        return frozenset(chain.last.key for one in self.stopped for chain in one.candidate.chains)
 
 
 def stopped_words(folds: int, of: int) -> str:

@@ -127,12 +127,10 @@ class Product:
             alphas = tuple((own, float(value)) for own, value in zip(self.drawn_alphas, values, strict=True))
             samples.append((of_training, of_features, alphas))
         return [
-            Point(with_training, with_features, alphas)
-            for listed_features in self.features.points({})
-            for listed_training in self.training.points({})
+            Point({**listed_training, **of_training}, {**listed_features, **of_features}, alphas)
+            for listed_features in self.features.points()
+            for listed_training in self.training.points()
             for of_training, of_features, alphas in samples
-            for with_training in [{**listed_training, **of_training}]
-            for with_features in [{**listed_features, **of_features}]
         ]
 
     def request(self, corpus: str, point: Point) -> CorpusRequest:

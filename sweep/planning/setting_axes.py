@@ -78,10 +78,10 @@ class SettingAxes(Strict):
         """The fields that are not one value."""
         return [name for name, value in self.given.items() if isinstance(value, tuple | Distribution)]
 
-    def points(self, drawn: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Every combination of the listed values, field -> value, with those of the fields that are `drawn`."""
+    def points(self) -> list[dict[str, Any]]:
+        """Every combination of the listed values, field -> value."""
         listed = self.listed
-        return [{**dict(zip(listed, values, strict=True)), **drawn} for values in itertools.product(*listed.values())]
+        return [dict(zip(listed, values, strict=True)) for values in itertools.product(*listed.values())]
 
     def as_listed(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """Drawn values as a list would give them, field -> value: 1 is 1.0 where the field takes any number."""

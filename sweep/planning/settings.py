@@ -72,15 +72,16 @@ class Settings:
 
 
 def distance(setting: Setting, other: Mapping[str, Any]) -> float:
-    """How far the values of a setting are from `other`, field -> value: numbers by their ratio, anything else by 1."""
+    """How far the values of a setting are from `other`, field -> value."""
+    return math.fsum(apart(value, other[field], 1.0) for field, value in setting.values if field in other)
 
-    def apart(one: Any, its: Any) -> float:
-        if one == its:
-            return 0.0
-        numbers = all(isinstance(each, int | float) and each > 0 for each in (one, its))
-        return abs(math.log(one / its)) if numbers else 1.0
 
-    return math.fsum(apart(value, other[field]) for field, value in setting.values if field in other)
+def apart(one: Any, other: Any, otherwise: float) -> float:
+    """How far two values of a field are apart: positive numbers by their ratio, others by 0 or `otherwise`."""
+    if one == other:
+        return 0.0
+    numbers = all(isinstance(each, int | float) and each > 0 for each in (one, other))
+    return abs(math.log(one / other)) if numbers else otherwise
 
 
 def settings_of(
