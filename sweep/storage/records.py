@@ -101,18 +101,10 @@ def is_record(found: Any) -> bool:
 
 
 def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
-    """The files that a stage.json names: predictions, and weights if it says so. None for one it does not describe."""
-    named = {"predictions": record.get("predictions")}
-    if "weights" in record:
-        named["weights"] = record["weights"]
-    return {kind: described if describes_file(described) else None for kind, described in named.items()}
-
-
-def describes_file(described: Any) -> bool:
-    """Whether it tells the name, the checksum and the size of a file."""
-    return isinstance(described, dict) and all(
-        isinstance(described.get(name), kind) for name, kind in (("file", str), ("sha256", str), ("bytes", int))
-    )
+    """The files that a checked stage.json names: predictions, and weights if it says so. None for one that it does not
+    describe."""
+    weights = {"weights": record["weights"]} if "weights" in record else {}
+    return {"predictions": record.get("predictions"), **weights}
 
 
 class _Event(Checked):

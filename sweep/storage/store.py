@@ -39,7 +39,7 @@ from sweep.planning.stages import StageSpec
 from sweep.storage.files import Files, as_json, parsed
 from sweep.storage.listed_folds import keep_list, kept_lists
 from sweep.storage.predictions import Predictions, decode_predictions, encode_predictions
-from sweep.storage.records import described_files, describes_file, is_record
+from sweep.storage.records import described_files, is_record
 
 SCHEMA_VERSION = 1
 FOLDERS = {"corpora", "stages", "checkpoints", "failures", "decisions", "leases", "events", "shares"}
@@ -213,8 +213,6 @@ class Store:
 
     def _read_described(self, key: str, described: dict[str, Any]) -> bytes | None:
         """A file that stage.json describes; None where it is missing, or not what was written."""
-        if not describes_file(described):
-            return None
         content = self.read_stage_file(key, described["file"])
         return content if content is not None and hashlib.sha256(content).hexdigest() == described["sha256"] else None
 
