@@ -104,8 +104,8 @@ def warnings_told(options: argparse.Namespace) -> Iterator[None]:
 
 
 class ProgressBar:
-    """Progress of what takes long, on the errors' stream of a terminal that has rich; nothing elsewhere. Of what has no
-    known end, such as reading, only the last is shown."""
+    """Progress of what takes long, on the errors' stream of a terminal; nothing elsewhere. Of what has no known end,
+    such as reading, only the last is shown."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._quiet = getattr(options, "quiet", False)
@@ -114,14 +114,11 @@ class ProgressBar:
         self._bar: Any = None
         self._tasks: dict[str, Any] = {}
         if sys.stderr.isatty() and not self._quiet:
-            try:
-                from rich.console import Console
-                from rich.progress import Progress
+            from rich.console import Console
+            from rich.progress import Progress
 
-                self._bar = Progress(console=Console(stderr=True), transient=True)
-                self._bar.__enter__()
-            except ImportError:
-                pass
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._bar.__enter__()
         return self._update
 
     def __exit__(self, *raised: Any) -> None:

@@ -114,12 +114,7 @@ def trial_words(trial: RunningTrial) -> str:
 
 
 def make_display(tally: Tally, quiet: bool = False) -> Display:
-    """The live display in a terminal that has rich; plain lines elsewhere; nothing with `quiet`."""
+    """The live display in a terminal; plain lines elsewhere; nothing with `quiet`."""
     if quiet:
         return NoDisplay()
-    if not sys.stderr.isatty():
-        return PlainDisplay(tally)
-    try:
-        return LiveDisplay(tally)
-    except ImportError:
-        return PlainDisplay(tally)
+    return LiveDisplay(tally) if sys.stderr.isatty() else PlainDisplay(tally)
