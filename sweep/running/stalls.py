@@ -1,7 +1,6 @@
 """Trials that make no progress for long: a launch is told of them, again and again while that lasts."""
 
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 from sweep.machine import THIS_MACHINE, Machine
 
@@ -25,9 +24,7 @@ class Stalls:
         self._stop = self._machine.repeat(min(LOOK_SECONDS, self._seconds / 2), self._look)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     def heard_of(self, trial: str) -> None:
