@@ -6,8 +6,9 @@ The store does not depend on them: a tracker that fails is told once and left al
 """
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from data_prep.errors import UserError
 from sweep.planning.in_view import training_values
@@ -17,20 +18,59 @@ CURVES = ("loss", "validation_loss", "validation_accuracy", "rate")
 LONGEST_NAME, LONGEST_TAG = 128, 64  # characters that Weights & Biases takes
 
 
-class Tracker(Protocol):
-    """Where curves go. A stage is known by its key."""
+class Tracker(ABC):
+    """Where curves go: a run for each stage, which is known by its key."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._runs: dict[str, Any] = {}  # of the stages under way
 
     def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
-        """A stage has done epoch `number`, with these metrics."""
+        """A stage has done epoch `number`, with these metrics. At the first its run is made, with its settings."""
+        if key not in self._runs:
+            self._runs[key] = self._begin(key, self._plan.stages[key])
+        self._log(self._runs[key], number, values)
 
     def ended(self, key: str) -> None:
         """A stage is trained."""
+        if key in self._runs:
+            self._end(self._runs.pop(key), whole=True)
 
     def close(self) -> None:
         """The launch is over, whatever is still under way."""
+        for key in list(self._runs):
+            self._end(self._runs.pop(key), whole=False)
+
+    @abstractmethod
+    def _begin(self, key: str, stage: StageSpec) -> Any:
+        """A new run for a stage."""
+
+    @abstractmethod
+    def _log(self, run: Any, number: int, values: dict[str, float]) -> None:
+        """Add an epoch to a run."""
+
+    @abstractmethod
+    def _end(self, run: Any, whole: bool) -> None:
+        """End the run of a stage that is trained or, if it is not `whole`, was cut off."""
+
+    def _cell(self, stage: StageSpec) -> str:
+        """What a stage shares with those of other folds, seeds and iterations."""
+        return f"{self._plan.view.corpus(stage)} {self._plan.view.network(stage)}"
+
+    def _tags(self, stage: StageSpec) -> dict[str, str]:
+        """By what runs are picked."""
+        tags = {
+            "corpus": self._plan.view.corpus(stage),
+            "backbone": stage.backbone,
+            "rule": " ".join(filter(None, (stage.rule, stage.alpha))),
+            "split": stage.split_name,
+            "label_source": stage.label_source or "",
+            "setting": self._plan.view.setting(stage),
+        }
+        return {name: value for name, value in tags.items() if value}
 
 
-class TensorBoard:
+class TensorBoard(Tracker):
     """A folder of event files for each stage, below `folder`, where settings vary in one for each of them; `tensorboard
     --logdir` shows them."""
 
@@ -41,34 +81,26 @@ class TensorBoard:
             raise UserError(
                 "tracking.tensorboard needs tensorboardX: pip install 'ser-dsl-sweep[tensorboard]'"
             ) from error
-        self._plan = plan
+        super().__init__(plan)
         self._folder = folder
         self._make: Callable[..., Any] = SummaryWriter
-        self._writers: dict[str, Any] = {}
 
-    def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
-        """Add a point to each of the stage's curves."""
-        if key not in self._writers:
-            below = (self._plan.view.setting(self._plan.stages[key]), self._plan.label_of(key))
-            self._writers[key] = self._make("/".join([self._folder, *filter(None, below)]))
+    def _begin(self, key: str, stage: StageSpec) -> Any:
+        below = (self._plan.view.setting(stage), self._plan.label_of(key))
+        return self._make("/".join([self._folder, *filter(None, below)]))
+
+    def _log(self, run: Any, number: int, values: dict[str, float]) -> None:
         for name, value in values.items():
-            self._writers[key].add_scalar(name, value, number)
-        self._writers[key].flush()
+            run.add_scalar(name, value, number)
+        run.flush()
 
-    def ended(self, key: str) -> None:
-        """Close the stage's file."""
-        writer = self._writers.pop(key, None)
-        if writer is not None:
-            writer.close()
-
-    def close(self) -> None:
-        """Close all files."""
-        for key in list(self._writers):
-            self.ended(key)
+    def _end(self, run: Any, whole: bool) -> None:
+        run.close()
 
 
-class MLflow:
-    """A run for each stage, in an experiment of the grid's name, at the tracking server `uri`."""
+class MLflow(Tracker):
+    """A run for each stage, in an experiment of the grid's name, at the tracking server `uri`; those that were cut off
+    end as killed."""
 
     def __init__(self, plan: Plan, uri: str, experiment: str) -> None:
         try:
@@ -82,40 +114,27 @@ class MLflow:
             self._experiment = found.experiment_id if found else self._client.create_experiment(experiment)
         except Exception as error:
             raise UserError(f"tracking.mlflow: {uri} cannot be used: {error}") from error
-        self._plan = plan
+        super().__init__(plan)
         self._param: Callable[[str, str], Any] = Param
-        self._runs: dict[str, str] = {}
 
-    def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
-        """Log metrics to the stage's run, which is made, with its settings, at the first epoch."""
-        if key not in self._runs:
-            tags = {**_tags(self._plan, key), "cell": _cell(self._plan, key)}
-            run = self._client.create_run(self._experiment, run_name=self._plan.label_of(key), tags=tags)
-            self._runs[key] = run.info.run_id
-            stage = self._plan.stages[key]
-            about = {**_params(stage), **training_values(stage.training)}
-            self._client.log_batch(
-                run.info.run_id, params=[self._param(name, str(each)) for name, each in about.items()]
-            )
+    def _begin(self, key: str, stage: StageSpec) -> Any:
+        tags = {**self._tags(stage), "cell": self._cell(stage)}
+        run = self._client.create_run(self._experiment, run_name=self._plan.label_of(key), tags=tags).info.run_id
+        about = {**_params(stage), **training_values(stage.training)}
+        self._client.log_batch(run, params=[self._param(name, str(each)) for name, each in about.items()])
+        return run
+
+    def _log(self, run: Any, number: int, values: dict[str, float]) -> None:
         for name, value in values.items():
-            self._client.log_metric(self._runs[key], name, value, step=number)
+            self._client.log_metric(run, name, value, step=number)
 
-    def ended(self, key: str) -> None:
-        """End the stage's run as finished."""
-        run = self._runs.pop(key, None)
-        if run is not None:
-            self._client.set_terminated(run)
-
-    def close(self) -> None:
-        """End the runs that are left as killed."""
-        for run in self._runs.values():
-            self._client.set_terminated(run, status="KILLED")
-        self._runs.clear()
+    def _end(self, run: Any, whole: bool) -> None:
+        self._client.set_terminated(run, status="FINISHED" if whole else "KILLED")
 
 
-class WeightsAndBiases:
+class WeightsAndBiases(Tracker):
     """A run for each stage in the project `project`; those of a network with one setting, of all folds and seeds, are a
-    group. WANDB_MODE, WANDB_DIR and the like say where runs go, as ever."""
+    group, and those that were cut off end as failed. WANDB_MODE, WANDB_DIR and the like say where runs go, as ever."""
 
     def __init__(self, plan: Plan, project: str) -> None:
         try:
@@ -132,61 +151,31 @@ class WeightsAndBiases:
                 "tracking.wandb: this machine is not logged in; run wandb login, set WANDB_API_KEY, or set "
                 "WANDB_MODE=offline to keep the runs here"
             )
+        super().__init__(plan)
         # Nothing of the machine, the code or what is printed: a launch trains on other machines, and prints for people.
         self._settings = wandb.Settings(
             silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True
         )
         self._init: Callable[..., Any] = wandb.init
-        self._plan = plan
         self._project = project
-        self._runs: dict[str, Any] = {}
 
-    def epoch(self, key: str, number: int, values: dict[str, float]) -> None:
-        """Log metrics to the stage's run, which is made, with its settings, at the first epoch."""
-        if key not in self._runs:
-            stage = self._plan.stages[key]
-            self._runs[key] = self._init(
-                project=self._project,
-                name=self._plan.label_of(key)[:LONGEST_NAME],
-                group=_cell(self._plan, key)[:LONGEST_NAME],
-                job_type=f"t={stage.iteration}",
-                tags=list(dict.fromkeys(tag[:LONGEST_TAG] for tag in _tags(self._plan, key).values())),
-                config={**stage.identity, **_params(stage), "training": training_values(stage.training)},
-                reinit="create_new",
-                settings=self._settings,
-            )
-        self._runs[key].log(values, step=number)
+    def _begin(self, key: str, stage: StageSpec) -> Any:
+        return self._init(
+            project=self._project,
+            name=self._plan.label_of(key)[:LONGEST_NAME],
+            group=self._cell(stage)[:LONGEST_NAME],
+            job_type=f"t={stage.iteration}",
+            tags=list(dict.fromkeys(tag[:LONGEST_TAG] for tag in self._tags(stage).values())),
+            config={**stage.identity, **_params(stage), "training": training_values(stage.training)},
+            reinit="create_new",
+            settings=self._settings,
+        )
 
-    def ended(self, key: str) -> None:
-        """End the stage's run as finished."""
-        run = self._runs.pop(key, None)
-        if run is not None:
-            run.finish()
+    def _log(self, run: Any, number: int, values: dict[str, float]) -> None:
+        run.log(values, step=number)
 
-    def close(self) -> None:
-        """End the runs that are left as failed."""
-        for key in list(self._runs):
-            self._runs.pop(key).finish(exit_code=1)
-
-
-def _cell(plan: Plan, key: str) -> str:
-    """What a stage shares with those of other folds, seeds and iterations."""
-    stage = plan.stages[key]
-    return f"{plan.view.corpus(stage)} {plan.view.network(stage)}"
-
-
-def _tags(plan: Plan, key: str) -> dict[str, str]:
-    """By what runs are picked."""
-    stage = plan.stages[key]
-    tags = {
-        "corpus": plan.view.corpus(stage),
-        "backbone": stage.backbone,
-        "rule": " ".join(filter(None, (stage.rule, stage.alpha))),
-        "split": stage.split_name,
-        "label_source": stage.label_source or "",
-        "setting": plan.view.setting(stage),
-    }
-    return {name: value for name, value in tags.items() if value}
+    def _end(self, run: Any, whole: bool) -> None:
+        run.finish(exit_code=0 if whole else 1)
 
 
 def _params(stage: StageSpec) -> dict[str, Any]:
