@@ -93,7 +93,7 @@ class ChainQueue:
                 self._waiting_for[min(busy)].append(number)
                 continue
             if not may(computing):
-                heapq.heappush(self._ready, (self._place[number], number))
+                self._put_back(number)
                 return None
             taken = self._claim(computing)
             if taken:
@@ -113,7 +113,7 @@ class ChainQueue:
             taken.discard(key)
             if not taken:
                 del self._elsewhere[number]
-                heapq.heappush(self._ready, (self._place[number], number))
+                self._put_back(number)
 
     def stage_failed(self, key: str) -> None:
         """A stage cannot be trained: bundles that are issued from now on end before it. Several chains side by side are
@@ -124,7 +124,7 @@ class ChainQueue:
         """Try the bundles again that other launches held up."""
         waiting, self._elsewhere = list(self._elsewhere), {}
         for number in waiting:
-            heapq.heappush(self._ready, (self._place[number], number))
+            self._put_back(number)
 
     def ended(self, trial: str, again: bool = False) -> None:
         """A trial is over. A bundle that did its part waits for the rest, and one that is to be tried `again` for
@@ -135,13 +135,17 @@ class ChainQueue:
         self._busy -= computing
         self._release(computing)
         if not self._is_done(task.number) and (again or computing <= self._done):
-            heapq.heappush(self._ready, (self._place[task.number], task.number))
+            self._put_back(task.number)
         self._wake(computing)
+
+    def _put_back(self, number: int) -> None:
+        """Have a bundle ready to be issued, in its place."""
+        heapq.heappush(self._ready, (self._place[number], number))
 
     def _wake(self, keys: Iterable[str]) -> None:
         for key in keys:
             for number in self._waiting_for.pop(key, ()):
-                heapq.heappush(self._ready, (self._place[number], number))
+                self._put_back(number)
 
     def _is_done(self, number: int) -> bool:
         return self._done.issuperset(self._keys[number])

@@ -65,8 +65,7 @@ class EventLog:
 
     def write(self, event: str, **facts: Any) -> None:
         """Note an event with what is known of it; `facts` are JSON values."""
-        now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         with self._lock:
             self._lines.append(json.dumps({"time": stamp, "event": event, **facts}, ensure_ascii=False))
         if self._folder.is_local or time.monotonic() - self._uploaded >= UPLOAD_SECONDS:
