@@ -25,7 +25,7 @@ DRAWS = 1000  # of decisions that would be calibrated
 EQUAL_WIDTH, EQUAL_NUMBER = "uniform", "quantile"  # as scikit-learn's calibration_curve calls them
 
 
-def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS, strategy: str = EQUAL_WIDTH) -> pd.DataFrame:
+def reliability(confidence: ArrayLike, right: ArrayLike, strategy: str = EQUAL_WIDTH) -> pd.DataFrame:
     """How often decisions of each bin of confidence are right; columns `columns.BIN_COLUMNS`, a line a bin.
 
     `confidence` [N] is in [0, 1], and `right` [N] says which decisions are. Bins exclude their lower bound and include
@@ -34,37 +34,37 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS, strat
     shapes differ.
     """
     confidence, correct = _checked(confidence, right)
-    edges = _edges(confidence, bins, strategy)
+    edges = _edges(confidence, strategy)
     place = np.searchsorted(edges[1:-1], confidence)
-    number = np.bincount(place, minlength=bins)
+    number = np.bincount(place, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        mean, share = (np.bincount(place, values, bins) / number for values in (confidence, correct))
+        mean, share = (np.bincount(place, values, BINS) / number for values in (confidence, correct))
     bounds = {columns.BIN_LOW: edges[:-1], columns.BIN_HIGH: edges[1:]}
     return pd.DataFrame({**bounds, columns.DECISIONS: number, columns.CONFIDENCE: mean, columns.RIGHT: share})
 
 
-def calibration_error(confidence: ArrayLike, right: ArrayLike, bins: int = BINS, strategy: str = EQUAL_WIDTH) -> float:
+def calibration_error(confidence: ArrayLike, right: ArrayLike, strategy: str = EQUAL_WIDTH) -> float:
     """The expected calibration error, a fraction: sum over bins of n / N |share right - mean confidence|.
 
     As in `reliability`.
     """
-    found = reliability(confidence, right, bins, strategy).dropna()
+    found = reliability(confidence, right, strategy).dropna()
     gap = (found[columns.RIGHT] - found[columns.CONFIDENCE]).abs()
     return float((gap * found[columns.DECISIONS]).sum() / found[columns.DECISIONS].sum())
 
 
-def error_if_calibrated(confidence: ArrayLike, bins: int = BINS, draws: int = DRAWS, seed: int = 0) -> float:
+def error_if_calibrated(confidence: ArrayLike) -> float:
     """The mean expected calibration error of decisions of which each is right with the chance that `confidence` [N]
     says: what remains of a network that is calibrated, because decisions are few."""
     sure = np.asarray(confidence, dtype=np.float64)
-    place = np.searchsorted(_edges(sure, bins, EQUAL_WIDTH)[1:-1], sure)
-    drawn = np.random.default_rng(seed).random((draws, len(sure))) < sure
-    gaps = (drawn - sure) @ np.eye(bins)[place]  # of each bin, times its decisions
+    place = np.searchsorted(_edges(sure, EQUAL_WIDTH)[1:-1], sure)
+    drawn = np.random.default_rng(0).random((DRAWS, len(sure))) < sure
+    gaps = (drawn - sure) @ np.eye(BINS)[place]  # of each bin, times its decisions
     return float(np.abs(gaps).sum(axis=1).mean() / len(sure))
 
 
-def _edges(confidence: Floats, bins: int, strategy: str) -> Floats:
-    quantiles = np.linspace(0, 1, bins + 1)
+def _edges(confidence: Floats, strategy: str) -> Floats:
+    quantiles = np.linspace(0, 1, BINS + 1)
     edges: Floats = quantiles if strategy == EQUAL_WIDTH else np.percentile(confidence, 100 * quantiles)
     return edges
 
@@ -98,12 +98,12 @@ def calibration(decisions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns.CALIBRATION_COLUMNS))
 
 
-def bins_of(decisions: pd.DataFrame, strategy: str = EQUAL_WIDTH) -> pd.DataFrame:
+def bins_of(decisions: pd.DataFrame) -> pd.DataFrame:
     """`reliability` of the decisions of one network whose confidence is known, those of all training seeds together.
 
     The numbers of decisions are means over training seeds.
     """
-    found = reliability(decisions[columns.CONFIDENCE], right_of(decisions), strategy=strategy)
+    found = reliability(decisions[columns.CONFIDENCE], right_of(decisions))
     return found.assign(**{columns.DECISIONS: found[columns.DECISIONS] / decisions[columns.SEED].nunique()})
 
 

@@ -17,7 +17,7 @@ from analysis.frames import checked
 from analysis.identity import OF_CONDITION, OF_NETWORK, OF_TREATMENT, Network
 from analysis.scoring.intervals import KINDS
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
-from analysis.scoring.scores import decision_arrays
+from analysis.scoring.scores import decision_arrays, interval_columns
 from analysis.scoring.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
 from data_prep.arrays import Ints
 
@@ -162,12 +162,9 @@ def _rates(of: str, labels: Ints, predicted: Ints) -> dict[str, float]:
 
 def _differences(own: Rates, by_speaker: Rates) -> dict[str, float]:
     """In percentage points, with the intervals of the kind asked for and those over speakers."""
-    found: dict[str, float] = {}
-    for names, asked, over_speakers in zip(columns.DIFFERENCES.values(), own, by_speaker, strict=True):
-        found[names.value] = 100 * asked.value
-        for (low, high), one in ((names.interval, asked), (names.by_speaker, over_speakers)):
-            found |= {low: 100 * one.low, high: 100 * one.high}
-    return found
+    names = columns.DIFFERENCES.values()
+    values = {name.value: 100 * one.value for name, one in zip(names, own, strict=True)}
+    return values | interval_columns(names, own, by_speaker)
 
 
 def _named(network: Network) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Decisions on utterances -> recognition rates, with their spreads and intervals."""
 
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from analysis.scoring.cores import on_all_cores
 from analysis.scoring.intervals import KINDS
 from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.setup import Setup
-from analysis.scoring.statistics import UNDECIDED, rate_intervals
+from analysis.scoring.statistics import UNDECIDED, Rates, rate_intervals
 
 
 def score(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -115,12 +115,17 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
 def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
     """95% intervals of WA, UA and macro-F1, of the kind asked for and by a bootstrap over speakers, in percent."""
     label, predicted, speaker = decision_arrays(group)
-    found: dict[str, float] = {}
     kind, share = KINDS[group[columns.INTERVALS].iloc[0]], float(group[columns.TRAINING_SHARE].min())
     asked = kind.of_rates(label, predicted, speaker, share)
-    intervals = zip(asked, rate_intervals(label, predicted, cluster=speaker), strict=True)
-    for names, (own, over_speakers) in zip(columns.RATES.values(), intervals, strict=True):
-        for (low, high), one in ((names.interval, own), (names.by_speaker, over_speakers)):
+    return interval_columns(columns.RATES.values(), asked, rate_intervals(label, predicted, cluster=speaker))
+
+
+def interval_columns(names: Iterable[columns.MetricColumns], own: Rates, by_speaker: Rates) -> dict[str, float]:
+    """The ends of intervals of WA, UA and macro-F1 in percent, by their columns: of the kind asked for, `own`, and over
+    speakers."""
+    found: dict[str, float] = {}
+    for name, asked, over_speakers in zip(names, own, by_speaker, strict=True):
+        for (low, high), one in ((name.interval, asked), (name.by_speaker, over_speakers)):
             found |= {low: 100 * one.low, high: 100 * one.high}
     return found
 

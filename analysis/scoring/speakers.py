@@ -74,7 +74,7 @@ def _mean(rows: Floats) -> Floats:
     return _share(np.nansum(rows, axis=0), (~np.isnan(rows)).sum(axis=0))
 
 
-def share_interval(share: ArrayLike, utterances: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
+def share_interval(share: ArrayLike, utterances: ArrayLike) -> tuple[Floats, Floats]:
     """Wilson's score interval of shares of so many utterances each: low and high, NaN where there are none.
 
     Both are arrays of one shape. A share may be a mean over seeds.
@@ -83,7 +83,7 @@ def share_interval(share: ArrayLike, utterances: ArrayLike, level: float = LEVEL
 
     share, number = np.asarray(share, dtype=np.float64), np.asarray(utterances, dtype=np.float64)
     asked = np.maximum(number, 1)
-    low, high = proportion_confint(np.nan_to_num(share) * asked, asked, 1 - level, method="wilson")
+    low, high = proportion_confint(np.nan_to_num(share) * asked, asked, 1 - LEVEL, method="wilson")
     known = (number > 0) & ~np.isnan(share)
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 10_000
 LEVEL = 0.95
+TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # shares at which an interval begins and ends
 UNDECIDED = -1
 
 
@@ -47,21 +48,16 @@ class McNemar(NamedTuple):
 
 
 def rate_intervals(
-    label: ArrayLike,
-    predicted: ArrayLike,
-    cluster: ArrayLike | None = None,
-    resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
+    label: ArrayLike, predicted: ArrayLike, cluster: ArrayLike | None = None, resamples: int = RESAMPLES
 ) -> Rates:
-    """WA and UA (§VIII-A) and macro-F1 with percentile bootstrap intervals.
+    """WA and UA (§VIII-A) and macro-F1 with percentile bootstrap intervals, of resamples that are always the same.
 
     Utterances are drawn with replacement or, with `cluster` [U] (their speakers), whole clusters: then what the
     utterances of a speaker have in common does not pass for independent evidence. UA is the mean over the classes that
     a resample holds, F1 over those that it holds or that are decided in it. Raises ValueError for shapes that do not
     fit and where nothing is decided.
     """
-    return _bootstrapped(_rates_of(label, predicted), cluster, resamples, level, seed)
+    return _bootstrapped(_rates_of(label, predicted), cluster, resamples)
 
 
 def difference_intervals(
@@ -70,22 +66,16 @@ def difference_intervals(
     second: ArrayLike,
     cluster: ArrayLike | None = None,
     resamples: int = RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
 ) -> Rates:
     """WA, UA and macro-F1 of `first` minus those of `second`, with paired bootstrap intervals.
 
     Both decide the same utterances, and each resample is scored for both. Shapes and errors as in `rate_intervals`.
     """
-    return _bootstrapped(_differences_of(label, first, second), cluster, resamples, level, seed)
+    return _bootstrapped(_differences_of(label, first, second), cluster, resamples)
 
 
 def rate_t_intervals(
-    label: ArrayLike,
-    predicted: ArrayLike,
-    cluster: ArrayLike,
-    training_share: float | None = None,
-    level: float = LEVEL,
+    label: ArrayLike, predicted: ArrayLike, cluster: ArrayLike, training_share: float | None = None
 ) -> Rates:
     """WA, UA and macro-F1 with Student-t intervals from the delete-one-cluster jackknife, between 0 and 1.
 
@@ -99,7 +89,7 @@ def rate_t_intervals(
 
     NaN for one cluster. Shapes and errors as in `rate_intervals`; ValueError for a share that is not in (0, 1].
     """
-    return _jackknifed(_rates_of(label, predicted), cluster, training_share, level, (0.0, 1.0))
+    return _jackknifed(_rates_of(label, predicted), cluster, training_share, (0.0, 1.0))
 
 
 def difference_t_intervals(
@@ -108,11 +98,10 @@ def difference_t_intervals(
     second: ArrayLike,
     cluster: ArrayLike,
     training_share: float | None = None,
-    level: float = LEVEL,
 ) -> Rates:
     """The same of WA, UA and macro-F1 of `first` minus those of `second`, which decide the same utterances: both are
     without the cluster that is left out."""
-    return _jackknifed(_differences_of(label, first, second), cluster, training_share, level, (-1.0, 1.0))
+    return _jackknifed(_differences_of(label, first, second), cluster, training_share, (-1.0, 1.0))
 
 
 def majority(predicted: ArrayLike) -> NDArray[np.int64]:
@@ -285,9 +274,7 @@ def _differences_of(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> tu
     return accuracies, _Signed([_F1Tally.of(label, one) for one in both], signs)
 
 
-def _bootstrapped(
-    wanted: Sequence[_Signed], cluster: ArrayLike | None, resamples: int, level: float, seed: int
-) -> Rates:
+def _bootstrapped(wanted: Sequence[_Signed], cluster: ArrayLike | None, resamples: int) -> Rates:
     """With percentile bootstrap intervals."""
     found: list[Estimate] = []
     for signed in wanted:
@@ -296,18 +283,14 @@ def _bootstrapped(
         if copies.sum() < 2:
             found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
             continue
-        drawn = _draw(tuple(copies.tolist()), resamples, seed)
-        bounds = np.nanquantile(signed.rates(drawn @ units), [(1 - level) / 2, (1 + level) / 2], axis=0)
+        drawn = _draw(tuple(copies.tolist()), resamples)
+        bounds = np.nanquantile(signed.rates(drawn @ units), TAILS, axis=0)
         found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
     return Rates(*found)
 
 
 def _jackknifed(
-    wanted: Sequence[_Signed],
-    cluster: ArrayLike,
-    training_share: float | None,
-    level: float,
-    limits: tuple[float, float],
+    wanted: Sequence[_Signed], cluster: ArrayLike, training_share: float | None, limits: tuple[float, float]
 ) -> Rates:
     """With t intervals from the jackknife over clusters, within `limits`."""
     from scipy.stats import t
@@ -325,17 +308,17 @@ def _jackknifed(
             found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
             continue
         variance = factor * (count - 1) / count * ((signed.rates(total - units) - value) ** 2).sum(axis=0)
-        reach = t.ppf((1 + level) / 2, count - 1) * np.sqrt(variance)
+        reach = t.ppf(TAILS[1], count - 1) * np.sqrt(variance)
         bounds = np.clip([value - reach, value + reach], *limits)
         found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
     return Rates(*found)
 
 
 @lru_cache(maxsize=8)  # the speakers of a corpus are the same in all its cells
-def _draw(copies: tuple[int, ...], resamples: int, seed: int) -> NDArray[np.float64]:
+def _draw(copies: tuple[int, ...], resamples: int) -> NDArray[np.float64]:
     """How often each unit is in each resample, [resamples, units]."""
     total = sum(copies)
-    drawn = np.random.default_rng(seed).multinomial(total, np.array(copies) / total, size=resamples)
+    drawn = np.random.default_rng(0).multinomial(total, np.array(copies) / total, size=resamples)
     return drawn.astype(np.float64)
 
 

@@ -120,11 +120,10 @@ def test_the_wa_of_one_row_is_binomial() -> None:
     assert rates.wa[1:] == pytest.approx(tuple(expected), abs=0.003)
 
 
-def test_the_same_seed_gives_the_same_interval_and_another_one_a_close_one() -> None:
+def test_the_same_decisions_have_the_same_interval() -> None:
     label, predicted = decisions()
-    one, same, other = (bounds(rate_intervals(label, predicted, seed=seed)) for seed in (0, 0, 1))
+    one, same = (bounds(rate_intervals(label, predicted)) for _ in range(2))
     np.testing.assert_array_equal(one, same)
-    assert 0 < np.abs(one - other).max() < 0.02
 
 
 def test_the_order_of_utterances_does_not_matter() -> None:
@@ -132,12 +131,6 @@ def test_the_order_of_utterances_does_not_matter() -> None:
     order = np.random.default_rng(1).permutation(len(label))
     shuffled = rate_intervals(label[order], predicted[:, order])
     np.testing.assert_allclose(bounds(shuffled), bounds(rate_intervals(label, predicted)))
-
-
-def test_a_lower_level_is_a_narrower_interval() -> None:
-    label, predicted = decisions()
-    wide, narrow = (bounds(rate_intervals(label, predicted, level=level)) for level in (0.95, 0.5))
-    assert (wide[:, 0] < narrow[:, 0]).all() and (narrow[:, 1] < wide[:, 1]).all()
 
 
 def test_decisions_that_are_all_right_leave_no_doubt() -> None:
