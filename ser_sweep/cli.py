@@ -88,24 +88,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.set_defaults(parser=parser, main=main)  # for commands that are about the others
     parser.add_argument("--version", action="version", version=f"ser-sweep {_version()}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    corpora.add(commands)
-    prepare.add(commands)
-    plan.add(commands)
-    folds.add(commands)
-    status.add(commands)
-    run.add(commands)
-    tables.add(commands)
-    best.add(commands)
-    figures.add(commands)
-    audit.add(commands)
-    claims.add(commands)
-    report.add(commands)
-    compare.add(commands)
-    predict.add(commands)
-    store.add(commands)
-    doctor.add(commands)
-    demo.add(commands)
-    completion.add(commands)
+    modules = (
+        *(corpora, prepare, plan, folds, status, run, tables, best, figures),
+        *(audit, claims, report, compare, predict, store, doctor, demo, completion),
+    )
+    for module in modules:
+        module.add(commands)
     return parser
 
 

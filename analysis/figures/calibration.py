@@ -10,7 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import columns
-from analysis.figures.style import ONE_COLUMN, REFERENCE, TWO_COLUMNS, in_style, legend_below, panels, series_style
+from analysis.figures.style import (
+    ONE_COLUMN,
+    REFERENCE,
+    TWO_COLUMNS,
+    finish_panels,
+    in_style,
+    legend_below,
+    panels,
+    series_style,
+)
 from analysis.scoring.speakers import share_interval
 
 RIGHT_STYLE: dict[str, Any] = series_style(0) | {"linestyle": "-", "label": "share that is right, 95% interval"}
@@ -33,10 +42,7 @@ def draw_reliability(of_method: Mapping[str, pd.DataFrame], errors: Mapping[str,
     for axes, (name, bins) in zip(grid.flat, of_method.items(), strict=False):
         _draw_reliability(axes, bins)
         axes.set_title(f"{name}: ECE {errors[name]:.1f}", loc="left", pad=2)
-    for axes in grid.flat[len(of_method) :]:
-        axes.remove()
-    for axes in grid[:, 0]:
-        axes.set_ylabel("Right [%]")
+    finish_panels(grid, len(of_method), "Right [%]")
     for axes in grid.flat[max(0, len(of_method) - across) : len(of_method)]:
         axes.tick_params(axis="x", labelbottom=True)
     for axes in grid.flat[(rows - 1) * across : len(of_method)]:

@@ -15,6 +15,7 @@ from analysis.figures.style import (
     ONE_COLUMN,
     TWO_COLUMNS,
     class_name,
+    finish_panels,
     in_style,
     legend_below,
     name_classes,
@@ -56,10 +57,7 @@ def draw_contours(
     for axes, (iteration, q) in zip(grid.flat, sorted(probabilities.items()), strict=False):
         _draw_probabilities(axes, seconds, q, [class_name(name) for name in classes], label, label_is)
         axes.set_title(f"Iteration {iteration}", loc="left", pad=2)
-    for axes in grid.flat[len(probabilities) :]:
-        axes.remove()
-    for axes in grid[:, 0]:
-        axes.set_ylabel("Probability")
+    finish_panels(grid, len(probabilities), "Probability")
     for axes in grid.flat[len(probabilities) - across : len(probabilities)]:
         axes.set_xlabel("Centre of segment [s]")
         axes.tick_params(axis="x", labelbottom=True)
@@ -138,10 +136,7 @@ def draw_learning_curves(history: pd.DataFrame, title: str) -> Figure:
         axes.set_title(f"Iteration {iteration}", loc="left", pad=2)
         axes.set_xlabel("Epoch")
         whole_numbers(axes, int(own[EPOCH].max()), first=1)
-    for axes in grid.flat[len(iterations) :]:
-        axes.remove()
-    for axes in grid[:, 0]:
-        axes.set_ylabel("Cross-entropy [nats]")
+    finish_panels(grid, len(iterations), "Cross-entropy [nats]")
     handles = [Line2D([], [], **look, **MEAN) for _, look in known.values()]
     handles.append(Line2D([], [], color="0.5", linewidth=0.5))
     legend_below(figure, handles, [*(name for name, _ in known.values()), "one fold"])

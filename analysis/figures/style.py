@@ -101,6 +101,14 @@ def panels(rows: int, columns: int, panel_height: float, width: float, title: st
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
+def finish_panels(grid: Any, drawn: int, label: str) -> None:
+    """Take the axes [rows, columns] away that come after those that were `drawn`; a `label` for the y axis of rows."""
+    for axes in grid.flat[drawn:]:
+        axes.remove()
+    for axes in grid[:, 0]:
+        axes.set_ylabel(label)
+
+
 def _wrapped(line: str, width: float) -> list[str]:
     """`line` in parts that fit `width` inches."""
     return textwrap.wrap(line, max(1, int(width * CHARACTERS * len(line) / max(1, characters(line)))))

@@ -44,7 +44,7 @@ from sweep.planning.stages import ChainSpec, Plan
 from sweep.storage.events import launches_of, read_events
 from sweep.storage.store import Store
 
-MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures
+MOST_ON_ONE_PAGE = 8_000_000  # bytes of figures, where there are several corpora
 OF_SPEAKERS = ("speakers", "speaker-recall")
 OF_SETTINGS = (THINNING, AXES, PARALLEL)
 ELSEWHERE = ("label-sources", "label-correction", *OF_SPEAKERS, RELIABILITY, *OF_SETTINGS)  # in sections of their own
@@ -184,7 +184,6 @@ class Report:
     failures: tuple[Failure, ...]
     recipes: tuple[Recipe, ...]
     leaky_sources: tuple[str, ...]
-    most_on_one_page: int  # bytes of figures, where there are several corpora
     intervals: str  # of which kind they are, one of KINDS
 
     @property
@@ -226,7 +225,7 @@ class Report:
         for figure in self.figures:
             of_corpus[figure.corpus].append(figure)
         size = sum(len(figure.svg) for figure in self.figures)
-        return dict(of_corpus) if len(of_corpus) > 1 and size > self.most_on_one_page else {}
+        return dict(of_corpus) if len(of_corpus) > 1 and size > MOST_ON_ONE_PAGE else {}
 
 
 @dataclass(frozen=True)
@@ -275,7 +274,6 @@ def gather(
     figures: Sequence[Figure],
     version: str,
     price_per_hour: float | None = None,
-    most_on_one_page: int = MOST_ON_ONE_PAGE,
 ) -> Report:
     """The content of a report. Nothing in it is markup yet, and addresses have lost their passwords."""
     plan, place = inputs.plan, inputs.place
@@ -295,7 +293,10 @@ def gather(
         facts=tuple(runs.grid_facts(plan, inputs.chains, inputs.settings_fact)),
         grid=without_secrets(inputs.text),
         corpora=_corpora(inputs.corpora),
-        classes=tuple((one.name, _classes(one)) for one in inputs.corpora),
+        classes=tuple(
+            (one.name, ", ".join(f"{emotion} {count}" for emotion, count in one.classes.items()))
+            for one in inputs.corpora
+        ),
         folds=tuple(folds_shown(inputs.chains, inputs.store)),
         software=tuple(runs.software(list(records.values()))),
         devices=runs.devices(list(records.values())),
@@ -324,7 +325,6 @@ def gather(
         leaky_sources=tuple(
             sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
         ),
-        most_on_one_page=most_on_one_page,
         intervals=_intervals(inputs),
     )
 
@@ -367,10 +367,6 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
         lines.append(Line(held_name(one.name, about), cells))
     names = ("Data", "Corpus", "Utterances", "In the paper", "Speakers", "Segments", "Minutes", "Segment")
     return Block("Data", runs.headings(*names), tuple(lines))
-
-
-def _classes(one: PreparedCorpus) -> str:
-    return ", ".join(f"{emotion} {count}" for emotion, count in one.classes.items())
 
 
 def _claim(finding: Finding) -> ClaimShown:

@@ -224,13 +224,9 @@ def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> RateCard:
         value=f"{score.value:.2f}",
         interval=interval_text(*score.interval),
         by_speaker=speaker_interval_text(*score.by_speaker),
-        baseline="" if difference is None else _text(difference),
+        baseline="" if difference is None else f"{difference_text(difference)}; by speaker {speaker_text(difference)}",
         paper="" if published is None else _paper_text(score, shown.network.treatment.backbone, *published),
     )
-
-
-def _text(difference: Difference) -> str:
-    return f"{difference_text(difference)}; by speaker {speaker_text(difference)}"
 
 
 def _paper_text(score: Score, backbone: str, table: str, published: PublishedValue) -> str:

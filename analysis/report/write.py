@@ -6,16 +6,7 @@ from pathlib import Path
 
 from analysis.figures import FORMATS, Drawing, figures_of, save_figures
 from analysis.paper.claims_text import claims_json
-from analysis.report.content import (
-    MOST_ON_ONE_PAGE,
-    Figure,
-    Report,
-    ReportInput,
-    Results,
-    decisions_of,
-    gather,
-    results_of,
-)
+from analysis.report.content import Figure, Report, ReportInput, Results, decisions_of, gather, results_of
 from analysis.report.page import GENERATOR, page_of, render, render_figures
 from analysis.report.reproduce import CELLS
 from analysis.tables.latex import to_latex
@@ -35,11 +26,10 @@ def write_report(
     price_per_hour: float | None = None,
     refresh: int | None = None,
     progress: Progress = no_progress,
-    most_on_one_page: int = MOST_ON_ONE_PAGE,
 ) -> Report:
     """Write index.html, figures/, tables/ and cells/ to `folder`; the page comes last, and needs none of the others.
 
-    Where there are several corpora, with more than `most_on_one_page` bytes of figures, each has a page of its figures
+    Where there are several corpora, with more than MOST_ON_ONE_PAGE bytes of figures, each has a page of its figures
     beside it, to which it links.
     `utterances` are the ids to draw contours along, as in `figures_of`. With `refresh` the page loads itself again
     every so many seconds. Raises UserError where `folder` holds a page that is no report.
@@ -53,7 +43,7 @@ def write_report(
     drawings = () if decisions.empty else figures_of(inputs.store, inputs.chains, decisions, utterances, by)
     figures = _figures(drawings, folder / FIGURES)
     progress("decisions, tables, figures, page", 3, STEPS)
-    report = gather(inputs, results, figures, version("ser-dsl-sweep"), price_per_hour, most_on_one_page)
+    report = gather(inputs, results, figures, version("ser-dsl-sweep"), price_per_hour)
     _write_tables(results, folder / TABLES)
     for recipe in report.recipes:
         for name, text in {recipe.file: recipe.grid, **recipe.beside}.items():

@@ -1,6 +1,7 @@
 """What commands parse alike: their help, arguments that several of them take, and the exit statuses they end with."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,21 +161,23 @@ def count(text: str) -> int:
 
 def amount(text: str) -> float:
     """A finite number above 0."""
-    try:
-        found = float(text)
-    except ValueError:
-        found = 0.0
-    if not 0 < found < float("inf"):
+    found = _number(text)
+    if not 0 < found < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return found
 
 
 def price(text: str) -> float:
     """A finite amount of at least 0."""
-    try:
-        amount = float(text)
-    except ValueError:
-        amount = -1.0
-    if not 0 <= amount < float("inf"):
+    found = _number(text)
+    if not 0 <= found < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is not a price: a number of at least 0")
-    return amount
+    return found
+
+
+def _number(text: str) -> float:
+    """The number that a text is; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -330,10 +330,11 @@ def two_corpora(tmp_path_factory: pytest.TempPathFactory, small_data: Path) -> R
 
 
 def test_figures_of_many_corpora_have_a_page_each_and_the_report_links_to_them(
-    two_corpora: ReportInput, tmp_path: Path
+    two_corpora: ReportInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = write_report(two_corpora, tmp_path / "one")
-    apart = write_report(two_corpora, tmp_path / "several", most_on_one_page=1)
+    monkeypatch.setattr("analysis.report.content.MOST_ON_ONE_PAGE", 1)
+    apart = write_report(two_corpora, tmp_path / "several")
     assert len(apart.figures) == len(together.figures) > 4
     one, index = ((tmp_path / where / "index.html").read_text(encoding="utf-8") for where in ("one", "several"))
     assert one.count("<img ") == len(together.figures) and index.count("<img ") == 0
@@ -350,9 +351,10 @@ def test_figures_of_many_corpora_have_a_page_each_and_the_report_links_to_them(
     assert shown == len(apart.figures)
 
 
-def test_the_report_of_one_corpus_is_one_page_however_large(tmp_path: Path) -> None:
+def test_the_report_of_one_corpus_is_one_page_however_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = replace(source_of(copy_store(tmp_path / "store")), forest_seeds=0)
-    report = write_report(source, tmp_path / "report", most_on_one_page=1)
+    monkeypatch.setattr("analysis.report.content.MOST_ON_ONE_PAGE", 1)
+    report = write_report(source, tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert page.count("<img ") == len(report.figures)
     assert not list((tmp_path / "report").glob("figures-*.html"))
