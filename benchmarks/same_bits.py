@@ -72,7 +72,7 @@ def train(backbone: str, threads: int) -> str:
     from dsl.process import configure_process
     from dsl.segments import Segments, band_statistics
     from dsl.settings import TrainingSettings
-    from dsl.training import Lesson, fit
+    from dsl.training import Lesson, Training, train_an_epoch
 
     class Nowhere:
         def read(self) -> None:
@@ -94,7 +94,10 @@ def train(backbone: str, threads: int) -> str:
         lambda: BUILD[backbone](7), segments, everything[:72], everything[72:],
         one_hot(corpus.label, 7).astype(np.float32), TrainingSettings(epochs=3, batch_size=16), seed=1,
     )  # fmt: skip
-    network, history = fit(lesson, Nowhere())
+    training = Training(lesson, Nowhere())
+    while not training.finished:
+        train_an_epoch([training])
+    network, history = training.result()
     digest = hashlib.sha256(repr([(one.loss, one.validation_loss) for one in history]).encode())
     for value in network.state_dict().values():
         digest.update(value.contiguous().numpy().tobytes())

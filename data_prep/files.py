@@ -34,8 +34,3 @@ def canonical_hash(content: Any, length: int) -> str:
     """The first `length` hexadecimal digits of the sha256 of `content`'s canonical JSON."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
-
-
-def missing_folders(path: Path) -> list[Path]:
-    """Folders that are made with `path`, the innermost first."""
-    return [one for one in (path, *path.parents) if not one.exists()]

@@ -7,6 +7,7 @@ Splits: `stratified` is the paper's. In `speaker` no speaker, in `session` no se
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -278,12 +279,8 @@ def grouped_folds(label: Ints, groups: Ints, folds: int, seed: int) -> Ints:
         return np.unique(groups, return_inverse=True)[1]
     from sklearn.model_selection import StratifiedGroupKFold  # what imports this module may not need it
 
-    fold_of = np.empty(len(label), dtype=np.int64)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of classes rarer than folds
-        for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label, groups)):
-            fold_of[test] = fold
-    return fold_of
+        return _tested_in(StratifiedGroupKFold(folds, shuffle=True, random_state=seed), label, groups)
 
 
 def stratified_folds(label: Ints, folds: int, seed: int) -> Ints:
@@ -296,9 +293,13 @@ def stratified_folds(label: Ints, folds: int, seed: int) -> Ints:
         raise ValueError(f"a class has {counted(rarest, 'utterance')}, fewer than the {folds} folds")
     from sklearn.model_selection import StratifiedKFold
 
+    return _tested_in(StratifiedKFold(folds, shuffle=True, random_state=seed), label, None)
+
+
+def _tested_in(splitter: Any, label: Ints, groups: Ints | None) -> Ints:
+    """The fold of one of scikit-learn's splitters in which each utterance is tested, int [U]."""
     fold_of = np.empty(len(label), dtype=np.int64)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label)):
+    for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label, groups)):
         fold_of[test] = fold
     return fold_of
 

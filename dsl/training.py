@@ -18,7 +18,6 @@ from dsl.splits import derived_seed
 from dsl.steps import Epoch, TrainingRun, side_by_side
 
 CHECKPOINT_SECONDS = 60.0
-Fitted = tuple[nn.Module, list[Epoch]]  # a network, and how it came about
 
 
 class TrainingDivergedError(UserError):
@@ -125,7 +124,7 @@ class Training:
             return None, None
         return _validation(self.run.predict(self._held_out), self._target[self._held_out])
 
-    def result(self) -> Fitted:
+    def result(self) -> tuple[nn.Module, list[Epoch]]:
         """The network as of the epoch that is kept (`dsl.steps.kept_epoch`), and the history."""
         return self.run.result()
 
@@ -150,21 +149,6 @@ def train_an_epoch(trainings: Sequence[Training]) -> list[TrainingDivergedError 
         else:
             failures.append(None)
     return failures
-
-
-def fit(
-    lesson: Lesson,
-    checkpoint: Checkpoint,
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> Fitted:
-    """Train one network to its end. Raises TrainingDivergedError."""
-    training = Training(lesson, checkpoint, on_epoch, checkpoint_seconds)
-    while not training.finished:
-        (failure,) = train_an_epoch([training])
-        if failure is not None:
-            raise failure
-    return training.result()
 
 
 def _validation(q: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:

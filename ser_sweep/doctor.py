@@ -23,12 +23,11 @@ from packaging.version import Version
 from data_prep.cluster import try_runtime
 from data_prep.data_folder import list_prepared
 from data_prep.errors import UserError
-from data_prep.files import missing_folders
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, is_compared, shards_of_other_sound
 from data_prep.text import counted
 from ser_sweep.checks import CheckResult, State
-from ser_sweep.nodes import examine_nodes
+from ser_sweep.nodes import examine_nodes, leaving_nothing
 from sweep.storage.store import Store
 
 PACKAGE = "ser-dsl-sweep"
@@ -271,10 +270,9 @@ def check_store(uri: str) -> Iterator[CheckResult]:
 def _try_folder(folder: Folder) -> Iterator[CheckResult]:
     """Write, read, list and delete a file, and look at its age."""
     name, content = f"doctor-{uuid.uuid4().hex}", os.urandom(64)
-    made = missing_folders(folder.local_path("")) if folder.is_local else []
     failed = ""
     skew = 0.0
-    try:
+    with leaving_nothing(folder, name):
         before = time.time()
         folder.write(name, content)
         after = time.time()
@@ -285,10 +283,6 @@ def _try_folder(folder: Folder) -> Iterator[CheckResult]:
             failed = "what was written is not listed"
         else:  # an object store may tell whole seconds
             skew = max(before - 1 - modified, modified - after, 0.0)
-    finally:
-        folder.delete(name)
-        for one in made:
-            one.rmdir()
     if not failed and folder.modified(name) is not None:
         failed = "what was deleted is still there"
     if failed:

@@ -14,7 +14,7 @@ from pathlib import Path
 from data_prep.cluster import Node, ask_each_node, ray_session
 from data_prep.data_folder import list_prepared
 from data_prep.errors import UserError
-from data_prep.files import canonical_hash, missing_folders
+from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.shards import shard_problem
 from ser_sweep.checks import CheckResult, State
@@ -61,20 +61,28 @@ def examine_nodes(
 
 
 @contextmanager
+def leaving_nothing(folder: Folder, name: str) -> Iterator[None]:
+    """A block that may write a file `name` to a folder: neither that nor folders that were made for it stay."""
+    path = folder.local_path("") if folder.is_local else None
+    made = [one for one in (path, *path.parents) if not one.exists()] if path else []  # the innermost first
+    try:
+        yield
+    finally:
+        folder.delete(name)
+        for one in made:
+            one.rmdir()
+
+
+@contextmanager
 def _lying_in(store: str | None, token: str) -> Iterator[None]:
-    """A block in which a file `token` lies in the store, where there is one to look at; nothing of it stays."""
+    """A block in which a file `token` lies in the store, where there is one to look at."""
     if store is None:
         yield
         return
     folder = Folder(store)
-    made = missing_folders(folder.local_path("")) if folder.is_local else []
-    try:
+    with leaving_nothing(folder, token):
         folder.write(token, token.encode())
         yield
-    finally:
-        folder.delete(token)
-        for one in made:
-            one.rmdir()
 
 
 def look(store: str | None, data: str | None, token: str) -> Surroundings:

@@ -63,8 +63,7 @@ def _run_null_label_test(options: argparse.Namespace) -> int:
     decided(options, sweep)
     from analysis.audit import to_text
 
-    with ProgressBar(options) as progress:
-        progress("intervals and tests", 0, None)
+    with ProgressBar(options, "intervals and tests"):
         findings = sweep.audit()
     print(json.dumps([one.as_dict() for one in findings], indent=2) if options.json else to_text(findings), end="")
     return FAILED if any(one.unexpected for one in findings) else DONE

@@ -48,8 +48,7 @@ def add(commands: Any) -> None:
 
 def run_best(options: argparse.Namespace) -> int:
     sweep, forests = opened(options), not options.no_forests
-    with ProgressBar(options) as progress:
-        progress("reading the store", 0, None)
+    with ProgressBar(options, "reading the store") as progress:
         rankings = sweep.best(forests=forests, progress=progress)
     from analysis import to_markdown
     from analysis.tables.settings_tables import ranking_listings, ranking_record

@@ -35,8 +35,7 @@ def run_claims(options: argparse.Namespace) -> int:
     decided(options, sweep)
     from analysis.paper.claims_text import claims_json, claims_json_by_setting, claims_text, claims_text_by_setting
 
-    with ProgressBar(options) as progress:
-        progress("intervals and tests", 0, None)
+    with ProgressBar(options, "intervals and tests"):
         if not sweep.settings.fields:
             findings = sweep.claims()
             print((claims_json(findings) if options.json else claims_text(findings, options.all_metrics)).rstrip())

@@ -31,8 +31,7 @@ def add(commands: Any) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    with ProgressBar(options) as progress:
-        progress("looking at this machine", 0, None)
+    with ProgressBar(options, "looking at this machine") as progress:
         from ser_sweep.checks import CheckResult, State
         from ser_sweep.doctor import examine
 

@@ -49,8 +49,7 @@ def add(commands: Any) -> None:
 
 
 def run_report(options: argparse.Namespace) -> int:
-    with ProgressBar(options) as progress:
-        progress("reading the store", 0, None)
+    with ProgressBar(options, "reading the store"):
         sweep = opened(options)
         plan = sweep.due
     if not options.watch:

@@ -47,8 +47,7 @@ def values_by_field(option: str, given: Sequence[tuple[str, str]]) -> dict[str, 
 
 def decided(options: argparse.Namespace, sweep: Sweep, forests: bool = True) -> "pd.DataFrame":
     """The decisions on utterances, with their progress in a terminal."""
-    with ProgressBar(options) as progress:
-        progress("reading the store", 0, None)
+    with ProgressBar(options, "reading the store") as progress:
         return sweep.decisions(forests=forests, progress=progress)
 
 

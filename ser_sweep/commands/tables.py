@@ -40,8 +40,7 @@ def run_tables(options: argparse.Namespace) -> int:
     decided(options, sweep, forests)
     from analysis import to_csv, to_json, to_latex, to_markdown
 
-    with ProgressBar(options) as progress:
-        progress("intervals and tests", 0, None)
+    with ProgressBar(options, "intervals and tests"):
         tables = sweep.tables(forests=forests, test_chosen=options.test_chosen)
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables).rstrip()

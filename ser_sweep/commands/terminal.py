@@ -105,10 +105,11 @@ def warnings_told(options: argparse.Namespace) -> Iterator[None]:
 
 class ProgressBar:
     """Progress of what takes long, on the errors' stream of a terminal; nothing elsewhere. Of what has no known end,
-    such as reading, only the last is shown."""
+    such as reading, only the last is shown, `first` from the beginning."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: argparse.Namespace, first: str = "") -> None:
         self._quiet = getattr(options, "quiet", False)
+        self._first = first
 
     def __enter__(self) -> Progress:
         self._bar: Any = None
@@ -119,6 +120,8 @@ class ProgressBar:
 
             self._bar = Progress(console=Console(stderr=True), transient=True)
             self._bar.__enter__()
+        if self._first:
+            self._update(self._first, 0, None)
         return self._update
 
     def __exit__(self, *raised: Any) -> None:

@@ -203,30 +203,30 @@ def _check_stage(
         if record is None:
             return [Problem(path, "stage.json is damaged", Remedy.TRAIN)], None
         stage = _stage_of(record, key)
+        if stage is None:
+            what = "foreign: its folder is not named after the identity in stage.json"
+            return [Problem(path, what, Remedy.TRAIN)], None
         what = _wrong_with(store, key, stage, record, corpora.get(stage.corpus))
     except NewerSchemaError as error:
         return [Problem(path, str(error), Remedy.NOT_HERE)], None
-    except _ForeignError as error:
-        return [Problem(path, f"foreign: {error}", Remedy.TRAIN)], None
     if what is not None:
         return [Problem(path, what, Remedy.TRAIN)], None
     named = {"stage.json"} | {described["file"] for described in described_files(record).values() if described}
     return _cut_off([entry for entry in entries if entry.path.name not in named], busy), stage
 
 
-class _ForeignError(Exception):
-    """A stage that is not the one its folder is named after."""
+def _stage_of(record: dict[str, Any], key: str) -> StageSpec | None:
+    """The stage of a stage.json; None where it is not the one that its folder is named after.
 
-
-def _stage_of(record: dict[str, Any], key: str) -> StageSpec:
-    """Raises _ForeignError; NewerSchemaError where an identity that fits its key has fields unknown here."""
+    Raises NewerSchemaError where an identity that fits its key has fields unknown here.
+    """
     identity = record.get("identity")
     try:
         named_after_it = canonical_hash(identity, KEY_LENGTH) == key
     except ValueError:  # NaN, which no identity has
         named_after_it = False
     if not named_after_it or not isinstance(identity, dict):
-        raise _ForeignError("its folder is not named after the identity in stage.json")
+        return None
     try:
         return StageSpec.of_identity(identity)
     except (KeyError, TypeError) as error:

@@ -12,7 +12,14 @@ from dsl.labels import one_hot
 from dsl.segments import Segments, band_statistics
 from dsl.settings import TrainingSettings
 from dsl.steps import Epoch
-from dsl.training import Lesson, Training, TrainingDivergedError, train_an_epoch
+from dsl.training import (
+    CHECKPOINT_SECONDS,
+    Checkpoint,
+    Lesson,
+    Training,
+    TrainingDivergedError,
+    train_an_epoch,
+)
 from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless, toy_corpus
 
 Outcome = tuple[list[Epoch], bytes]  # history without the clock, and all of the network's bits
@@ -42,6 +49,21 @@ def lessons_of(
         own = segments.standardised_by(*band_statistics(corpus, training))
         lessons.append(Lesson(build, own, training, validation, target, settings, seed=number + 1))
     return lessons
+
+
+def fit(
+    lesson: Lesson,
+    checkpoint: Checkpoint,
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> tuple[nn.Module, list[Epoch]]:
+    """Train one network to its end."""
+    training = Training(lesson, checkpoint, on_epoch, checkpoint_seconds)
+    while not training.finished:
+        (failure,) = train_an_epoch([training])
+        if failure is not None:
+            raise failure
+    return training.result()
 
 
 def paper_sized(segments: int) -> SegmentCorpus:

@@ -23,9 +23,10 @@ from dsl.labels import one_hot
 from dsl.segments import Segments, band_statistics
 from dsl.settings import Layout, TrainingSettings
 from dsl.steps import Epoch, TrainingRun, predict
-from dsl.training import Lesson, Training, TrainingDivergedError, fit, train_an_epoch
+from dsl.training import Lesson, Training, TrainingDivergedError, train_an_epoch
 from tests.dsl.dsl_toys import CPU, SETTINGS, KillError, MemoryCheckpoint, distributions, timeless
 from tests.dsl.honest_recorder import a_gpu
+from tests.dsl.lessons import fit
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
     "tiny": lambda: BACKBONES["tiny"](3),
