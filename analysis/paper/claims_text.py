@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from analysis.identity import backbone_name, corpus_name, source_name, treatment_name
-from analysis.paper.findings import MISSING, Evidence, Finding
+from analysis.paper.findings import Evidence, Finding
 from analysis.scoring.differences import Difference, difference_text, speaker_text
 from analysis.scoring.formats import LEVEL, p_text
 from analysis.scoring.intervals import DEFAULT, KINDS
-from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.planning.settings import Setting
 
 
@@ -40,8 +39,8 @@ def _claims_text(findings: Sequence[Finding], all_metrics: bool) -> str:
         for finding in mine:
             because = f" ({finding.reason})" if finding.reason else ""
             lines.append(f"  {where_of(finding):{width}}  {', '.join([finding.said + because, *finding.remarks])}")
-            for each in finding.evidence:
-                lines += [f"    {evidence_text(each)}"] if each.state != MISSING else []
+            for each in finding.found:
+                lines.append(f"    {evidence_text(each)}")
                 lines += [f"      {_other_text(each)}"] if each.other and all_metrics else []
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, "\n".join(setup_lines(findings))])
@@ -66,8 +65,7 @@ Speakers decide no verdict: with n of them p is 2 / 2^n at least, so with five o
 
 def _intervals(findings: Sequence[Finding]) -> str | None:
     """Of which kind the intervals of differences are, one of KINDS; None where there is none."""
-    known = (each.difference.intervals for one in findings for each in one.evidence if each.state != MISSING)
-    return next(known, None)
+    return next((each.difference.intervals for one in findings for each in one.found), None)
 
 
 def claims_json(findings: Sequence[Finding]) -> str:
@@ -134,7 +132,7 @@ def _finding_record(finding: Finding) -> dict[str, Any]:
         "partial": finding.partial,
         "split": finding.split,
         "label_source": finding.label_source,
-        "leaky": finding.label_source in LEAKY_LABEL_SOURCES,
+        "leaky": finding.is_leaky,
         "backbone": finding.backbone or None,
         "setup": finding.setup.text(finding.seeds),
         "departures": list(finding.setup.departures),

@@ -39,6 +39,7 @@ from analysis.scoring.differences import Difference
 from analysis.scoring.formats import LEVEL, p_text
 from analysis.scoring.setup import Setup
 from analysis.scoring.statistics import holm
+from dsl.labels import LEAKY_LABEL_SOURCES
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED = "supported", "contradicted", "undecided", "not tested"
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_TESTED)
@@ -105,7 +106,7 @@ class Finding:
     @property
     def verdict(self) -> str:
         """One of VERDICTS."""
-        if all(each.state == MISSING for each in self.evidence):
+        if not self.found:
             return NOT_TESTED
         if not self.p_holm < LEVEL:
             return UNDECIDED
@@ -120,10 +121,19 @@ class Finding:
         return tuple(against) if self.verdict == CONTRADICTED else ()
 
     @property
+    def found(self) -> list[Evidence]:
+        """The pairs that are not missing."""
+        return [each for each in self.evidence if each.state != MISSING]
+
+    @property
+    def is_leaky(self) -> bool:
+        """Whether its networks saw labels of test utterances."""
+        return self.label_source in LEAKY_LABEL_SOURCES
+
+    @property
     def training_seeds(self) -> int:
         """How many the verdict rests on or, where there is none, what is known; 0 where that is nothing."""
-        known = [each for each in self.evidence if each.state != MISSING]
-        return min((each.seeds for each in self.decisive or known), default=0)
+        return min((each.seeds for each in self.decisive or self.found), default=0)
 
     @property
     def p_speaker(self) -> float:

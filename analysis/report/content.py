@@ -13,8 +13,8 @@ from analysis.figures.settings_figures import AXES, PARALLEL
 from analysis.figures.speaker_figures import RELIABILITY
 from analysis.figures.thinning import THINNING
 from analysis.identity import GIVEN, corpus_name
-from analysis.paper.claims_text import evidence_text, setup_lines, where_of
-from analysis.paper.findings import MISSING, VERDICTS, Finding, evaluate_claims
+from analysis.paper.claims_text import setup_lines
+from analysis.paper.findings import VERDICTS, Finding, evaluate_claims
 from analysis.report import runs
 from analysis.report.folds import FoldsShown, folds_shown
 from analysis.report.headline import Headline, headlines
@@ -100,23 +100,6 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class ClaimShown:
-    """A claim of the paper on one corpus, split, label source and backbone, and the `passage` where it stands.
-
-    `said` is the verdict as people read it.
-    """
-
-    statement: str
-    passage: str
-    where: str
-    verdict: str
-    said: str
-    remarks: tuple[str, ...]
-    comparisons: tuple[str, ...]
-    leaky: bool
-
-
-@dataclass(frozen=True)
 class CellProgress:
     """How far a cell is: stages done and in all."""
 
@@ -169,7 +152,7 @@ class Report:
     price: float | None
     tables: tuple[TextTable, ...]
     figures: tuple[Figure, ...]
-    claims: tuple[ClaimShown, ...]
+    claims: tuple[Finding, ...]
     setups: tuple[str, ...]  # of the networks that claims are tested on
     sources: tuple[TextTable, ...]
     audit: Audit | None
@@ -306,7 +289,7 @@ def gather(
         price=None if price_per_hour is None else device_hours * price_per_hour,
         tables=tuple(table for table in tables if table.title not in TABLES_ELSEWHERE),
         figures=tuple(figures),
-        claims=tuple(map(_claim, results.findings)),
+        claims=results.findings,
         setups=tuple(setup_lines(results.findings)),
         sources=_titled(tables, SOURCES_COMPARED),
         audit=_audit(results.audited),
@@ -367,19 +350,6 @@ def _corpora(corpora: Sequence[PreparedCorpus]) -> Block:
         lines.append(Line(held_name(one.name, about), cells))
     names = ("Data", "Corpus", "Utterances", "In the paper", "Speakers", "Segments", "Minutes", "Segment")
     return Block("Data", runs.headings(*names), tuple(lines))
-
-
-def _claim(finding: Finding) -> ClaimShown:
-    return ClaimShown(
-        finding.claim.statement,
-        finding.claim.passage,
-        where_of(finding),
-        finding.verdict,
-        finding.said,
-        tuple(filter(None, (finding.reason, *finding.remarks))),
-        tuple(evidence_text(each) for each in finding.evidence if each.state != MISSING),
-        finding.label_source in LEAKY_LABEL_SOURCES,
-    )
 
 
 def _audit(audited: Sequence[audit.AuditFinding]) -> Audit | None:

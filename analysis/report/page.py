@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from analysis.figures.save import slug
 from analysis.identity import corpus_name
-from analysis.paper.claims_text import explanation
+from analysis.paper.claims_text import evidence_text, explanation, where_of
 from analysis.report.content import Report
 from analysis.scoring.intervals import KINDS
 from analysis.tables.blocks import Block
@@ -69,6 +69,7 @@ def _render(template: str, **about: Any) -> str:
         "size": size_of,
     }
     environment.globals |= {"command": command, "counted": counted, "page_of": page_of, "corpus_name": corpus_name}
+    environment.globals |= {"where_of": where_of, "evidence_text": evidence_text}
     return environment.get_template(template).render(
         **about,
         generator=GENERATOR,

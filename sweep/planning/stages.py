@@ -109,13 +109,8 @@ class ChainSpec:
         """What the chain trains, in order."""
         return tuple(self.last.at(step.iteration, step.inner_fold) for step in self.last.steps)
 
-    @property
-    def label(self) -> str:
-        """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`, with a split that is not the usual one."""
-        return self.label_in(ALONE)
-
     def label_in(self, view: InView) -> str:
-        """The same with what tells it from other chains in view."""
+        """For people: `emodb densenet22 wdsl 0.2 fold 3 seed 0`, with what tells it from other chains in view."""
         last = self.last
         other = "" if last.altered is None else f", {last.altered.text} altered"
         return f"{view.corpus(last)} {view.network(last)} fold {last.fold} seed {last.seed}{other}"

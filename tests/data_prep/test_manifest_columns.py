@@ -14,6 +14,7 @@ from data_prep.shards import load_corpus
 from ser_sweep import open_sweep
 from ser_sweep.cli import main
 from sweep.planning.grid import GridError
+from sweep.planning.in_view import ALONE
 from tests.data_prep.corpus_files import noise, write_manifest, write_sound
 
 HEADER = "path,emotion,speaker,session,gender,fold"
@@ -104,6 +105,6 @@ def test_the_column_fold_says_who_is_tested(data: Path, small_data: Path, write_
     grid = write_grid(corpora=["own"], rules=["none"], folds={"column": "fold"})
     sweep = open_sweep(grid, data)
     assert {chain.last.folds for chain in sweep.chains} == {3}
-    assert sweep.chains[0].label == "own tiny none fold column split fold 0 seed 0"
+    assert sweep.chains[0].label_in(ALONE) == "own tiny none fold column split fold 0 seed 0"
     with pytest.raises(GridError, match="its utterances have no fold; write a column fold in the manifest"):
         open_sweep(write_grid(folds={"column": "fold"}), small_data)

@@ -13,6 +13,7 @@ from dsl.labels import LabelUpdate
 from dsl.settings import Alteration, TrainingSettings
 from ser_sweep.cli import main
 from sweep.planning.explain import DAMAGED, DONE, FAILED, MISSING, Reason, named, reasons, values_of
+from sweep.planning.in_view import ALONE
 from sweep.planning.stages import ChainSpec, Plan, StageSpec
 from sweep.storage.store import Store
 from tests.sweep.test_fuse import run
@@ -160,7 +161,7 @@ def test_a_chain_is_named_as_it_is_shown() -> None:
 
 def test_a_label_may_leave_out_what_all_chains_have() -> None:
     plan = plan_of(splits=["speaker"], folds=2)
-    assert named(plan, plan.chains[0].label) == list(plan.chains[0].stages)
+    assert named(plan, plan.chains[0].label_in(ALONE)) == list(plan.chains[0].stages)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def test_labels_tell_what_differs_in_training() -> None:
 
 def test_labels_of_a_grid_with_one_setting_are_as_ever() -> None:
     plan = plan_of(rules=["bdsl"], training={"learning_rate": 0.01}, folds=2)
-    assert plan.chains[0].label_in(plan.view) == plan.chains[0].label == "emodb densenet22 bdsl fold 0 seed 0"
+    assert plan.chains[0].label_in(plan.view) == "emodb densenet22 bdsl fold 0 seed 0"
 
 
 def test_labels_tell_all_chains_of_a_grid_apart() -> None:
