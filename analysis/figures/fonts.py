@@ -36,7 +36,8 @@ def use_installed_fonts(figure: Figure) -> None:
 @cache
 def _fonts_for(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[str]]:
     """The families beside OWN that have most of the characters, as few as it takes, and the characters none has."""
-    missing = frozenset(one for one in characters if one.isprintable() and ord(one) not in _charmap(_own_file()))
+    own = _charmap(str(fontManager.findfont(OWN)))
+    missing = frozenset(one for one in characters if one.isprintable() and ord(one) not in own)
     families: list[str] = []
     for file in _installed() if missing else ():
         found = {one for one in missing if ord(one) in _charmap(file)}
@@ -53,11 +54,6 @@ def _fonts_for(characters: frozenset[str]) -> tuple[tuple[str, ...], frozenset[s
 def _installed() -> tuple[str, ...]:
     """The files of installed fonts, those in regular weight and sans serif first."""
     return tuple(sorted(findSystemFonts(), key=lambda file: ("Regular" not in file, "Sans" not in file, file)))
-
-
-@cache
-def _own_file() -> str:
-    return str(fontManager.findfont(OWN))
 
 
 @cache

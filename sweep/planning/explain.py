@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import Any
@@ -73,9 +73,8 @@ class Reason:
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         near = None if self.nearest is None else {"stage": self.nearest, "label": self.nearest_label}
-        differing = [{"field": d.field, "stored": d.stored, "asked": d.asked, "text": d.text} for d in self.differences]
         about = {"stage": self.key, "label": self.label, "state": self.state, "cause": self.cause}
-        return {**about, "nearest": near, "differences": differing}
+        return {**about, "nearest": near, "differences": [asdict(one) for one in self.differences]}
 
 
 @dataclass(frozen=True)

@@ -132,10 +132,6 @@ class GridSpec(Strict):
             for number, each in enumerate(self.chains or (Axes(),))
         ]
 
-    def largest_count(self) -> int:
-        """Chains of the grid, those that are the same counted as often as they are asked for."""
-        return sum(product.size for product in self.products())
-
     def corpus_requests(self) -> list[CorpusRequest]:
         """The preparations that the grid asks for, each once, in order."""
         return list(

@@ -19,8 +19,9 @@ def problems_of_the_whole(grid: "GridSpec") -> list[str]:
     problems = [problem for product in products for problem in product.problems()]
     problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
     problems += _not_to_be_halved(grid, products) + _split_otherwise(grid)
-    if grid.largest_count() > LARGEST_GRID:
-        problems += [f"it asks for up to {grid.largest_count():,} chains, more than {LARGEST_GRID:,}; split it"]
+    chains = sum(product.size for product in products)
+    if chains > LARGEST_GRID:
+        problems += [f"it asks for up to {chains:,} chains, more than {LARGEST_GRID:,}; split it"]
     return problems
 
 

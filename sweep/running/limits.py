@@ -28,7 +28,7 @@ class Limits:
         for name in ("max_hours", "max_price", "price_per_hour"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and 0 < value < math.inf):
-                raise UserError(f"{_option(name)} {value!r} is not a number above 0")
+                raise UserError(f"--{name.replace('_', '-')} {value!r} is not a number above 0")
         if self.max_trials is not None and not (_is_whole(self.max_trials) and self.max_trials >= 1):
             raise UserError(f"--max-trials {self.max_trials!r} is not a whole number of at least 1")
         if self.max_price is not None and self.price_per_hour is None:
@@ -63,10 +63,6 @@ def _is_whole(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return _is_whole(value) or isinstance(value, float)
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 def _fits(spent: float, more: float, limit: float) -> bool:

@@ -29,16 +29,12 @@ def import_tune(address: str | None) -> None:
     from ray.tune.execution import class_cache
 
     # Tune would count the callbacks by kind, for which it imports wandb and the like, wherever they are installed.
-    usage.tag_callbacks = _count_nothing
+    usage.tag_callbacks = lambda callbacks: False
     if address is None:
         # A local runtime's processes have this one's environment. Tune would ask for those of a few variables of its
         # own, which none of them is when it starts: all that were started ahead would end for others to be started.
         class_cache.DEFAULT_ENV_VARS = {}
         class_cache.ENV_VARS_TO_PROPAGATE = set()
-
-
-def _count_nothing(callbacks: Any) -> bool:
-    return False
 
 
 def run_on_ray(trials: Trials, corpora: Mapping[str, SegmentCorpus], at_once: int) -> None:

@@ -124,7 +124,7 @@ class Trials:
         if self.limited:
             return None
         task = self.queue.issue(trial, self._fits)
-        if task is None and self.queue.elsewhere and self._since_a_look >= LOOK_ELSEWHERE_SECONDS:
+        if task is None and self.queue.elsewhere and self._machine.monotonic() - self._looked >= LOOK_ELSEWHERE_SECONDS:
             self._look_elsewhere()
             task = self.queue.issue(trial, self._fits)
             if task is None:
@@ -176,10 +176,6 @@ class Trials:
             keep_weights=tuple(stage.key for stage in bundle.stages if stage.key in self._keep_weights),
             checkpoint_seconds=self.resources.checkpoint_seconds,
         )
-
-    @property
-    def _since_a_look(self) -> float:
-        return self._machine.monotonic() - self._looked
 
     def _look_elsewhere(self) -> None:
         """Note what other launches have done of what this one waits for."""
