@@ -157,14 +157,12 @@ def last_of_chains(updates: Mapping[Treatment, Updates]) -> list[Treatment]:
 
 def corpus_order(corpora: Iterable[str]) -> tuple[str, ...]:
     """Each corpus once, the paper's first, in its order."""
-    names = list(CORPUS_NAMES)
-    return tuple(sorted(dict.fromkeys(corpora), key=lambda name: names.index(name) if name in names else len(names)))
+    return tuple(sorted(dict.fromkeys(corpora), key=lambda name: _place(name, CORPUS_NAMES)))
 
 
 def backbone_order(backbones: Collection[str]) -> list[str]:
     """Each backbone once, the paper's first, in its order."""
-    known = [name for name in BACKBONE_NAMES if name in backbones]
-    return [*known, *sorted(set(backbones) - set(BACKBONE_NAMES))]
+    return sorted(set(backbones), key=lambda name: (_place(name, BACKBONE_NAMES), name))
 
 
 def source_order(label_sources: Iterable[str]) -> list[str]:
@@ -176,9 +174,12 @@ def source_order(label_sources: Iterable[str]) -> list[str]:
 def treatment_order(treatment: Treatment) -> tuple[int, str, bool, str, str, int]:
     """For sorting: by backbone as in the paper, then iteration 0, then by rule, alpha and iteration."""
     backbone, rule, alpha, iteration = treatment
-    names = list(BACKBONE_NAMES)
-    place = names.index(backbone) if backbone in names else len(names)
-    return place, backbone, rule != BASELINE, rule, alpha, iteration
+    return _place(backbone, BACKBONE_NAMES), backbone, rule != BASELINE, rule, alpha, iteration
+
+
+def _place(name: str, papers: Collection[str]) -> int:
+    """For sorting: the paper's names as it has them, and then all others."""
+    return list(papers).index(name) if name in papers else len(papers)
 
 
 # Names

@@ -250,12 +250,10 @@ class ChainRun:
         begun = time.perf_counter()
         corpus, part, training = self._corpus, self._part(step.inner_fold), self.training
         network, history = training.result()
-        if step.inner_fold is None:
-            q = self._predict(np.arange(len(corpus)))
-            validation_wa = mean_pooled_wa(corpus, q, part.validation)
-        else:
-            q = self._predict(np.union1d(np.flatnonzero(part.test), part.validation))
-            validation_wa = mean_pooled_wa(corpus, q, part.validation)
+        inner = step.inner_fold is not None
+        q = self._predict(np.union1d(np.flatnonzero(part.test), part.validation) if inner else np.arange(len(corpus)))
+        validation_wa = mean_pooled_wa(corpus, q, part.validation)
+        if inner:
             q[~part.test] = np.nan
         device = training.lesson.segments.frames.device
         return StageResult(
