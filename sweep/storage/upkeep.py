@@ -204,8 +204,8 @@ def _check_stage(
             return [Problem(path, "stage.json is damaged", Remedy.TRAIN)], None
         stage = _stage_of(record, key)
         if stage is None:
-            what = "foreign: its folder is not named after the identity in stage.json"
-            return [Problem(path, what, Remedy.TRAIN)], None
+            foreign = "foreign: its folder is not named after the identity in stage.json"
+            return [Problem(path, foreign, Remedy.TRAIN)], None
         what = _wrong_with(store, key, stage, record, corpora.get(stage.corpus))
     except NewerSchemaError as error:
         return [Problem(path, str(error), Remedy.NOT_HERE)], None

@@ -14,6 +14,7 @@ from dsl.labels import updated_targets
 from dsl.settings import TrainingSettings
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid
+from sweep.planning.in_view import ALONE
 from sweep.planning.stages import Bundle, ChainSpec, Plan, StageSpec, bundled, canonical_updates
 from sweep.running.chain_queue import ChainQueue
 from sweep.storage.events import read_events
@@ -39,7 +40,7 @@ def test_chains_are_bundled_in_order_so_many_at_a_time() -> None:
     (bundle,) = bundled(alike, 8)
     assert bundle.chains == tuple(alike)
     assert [stage.iteration for stage in bundle.stages] == [0, 1, 1, 1, 1, 1]
-    assert bundle.label == alike[0].label + " and 4 more"
+    assert bundle.label == alike[0].label_in(ALONE) + " and 4 more"
 
 
 @pytest.mark.parametrize(
