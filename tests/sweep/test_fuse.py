@@ -53,7 +53,7 @@ def test_chains_are_bundled_in_order_so_many_at_a_time() -> None:
         chain("gsl", labels="permuted"),
         chain("gsl", training=replace(STAGE.training, epochs=3, learning_rate=0.1, patience=1)),
     ],
-    ids=lambda one: one.label,
+    ids=lambda one: one.label_in(ALONE),
 )
 def test_chains_of_one_corpus_and_backbone_are_bundled(other: ChainSpec) -> None:
     assert bundled([chain("gsl"), other], 8) == [Bundle((chain("gsl"), other))]
@@ -78,7 +78,7 @@ def test_chains_of_one_corpus_and_backbone_are_bundled(other: ChainSpec) -> None
             )
         ),
     ],
-    ids=lambda one: one.label,
+    ids=lambda one: one.label_in(ALONE),
 )
 def test_chains_that_take_other_segments_more_of_the_device_or_other_steps_are_not(other: ChainSpec) -> None:
     assert len(bundled([chain("gsl"), other], 8)) == 2
