@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 
+from data_prep.errors import UserError
 from data_prep.text import skeleton
 
 Rows = list[tuple[int, list[str]]]
@@ -16,7 +17,7 @@ QUOTED = "put a value that holds a comma in quotes"
 NEAR = 0.8  # how alike two names are at least that may be meant for one another, as difflib has it
 
 
-class CsvError(ValueError):
+class CsvError(UserError):
     """What is wrong with a file, and the remedy: a sentence that lacks its subject."""
 
 

@@ -43,7 +43,8 @@ def read_fold_file(path: Path) -> pd.DataFrame:
             "STORE/corpora/NAME/folds-DIGEST.json"
         ) from error
     except CsvError as error:
-        raise FoldListError(f"folds.file {path} {error}") from error
+        whose = f"folds.file {path}"
+        raise FoldListError(f"{whose} {error}") from error
     known = (*COLUMNS, *MORE_COLUMNS)
     names = [ALSO_CALLED.get(skeleton(name), skeleton(name)) for name in header]
     wrong = misnamed(names, known, MEANT)

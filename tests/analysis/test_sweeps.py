@@ -70,7 +70,9 @@ def test_lists_of_folds_that_say_something_else_are_told() -> None:
         "list of folds of Emo-DB": ("one", "the same"),
     }
     others = listed("two").assign(utterance=lambda lines: lines["utterance"] + "x")
-    with pytest.raises(UserError, match=r"no network and utterance in common: .*; list of folds of Emo-DB: one and two"):
+    with pytest.raises(
+        UserError, match=r"no network and utterance in common: .*; list of folds of Emo-DB: one and two"
+    ):
         compare_sweeps(listed("one"), others)
 
 
