@@ -13,7 +13,13 @@ LOCK_SECONDS = 2.0  # that a file's swap waits for another's
 
 
 class Disk:
-    """The steps of a write on a disk. A simulation has its own, on which the power may fail between them."""
+    """The steps of a write on a disk. A simulation has its own, on which the power may fail between them.
+
+    `named` are the folders (by their identity) whose names are known to be on the disk.
+    """
+
+    def __init__(self) -> None:
+        self.named: set[Hashable | None] = set()
 
     def create(self, path: Path, content: bytes, durable: bool) -> None:
         """Write a new file; a `durable` one is on the disk when this returns, though under a name that may be lost."""
@@ -74,6 +80,9 @@ class Disk:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+
+
+DISK = Disk()  # of this process: each trial opens its store anew
 
 
 def _lock(file: int) -> None:

@@ -13,7 +13,7 @@ import posixpath
 import stat
 import uuid
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,7 @@ from pyarrow import fs
 
 from data_prep.addresses import is_address, local_path, without_options, without_secrets
 from data_prep.conditional import ConditionalWrites, S3Place
-from data_prep.disk import Disk
+from data_prep.disk import DISK
 from data_prep.errors import FolderError
 
 LOCK = ".lock"
@@ -60,12 +60,11 @@ class Folder:
         except (pa.ArrowException, OSError) as error:
             raise FolderError(f"{without_secrets(self.uri)} cannot be reached: {error}") from error
         self._lies_at(str(PurePosixPath(root)))
-        self._disk = Disk()
+        self._disk = DISK
 
     def _lies_at(self, root: str) -> None:
         self._root = root
         self._below = f"{root.rstrip('/')}/"  # what paths of files in it begin with
-        self._on_disk: set[Hashable | None] = set()  # folders whose names are
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Folder, (self.uri,)
@@ -251,9 +250,9 @@ class Folder:
                 self._share(one)
                 found = self._disk.identity(one)
             # Who made one that is there may have been killed before its name was on the disk.
-            if missing or (found not in self._on_disk and one.is_relative_to(self._root)):
+            if missing or (found not in self._disk.named and one.is_relative_to(self._root)):
                 self._disk.sync_folder(one.parent)
-            self._on_disk.add(found)
+            self._disk.named.add(found)
         return target
 
     def _share(self, path: Path) -> None:

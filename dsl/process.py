@@ -84,9 +84,18 @@ def bits_depend_on(device: torch.device) -> dict[str, str]:
     else:
         found["threads"] = str(torch.get_num_threads())
     for package in ("torch", "timm", "triton" if device.type == "cuda" else "numba"):
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
+        if (installed := _version(package)) is not None:
+            found[package] = installed
     return found
+
+
+@cache
+def _version(package: str) -> str | None:
+    """The package's installed version, looked up once a process: reading it takes as long as a short training."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 @cache

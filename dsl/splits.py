@@ -7,6 +7,7 @@ Splits: `stratified` is the paper's. In `speaker` no speaker, in `session` no se
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -276,14 +277,7 @@ def grouped_folds(label: Ints, groups: Ints, folds: int, seed: int) -> Ints:
         raise ValueError(f"{counted(count, 'group')}, fewer than the {folds} folds")
     if count == folds:
         return np.unique(groups, return_inverse=True)[1]
-    from sklearn.model_selection import StratifiedGroupKFold  # what imports this module may not need it
-
-    fold_of = np.empty(len(label), dtype=np.int64)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of classes rarer than folds
-        for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label, groups)):
-            fold_of[test] = fold
-    return fold_of
+    return _shuffled_folds(label.astype(np.int64).tobytes(), groups.astype(np.int64).tobytes(), folds, seed)
 
 
 def stratified_folds(label: Ints, folds: int, seed: int) -> Ints:
@@ -294,12 +288,24 @@ def stratified_folds(label: Ints, folds: int, seed: int) -> Ints:
     rarest = np.unique(label, return_counts=True)[1].min()
     if rarest < folds:
         raise ValueError(f"a class has {counted(rarest, 'utterance')}, fewer than the {folds} folds")
-    from sklearn.model_selection import StratifiedKFold
+    return _shuffled_folds(label.astype(np.int64).tobytes(), None, folds, seed)
 
-    fold_of = np.empty(len(label), dtype=np.int64)
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for fold, (_, test) in enumerate(splitter.split(np.zeros(len(label)), label)):
-        fold_of[test] = fold
+
+@lru_cache(maxsize=64)
+def _shuffled_folds(label: bytes, groups: bytes | None, folds: int, seed: int) -> Ints:
+    """The fold of each utterance by scikit-learn, int [U], read-only: of int64 [U], stratified and, with `groups`, in
+    whole groups. Each of the folds asks for it anew, and groups take long."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # what imports this may not need it
+
+    of_class = np.frombuffer(label, np.int64)
+    of_group = None if groups is None else np.frombuffer(groups, np.int64)
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    fold_of = np.empty(len(of_class), np.int64)
+    with warnings.catch_warnings(category=UserWarning, action="ignore"):  # of classes rarer than folds
+        split = kind(folds, shuffle=True, random_state=seed).split(np.zeros(len(of_class)), of_class, of_group)
+        for fold, (_, test) in enumerate(split):
+            fold_of[test] = fold
+    fold_of.flags.writeable = False
     return fold_of
 
 

@@ -22,6 +22,7 @@ from sweep.storage.store import Store
 
 Listener = Callable[[dict[str, Any]], None]  # told {"events": [{"event": ..., ...}]}
 SECONDS_BETWEEN_MESSAGES = 2.0
+SECONDS_TO_THE_FIRST = 0.2  # a trial that takes no longer tells everything in one message
 
 
 class OutOfMemory(Exception):  # noqa: N818
@@ -129,12 +130,12 @@ class _EventSender:
         self._send = send
         self._last_key = last_key
         self._waiting: list[dict[str, Any]] = []
-        self._sent = float("-inf")
+        self._next = time.monotonic() + SECONDS_TO_THE_FIRST
 
     @property
     def _due(self) -> bool:
-        """Whether it is time to send what waits: at once the first time."""
-        return time.monotonic() - self._sent >= SECONDS_BETWEEN_MESSAGES
+        """Whether it is time to send what waits."""
+        return time.monotonic() >= self._next
 
     def __call__(self, event: dict[str, Any]) -> None:
         if event["event"] == "steps" and not self._due:
@@ -152,5 +153,5 @@ class _EventSender:
 
     def _flush(self, more: Mapping[str, Any] = MappingProxyType({})) -> None:
         events, self._waiting = self._waiting, []
-        self._sent = time.monotonic()
+        self._next = time.monotonic() + SECONDS_BETWEEN_MESSAGES
         self._send({"events": events, **more})

@@ -185,6 +185,7 @@ class SimulatedDisk(Disk):
     """The steps of a write on the simulated disk."""
 
     def __init__(self, access: Access) -> None:
+        super().__init__()
         self._access = access
         self._storage = access.storage
         self._by = access.process.name

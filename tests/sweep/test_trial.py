@@ -55,6 +55,21 @@ def trial(write_grid: WriteGrid, small_data: Path, tmp_path: Path) -> Trial:
     return Trial(write_grid(rules=["none"], training=training), small_data, tmp_path / "store")
 
 
+# Messages
+
+
+@pytest.mark.parametrize(("seconds", "messages"), [(0.0, 3), (3600.0, 2)])
+def test_a_short_trial_says_little(
+    trial: Trial, seconds: float, messages: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep.running.trial, "SECONDS_TO_THE_FIRST", seconds)
+    monkeypatch.setattr(sweep.running.trial, "SECONDS_BETWEEN_MESSAGES", 3600.0)
+    trial.run()
+    assert len(trial.reports) == messages  # the first step where it is told, one stage that others wait for, the end
+    assert len(trial.events("trained")) == 2
+    trial.assert_ended(done=True)
+
+
 # Facts
 
 
