@@ -53,6 +53,11 @@ class FoldList:
         """The ids of utterances that no fold tests."""
         return [one for one, letters in self.parts if TEST not in letters]
 
+    @property
+    def tested_text(self) -> str:
+        """`48 of 96 utterances are tested`."""
+        return tested_text(len(self.parts) - len(self.untested), len(self.parts))
+
     def as_json(self) -> bytes:
         """The list as a store keeps it."""
         return json.dumps({"name": self.name, "parts": dict(self.parts)}, ensure_ascii=False, indent=0).encode() + b"\n"

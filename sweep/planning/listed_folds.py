@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from data_prep.fold_files import fold_list, fold_list_of_column, lines_of_corpus, read_fold_file
-from data_prep.fold_lists import FoldList, FoldListError, tested_text
+from data_prep.fold_lists import FoldList, FoldListError
 from data_prep.shards import PreparedCorpus
 from data_prep.text import counted, some
 from sweep.planning.grid_fields import FoldsFrom, Halving
@@ -44,13 +44,8 @@ def _of_file(
 def partly_tested(prepared: Iterable[PreparedCorpus]) -> list[str]:
     """A notice for each list of folds that tests only a part of its corpus."""
     lists = [(one.corpus, one.fold_list) for one in prepared if one.fold_list is not None]
-    told = [
-        f"{corpus}, {found.name}: {tested_text(len(found.parts) - len(found.untested), len(found.parts))}; all rates "
-        "are of these alone"
-        for corpus, found in lists
-        if found.untested
-    ]
-    return list(dict.fromkeys(told))
+    told = (f"{corpus}, {found.name}: {found.tested_text}" for corpus, found in lists if found.untested)
+    return [f"{one}; all rates are of these alone" for one in dict.fromkeys(told)]
 
 
 def listed_problems(

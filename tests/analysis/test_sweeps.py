@@ -61,7 +61,7 @@ def test_the_difference_by_speaker_is_beside_that_by_utterance() -> None:
 def test_lists_of_folds_that_say_something_else_are_told() -> None:
     def listed(digest: str, split: str = "folds.csv") -> pd.DataFrame:
         setup = replace(setup_with("emodb", split), fold_list=digest)
-        return sweep(bdsl=(30, {"split": split})).assign(setup=[setup] * len(LABEL))
+        return sweep(bdsl=(30, {"split": split})).assign(setup=pd.Series([setup] * len(LABEL), dtype=object))
 
     assert compare_sweeps(listed("one"), listed("two")).differ == {"list of folds of Emo-DB": ("one", "two")}
     assert compare_sweeps(listed("one"), listed("one")).differ == {}
