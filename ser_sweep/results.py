@@ -97,7 +97,7 @@ class SweepResults(OpenedSweep):
         from analysis.scoring.ranking import BySetting
 
         found = self.decisions_by_setting(forests=forests, progress=progress)
-        return BySetting(found or {self.shown: self.decisions()}, self.shown, self.why_shown)
+        return BySetting(found or {self.shown: self.decisions(forests=forests)}, self.shown, self.why_shown)
 
     def best(self, *, forests: bool = True, progress: Progress = no_progress) -> "list[Ranking]":
         """The settings and networks of each corpus and split, ranked by validation alone; rates on test utterances
@@ -181,17 +181,18 @@ class SweepResults(OpenedSweep):
         listing = stopped_listing(self.halved.stopped, self.plan.view)
         return [] if listing is None else [listing]
 
-    def claims(self) -> "list[Finding]":
+    def claims(self, *, forests: bool = True) -> "list[Finding]":
         """What the paper says, tested on these results (`analysis.paper.claims`)."""
         from analysis.paper.findings import evaluate_claims
 
-        return evaluate_claims(self.decisions())
+        return evaluate_claims(self.decisions(forests=forests))
 
-    def claims_by_setting(self) -> "dict[Setting, list[Finding]]":
+    def claims_by_setting(self, *, forests: bool = True) -> "dict[Setting, list[Finding]]":
         """The same of every setting that has results."""
         from analysis.paper.findings import evaluate_claims
 
-        return {setting: evaluate_claims(decisions) for setting, decisions in self.decisions_by_setting().items()}
+        found = self.decisions_by_setting(forests=forests)
+        return {setting: evaluate_claims(decisions) for setting, decisions in found.items()}
 
     def _settings_beside(self, forests: bool, progress: Progress) -> "BySetting | None":
         """All settings of a grid that has several, once there is something to tell."""
@@ -215,6 +216,8 @@ class SweepResults(OpenedSweep):
         out: Place,
         utterances: Sequence[str] = (),
         formats: Sequence[str] = ("png", "svg"),
+        *,
+        forests: bool = True,
         progress: Progress = no_progress,
     ) -> list[dict[str, Any]]:
         """Draw every figure for which there is data into the folder `out`; returns what its index.json says of each.
@@ -223,8 +226,8 @@ class SweepResults(OpenedSweep):
         """
         from analysis.figures import figures_of, save_figures
 
-        decisions, by = self.decisions(), self.by_setting() if self.settings.fields else None
-        drawings = figures_of(self.seen, self.shown_chains, decisions, utterances, by)
+        by = self.by_setting(forests=forests) if self.settings.fields else None
+        drawings = figures_of(self.seen, self.shown_chains, self.decisions(forests=forests), utterances, by)
         return save_figures(_counted(drawings, progress), local_path(str(out)), formats)
 
     def report(

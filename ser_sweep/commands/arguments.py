@@ -89,9 +89,16 @@ def add_setting(parser: argparse.ArgumentParser, option: str, help: str) -> None
     )
 
 
-def of_intervals() -> argparse.ArgumentParser:
-    """Which intervals results have."""
+def of_decisions() -> argparse.ArgumentParser:
+    """How utterances are decided, and which intervals results have."""
     parent = argparse.ArgumentParser(add_help=False)
+    parent.add_argument(
+        "--no-forests",
+        dest="forests",
+        action="store_false",
+        help="decide by mean pooling only, for a quick look: the first time, forests take seconds for each network and "
+        "seed",
+    )
     parent.add_argument(
         "--intervals",
         choices=INTERVALS,

@@ -14,7 +14,7 @@ from ser_sweep.commands.arguments import (
     GRID_DATA_STORE,
     add_command,
     count,
-    of_intervals,
+    of_decisions,
     of_results,
     path,
     quietly,
@@ -35,19 +35,18 @@ def add(commands: Any) -> None:
         "rank the settings and networks of a grid by their rate on validation utterances, which alone chooses",
         f"ser-sweep best {GRID_DATA_STORE}\nser-sweep best {GRID_DATA_STORE} --write BEST.yaml",
         of_results(setting=False),
-        of_intervals(),
+        of_decisions(),
         quietly(),
     )
     best.add_argument("--top", type=count, default=10, metavar="N", help="rows to show (default: 10)")
     best.add_argument("--json", action="store_true", help="print one JSON object")
-    best.add_argument("--no-forests", action="store_true", help="use mean pooling only, for a quick look")
     best.add_argument(
         "--write", type=path, metavar="FILE.yaml", help="write a grid file of what is chosen, to go on from"
     )
 
 
 def run_best(options: argparse.Namespace) -> int:
-    sweep, forests = opened(options), not options.no_forests
+    sweep, forests = opened(options), options.forests
     with ProgressBar(options) as progress:
         progress("reading the store", 0, None)
         rankings = sweep.best(forests=forests, progress=progress)

@@ -6,7 +6,7 @@ ser-sweep claims GRID.yaml --data DATA --store STORE
 import argparse
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_intervals, of_results, quietly
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_decisions, of_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar
 
@@ -19,7 +19,7 @@ def add(commands: Any) -> None:
         "test the paper's claims on a grid's results: supported, contradicted, undecided or not tested",
         f"ser-sweep claims {GRID_DATA_STORE} --json",
         of_results(),
-        of_intervals(),
+        of_decisions(),
         quietly(),
     )
     claims.add_argument(
@@ -32,16 +32,19 @@ def add(commands: Any) -> None:
 
 def run_claims(options: argparse.Namespace) -> int:
     sweep = opened(options)
-    decided(options, sweep)
+    decided(options, sweep, options.forests)
     from analysis.paper.claims_text import claims_json, claims_json_by_setting, claims_text, claims_text_by_setting
 
     with ProgressBar(options) as progress:
         progress("intervals and tests", 0, None)
         if not sweep.settings.fields:
-            findings = sweep.claims()
+            findings = sweep.claims(forests=options.forests)
             print((claims_json(findings) if options.json else claims_text(findings, options.all_metrics)).rstrip())
             return DONE
-        found = {sweep.shown: sweep.claims()} if options.setting else sweep.claims_by_setting()
+        if options.setting:
+            found = {sweep.shown: sweep.claims(forests=options.forests)}
+        else:
+            found = sweep.claims_by_setting(forests=options.forests)
     told = claims_json_by_setting(found) if options.json else claims_text_by_setting(found, options.all_metrics)
     print(told.rstrip())
     return DONE

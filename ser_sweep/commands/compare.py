@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from data_prep.errors import UserError
-from ser_sweep.commands.arguments import DONE, add_command, add_setting, of_intervals, path, quietly
+from ser_sweep.commands.arguments import DONE, add_command, add_setting, of_decisions, path, quietly
 from ser_sweep.commands.sweeps import decided, values_by_field
 from ser_sweep.commands.terminal import ProgressBar
 from ser_sweep.sweeps import Sweep, open_sweep
@@ -25,7 +25,7 @@ def add(commands: Any) -> None:
         "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
         "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json\n"
         "ser-sweep compare A.yaml --data DATA --store STORE --setting epochs=8 --other-setting epochs=12",
-        of_intervals(),
+        of_decisions(),
         quietly(),
     )
     compare.add_argument(
@@ -39,13 +39,12 @@ def add(commands: Any) -> None:
     compare.add_argument("--other-store", metavar="STORE", help="of sweep B (default: that of A)")
     add_setting(compare, "--setting", "of a grid with several settings, the one of A")
     add_setting(compare, "--other-setting", "of a grid with several settings, the one of B")
-    compare.add_argument("--no-forests", action="store_true", help="use mean pooling only, for a quick look")
     compare.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run_compare(options: argparse.Namespace) -> int:
     sweeps = _opened(options)
-    decisions = [decided(options, one, forests=not options.no_forests) for one in sweeps]
+    decisions = [decided(options, one, forests=options.forests) for one in sweeps]
     from analysis.sweep_comparison import compare_sweeps, compared_records, compared_text
 
     with ProgressBar(options) as progress:

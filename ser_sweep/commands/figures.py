@@ -11,7 +11,7 @@ from ser_sweep.commands.arguments import (
     DONE,
     GRID_DATA_STORE,
     add_command,
-    of_intervals,
+    of_decisions,
     of_results,
     of_utterances,
     path,
@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
         "draw recall by class, contours, learning curves and more, as PNG and SVG",
         f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
         of_results(),
-        of_intervals(),
+        of_decisions(),
         of_utterances(),
         quietly(),
     )
@@ -41,8 +41,10 @@ def add(commands: Any) -> None:
 
 def run_figures(options: argparse.Namespace) -> int:
     sweep = opened(options)
-    decided(options, sweep)
+    decided(options, sweep, options.forests)
     with warnings_told(options), ProgressBar(options) as progress:
-        saved = sweep.figures(options.out, options.utterance, options.format, progress)
+        saved = sweep.figures(
+            options.out, options.utterance, options.format, forests=options.forests, progress=progress
+        )
     print(plain(f"{counted(len(saved), 'figure')} in {options.out}, described in {options.out / 'index.json'}"))
     return DONE

@@ -14,7 +14,7 @@ from ser_sweep.commands.arguments import (
     GRID_DATA_STORE,
     add_command,
     count,
-    of_intervals,
+    of_decisions,
     of_results,
     of_utterances,
     path,
@@ -37,12 +37,11 @@ def add(commands: Any) -> None:
         "write one page with all results so far: tables, figures, claims, costs, and how to reproduce them",
         f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
         of_results(),
-        of_intervals(),
+        of_decisions(),
         of_utterances(),
         quietly(),
     )
     report.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for index.html and its files")
-    report.add_argument("--no-forests", action="store_true", help="use mean pooling only, for a quick look")
     report.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
     report.add_argument("--watch", action="store_true", help="rewrite the page whenever a stage is done, until all are")
     report.add_argument("--every", type=count, default=30, metavar="SECONDS", help="time between updates (default: 30)")
@@ -76,7 +75,7 @@ def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None
         return sweep.report(
             options.out,
             options.utterance,
-            forests=not options.no_forests,
+            forests=options.forests,
             price_per_hour=options.price_per_hour,
             refresh=refresh,
             progress=progress,

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_intervals, of_results, path, quietly
+from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_decisions, of_results, path, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar, notice
 
@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         "print the paper's Tables I to V beside the published values, and every network beside its baseline",
         f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
         of_results(),
-        of_intervals(),
+        of_decisions(),
         quietly(),
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
@@ -28,15 +28,10 @@ def add(commands: Any) -> None:
     tables.add_argument(
         "--test-chosen", action="store_true", help="also show the iterations that the test folds would choose"
     )
-    tables.add_argument(
-        "--no-forests",
-        action="store_true",
-        help="use mean pooling only, for a quick look: the first time, forests take seconds for each network and seed",
-    )
 
 
 def run_tables(options: argparse.Namespace) -> int:
-    sweep, forests = opened(options), not options.no_forests
+    sweep, forests = opened(options), options.forests
     decided(options, sweep, forests)
     from analysis import to_csv, to_json, to_latex, to_markdown
 

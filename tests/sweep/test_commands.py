@@ -78,3 +78,23 @@ def test_quiet_leaves_the_result_alone(
     assert said.out.startswith("2 of 2 stages done")
     assert main(["tables", *place, "--no-forests", "--out", str(tmp_path / "tables.md"), "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_quick_look_grows_no_forests(
+    small_data: Path,
+    write_grid: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    place = [str(write_grid(rules=["none"])), "--data", str(small_data), "--store", str(tmp_path / "store")]
+    assert main(["run", *place, "--inline", "--quiet"]) == 0
+
+    def grown(*_: object, **__: object) -> None:
+        raise AssertionError("a forest was grown")
+
+    monkeypatch.setattr("analysis.scoring.results.forest_decisions", grown)
+    for command in (["claims"], ["best"], ["tables"], ["figures", "--out", str(tmp_path / "figures"), "--quiet"]):
+        assert main([*command, *place, "--no-forests"]) == 0
+    assert main(["tables", *place]) != 0
+    assert "a forest was grown" in capsys.readouterr().err
