@@ -27,7 +27,7 @@ from analysis.identity import (
 )
 from analysis.scoring.comparisons import Pair, by_network, comparison, holm_within, of_networks
 from analysis.scoring.differences import Difference, difference_text, speaker_text
-from analysis.scoring.intervals import KINDS
+from analysis.scoring.intervals import KINDS, by_speaker_words
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
 from analysis.tables.render import aligned
@@ -61,6 +61,8 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
         if decisions.empty:
             raise UserError(f"the {which} sweep has no finished stage to compare; train it with: ser-sweep run")
     differ = _differences(first, second)
+    lists = _lists(first, second)
+    differ |= lists
     beside = _seeds_beside(first, second)
     if beside:
         differ[SEEDS_BESIDE] = " and ".join(map(str, beside.values())), " and ".join(map(str, beside))
@@ -81,9 +83,10 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
         if line is not None:
             lines.append({**line, CHOSEN: pair in chosen, SECOND_SPLIT: pair.second.split})
     if not lines:
+        unlike = "".join(f"; {what}: {one} and {other}" for what, (one, other) in lists.items())
         raise UserError(
-            f"the sweeps have no network and utterance in common: {_listed(known)} against {_listed(others)}; compare "
-            "sweeps of the same corpus that share a rule, alpha and iteration"
+            f"the sweeps have no network and utterance in common: {_listed(known)} against {_listed(others)}{unlike}; "
+            "compare sweeps of the same corpus that share a rule, alpha, iteration and tested utterances"
         )
     found = pd.DataFrame(lines)
     found[columns.P_HOLM] = holm_within([columns.DECISION], found)
@@ -107,6 +110,26 @@ def _differences(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, tuple[s
             )
         differ[axis] = (one.pop(), other.pop())
     return differ
+
+
+def _lists(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, tuple[str, str]]:
+    """The digests of the lists of folds of each corpus of which the sweeps have other lists, or lists of other names.
+
+    Lists of one name may say something else, and others the same.
+    """
+    of_first, of_second = (
+        {
+            line[columns.CORPUS]: (line[columns.SETUP].fold_list, line[columns.SPLIT])
+            for line in decisions.drop_duplicates(columns.CORPUS).to_dict("records")
+            if line[columns.SETUP].fold_list
+        }
+        for decisions in (first, second)
+    )
+    return {
+        f"list of folds of {corpus_name(corpus)}": (own[0], "the same" if own[0] == other[0] else other[0])
+        for corpus, own in of_first.items()
+        if (other := of_second.get(corpus, own)) != own
+    }
 
 
 def _across(network: Network, differ: dict[str, tuple[str, str]]) -> Network:
@@ -187,16 +210,17 @@ def compared_text(compared: Compared) -> str:
         rows = [_row(line, several) for line in lines.to_dict("records")]
         by = columns.DECISION_NAMES[str(decision)]
         parts += [f"{corpus_name(str(corpus))}, by {by}\n\n{aligned([head, *rows])}".rstrip()]
-    interval = KINDS[compared.lines[columns.INTERVALS].iloc[0]].words(paired=True)
-    explanation = EXPLANATION.replace("[interval]", f"[{interval}]")
+    kind = str(compared.lines[columns.INTERVALS].iloc[0])
+    interval = KINDS[kind].words(paired=True)
+    explanation = EXPLANATION.replace("[interval]", f"[{interval}]").replace("[by speaker]", by_speaker_words(kind))
     return "\n\n".join([*parts, explanation + CHOSEN_EXPLAINED * bool(compared.lines[CHOSEN].any())])
 
 
 EXPLANATION = (
     "Rates in percent and differences in points, A minus B, are of the utterances and training seeds that both have,\n"
     "[interval], with p of McNemar's exact test of WA, adjusted by Holm's method\n"
-    "for each kind of decision. F1 is macro-averaged. By speaker: the WA difference's {interval over whole speakers},\n"
-    "and p of a sign-flip test over them."
+    "for each kind of decision. F1 is macro-averaged. By speaker, of WA:\n"
+    "[by speaker]p of a sign-flip test over them."
 )
 CHOSEN_EXPLAINED = "\nMarked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 

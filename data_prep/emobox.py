@@ -115,6 +115,8 @@ def notices_of(protocol: Protocol) -> Iterator[str]:
     missing = [one for one, parts in protocol.folds.parts if UNUSED in parts]
     if missing:
         yield f"{corpus}: {some(missing)} in no list of some folds: neither trained on nor tested there"
+    if protocol.folds.untested:
+        yield f"{corpus}: {protocol.folds.tested_text}"
     if protocol.foreign:
         yield f"{corpus}: {some(protocol.foreign, 'line')} of no utterance that ser-sweep prepare reads, left out"
     if protocol.left_out:

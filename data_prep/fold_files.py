@@ -5,7 +5,7 @@ a manifest. It is checked against the corpus before it is used.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.corpora import CORPORA
+from data_prep.csv_files import QUOTED, CsvError, misnamed, misnamed_text, read_csv
 from data_prep.files import atomic_path
 from data_prep.fold_lists import TEST, TRAIN, UNUSED, VALID, FoldList, FoldListError
 from data_prep.text import clean, counted, skeleton, some
@@ -20,8 +21,11 @@ from data_prep.text import clean, counted, skeleton, some
 PARTS = {"train": TRAIN, "valid": VALID, "test": TEST, "unused": UNUSED}  # in a file -> its letter
 COLUMNS, MORE_COLUMNS = ("utterance", "fold"), ("part", "corpus")
 ALSO_CALLED = {"id": "utterance", "path": "utterance"}
+# What others call columns and parts, which is not taken for them without asking.
+MEANT = {**dict.fromkeys(("split", "set", "subset", "partition"), "part"), "dataset": "corpus", "database": "corpus"}
+MEANT_PARTS = {"training": "train", **dict.fromkeys(("dev", "val", "validation", "eval"), "valid"), "testing": "test"}
 MOST_FOLDS = 1000
-WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+WHOLE, FRACTION, BELOW = (re.compile(one, re.ASCII) for one in (r"\d{1,9}", r"\d+\.0*", r"-\d+"))
 
 
 def read_fold_file(path: Path) -> pd.DataFrame:
@@ -32,26 +36,36 @@ def read_fold_file(path: Path) -> pd.DataFrame:
     if path.suffix == ".json":
         return _read_kept_list(path)
     try:
-        found = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        header, rows = read_csv(path)
     except OSError as error:
         raise FoldListError(
             f"folds.file {path} cannot be read ({error.strerror}); give a CSV file, or the list that a store keeps: "
             "STORE/corpora/NAME/folds-DIGEST.json"
         ) from error
-    except ValueError as error:  # of UTF-8 and of CSV
-        raise FoldListError(f"folds.file {path} is not a UTF-8 CSV file: {error}") from error
-    names = [skeleton(str(name)) for name in found.columns]
-    found.columns = pd.Index([ALSO_CALLED.get(name, name) for name in names])
-    missing = [name for name in COLUMNS if name not in found]
-    twice = [name for name in (*COLUMNS, *MORE_COLUMNS) if (found.columns == name).sum() > 1]
-    if missing or twice or not len(found):
+    except CsvError as error:
+        whose = f"folds.file {path}"
+        raise FoldListError(f"{whose} {error}") from error
+    known = (*COLUMNS, *MORE_COLUMNS)
+    names = [ALSO_CALLED.get(skeleton(name), skeleton(name)) for name in header]
+    wrong = misnamed(names, known, MEANT)
+    surplus = [str(number) for number, values in rows if any(values[len(names) :])]
+    if surplus:
+        raise FoldListError(
+            f"folds.file {path}: {some(surplus, 'line')} with more values than the header has columns; {QUOTED}"
+        )
+    missing = [name for name in COLUMNS if name not in names]
+    twice = [name for name in known if names.count(name) > 1]
+    if missing or twice or not rows:
         said = f"has no column {', '.join(missing)}" if missing else "has no lines"
         said = f"has {', '.join(twice)} more than once" if twice else said
         raise FoldListError(
             f"folds.file {path} {said}; it needs a line for each utterance below the header utterance,fold, and may "
-            "have part and corpus"
+            "have part and corpus" + "".join(f"; {one} may be {name}" for one, name in wrong.items())
         )
-    return pd.DataFrame({name: found[name].map(clean) if name in found else "" for name in (*COLUMNS, *MORE_COLUMNS)})
+    if wrong:
+        raise FoldListError(f"folds.file {path} has a column {misnamed_text(wrong)}")
+    lines = [dict(zip(names, map(clean, values), strict=False)) for _, values in rows]
+    return pd.DataFrame([{name: line.get(name, "") for name in known} for line in lines], columns=list(known))
 
 
 def _read_kept_list(path: Path) -> pd.DataFrame:
@@ -71,7 +85,7 @@ def lines_of_corpus(lines: pd.DataFrame, names: Iterable[str], alone: bool) -> p
         raise FoldListError(
             "the file has no column corpus, and the grid has several corpora; add one that says of which each line is"
         )
-    own = lines[lines["corpus"].isin(set(names))]
+    own = lines[lines["corpus"].map(skeleton).isin(set(map(skeleton, names)))]
     if own.empty:
         there = sorted(set(lines["corpus"]))
         raise FoldListError(f"the file has no line of the corpus; its column corpus has {', '.join(there)}")
@@ -85,10 +99,11 @@ def fold_list(name: str, lines: pd.DataFrame, utterances: pd.DataFrame, corpus: 
     Raises FoldListError with all that is wrong.
     """
     ids = _ids_of(lines["utterance"], utterances, corpus)
+    lines = lines.assign(part=lines["part"].map(skeleton))
     told = pd.DataFrame({"id": ids, "fold": lines["fold"], "part": lines["part"]})
     unknown = sorted(set(lines.loc[ids.isna(), "utterance"]))
-    problems = [f"{some(unknown)} not in the corpus; take them out, or correct their names"] if unknown else []
-    wrong = list(_wrong_words(told))
+    problems = [f"{some(unknown)} not in the corpus; {_remedy(unknown, utterances['id'])}"] if unknown else []
+    wrong = list(_wrong_words(lines))
     told = told.dropna(subset="id")
     if not wrong and len(told):
         told = told.assign(fold=told["fold"].astype(int))
@@ -100,6 +115,15 @@ def fold_list(name: str, lines: pd.DataFrame, utterances: pd.DataFrame, corpus: 
     if problems:
         raise FoldListError("\n".join(problems))
     return found
+
+
+def fold_list_of_column(name: str, utterances: pd.DataFrame, column: str = "fold") -> FoldList:
+    """The list that a column of `utterances` is: the fold that tests each. Raises FoldListError as `fold_list`."""
+    told: Any = utterances.get(column, pd.Series("", index=utterances.index))
+    if (told == "").all():
+        raise FoldListError("its utterances have no fold; write a column fold in the manifest, and prepare it again")
+    lines = pd.DataFrame({"utterance": utterances["id"], "fold": told, "part": ""})[told != ""]
+    return fold_list(name, lines, utterances)
 
 
 def _ids_of(given: pd.Series, utterances: pd.DataFrame, corpus: str) -> pd.Series:
@@ -119,17 +143,37 @@ def _ids_of(given: pd.Series, utterances: pd.DataFrame, corpus: str) -> pd.Serie
     return given.map({name: found(name) for name in given.unique()})
 
 
-def _wrong_words(told: pd.DataFrame) -> Iterator[str]:
+def _remedy(unknown: Sequence[str], ids: pd.Series) -> str:
+    """What to do about names that no utterance has: the first that looks like one's id, as `A` does like `a`."""
+    alike = {skeleton(one): one for one in ids}
+    for name in unknown:
+        near = alike.get(skeleton(name)) or alike.get(skeleton(PurePosixPath(name.replace("\\", "/")).stem))
+        if near is not None:
+            return f"correct their names: {name} looks like {near}"
+    return "take them out, or correct their names"
+
+
+def _wrong_words(lines: pd.DataFrame) -> Iterator[str]:
     """Folds that are no numbers, parts of another name, and parts that some lines have and others not."""
-    wrong = sorted(set(told.loc[~told["fold"].str.fullmatch(WHOLE), "fold"]))
-    if wrong:
-        yield f"{some(wrong, 'fold')} not a whole number; number the folds 0, 1, 2 or 1, 2, 3"
-    foreign = sorted(set(told["part"]) - {"", *PARTS})
+    empty = sorted(set(lines.loc[lines["fold"] == "", "utterance"]))
+    if empty:
+        yield f"{some(empty)} without a fold; fill it in, or take the line out"
+    wrong = sorted(set(lines.loc[~lines["fold"].str.fullmatch(WHOLE), "fold"]) - {""})
+    fractions = [one for one in wrong if FRACTION.fullmatch(one)]
+    if fractions:
+        whole = fractions[0].partition(".")[0]
+        yield f"{some(fractions, 'fold')} written with a fraction; write whole numbers: {whole} for {fractions[0]}"
+    for said, of in (("below 0", BELOW.fullmatch), ("not a whole number", lambda one: not BELOW.fullmatch(one))):
+        others = [one for one in wrong if one not in fractions and of(one)]
+        if others:
+            yield f"{some(others, 'fold')} {said}; number the folds 0, 1, 2 or 1, 2, 3"
+    foreign = sorted(set(lines["part"]) - {"", *PARTS})
     if foreign:
-        yield f"{some(foreign, 'part')} not known; allowed: {', '.join(PARTS)}"
-    without = int((told["part"] == "").sum())
-    if 0 < without < len(told):
-        yield f"{counted(without, 'line')} of {len(told):,} without a part; give each line one, or none"
+        meant = [f"; {one} may be {MEANT_PARTS[one]}" for one in foreign if one in MEANT_PARTS]
+        yield f"{some(foreign, 'part')} not known; allowed: {', '.join(PARTS)}{''.join(meant)}"
+    without = int((lines["part"] == "").sum())
+    if 0 < without < len(lines):
+        yield f"{counted(without, 'line')} of {len(lines):,} without a part; give each line one, or none"
 
 
 def _wrong_numbers(folds: "pd.Series[int]") -> Iterator[str]:

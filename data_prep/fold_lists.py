@@ -9,6 +9,7 @@ import pandas as pd
 
 from data_prep.errors import UserError
 from data_prep.files import canonical_hash
+from data_prep.text import counted
 
 TEST, TRAIN, VALID, UNUSED = "t", "l", "v", "-"  # what an utterance is for in a fold
 
@@ -52,6 +53,11 @@ class FoldList:
         """The ids of utterances that no fold tests."""
         return [one for one, letters in self.parts if TEST not in letters]
 
+    @property
+    def tested_text(self) -> str:
+        """`48 of 96 utterances are tested`."""
+        return tested_text(len(self.parts) - len(self.untested), len(self.parts))
+
     def as_json(self) -> bytes:
         """The list as a store keeps it."""
         return json.dumps({"name": self.name, "parts": dict(self.parts)}, ensure_ascii=False, indent=0).encode() + b"\n"
@@ -69,9 +75,19 @@ class FoldList:
         return found
 
 
+def tested_text(tested: int, utterances: int) -> str:
+    """`48 of 96 utterances are tested`."""
+    return f"{tested:,} of {counted(utterances, 'utterance')} are tested"
+
+
 def column_of(digest: str) -> str:
     """The column of utterances that holds the letters of the list with this digest."""
     return f"folds {digest}"
+
+
+def tested_by(utterances: pd.DataFrame, digest: str) -> pd.DataFrame:
+    """Those of `utterances`, which have its column, that the list with this digest tests."""
+    return utterances[utterances[column_of(digest)].str.contains(TEST)]
 
 
 def with_lists(utterances: pd.DataFrame, lists: Iterable[FoldList]) -> pd.DataFrame:

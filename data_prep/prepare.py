@@ -25,6 +25,8 @@ from data_prep.data_folder import data_folder
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.files import canonical_hash
+from data_prep.fold_files import fold_list_of_column
+from data_prep.fold_lists import FoldListError
 from data_prep.folders import Folder
 from data_prep.inspection import Inspected, check_copies, inspect_file, notices_of
 from data_prep.names import check_names
@@ -102,10 +104,21 @@ def prepare(
     buffer = io.BytesIO()
     table.to_parquet(buffer, compression="zstd", index=False)
     Folder(folder).write("utterances.parquet", buffer.getvalue())
-    notices += notices_of(utterances, inspected, settings)
+    notices += (*_fold_notices(table), *notices_of(utterances, inspected, settings))
     manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
     Folder(folder).write("manifest.json", _json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), made, len(jobs) - made, notices)
+
+
+def _fold_notices(table: pd.DataFrame) -> Iterator[str]:
+    """What keeps the column fold, if there is one, from being the folds of a grid."""
+    try:
+        if "fold" in table:
+            fold_list_of_column("fold", table)
+    except FoldListError as error:
+        yield "the column fold cannot be used by a grid with folds: {column: fold}:\n" + bulleted(
+            str(error).splitlines()
+        )
 
 
 def _make_shards(jobs: "Sequence[_ShardJob]", run: Callable[..., Iterator[list[str]]], progress: Progress) -> int:

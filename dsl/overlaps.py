@@ -24,14 +24,21 @@ class Overlap:
 class FoldParts:
     """The numbers of utterances of a fold's parts, and by column what training and validation have in common with test.
 
-    A column that the corpus does not tell is left out.
+    A column that the corpus does not tell is left out. `utterances` are all of the corpus: a list of folds may leave
+    some unused.
     """
 
     fold: int
+    utterances: int
     training: int
     validation: int
     test: int
     overlaps: dict[str, Overlap]
+
+    @property
+    def unused(self) -> int:
+        """How many utterances are of no part."""
+        return self.utterances - self.training - self.validation - self.test
 
 
 def fold_parts(chain: ChainSettings, utterances: pd.DataFrame) -> FoldParts:
@@ -49,4 +56,4 @@ def fold_parts(chain: ChainSettings, utterances: pd.DataFrame) -> FoldParts:
             values = tested[column].nunique(), tested.loc[heard, column].nunique()
             overlaps[column] = Overlap(shared=values[1], values=values[0], utterances=int(heard.sum()))
     training, validation, test = (int(part.sum()) for part in (parts.training, parts.validation, parts.tested))
-    return FoldParts(chain.fold, training, validation, test, overlaps)
+    return FoldParts(chain.fold, len(utterances), training, validation, test, overlaps)

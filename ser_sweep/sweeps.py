@@ -116,6 +116,13 @@ class Sweep(SweepResults):
 
         return folds_of(self.chains, {one.name: one.utterances() for one in self.prepared.values()})
 
+    @property
+    def notices(self) -> list[str]:
+        """What to know of the grid's folds before anything is trained: lists that test only a part of their corpus."""
+        from sweep.planning.listed_folds import partly_tested
+
+        return partly_tested(self.prepared.values())
+
     # Training
 
     def run(
@@ -136,8 +143,8 @@ class Sweep(SweepResults):
         It issues no trial that would not fit `max_hours` of wall clock, a `max_price` at a `price_per_hour` of a device
         (a GPU or, without GPUs, a trial's CPUs), or `max_trials`: `Ran.outcome.limited` says what is left then.
 
-        `notice` is told of damaged stages, and of what the grid has too few utterances for. Raises UserError, and
-        KeyboardInterrupt where a signal ended it: what is finished is kept, and the same call goes on.
+        `notice` is told of damaged stages, of what the grid has too few utterances for, and of `notices`. Raises
+        UserError, and KeyboardInterrupt where a signal ended it: what is finished is kept, and the same call goes on.
         """
         from sweep.planning.cost import StageSeconds, speeds_of
         from sweep.running.launch import launch
@@ -150,7 +157,7 @@ class Sweep(SweepResults):
         self.store.discard_leftovers(self.plan.done)
         estimated, before = self.estimate(), self.plan.done
         of_all = len(self.plan.to_train) / max(1, estimated.stages)  # of which halving may train but a part
-        for told in estimated.untaught:
+        for told in (*self.notices, *estimated.untaught):
             notice(f"notice: {told}")
         outcome = launch(
             self.plan,

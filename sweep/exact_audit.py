@@ -35,7 +35,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Parting:
-    """Where a chain and its altered twin part: at which of its trainings, in what, and first in which utterance."""
+    """Where a chain and its altered twin first differ: at which training, in what, and first in which utterance."""
 
     stage: StageSpec
     differs: tuple[str, ...]
@@ -45,11 +45,11 @@ class Parting:
 
     @property
     def text(self) -> str:
-        """`part at t=1: weights, validation, 120 of 8,448 predictions, first of 03a01Fa`."""
+        """`first differs at iteration 1: weights, validation, 120 of 8,448 predictions, first of 03a01Fa`."""
         inner = "" if self.stage.inner_fold is None else f", inner fold {self.stage.inner_fold}"
         said = f"{self.segments:,} of {self.of_segments:,} predictions, first of {self.utterance}"
         found = [*self.differs, *([said] if self.segments else [])]
-        return f"part at t={self.stage.iteration}{inner}: {', '.join(found)}"
+        return f"first differs at iteration {self.stage.iteration}{inner}: {', '.join(found)}"
 
 
 def checks_of(chains: Sequence[ChainSpec], folds: Collection[int]) -> list[Check]:

@@ -8,9 +8,9 @@ import numpy as np
 
 from analysis.identity import backbone_name, corpus_name, source_name, treatment_name
 from analysis.paper.findings import Evidence, Finding
-from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.differences import Difference, by_speaker_text, difference_text
 from analysis.scoring.formats import LEVEL, p_text
-from analysis.scoring.intervals import DEFAULT, KINDS
+from analysis.scoring.intervals import DEFAULT, KINDS, by_speaker_words
 from sweep.planning.settings import Setting
 
 
@@ -55,7 +55,7 @@ def explanation(intervals: str) -> str:
     """What is to be known of verdicts and differences, whose intervals are of a kind, one of KINDS."""
     return f"""\
 Differences are in points of WA by random forest, [{KINDS[intervals].words(paired=True)}], with the pair's own
-p of McNemar's exact test; by speaker: the {{interval over whole speakers}}, and p of a sign-flip test over them.
+p of McNemar's exact test; by speaker: {by_speaker_words(intervals)}p of a sign-flip test over them.
 A claim is supported where the first of every pair is better with p below {LEVEL:g}, and contradicted where the second
 of any pair is, with p adjusted by Holm's method over the claim's pairs. A claim's p is adjusted over the backbones that
 it is asked of, too. Tables show the same test's p against the baseline, adjusted for all networks of a label source.
@@ -115,14 +115,14 @@ def evidence_text(evidence: Evidence) -> str:
     difference = evidence.difference
     against = evidence.direction < 0 and difference.p_holm != difference.p
     adjusted = f", adjusted {p_text(difference.p_holm)}" if against else ""
-    values = f"{difference_text(difference, difference.p)}{adjusted}; by speaker {speaker_text(difference)}"
+    values = f"{difference_text(difference, difference.p)}{adjusted}{by_speaker_text(difference)}"
     return f"{treatment_name(evidence.first, ' ')} − {treatment_name(evidence.second, ' ')}: {values}"
 
 
 def _other_text(evidence: Evidence) -> str:
     """The differences of a pair in the metrics that decide nothing."""
     return "; ".join(
-        f"{metric} {difference_text(one)}, by speaker {speaker_text(one)}" for metric, one in evidence.other.items()
+        f"{metric} {difference_text(one)}{by_speaker_text(one, ', ')}" for metric, one in evidence.other.items()
     )
 
 

@@ -21,7 +21,7 @@ from analysis.identity import (
 from analysis.paper.layouts import TABLE_2, TABLES_OF_ONE_BACKBONE
 from analysis.paper.published import PublishedValue, comparable, index_published, load_published
 from analysis.scoring.comparisons import Pair, comparison, is_complete, of_networks
-from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.differences import Difference, by_speaker_text, difference_text
 from analysis.scoring.formats import LEVEL, interval_text, joined, number, p_text, signed, speaker_interval_text
 from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
@@ -223,8 +223,8 @@ def _rate(shown: _Shown, baseline: _Shown | None, metric: str) -> RateCard:
         metric=metric,
         value=f"{score.value:.2f}",
         interval=interval_text(*score.interval),
-        by_speaker=speaker_interval_text(*score.by_speaker),
-        baseline="" if difference is None else f"{difference_text(difference)}; by speaker {speaker_text(difference)}",
+        by_speaker=speaker_interval_text(*score.beside),
+        baseline="" if difference is None else f"{difference_text(difference)}{by_speaker_text(difference)}",
         paper="" if published is None else _paper_text(score, shown.network.treatment.backbone, *published),
     )
 
@@ -269,8 +269,7 @@ def _verdict(shown: _Shown, baseline: _Shown | None, difference: Difference | No
 
 
 def _rival_text(rival: _Shown, difference: Difference) -> str:
-    by_speaker = speaker_text(difference)
-    return f"The best later one, {rival.name}: {difference_text(difference)} to it; by speaker {by_speaker}."
+    return f"The best later one, {rival.name}: {difference_text(difference)} to it{by_speaker_text(difference)}."
 
 
 def _notes(

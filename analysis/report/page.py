@@ -18,7 +18,7 @@ from analysis.figures.save import slug
 from analysis.identity import corpus_name
 from analysis.paper.claims_text import evidence_text, explanation, where_of
 from analysis.report.content import Report
-from analysis.scoring.intervals import KINDS
+from analysis.scoring.intervals import KINDS, by_speaker_words
 from analysis.tables.blocks import Block
 from data_prep.text import command, counted
 
@@ -40,6 +40,7 @@ def render(report: Report, refresh: int | None = None, made: datetime | None = N
         explanation=explanation(report.intervals),
         intervals=KINDS[report.intervals].words(several=True),
         paired=KINDS[report.intervals].words(paired=True, several=True),
+        by_speaker=by_speaker_words(report.intervals),
     )
 
 

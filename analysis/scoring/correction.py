@@ -36,7 +36,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
         rows.append(
             {
                 **about_network(corpora(stages[0].corpus)[0], stages[0], short),
-                columns.SETUP: setup_of(stages[0], corpora(stages[0].corpus)[0]),
+                columns.SETUP: setup_of(stages[0], *corpora(stages[0].corpus)),
                 columns.SEEDS: len({stage.seed for stage in stages}),
                 columns.FOLDS_DONE: len(right),
                 columns.FOLDS: len(stages),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis import columns
+from analysis.columns import METRICS
 from analysis.scoring.formats import (
     MISSING,
     NOTHING,
@@ -16,6 +17,7 @@ from analysis.scoring.formats import (
     signed,
     speaker_interval_text,
 )
+from analysis.scoring.intervals import BESIDE, beside
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class Difference:
         return cls(value, *intervals, p, p_holm, p_speaker, *about)
 
 
+def speaker_metrics(intervals: str) -> tuple[str, ...]:
+    """The metrics of which something is to be told by speaker, beside intervals of this kind: the others have no test,
+    and their interval is shown already where it is over speakers."""
+    return ("WA",) if intervals == BESIDE else METRICS
+
+
 def printed_difference(difference: Difference | None, p: float | None = None) -> Printed:
     """`+5.11 [1.5, 8.7] p 0.02`, with the adjusted p unless another is given."""
     if difference is None:
@@ -64,10 +72,12 @@ def printed_difference(difference: Difference | None, p: float | None = None) ->
 
 
 def printed_by_speaker(difference: Difference | None) -> Printed:
-    """`{0.3, 9.9} p 0.04`: the interval over whole speakers and the p of the test over them."""
+    """`{0.3, 9.9} p 0.04`: the interval over whole speakers, unless the other one is the same, and the p of the test
+    over them."""
     if difference is None:
         return NOTHING
-    interval, test = speaker_interval_text(*difference.by_speaker), p_text(difference.p_speaker)
+    over_speakers = beside(difference.intervals, difference.by_speaker)
+    interval, test = speaker_interval_text(*over_speakers), p_text(difference.p_speaker)
     return Printed(details=(joined(interval, test),), has_interval=True) if interval else Printed(rest=test or MISSING)
 
 
@@ -79,6 +89,12 @@ def difference_text(difference: Difference | None, p: float | None = None) -> st
 def speaker_text(difference: Difference | None) -> str:
     """`printed_by_speaker` in a line."""
     return printed_by_speaker(difference).text
+
+
+def by_speaker_text(difference: Difference, before: str = "; ") -> str:
+    """`; by speaker {0.3, 9.9} p 0.04`, for the end of a sentence; nothing where nothing is known by speaker."""
+    told = printed_by_speaker(difference)
+    return "" if told.is_missing else f"{before}by speaker {told.text}"
 
 
 def difference_entry(name: str, difference: Difference) -> dict[str, float]:

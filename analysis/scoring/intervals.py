@@ -4,6 +4,7 @@ Each answers another question, and none is right for all: docs/statistics.md say
 """
 
 from dataclasses import dataclass
+from math import nan
 
 from numpy.typing import ArrayLike
 
@@ -16,7 +17,7 @@ from analysis.scoring.statistics import (
     rate_t_intervals,
 )
 
-DEFAULT = "utterance"
+DEFAULT, BESIDE = "utterance", "speaker"  # what stands beside each other kind in braces
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,17 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     DEFAULT: Kind(by_speaker=False),
-    "speaker": Kind(by_speaker=True),
+    BESIDE: Kind(by_speaker=True),
     "speaker_t": Kind(by_speaker=True, by_t=True),
     "corrected_t": Kind(by_speaker=True, by_t=True, corrected=True),
 }
+
+
+def by_speaker_words(intervals: str) -> str:
+    """What captions say of that one of differences, before their p by speaker: nothing where it is the same."""
+    return "" if intervals == BESIDE else "the {interval over whole speakers}, and "
+
+
+def beside(intervals: str, by_speaker: tuple[float, float]) -> tuple[float, float]:
+    """The interval over whole speakers that stands beside one of the kind `intervals`; NaN where that is the same."""
+    return (nan, nan) if intervals == BESIDE else by_speaker

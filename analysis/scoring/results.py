@@ -74,7 +74,7 @@ def decide(
             columns.SEEDS: seeds[replace(cell, fold=0, seed=0)],
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
-            columns.SETUP: setup_of(cell, corpora(cell.corpus)[0]),
+            columns.SETUP: setup_of(cell, *corpora(cell.corpus)),
             columns.INTERVALS: intervals,
             columns.TRAINING_SHARE: training_share(done, corpora(cell.corpus)[1], _folds_of(decided)),
         }

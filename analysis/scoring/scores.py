@@ -11,7 +11,7 @@ from analysis import columns
 from analysis.frames import checked
 from analysis.identity import Treatment
 from analysis.scoring.cores import on_all_cores
-from analysis.scoring.intervals import KINDS
+from analysis.scoring.intervals import KINDS, beside
 from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.setup import Setup
 from analysis.scoring.statistics import UNDECIDED, Rates, rate_intervals
@@ -170,6 +170,11 @@ class Score:
     def complete(self) -> bool:
         """Whether every fold of every training seed is in it."""
         return self.folds_done >= self.folds
+
+    @property
+    def beside(self) -> tuple[float, float]:
+        """The interval over whole speakers to be shown beside the other; NaN where it is the same."""
+        return beside(self.intervals, self.by_speaker)
 
 
 def index_scores(lines: pd.DataFrame) -> dict[ScoreKey, Score]:

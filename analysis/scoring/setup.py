@@ -9,8 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from data_prep.corpora import CORPORA, known_name, settings_for
 from data_prep.features import FeatureSettings
+from data_prep.fold_lists import column_of, tested_by, tested_text
 from dsl.settings import PAPER_EPOCHS, ChainSettings, TrainingSettings
 
 PAPER_SPLIT, PAPER_FOLDS = "stratified", 10
@@ -36,11 +39,13 @@ class Aspect(NamedTuple):
 class Setup:
     """How a network was trained and tested: the settings that are always told and those that depart from the paper's.
 
-    `classes` are the names of its classes, in the order of labels.
+    `classes` are the names of its classes, in the order of labels, and `fold_list` is the digest of the list of its
+    folds, empty where they are not listed.
     """
 
     settings: tuple[Aspect, ...]
     classes: tuple[str, ...]
+    fold_list: str = ""
 
     @property
     def departures(self) -> tuple[str, ...]:
@@ -53,8 +58,9 @@ class Setup:
         return ", ".join([*said, _seeds_text(sorted(set(seeds)))])
 
 
-def setup_of(stage: ChainSettings, about: Mapping[str, Any]) -> Setup:
-    """The set-up of the network that `stage` is a fold of, on a prepared corpus with the manifest `about`.
+def setup_of(stage: ChainSettings, about: Mapping[str, Any], corpus_utterances: pd.DataFrame | None = None) -> Setup:
+    """The set-up of the network that `stage` is a fold of, on a prepared corpus with the manifest `about`. With the
+    `corpus_utterances`, it tells how many of them a list of folds tests, where that is not all.
 
     Of a corpus that the paper does not have, any number of epochs and of utterances is as good as another.
     """
@@ -71,7 +77,12 @@ def setup_of(stage: ChainSettings, about: Mapping[str, Any]) -> Setup:
         "utterances": _setting("utterances", utterances, PAPER_UTTERANCES.get(corpus, utterances)),
     }
     always = [found.pop(name) for name in _ALWAYS_SAID]
-    return Setup((*always, *(one for one in found.values() if one.paper)), tuple(about["classes"]))
+    digest = "" if stage.listed is None else stage.listed.digest
+    if corpus_utterances is not None and column_of(digest) in corpus_utterances:
+        tested = len(tested_by(corpus_utterances, digest))
+        if tested < utterances:
+            always.append(Aspect(tested_text(tested, utterances), "all"))
+    return Setup((*always, *(one for one in found.values() if one.paper)), tuple(about["classes"]), digest)
 
 
 def training_text(training: TrainingSettings) -> str:

@@ -149,8 +149,8 @@ def _column_groups(table: Table, corpus: str) -> tuple[str, ...]:
 
 
 def _metrics_of(group: str) -> tuple[str, ...]:
-    """Of the forest all; F1 by mean pooling is in CSV and JSON, for a page is only so wide."""
-    return METRICS if group == "forest" else PAPER_METRICS
+    """All of ours, and those that the paper has."""
+    return METRICS if group in _OURS else PAPER_METRICS
 
 
 def _cell(table: Table, scored: Scored, group: str) -> TableCell:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.identity import GIVEN, Condition, backbone_name, conditions, corpus_name, labels_name, source_name
 from analysis.scoring.formats import joined, raised
-from analysis.scoring.intervals import DEFAULT, KINDS
+from analysis.scoring.intervals import BESIDE, DEFAULT, KINDS, by_speaker_words
 from analysis.scoring.scores import Score, index_scores
 from analysis.scoring.setup import Setup
 from data_prep.text import counted
@@ -18,16 +18,13 @@ RATES, DIFFERENCES = "rates", "differences"
 # What each kind of table explains below its subject: a template each, of whole sentences.
 
 _MEAN_AND_F1 = "Mean is by mean pooling, without a forest. F1 is macro-averaged."
-INTERVALS = "[{intervals}] and {{{beside}}}"  # of rates, in a template
+INTERVALS = "{intervals}"  # of rates, in a template
 _RATES = f"Rates are in percent, the forest's with {INTERVALS}. {_MEAN_AND_F1}"
 _BASELINE = (
     "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [{paired}] and, for WA, p "
     "of McNemar's exact test."
 )
-_BY_SPEAKER = (
-    "By speaker are the {{interval over whole speakers}} of the same difference and, for WA, p of a sign-flip test "
-    "over them, not adjusted."
-)
+_BY_SPEAKER = "By speaker: {by_speaker}for WA p of a sign-flip test over them, not adjusted."
 OF_PAPER_TABLE = (
     "{rows} {backbone} {conditions} Rates are in percent, the forest's with ± its standard deviation over forest "
     f"seeds, a second ± over training seeds if there are several, and {INTERVALS}. {_MEAN_AND_F1} {{difference}}"
@@ -40,12 +37,12 @@ OF_CHOSEN_BY_VALIDATION = (
     "{conditions} In each fold, and for each training seed, the iteration t of a chain is chosen that has the highest "
     "WA of mean pooling on the validation utterances, or the earliest of equals; 0 is one of them. t (folds) says how "
     f"many folds choose it. WA validation is the mean of what is chosen. {_RATES} {_BASELINE} Holm's method adjusts p "
-    "for all chains of the label source."
+    f"for all chains of the label source. {_BY_SPEAKER}"
 )
 OF_CHOSEN_BY_TEST = (
     "{conditions} Of each chain the iteration t is chosen that has the highest WA of the forest on the test folds, or "
     "the earliest of equals; 0 is one of them. It is the same in all folds. "
-    f"{_RATES} {_BASELINE} Holm's method adjusts p for all chains of the label source."
+    f"{_RATES} {_BASELINE} Holm's method adjusts p for all chains of the label source. {_BY_SPEAKER}"
 )
 OF_SOURCES_COMPARED = (
     "{conditions} The rate by {decision} with the first label source minus that with the second, in points, with a "
@@ -105,8 +102,13 @@ def interval_parts(intervals: str) -> dict[str, str]:
     """What templates say of intervals of a kind, and of those over speakers beside them, which are always by a
     bootstrap."""
     kind = KINDS[intervals]
-    beside = KINDS["speaker"].words(several=True) if kind.by_t else "over whole speakers"
-    return {"intervals": kind.words(several=True), "beside": beside, "paired": kind.words(paired=True)}
+    others = KINDS[BESIDE].words(several=True) if kind.by_t else "over whole speakers"
+    both = "" if intervals == BESIDE else f" and {{{others}}}"
+    return {
+        "intervals": f"[{kind.words(several=True)}]{both}",
+        "paired": kind.words(paired=True),
+        "by_speaker": by_speaker_words(intervals),
+    }
 
 
 @dataclass(frozen=True)

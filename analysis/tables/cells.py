@@ -106,7 +106,7 @@ class RateCell(TableCell):
         if score is None:
             return TextCell()
         deviations = (score.forest_spread, score.training_spread) if spread else ()
-        bounds = (score.interval, score.by_speaker) if interval else (UNKNOWN, UNKNOWN)
+        bounds = (score.interval, score.beside) if interval else (UNKNOWN, UNKNOWN)
         return cls(score.value, deviations, *bounds, score.folds_done, score.folds)
 
     @property

@@ -11,8 +11,9 @@ Entry = dict[str, Any]
 
 
 def setup_entry(setup: Setup, seeds: int) -> Entry:
-    """How a network was trained and tested, with so many seeds."""
-    return {"setup": setup.text([seeds]), "departures": list(setup.departures)}
+    """How a network was trained and tested, with so many seeds, and the digest of its list of folds if it has one."""
+    listed = {"fold_list": setup.fold_list} if setup.fold_list else {}
+    return {"setup": setup.text([seeds]), "departures": list(setup.departures), **listed}
 
 
 def score_entry(forest: Score | None, mean_pooling: Score | None) -> Entry:

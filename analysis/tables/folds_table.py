@@ -9,6 +9,7 @@ from analysis.tables.blocks import Block, Line
 from analysis.tables.cells import NumberCell, TextCell
 from analysis.tables.listings import Heading
 from analysis.tables.render import aligned
+from data_prep.fold_lists import tested_text
 from data_prep.text import counted
 from dsl.labels import labels_of
 from dsl.overlaps import COLUMNS, FoldParts, fold_parts
@@ -53,17 +54,19 @@ def _parts(stage: StageSpec, utterances: Mapping[str, pd.DataFrame]) -> FoldPart
 
 
 def title_of(stage: StageSpec) -> str:
-    """`emodb-d47d293dc766, speaker split, 10 folds, seed 0`."""
-    return f"{stage.corpus}, {stage.split_name} split, {counted(stage.folds, 'fold')}, seed {stage.seed}"
+    """`emodb-d47d293dc766, speaker split, 10 folds, seed 0`; with the digest of the list where they are listed."""
+    listed = "" if stage.listed is None else f" (list {stage.listed.digest})"
+    return f"{stage.corpus}, {stage.split_name} split{listed}, {counted(stage.folds, 'fold')}, seed {stage.seed}"
 
 
 def folds_block(stage: StageSpec, parts: Sequence[FoldParts]) -> Block:
     """A line for each fold."""
     shown = [column for column in COLUMNS if column not in SELDOM or any(column in one.overlaps for one in parts)]
-    head = ["fold", "training", "validation", "test", *(OF_A_FOLD[column] for column in shown)]
+    counted_parts = ["training", "validation", "test", *(["unused"] if any(one.unused for one in parts) else [])]
+    head = ["fold", *counted_parts, *(OF_A_FOLD[column] for column in shown)]
     lines = []
     for one in parts:
-        counts = (NumberCell(count, grouped=True) for count in (one.training, one.validation, one.test))
+        counts = (NumberCell(getattr(one, part), grouped=True) for part in counted_parts)
         overlaps = map(one.overlaps.get, shown)
         shared = (TextCell(UNKNOWN if found is None else f"{found.shared:,} of {found.values:,}") for found in overlaps)
         lines.append(Line(str(one.fold), (*counts, *shared)))
@@ -71,10 +74,12 @@ def folds_block(stage: StageSpec, parts: Sequence[FoldParts]) -> Block:
 
 
 def totals_of(parts: Sequence[FoldParts]) -> list[str]:
-    """What all folds together come to, a sentence for each column that the corpus tells."""
-    tested = sum(one.test for one in parts)
+    """What all folds together come to: a sentence where not all utterances are tested, and one for each column that the
+    corpus tells."""
+    tested, utterances = sum(one.test for one in parts), parts[0].utterances
     told = {column: [one.overlaps[column].utterances for one in parts if column in one.overlaps] for column in COLUMNS}
-    return [
+    partly = [f"{tested_text(tested, utterances)}: all rates are of these alone"] if tested < utterances else []
+    return partly + [
         f"{sum(counts):,} of {counted(tested, 'test utterance')}: {IN_WORDS[column]}"
         for column, counts in told.items()
         if counts
@@ -85,4 +90,4 @@ def folds_text(stage: StageSpec, parts: Sequence[FoldParts]) -> str:
     """The same as a table in Markdown, with its title and totals."""
     block = folds_block(stage, parts)
     table = aligned([[one.text for one in block.head], *(line.texts for line in block.lines)])
-    return "\n".join([block.heading, "", table + "\n".join(totals_of(parts))]) + "\n"
+    return "\n".join([block.heading, "", table, *totals_of(parts)]) + "\n"

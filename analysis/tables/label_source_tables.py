@@ -20,7 +20,7 @@ from analysis.identity import (
 )
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.comparisons import Pair, compare, networks, of_networks, one_decision
-from analysis.scoring.differences import Difference, difference_entry
+from analysis.scoring.differences import Difference, difference_entry, speaker_metrics
 from analysis.scoring.setup import Setup
 from analysis.tables.captions import (
     DIFFERENCES,
@@ -72,10 +72,11 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         for treatment in sorted(lines, key=treatment_order)
     ]
     incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
+    intervals = str(decisions[columns.INTERVALS].iloc[0])
     caption = Caption.filled(
         corpus_name(condition.corpus),
         OF_SOURCES_COMPARED,
-        decisions[columns.INTERVALS].iloc[0],
+        intervals,
         conditions=conditions_text(condition),
         decision=columns.DECISION_NAMES[decision],
     )
@@ -83,7 +84,7 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         SOURCES_COMPARED,
         caption,
         "Network",
-        tuple(_group(first, second) for second, first in combinations(sources, 2)),
+        tuple(_group(first, second, intervals) for second, first in combinations(sources, 2)),
         tuple(rows),
         (
             *([Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []),
@@ -102,8 +103,8 @@ def _name(first: str, second: str) -> str:
     return f"{first} − {second}"
 
 
-def _group(first: str, second: str) -> Group:
-    headings = (*map(Heading, METRICS), *(Heading("by speaker", metric) for metric in METRICS))
+def _group(first: str, second: str, intervals: str) -> Group:
+    headings = (*map(Heading, METRICS), *(Heading("by speaker", metric) for metric in speaker_metrics(intervals)))
     leaky = bool({first, second} & set(LEAKY_LABEL_SOURCES))
     return Group(_name(first, second), headings, _name(source_name(first), second), leaky)
 
@@ -118,8 +119,9 @@ def _row(treatment: Treatment, lines: list[Compared], setup: Entry) -> ListingRo
 
 
 def _cells(line: Compared) -> list[TableCell]:
-    differences = [Difference.of(line, metric) for metric in METRICS]
-    return [*map(DifferenceCell, differences), *map(SpeakerCell, differences)]
+    of = {metric: Difference.of(line, metric) for metric in METRICS}
+    by_speaker = (of[metric] for metric in speaker_metrics(line[columns.INTERVALS]))
+    return [*map(DifferenceCell, of.values()), *map(SpeakerCell, by_speaker)]
 
 
 def _entries(name: str, treatment: Treatment, line: Compared, setup: Entry) -> Iterator[Entry]:

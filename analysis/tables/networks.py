@@ -1,8 +1,9 @@
 """Every network of a grid beside its baseline, and the iteration that validation chooses: as listings."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain as chained
 
 import pandas as pd
 
@@ -25,7 +26,7 @@ from analysis.identity import (
 )
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.comparisons import comparisons, of_networks
-from analysis.scoring.differences import Difference, difference_entry
+from analysis.scoring.differences import Difference, difference_entry, speaker_metrics
 from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
 from analysis.scoring.selection import Chosen, choose_by_fold
 from analysis.tables.captions import (
@@ -102,9 +103,20 @@ class Known:
         """WA, UA and F1 by random forests, with their intervals."""
         return [RateCell.of(self.score(source, treatment, columns.FOREST, metric)) for metric in METRICS]
 
-    def difference_cell(self, source: str, treatment: Treatment, metric: str) -> TableCell:
-        """The difference of a treatment from its baseline."""
-        return DifferenceCell(self.differences.get((source, treatment, metric)))
+    @property
+    def speaker_metrics(self) -> tuple[str, ...]:
+        """The metrics of which differences are told by speaker, too."""
+        return next((speaker_metrics(one.intervals) for one in self.differences.values()), METRICS)
+
+    def difference_headings(self) -> list[Heading]:
+        """Those of `difference_cells`."""
+        of = (("− baseline", METRICS), ("by speaker", self.speaker_metrics))
+        return [Heading(what, metric) for what, metrics in of for metric in metrics]
+
+    def difference_cells(self, source: str, treatment: Treatment) -> list[TableCell]:
+        """The differences of a treatment from its baseline, and what is known of them by speaker."""
+        of = {metric: self.differences.get((source, treatment, metric)) for metric in METRICS}
+        return [*map(DifferenceCell, of.values()), *(SpeakerCell(of[metric]) for metric in self.speaker_metrics)]
 
 
 def networks_listings(scores: pd.DataFrame, compared: pd.DataFrame) -> list[Listing]:
@@ -211,21 +223,20 @@ def _networks_listing(known: Known) -> Listing:
                 *(RateCell.of(score, interval=False) for score in by_mean),
             ]
             if (source, treatment, "WA") in known.differences:
-                cells[of_group(source, _DIFFERENCES)] = [
-                    *(known.difference_cell(source, treatment, metric) for metric in METRICS),
-                    *(SpeakerCell(known.differences.get((source, treatment, metric))) for metric in METRICS),
-                ]
+                cells[of_group(source, _DIFFERENCES)] = known.difference_cells(source, treatment)
             if treatment.iteration or source == known.sources[0]:  # iteration 0 is the same for all sources
                 entries += _entries(ALL_NETWORKS, name, known, source, treatment)
         rows.append(ListingRow(RowLabel(name), cells, tuple(entries), treatment.backbone))
-    rates, differences = (
-        tuple(Heading(what, metric) for what in of for metric in METRICS)
-        for of in (("forest", "mean"), ("− baseline", "by speaker"))
-    )
-    groups = zip(known.groups(*rates), known.groups(*differences, of=_DIFFERENCES), strict=True)
-    shown = tuple(group for of_source in groups for group in of_source if any(group.name in row.cells for row in rows))
+    rates = [Heading(what, metric) for what in ("forest", "mean") for metric in METRICS]
     about, notes = known.caption(OF_NETWORKS), known.footnotes()
-    return Listing(ALL_NETWORKS, about, "Network", shown, tuple(rows), notes, known.condition)
+    return Listing(ALL_NETWORKS, about, "Network", _groups(known, rates, rows), tuple(rows), notes, known.condition)
+
+
+def _groups(known: Known, rates: Sequence[Heading], rows: Sequence[ListingRow]) -> tuple[Group, ...]:
+    """Those that the rows have: of each label source its `rates`, and differences to the baseline."""
+    of_differences = known.groups(*known.difference_headings(), of=_DIFFERENCES)
+    groups = chained.from_iterable(zip(known.groups(*rates), of_differences, strict=True))
+    return tuple(group for group in groups if any(group.name in row.cells for row in rows))
 
 
 def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
@@ -246,8 +257,9 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
                 NumberCell(known.validation.get((source, chain)), 2),
                 *known.forest_cells(source, chain),
                 *(RateCell.of(score, interval=False) for score in baseline),
-                known.difference_cell(source, chain, "WA"),
             ]
+            if (source, chain, "WA") in known.differences:
+                cells[of_group(source, _DIFFERENCES)] = known.difference_cells(source, chain)
             entries += [
                 {**entry, "iteration": None, "iterations_chosen": choice.text}
                 for entry in _entries(title, chain_name(chain), known, source, chain)
@@ -257,11 +269,10 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
     headings = (
         *(Heading("t (folds)"), Heading("validation", "WA")),
         *(Heading(what, metric) for what in ("forest", "baseline") for metric in METRICS),
-        Heading("− baseline", "WA"),
     )
     unknown = not by_test and all(value != value for value in known.validation.values())
     notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *known.footnotes())
-    return Listing(title, caption, "Chain", known.groups(*headings), tuple(rows), notes, known.condition)
+    return Listing(title, caption, "Chain", _groups(known, headings, rows), tuple(rows), notes, known.condition)
 
 
 def _entries(title: str, name: str, known: Known, source: str, treatment: Treatment) -> Iterator[Entry]:

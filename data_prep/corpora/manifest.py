@@ -1,18 +1,23 @@
 """Anybody's own corpus, through a CSV file."""
 
-import csv
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path, PurePosixPath
 
 from data_prep.attributes import MORE_TEXTS
 from data_prep.corpora.utterances import Utterance
+from data_prep.csv_files import QUOTED, CsvError, misnamed, misnamed_text, read_csv
 from data_prep.errors import CorpusError
 from data_prep.text import clean, counted, skeleton
 
 COLUMNS, MORE_COLUMNS = ("path", "emotion", "speaker"), ("text", "id", *MORE_TEXTS)
+# What others call columns, which is not taken for them without asking.
+MEANT = {
+    **dict.fromkeys(("file", "filename", "wav", "audio"), "path"),
+    **{"label": "emotion", "sentence": "text", "sex": "gender"},
+}
 Listing = Callable[[Path, Callable[[str], str]], Mapping[str, list[str]]]
 SURPLUS = "values beyond the header"  # key of what a manifest's line holds too many
 
@@ -62,27 +67,39 @@ def _read_csv(source: Path) -> list[tuple[int, dict[str, str]]]:
     if not source.is_file():
         raise CorpusError(f"manifest {source} is not a file; give a CSV file with --source")
     try:
-        with source.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restkey=SURPLUS, strict=True)
-            columns = {given: _column(given) for given in reader.fieldnames or []}
-            counts = Counter(map(_column, reader.fieldnames or []))
-            repeated = [column for column, count in counts.items() if column and count > 1]
-            if repeated:
-                raise CorpusError(f"manifest {source}: the header has {', '.join(repeated)} more than once")
-            missing = [column for column in COLUMNS if column not in counts]
-            if missing:
-                raise CorpusError(
-                    f"manifest {source}: missing columns {', '.join(missing)}; "
-                    f"the header has {', '.join(counts) or 'nothing'}, it needs {', '.join(COLUMNS)} "
-                    f"and may have {', '.join(MORE_COLUMNS)}"
-                )
-            rows = []
-            for row in reader:
-                values = {columns.get(k, k): ",".join(v) if isinstance(v, list) else v or "" for k, v in row.items()}
-                rows.append((reader.line_num, {k: v.strip() if k == "path" else clean(v) for k, v in values.items()}))
-            return rows
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"manifest {source} is not a UTF-8 CSV file: {error}") from error
+        header, rows = read_csv(source)
+    except CsvError as error:
+        raise CorpusError(f"manifest {source} {error}") from error
+    counts = Counter(columns := list(map(_column, header)))
+    repeated = [column for column, count in counts.items() if column and count > 1]
+    if repeated:
+        raise CorpusError(f"manifest {source}: the header has {', '.join(repeated)} more than once")
+    wrong = misnamed(columns, (*COLUMNS, *MORE_COLUMNS), MEANT)
+    missing = [column for column in COLUMNS if column not in counts]
+    if missing:
+        raise CorpusError(
+            f"manifest {source}: missing columns {', '.join(missing)}; "
+            f"the header has {', '.join(counts) or 'nothing'}, it needs {', '.join(COLUMNS)} "
+            f"and may have {', '.join(MORE_COLUMNS)}" + "".join(f"; {one} may be {name}" for one, name in wrong.items())
+        )
+    if wrong:
+        raise CorpusError(f"manifest {source}: the header has {misnamed_text(wrong)}")
+    return [(number, _named(columns, values)) for number, values in rows]
+
+
+def _named(columns: Sequence[str], values: Sequence[str]) -> dict[str, str]:
+    """The values of a line by column, with what it holds too many."""
+    padded = [*values, *[""] * (len(columns) - len(values))]
+    found = {
+        name: value.strip() if name == "path" else clean(value) for name, value in zip(columns, padded, strict=False)
+    }
+    return {**found, SURPLUS: ",".join(values[len(columns) :])}
+
+
+def unread_columns(source: Path) -> list[str]:
+    """The columns of a manifest that nothing is read from."""
+    columns = map(_column, read_csv(source)[0])
+    return [name for name in columns if name and name not in (*COLUMNS, *MORE_COLUMNS)]
 
 
 def _column(given: str) -> str:
@@ -93,14 +110,12 @@ def _column(given: str) -> str:
 def _manifest_problem(row: dict[str, str], folder: Path) -> str | None:
     surplus = row.get(SURPLUS, "").strip(",")
     if surplus:
-        return f"{surplus!r} is more than the header has columns for; put a value that holds a comma in quotes"
+        return f"{surplus!r} is more than the header has columns for; {QUOTED}"
     empty = [column for column in COLUMNS if not row[column]]
     if empty:
         return f"empty {', '.join(empty)}"
     if ".." in _slashed(row["path"]).parts:
         return f"path {row['path']!r} leads out of {folder}; use absolute paths, or relative ones without '..'"
-    if "\0" in row["path"]:
-        return f"path {row['path']!r} holds a NUL character"
     return None
 
 

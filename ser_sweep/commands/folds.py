@@ -60,7 +60,8 @@ def run_folds_show(options: argparse.Namespace) -> int:
 
 
 def _about(stage: "StageSpec") -> dict[str, Any]:
-    return {"corpus": stage.corpus, "split": stage.split_name, "folds": stage.folds, "seed": stage.seed}
+    listed = {} if stage.listed is None else {"fold_list": stage.listed.digest}
+    return {"corpus": stage.corpus, "split": stage.split_name, **listed, "folds": stage.folds, "seed": stage.seed}
 
 
 def run_folds_import(options: argparse.Namespace) -> int:

@@ -78,6 +78,7 @@ def run_plan(options: argparse.Namespace) -> int:
     if options.json:
         about = {
             "leaks": [asdict(one) for one in leaks],
+            "notices": sweep.notices,
             "tables": tables,
             "estimate": estimated.as_dict(concurrency, options.price_per_hour),
         }
@@ -96,7 +97,7 @@ def run_plan(options: argparse.Namespace) -> int:
         print(f"        {heading:{width}} {counts['total']:6,}: {counts['done']:,} done, {counts['missing']:,} missing")
     for leak in leaks:
         print(f"leak    {leak.text}")
-    for told in estimated.untaught:
+    for told in (*sweep.notices, *estimated.untaught):
         print(f"notice  {told}")
     for kind, one in probes.items():
         print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")

@@ -50,6 +50,7 @@ def run_prepare(options: argparse.Namespace) -> int:
     import pandas as pd
 
     from data_prep.corpora import check_name, read_corpus, settings_for
+    from data_prep.corpora.manifest import unread_columns
     from data_prep.prepare import prepare
     from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 
@@ -80,7 +81,9 @@ def run_prepare(options: argparse.Namespace) -> int:
             progress=progress,
         )
     manifest = done.corpus.manifest
-    notices = list(done.notices)
+    unread = unread_columns(options.source) if options.corpus == "manifest" else []
+    notices = [f"{counted(len(unread), 'column')} of the manifest not read: {', '.join(unread)}"] if unread else []
+    notices += done.notices
     if lacking:
         notices.append(
             f"{options.corpus} is only a part of the corpus, so its results do not compare with those on all of it; "

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from data_prep.fold_files import fold_list, lines_of_corpus, read_fold_file
+from data_prep.fold_files import fold_list, fold_list_of_column, lines_of_corpus, read_fold_file
 from data_prep.fold_lists import FoldList, FoldListError
 from data_prep.shards import PreparedCorpus
 from data_prep.text import counted, some
@@ -25,7 +24,10 @@ def with_fold_lists(
     found, problems = {}, []
     for request, one in prepared.items():
         try:
-            listed = _of_column(folds, one) if lines is None else _of_file(folds, lines, request, one, not several)
+            if lines is None:
+                listed = fold_list_of_column(folds.name, one.utterances(), str(folds.column))
+            else:
+                listed = _of_file(folds, lines, request, one, not several)
             found[request] = replace(one, fold_list=listed)
         except FoldListError as error:
             problems += [f"folds: {folds.name}, {one.corpus}: {problem}" for problem in str(error).splitlines()]
@@ -39,13 +41,11 @@ def _of_file(
     return fold_list(folds.name, own, prepared.utterances(), prepared.corpus)
 
 
-def _of_column(folds: FoldsFrom, prepared: PreparedCorpus) -> FoldList:
-    utterances = prepared.utterances()
-    told: Any = utterances.get(folds.column, pd.Series("", index=utterances.index))
-    if (told == "").all():
-        raise FoldListError("its utterances have no fold; write a column fold in the manifest, and prepare it again")
-    lines = pd.DataFrame({"utterance": utterances["id"], "fold": told, "part": ""})[told != ""]
-    return fold_list(folds.name, lines, utterances)
+def partly_tested(prepared: Iterable[PreparedCorpus]) -> list[str]:
+    """A notice for each list of folds that tests only a part of its corpus."""
+    lists = [(one.corpus, one.fold_list) for one in prepared if one.fold_list is not None]
+    told = (f"{corpus}, {found.name}: {found.tested_text}" for corpus, found in lists if found.untested)
+    return [f"{one}; all rates are of these alone" for one in dict.fromkeys(told)]
 
 
 def listed_problems(

@@ -36,6 +36,7 @@ from data_prep.progress import Progress, no_progress
 from data_prep.shards import PreparedCorpus
 from dsl.labels import labels_of
 from sweep.planning.stages import StageSpec
+from sweep.storage.listed_folds import names_of_lists
 from sweep.storage.predictions import Predictions
 from sweep.storage.store import Store, StoreError
 from sweep.storage.upkeep import AT_ONCE
@@ -47,6 +48,8 @@ PART_BYTES = 64 * 1024 * 1024  # a file is closed when it is larger: what is in 
 IDENTITY: dict[str, pa.DataType] = {
     "stage": pa.string(),
     "split": pa.string(),
+    "fold_list": pa.string(),
+    "fold_list_digest": pa.string(),
     "folds": pa.int32(),
     "fold": pa.int32(),
     "seed": pa.int64(),
@@ -86,7 +89,8 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
     records = [record for record in store.records() if keys is None or record["key"] in keys]
     if not records:
         raise UserError(f"store {store.uri} holds no stage to export")
-    rows = sorted(map(_stage_row, records), key=_order)
+    names = names_of_lists(store.folder, store.corpora())
+    rows = sorted((_stage_row(record, names) for record in records), key=_order)
     corpora = {name: _read_corpus(store, name) for name in {row["corpus"] for row in rows}}
     done = 0
 
@@ -158,18 +162,22 @@ def whole(out: Folder) -> Iterator[Folder]:
 # Stages
 
 
-def _stage_row(record: dict[str, Any]) -> dict[str, Any]:
-    """A stage's row in stages.parquet. Metrics and timing go by their own names, unless the identity has that name."""
+def _stage_row(record: dict[str, Any], lists: Mapping[str, str]) -> dict[str, Any]:
+    """A stage's row in stages.parquet; `lists` are the names of lists of folds, by digest. Metrics and timing go by
+    their own names, unless the identity has that name."""
     stage = StageSpec.of_record(record)
     if stage is None:
         raise StoreError(
             f"stage {record['key']} is damaged, or of a newer ser-sweep; ser-sweep store verify tells which"
         )
+    digest = "" if stage.listed is None else stage.listed.digest
     row = {
         "stage": record["key"],
         "corpus": stage.corpus,
         "backbone": stage.backbone,
-        **{name: getattr(stage, name) for name in IDENTITY if name != "stage"},
+        **{name: getattr(stage, name, "") for name in IDENTITY if name != "stage"},
+        "fold_list": lists.get(digest, ""),
+        "fold_list_digest": digest,
         "label_source": stage.label_source or "",
         "altered": stage.altered.text if stage.altered else "",
         "inner_folds": stage.inner_folds,

@@ -1,5 +1,6 @@
 """The lists of folds that a store keeps beside a corpus, so that it needs no file to understand its stages."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from data_prep.fold_lists import FoldList
@@ -23,6 +24,12 @@ def kept_lists(folder: Folder, corpus: str) -> dict[str, FoldList | None]:
         except ValueError:
             found[path] = None
     return found
+
+
+def names_of_lists(folder: Folder, corpora: Iterable[str]) -> dict[str, str]:
+    """The names of the lists that a store keeps of these corpora, by digest."""
+    kept = (found for corpus in corpora for found in kept_lists(folder, corpus).values())
+    return {found.digest: found.name for found in kept if found is not None}
 
 
 def with_name_of_list(folder: Folder, stage: StageSpec) -> StageSpec:

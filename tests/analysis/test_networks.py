@@ -173,7 +173,7 @@ def test_the_difference_has_an_interval_and_a_test_by_speaker() -> None:
     (one,) = networks_of(grid())
     by_speaker = texts(one, "in_fold, differences to the baseline")["DenseNet22 bdsl, t = 1"][3:]
     assert by_speaker[:2] == ["{20.0, 20.0} p 0.12", "{20.0, 20.0}"]
-    assert "By speaker are the {interval over whole speakers} of the same difference" in one.caption
+    assert "By speaker: the {interval over whole speakers}, and for WA p of a sign-flip test over them" in one.caption
     record = next(record for row in one.rows for record in row.entries if record["iteration"] and "p" in record)
     assert (record["p"], record["p_holm"], record["p_speaker"]) == (2 / 2**4, 0.5, 2 / 2**4)
     assert (record["baseline_difference_speaker_low"], record["baseline_difference_speaker_high"]) == (20, 20)
@@ -193,10 +193,10 @@ def test_a_difference_of_less_than_the_rates_beside_it_is_marked() -> None:
     """The baseline has half of its folds: its rate is of 10 utterances, the network's of 20."""
     half = decisions(8, folds_done=5).iloc[:10]
     frame = pd.concat([half, decisions(14, rule="bdsl", iteration=1, validation_wa=60.0)])
-    for make, group, place in ((networks_of, ", differences to the baseline", 0), (chosen_listings, "", 8)):
+    for make in (networks_of, chosen_listings):
         (one,) = make(frame)
-        shown = next(row for name, row in texts(one, f"in_fold{group}").items() if "bdsl" in name)
-        assert shown[place].startswith("+20.00 [") and shown[place].endswith(" (incomplete)")
+        (shown,) = texts(one, "in_fold, differences to the baseline").values()
+        assert shown[0].startswith("+20.00 [") and shown[0].endswith(" (incomplete)")
         assert any(
             "marked (incomplete) are of the utterances and training seeds" in note.text for note in one.footnotes
         )
@@ -279,7 +279,7 @@ def test_it_is_chosen_in_each_fold_by_the_folds_own_validation_utterances() -> N
     (one,) = chosen_listings(frame)
     row = texts(one, "in_fold")["DenseNet22 gsl"]
     assert [text.split(" [")[0] for text in row[:3]] == ["0 (5), 1 (5)", "75.00", "70.00"]  # 10 and 4 of 10 are right
-    assert row[8].startswith("+20.00 ")
+    assert texts(one, "in_fold, differences to the baseline")["DenseNet22 gsl"][0].startswith("+20.00 ")
     assert one.rows[0].entries[0]["iterations_chosen"] == "0 (5), 1 (5)"
 
 
@@ -308,7 +308,18 @@ def test_a_fold_that_an_iteration_has_not_come_to_is_left_out() -> None:
 def test_what_is_chosen_stands_beside_the_baseline() -> None:
     (one,) = chosen_listings(grid())
     row = texts(one, "in_fold")["DenseNet22 bdsl"]
-    assert [text.split(" ")[0] for text in row] == ["1", "60.00", *["70.00"] * 3, *["50.00"] * 3, "+20.00"]
+    assert [text.split(" ")[0] for text in row] == ["1", "60.00", *["70.00"] * 3, *["50.00"] * 3]
+    differences = texts(one, "in_fold, differences to the baseline")["DenseNet22 bdsl"]
+    assert [text.split(" ")[0] for text in differences[:3]] == ["+20.00"] * 3
+    assert differences[3:5] == ["{20.0, 20.0} p 0.12", "{20.0, 20.0}"]
+
+
+@pytest.mark.parametrize("make", [networks_of, chosen_listings, sources_listings])
+def test_intervals_over_speakers_are_shown_once(make: Callable[[pd.DataFrame], list[Listing]]) -> None:
+    for one in make(grid().assign(intervals="speaker")):
+        shown = to_markdown([one])
+        assert "{" not in shown and "WA by speaker" in shown and "UA by speaker" not in shown
+        assert "By speaker: for WA p of a sign-flip test over them" in one.caption
 
 
 def test_of_equals_the_earlier_iteration_is_chosen() -> None:

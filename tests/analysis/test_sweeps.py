@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from analysis import columns
 from analysis.sweep_comparison import CHOSEN, SECOND_SPLIT, SECOND_WA, compare_sweeps, compared_records, compared_text
 from data_prep.errors import UserError
 from ser_sweep.cli import main
-from tests.analysis.made_by_hand import decisions_of, first_right
+from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]
@@ -55,6 +56,24 @@ def test_the_difference_by_speaker_is_beside_that_by_utterance() -> None:
     (line,) = compared.lines.to_dict("records")
     assert line[columns.P_SPEAKER] == 2 / 2**4
     assert "WA by speaker" in compared_text(compared) and "{50.0, 50.0} p 0.12 |" in compared_text(compared)
+
+
+def test_lists_of_folds_that_say_something_else_are_told() -> None:
+    def listed(digest: str, split: str = "folds.csv") -> pd.DataFrame:
+        setup = replace(setup_with("emodb", split), fold_list=digest)
+        return sweep(bdsl=(30, {"split": split})).assign(setup=pd.Series([setup] * len(LABEL), dtype=object))
+
+    assert compare_sweeps(listed("one"), listed("two")).differ == {"list of folds of Emo-DB": ("one", "two")}
+    assert compare_sweeps(listed("one"), listed("one")).differ == {}
+    assert compare_sweeps(listed("one"), listed("one", "other.csv")).differ == {
+        "split": ("folds.csv", "other.csv"),
+        "list of folds of Emo-DB": ("one", "the same"),
+    }
+    others = listed("two").assign(utterance=lambda lines: lines["utterance"] + "x")
+    with pytest.raises(
+        UserError, match=r"no network and utterance in common: .*; list of folds of Emo-DB: one and two"
+    ):
+        compare_sweeps(listed("one"), others)
 
 
 def test_p_is_adjusted_for_all_that_is_compared() -> None:

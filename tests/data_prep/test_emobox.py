@@ -91,7 +91,8 @@ def test_the_recording_of_cremad_without_sound_is_no_utterance(tmp_path: Path) -
 def test_a_validation_part_is_taken(tmp_path: Path) -> None:
     for part, path in zip(("train", "valid", "test"), FILES["emodb"], strict=False):
         write_list(tmp_path, "emodb", 1, part, [path])
-    assert read_emobox(tmp_path / "data" / "emodb", "emodb").folds.validates
+    protocol = read_emobox(tmp_path / "data" / "emodb", "emodb")
+    assert protocol.folds.validates and "emodb: 1 of 3 utterances are tested" in notices_of(protocol)
 
 
 def test_lists_that_overlap_or_are_not_whole_are_refused(lists: Path) -> None:

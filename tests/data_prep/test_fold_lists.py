@@ -13,7 +13,7 @@ UTTERANCES = pd.DataFrame({"id": list("abcdef"), "file": [f"{one}.wav" for one i
 
 def lines(*rows: str) -> pd.DataFrame:
     """`a 0` or, with a part, `a 0 test`."""
-    return pd.DataFrame([[*row.split(), ""][:3] for row in rows], columns=["utterance", "fold", "part"])
+    return pd.DataFrame([[*row.split(), "", ""][:3] for row in rows], columns=["utterance", "fold", "part"])
 
 
 def listed(*rows: str) -> FoldList:
@@ -33,6 +33,7 @@ def test_parts_may_be_told_of_each_fold() -> None:
     found = listed("a 1 train", "b 1 valid", "c 1 test", "d 1 unused", "e 1 train", "f 1 test")
     assert [letters for _, letters in found.parts] == ["l", "v", "t", "-", "l", "t"]
     assert (found.folds, found.validates, found.untested) == (1, True, ["a", "b", "d", "e"])
+    assert listed("a 1 Train", "b 1 VALID", "c 1 test", "d 1 unused", "e 1 train", "f 1 test") == found
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,14 @@ def test_lists_that_say_something_else_are_others() -> None:
         (("a 2", "b 2", "c 2", "d 3", "e 3", "f 3"), "folds begin with 2; number them from 0 or from 1"),
         (("a 0", "b 5000"), "fold numbers from 0 to 5000; a list has at most 1,000 folds"),
         ((*WHOLE[1:], "a first"), "1 fold (first) not a whole number"),
-        ((*WHOLE[1:], "a 0 dev"), "1 part (dev) not known; allowed: train, valid, test, unused"),
+        ((*WHOLE[1:], "a -1"), "1 fold (-1) below 0; number the folds 0, 1, 2 or 1, 2, 3"),
+        ((*WHOLE[1:], "a 1.0"), "1 fold (1.0) written with a fraction; write whole numbers: 1 for 1.0"),
+        ((*WHOLE[1:], "a"), "1 utterance (a) without a fold; fill it in, or take the line out"),
+        (
+            (*WHOLE[1:], "wav/A.wav 0"),
+            "1 utterance (wav/A.wav) not in the corpus; correct their names: wav/A.wav looks",
+        ),
+        ((*WHOLE[1:], "a 0 dev"), "1 part (dev) not known; allowed: train, valid, test, unused; dev may be valid"),
         ((*WHOLE[1:], "a 0 test"), "5 lines of 6 without a part; give each line one, or none"),
         (tuple(f"{one} 0" for one in "abcdef"), "1 fold (0) (counted from 0) without an utterance to train"),
         (("a 0 test", "a 0 train", "b 0 train"), "1 utterance (a) in test and train of fold 0; leave each in one part"),
@@ -97,10 +105,10 @@ def test_an_utterance_goes_by_its_id_its_path_or_the_name_of_its_file() -> None:
 
 def test_a_file_is_read_with_any_heading_and_of_each_corpus(tmp_path: Path) -> None:
     path = tmp_path / "folds.csv"
-    path.write_text("\ufeffCorpus, Path ,FOLD\none,a,0\none,b,1\ntwo,a,1\n", encoding="utf-8")
+    path.write_text("\ufeffCorpus, Path ,FOLD,note\none,a,0,x\nOne,b,1\n\ntwo,a,1,,\n", encoding="utf-8")
     found = read_fold_file(path)
     assert list(lines_of_corpus(found, ["one", "one-123"], alone=False)["utterance"]) == ["a", "b"]
-    with pytest.raises(FoldListError, match="no line of the corpus; its column corpus has one, two"):
+    with pytest.raises(FoldListError, match="no line of the corpus; its column corpus has One, one, two"):
         lines_of_corpus(found, ["three"], alone=True)
     with pytest.raises(FoldListError, match="no column corpus, and the grid has several corpora"):
         lines_of_corpus(found.assign(corpus=""), ["one"], alone=False)
@@ -112,9 +120,17 @@ def test_a_file_is_read_with_any_heading_and_of_each_corpus(tmp_path: Path) -> N
         (b"utterance,part\na,test\n", "has no column fold"),
         (b"id,path,fold\na,a,0\n", "has utterance more than once"),
         (b"utterance,fold\n", "has no lines"),
-        (b"", "is not a UTF-8 CSV file"),
-        (b"utterance,fold\n\xff,0\n", "is not a UTF-8 CSV file"),
-        (b"utterance,fold\na,0\nb,0,1,2\n", "is not a UTF-8 CSV file"),
+        (b"", "has no column utterance, fold"),
+        (b"utterance,fold\n\xff,0\n", "is not UTF-8 on line 2 (byte 0xff); save it as CSV in UTF-8"),
+        ("utterance,fold\na,0\n".encode("utf-16"), "is UTF-16; save it as CSV in UTF-8"),
+        (b"utterance,fold\na,0\nb\0,0\n", "holds a NUL character on line 3"),
+        (b"utterance,fold\na,0\nb,0,1,2\n", "1 line (3) with more values than the header has columns; put a value"),
+        (b'utterance,fold\na,0\n"b,0\nc,1\n', "has a quote on line 3 that is never closed"),
+        (b'utterance,fold\na,0\n"b"c,0\n', "cannot be read from line 3 on ("),
+        (b"utterance;fold\na;0\n", "has semicolons between its values; save it as CSV with commas"),
+        (b"utterance\tfold\na\t0\n", "has tabs between its values; save it as CSV with commas"),
+        (b"utterance,fold,split\na,0,test\n", "has a column split, which is not read: call it part, or take it out"),
+        (b"utterance,folds\na,0\n", "part and corpus; folds may be fold"),
     ],
 )
 def test_a_file_that_is_no_list_is_refused(tmp_path: Path, content: bytes, said: str) -> None:

@@ -47,6 +47,22 @@ def test_an_utterance_keeps_text_that_is_the_same_in_one_way(field: str, same: t
     assert getattr(first, field) == getattr(second, field) == same[0]
 
 
+def test_a_speaker_has_one_gender() -> None:
+    given = utterances("gender", "f", "", "m", "f")
+    with pytest.raises(CorpusError) as raised:
+        check_names(given)
+    (said,) = raised.value.problems
+    assert said.startswith(
+        "speaker 'anna' has the genders 'f' (2 utterances, such as u0) and 'm' (1 utterance, such as u2)"
+    )
+    assert check_names([*utterances("gender", "f", ""), *utterances("id", "x")]) == ()
+
+
+def test_sessions_that_look_the_same_are_told() -> None:
+    (said,) = check_names(utterances("session", "s1", "S1", ""))
+    assert "sessions 'S1' (1 utterance, such as u1) and 's1'" in said
+
+
 @pytest.mark.parametrize("same", SAME, ids=ascii)
 def test_a_manifest_with_one_text_in_two_ways_has_it_once(tmp_path: Path, same: tuple[str, str]) -> None:
     for name in ("0.wav", "1.wav"):
@@ -66,7 +82,7 @@ def test_one_id_in_two_ways_stands_on_two_lines(tmp_path: Path, same: tuple[str,
         read_manifest(write_manifest(tmp_path, *lines, header=HEADER))
 
 
-@pytest.mark.parametrize("value", ["\u200b", "\u00a0", "\ufeff\u00ad", "\x00"])
+@pytest.mark.parametrize("value", ["\u200b", "\u00a0", "\ufeff\u00ad", "\x01"])
 def test_a_value_of_which_nothing_is_seen_is_empty(tmp_path: Path, value: str) -> None:
     (tmp_path / "0.wav").touch()
     with pytest.raises(CorpusError, match="line 2: empty emotion, speaker"):

@@ -73,7 +73,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     "manifest-columns": (prepare_manifest("a.wav,anger", header="path,emotion"), "missing columns speaker"),
     "manifest-header-only": (prepare_manifest(), "no utterances"),
     "manifest-empty": (prepare_content(b""), "the header has nothing"),
-    "manifest-not-utf8": (prepare_content(b"path,emotion,speaker\n\xe4.wav,a,b\n"), "is not a UTF-8 CSV file"),
+    "manifest-not-utf8": (prepare_content(b"path,emotion,speaker\n\xe4.wav,a,b\n"), "is not UTF-8 on line 2"),
     "manifest-unknown-path": (prepare_manifest("c.wav,anger,anna"), "line 2: no file"),
     "manifest-climbs-out": (prepare_manifest("../a.wav,anger,anna"), "leads out of"),
     "manifest-absolute": (prepare_manifest("/a/../a.wav,anger,anna"), "leads out of"),

@@ -88,6 +88,14 @@ def test_what_was_changed_or_stands_twice_is_noticed(tmp_path: Path) -> None:
     )
 
 
+def test_a_column_of_folds_that_no_grid_can_use_is_noticed(tmp_path: Path) -> None:
+    noises(tmp_path, 0.5, 0.5, 0.5)
+    lines = ("0.wav,joy,anna,0", "1.wav,anger,anna,1.0", "2.wav,joy,anna,")
+    manifest = write_manifest(tmp_path, *lines, header="path,emotion,speaker,fold")
+    (said,) = prepare("noise", read_manifest(manifest), tmp_path / "data", inline=True).notices
+    assert said.startswith("the column fold cannot be used by a grid with folds: {column: fold}:\n  - 1 fold (1.0)")
+
+
 def test_what_is_odd_about_files_is_noticed_by_name_and_level(tmp_path: Path) -> None:
     manifest = noises(tmp_path, *[0.5] * 8)
     write_sound(tmp_path / "0.wav", np.stack([noise(0.5), np.zeros(8000)], axis=1))

@@ -76,8 +76,8 @@ def test_global_oof_is_seen_to_leak_and_is_expected_to(audit: Audit) -> None:
     (one,) = audit(label_sources=["global_oof"], iterations=2)
     assert one["leaky_source"]
     assert (one["labels_reaching"], one["test_utterances"]) == (16, 16)
-    assert one["labels"].startswith("part at t=1: weights, what is learnt and validated")
-    assert one["sound"].startswith("part at t=1: weights")
+    assert one["labels"].startswith("first differs at iteration 1: weights, what is learnt and validated")
+    assert one["sound"].startswith("first differs at iteration 1: weights")
 
 
 def test_labels_that_mean_nothing_are_audited_too(audit: Audit) -> None:
@@ -331,14 +331,14 @@ INNER_LEAKS = (inner_networks_learn_from_the_test_part, inner_networks_validate_
 def test_a_planted_leak_is_found(plant: Callable[[Monkey], None], audit: Audit, monkeypatch: Monkey) -> None:
     plant(monkeypatch)
     (one,) = audit(expected=1)
-    assert any(one[what].startswith("part at t=") for what in ("labels", "sound"))
+    assert any(one[what].startswith("first differs at iteration ") for what in ("labels", "sound"))
 
 
 def test_a_leak_through_the_mean_of_all_bands_is_found(audit: Audit, monkeypatch: Monkey) -> None:
     standardised_by_everything(monkeypatch)
     (one,) = audit(expected=1, rules=["none"], training=TRAINING | {"standardisation": "overall"})
     assert one["labels"] == "identical"
-    assert one["sound"].startswith("part at t=0: weights")
+    assert one["sound"].startswith("first differs at iteration 0: weights")
 
 
 def test_a_leak_from_utterance_to_utterance_is_found(audit: Audit, monkeypatch: Monkey) -> None:
@@ -348,7 +348,7 @@ def test_a_leak_from_utterance_to_utterance_is_found(audit: Audit, monkeypatch: 
 
     monkeypatch.setattr(chain, "standardised_by_utterance", smeared)
     (one,) = audit(expected=1, rules=["none"], training=TRAINING | {"standardisation": "utterance"})
-    assert one["sound"].startswith("part at t=0: weights")
+    assert one["sound"].startswith("first differs at iteration 0: weights")
 
 
 @pytest.mark.parametrize("plant", INNER_LEAKS, ids=lambda one: one.__name__)
@@ -357,7 +357,7 @@ def test_a_planted_leak_of_inner_networks_is_found(
 ) -> None:
     plant(monkeypatch)
     (one,) = audit(expected=1, label_sources=["cross_fit"], inner_folds=2)
-    assert one["labels"].startswith("part at t=0, inner fold 0: ")
+    assert one["labels"].startswith("first differs at iteration 0, inner fold 0: ")
 
 
 # What it is made of
@@ -453,7 +453,7 @@ def test_people_read_a_line_for_each_chain(
     assert main(["audit", *place, "--exact", "--inline", "--quiet"]) == 0
     lines = capsys.readouterr().out.splitlines()
     verdicts = [[cell.strip() for cell in line.split("|")[-3:-1]] for line in lines[2:4]]
-    assert verdicts == [["identical", "identical"], ["part at t=1", "part at t=1"]]
+    assert verdicts == [["identical", "identical"], ["first differs at iteration 1", "first differs at iteration 1"]]
     assert "0 of 16" in lines[2]
     assert "16 of 16" in lines[3]
     assert "global_oof" in lines[5]

@@ -177,7 +177,7 @@ def test_a_report_shows_what_folds_share_and_its_cells_can_be_run(place: Path, t
 def test_the_command_shows_them_for_people_and_programs(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["folds", "show", str(write_grid(place)), "--data", str(place / "DATA")]
     assert main(command) == 0
-    assert ", emobox.csv split, 6 folds, seed 0" in capsys.readouterr().out
+    assert "), 6 folds, seed 0\n\n| fold" in capsys.readouterr().out
     assert main([*command, "--json"]) == 0
     shown = {one["corpus"].partition("-")[0]: one for one in json.loads(capsys.readouterr().out)}
     assert [one["overlaps"]["speaker"]["values"] for one in shown["ravdess"]["parts"]] == [4] * 6
@@ -199,16 +199,43 @@ def test_an_import_says_what_the_folds_are_and_what_is_not_there(
     assert "no corpus of EmoBox's (emodb, savee, ravdess) is prepared in" in capsys.readouterr().err
 
 
+def single(lines: pd.DataFrame) -> pd.DataFrame:
+    """One fold of SAVEE, which tests a speaker."""
+    own = lines[lines["corpus"] == "savee"]
+    return own.assign(fold=0, part=own["fold"].map({"0": "test"}).fillna("train"))
+
+
+def test_a_list_that_tests_a_part_says_so(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = "6 of 24 utterances are tested"
+    of_savee: dict[str, Any] = {"corpora": ["savee"], "rules": ["none"], "label_sources": ["in_fold"]}
+    sweep = sweep_of(place, changed(place, tmp_path, single), store="SINGLE", **of_savee)
+    notices: list[str] = []
+    sweep.run(inline=True, quiet=True, notice=notices.append)
+    assert notices[:1] == [f"notice: savee, emobox.csv: {said}; all rates are of these alone"]
+    grid = [str(tmp_path / "grid.yaml"), "--data", str(place / "DATA")]
+    with_store = [*grid, "--store", str(place / "SINGLE")]
+    for command in (["folds", "show", *grid], ["plan", *with_store], ["tables", *with_store, "--no-forests"]):
+        assert main(command) == 0
+        assert said in capsys.readouterr().out
+    sweep.report(tmp_path / "REPORT", forests=False)
+    assert f"{said}: all rates are of these alone" in (tmp_path / "REPORT" / "index.html").read_text()
+
+
+def test_an_export_says_which_list_it_is(place: Path, tmp_path: Path) -> None:
+    sweep = sweep_of(place, corpora=["savee"], label_sources=["in_fold"])
+    sweep.export(tmp_path / "EXPORT")
+    (listed,) = {stage.listed for stage in sweep.plan.stages.values()}
+    assert listed is not None
+    for part in ("stages.parquet", "predictions"):
+        found = pd.read_parquet(tmp_path / "EXPORT" / part)[["fold_list", "fold_list_digest"]]
+        assert found.drop_duplicates().to_numpy().tolist() == [["emobox.csv", listed.digest]]
+
+
 def test_what_cannot_be_asked_of_listed_folds_is_refused(place: Path, tmp_path: Path) -> None:
     with pytest.raises(GridError, match=r"splits: leave it out; folds says how utterances are split"):
         sweep_of(place, tmp_path, splits=["speaker"])
     with pytest.raises(GridError, match=r"folds: takes a file or a column"):
         sweep_of(place, tmp_path, folds={"file": "a.csv", "column": "fold"})
-
-    def single(lines: pd.DataFrame) -> pd.DataFrame:
-        own = lines[lines["corpus"] == "savee"]
-        part = own["fold"].map({"0": "test"}).fillna("train")
-        return own.assign(fold=0, part=part)
 
     folder = changed(place, tmp_path, single)
     with pytest.raises(GridError, match=r"emobox\.csv has 1 fold of savee: nothing is left to be stopped"):
@@ -216,7 +243,7 @@ def test_what_cannot_be_asked_of_listed_folds_is_refused(place: Path, tmp_path: 
     with pytest.raises(GridError, match=r"emobox\.csv has no test of 18 utterances \(JE_a01, JE_a02, JE_a03, …\) of"):
         sweep_of(place, folder, corpora=["savee"])
     clean: dict[str, Any] = {"corpora": ["savee"], "label_sources": ["in_fold", "cross_fit"], "inner_folds": 3}
-    alone = sweep_of(place, folder, store="SINGLE", **clean)
+    alone = sweep_of(place, folder, store="ALONE", **clean)
     assert {stage.folds for stage in alone.plan.stages.values()} == {1}
 
 
