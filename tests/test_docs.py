@@ -139,8 +139,30 @@ def run_blocks(page: str, folder: Path, before: str = "", after: str = "") -> st
     return done.stdout
 
 
+CALLS = """
+import sys, threading
+called = set()
+def call(frame, event, argument):
+    called.add(frame.f_code.co_qualname)
+sys.settrace(call), threading.settrace(call)
+"""
+
+
 def test_the_walk_from_a_wav_to_a_table_works_as_it_is_written(tmp_path: Path) -> None:
-    assert run_blocks("walk.md", tmp_path, after="print(row.label)") == "NO DSL (baseline)\n"
+    after = "sys.settrace(None)\nprint(row.label)\nprint(*sorted(called), sep='\\n')"
+    label, *called = run_blocks("walk.md", tmp_path, before=CALLS, after=after).splitlines()
+    assert label == "NO DSL (baseline)"
+    prose = re.sub(r"^```python\n.*?^```", "", (ROOT / "docs/walk.md").read_text("utf-8"), flags=re.M | re.S)
+    sources = [
+        file.read_text("utf-8")
+        for room in ("sweep", "dsl", "data_prep", "analysis", "ser_sweep")
+        for file in (ROOT / room).rglob("*.py")
+    ]
+    defined = {name for text in sources for name in re.findall(r"^ *(?:def|class) (\w+)", text, re.MULTILINE)}
+    named = {name for name in re.findall(r"`([\w.]+)(?:\(.*?\))?`", prose) if name.rpartition(".")[2] in defined}
+    assert len(named) >= 15
+    passed = {part for name in called for part in name.split(".")}
+    assert sorted(name for name in named if name.rpartition(".")[2] not in passed) == []
 
 
 def test_what_is_done_in_python_works_as_it_is_written(small_data: Path, tmp_path: Path) -> None:
