@@ -39,7 +39,7 @@ PARTIAL = "partial"  # whether the corpus is only a part of what it is known to 
 SEED = "seed"
 SEEDS = "seeds"  # training seeds that the grid asks for in this cell, whether they are done or not
 SETUP = "setup"  # an analysis.scoring.setup.Setup, the same for all lines of a cell
-TRAINING_SHARE = "training_share"  # of the utterances, that a fold's network may learn from: mean over the folds done
+TRAINING_RATIO = "training_ratio"  # of what may train a fold, mean over the folds done, to what these test in all
 INTERVALS = "intervals"  # one of analysis.scoring.intervals.KINDS, the same for all lines
 UPDATES = "updates"  # a tuple of dsl.labels.LabelUpdate, one for each iteration after 0: what RULE and ALPHA name
 FOLDS_DONE = "folds_done"
@@ -65,7 +65,7 @@ PREDICTED = "predicted"
 CLASSES = "classes"  # how many there are
 DECIDED_COLUMNS = (DECISION, FOREST_SEED, FOLD, UTTERANCE, SPEAKER, LABEL, PREDICTED, CLASSES)
 CONFIDENCE = "confidence"  # of mean pooling: the highest mean probability; NaN for forests, and where it was not kept
-OF_INTERVALS = (INTERVALS, TRAINING_SHARE)  # what they are made by, beside decisions
+OF_INTERVALS = (INTERVALS, TRAINING_RATIO)  # what they are made by, beside decisions
 DECISION_COLUMNS = (*CELL_COLUMNS, UPDATES, SETUP, *DECIDED_COLUMNS, CONFIDENCE, VALIDATION_WA, *OF_INTERVALS)
 
 # One line the scores of a cell by one decision, in percent; the rate on validation utterances is the mean over folds.

@@ -12,7 +12,7 @@ _TEXT = (columns.CORPUS, columns.BACKBONE, columns.RULE, columns.ALPHA, columns.
 _WHOLE = (columns.ITERATION, columns.SEED, columns.SEEDS, columns.FOLDS_DONE, columns.FOLDS, columns.FOREST_SEED)
 _NUMBERS = (
     columns.VALIDATION_WA,
-    columns.TRAINING_SHARE,
+    columns.TRAINING_RATIO,
     columns.CONFIDENCE,
     columns.WA,
     columns.UA,

@@ -137,7 +137,7 @@ def bounds(kind: str, of: Simulated, condition: Condition) -> dict[str, Floats]:
 
 def covered(condition: Condition, of: Simulated) -> dict[str, Any]:
     """By kind and what it is of: for each question how many of the intervals of WA, UA and F1 hold the true value; and
-    their mean width in points."""
+    the mean width in points of those that are known."""
     truth = true_rates(of)
     found: dict[str, Any] = {}
     for kind in KINDS:
@@ -148,7 +148,7 @@ def covered(condition: Condition, of: Simulated) -> dict[str, Any]:
                 question: ((low <= true[what]) & (true[what] <= high)).sum(axis=0).tolist()
                 for question, true in truth.items()
             }
-            width = (100 * (high - low).mean(axis=0)).round(2).tolist()
+            width = (100 * np.nanmean(high - low, axis=0)).round(2).tolist()
             found[kind][what] = {"held": held, "width": width}
     return found
 

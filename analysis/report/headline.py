@@ -291,7 +291,7 @@ def _notes(
 def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
     """What is chosen, what it is tested against, and the paper's value of it, on an axis of multiples of 5."""
     wa = shown.score("WA")
-    rates: list[tuple[str, str, float, tuple[float, float]]] = [(shown.name, "chosen", wa.value, wa.interval)]
+    rates: list[tuple[str, str, float, tuple[float, float] | None]] = [(shown.name, "chosen", wa.value, wa.interval)]
     if baseline is not None and not shown.is_baseline:
         score = baseline.score("WA")
         rates.append((f"{chain_name(baseline.network.treatment)}, baseline", "baseline", score.value, score.interval))
@@ -302,8 +302,8 @@ def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
     if published is not None and comparable(wa, shown.network.treatment.backbone, published[1]):
         table, value = published
         label = f"Paper, Table {table}, {backbone_name(value.backbone)}"
-        rates.append((label, "paper", value.value, (float("nan"), float("nan"))))
-    known = [each for _, _, value, interval in rates for each in (value, *interval) if each == each]
+        rates.append((label, "paper", value.value, None))
+    known = [each for _, _, value, interval in rates for each in (value, *(interval or ())) if each == each]
     first, last = 5 * int(min(known) // 5), 5 * -int(-max(known) // 5)
     first, last = (first - 5, last + 5) if first == last else (first, last)
 
@@ -311,7 +311,13 @@ def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
         return round(100 * (value - first) / (last - first), 2)
 
     bars = tuple(
-        Bar(label, joined(f"{value:.2f}", interval_text(*interval)), kind, place(value), *map(place, _known(interval)))
+        Bar(
+            label,
+            _with_interval(value, interval),
+            kind,
+            place(value),
+            *map(place, _known(interval)),
+        )
         for label, kind, value, interval in rates
     )
     step = 5 if last - first <= 25 else 10 if last - first <= 50 else 20
@@ -319,5 +325,10 @@ def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
     return Axis(bars, ticks)
 
 
-def _known(interval: tuple[float, float]) -> tuple[float, ...]:
-    return interval if interval[0] == interval[0] else ()
+def _known(interval: tuple[float, float] | None) -> tuple[float, ...]:
+    return interval if interval and interval[0] == interval[0] else ()
+
+
+def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
+    """`72.34 [71.2, 78.5]`, or the value alone where no interval belongs to it."""
+    return joined(f"{value:.2f}", "" if interval is None else interval_text(*interval))

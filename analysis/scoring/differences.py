@@ -65,10 +65,8 @@ def printed_difference(difference: Difference | None, p: float | None = None) ->
         return NOTHING
     folds = "" if difference.complete else "(incomplete)"
     test = p_text(difference.p_holm if p is None else p)
-    value, interval = signed(difference.value), interval_text(*difference.interval)
-    if not interval:
-        return Printed(value, "".join(f" {part}" for part in (test, folds) if part))
-    return Printed(value, details=tuple(filter(None, (joined(interval, test), folds))), has_interval=True)
+    interval = joined(interval_text(*difference.interval), test)
+    return Printed(signed(difference.value), details=tuple(filter(None, (interval, folds))), has_interval=True)
 
 
 def printed_by_speaker(difference: Difference | None) -> Printed:

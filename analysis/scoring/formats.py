@@ -65,8 +65,8 @@ def deviation_text(deviation: float) -> str:
 
 
 def interval_text(low: float, high: float) -> str:
-    """`[71.2, 78.5]`, or nothing where it is not known."""
-    return "" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
+    """`[71.2, 78.5]`, or `[—]` where it is not known."""
+    return f"[{MISSING}]" if math.isnan(low) else f"[{number(low)}, {number(high)}]"
 
 
 def speaker_interval_text(low: float, high: float) -> str:

@@ -23,7 +23,7 @@ DEFAULT, BESIDE = "utterance", "speaker"  # what stands beside each other kind i
 @dataclass(frozen=True)
 class Kind:
     """A kind of 95% interval: of utterances, or of whole speakers; by the percentiles of a bootstrap, or by Student's t
-    and the jackknife, which can be corrected for the training data that folds share."""
+    and the jackknife, which can be corrected for the training data that the networks depend on and folds share."""
 
     by_speaker: bool
     by_t: bool = False
@@ -32,16 +32,21 @@ class Kind:
     def words(self, paired: bool = False, several: bool = False) -> str:
         """What captions call it: `95% paired bootstrap interval over utterances`."""
         way = f"{'paired ' if paired else ''}{'t' if self.by_t else 'bootstrap'} interval{'s' if several else ''}"
-        shared = ", corrected for shared training data" if self.corrected else ""
+        shared = ", corrected for training data" if self.corrected else ""
         return f"95% {way} over {'speakers' if self.by_speaker else 'utterances'}{shared}"
 
     def of_rates(
-        self, label: ArrayLike, predicted: ArrayLike, speaker: ArrayLike, share: float, resamples: int = RESAMPLES
+        self,
+        label: ArrayLike,
+        predicted: ArrayLike,
+        speaker: ArrayLike,
+        training_ratio: float,
+        resamples: int = RESAMPLES,
     ) -> Rates:
-        """Intervals of WA, UA and macro-F1, in the shapes of `rate_intervals`; `share` is the share of the utterances
-        that a fold's network may learn from."""
+        """Intervals of WA, UA and macro-F1, in the shapes of `rate_intervals`; `training_ratio` as in
+        `rate_t_intervals`."""
         if self.by_t:
-            return rate_t_intervals(label, predicted, speaker, share if self.corrected else None)
+            return rate_t_intervals(label, predicted, speaker, training_ratio if self.corrected else None)
         return rate_intervals(label, predicted, speaker if self.by_speaker else None, resamples)
 
     def of_differences(
@@ -49,12 +54,12 @@ class Kind:
         label: ArrayLike,
         both: tuple[ArrayLike, ArrayLike],
         speaker: ArrayLike,
-        share: float,
+        training_ratio: float,
         resamples: int = RESAMPLES,
     ) -> Rates:
         """The same of the first's rates minus the second's, of the decisions of `both`."""
         if self.by_t:
-            return difference_t_intervals(label, *both, speaker, share if self.corrected else None)
+            return difference_t_intervals(label, *both, speaker, training_ratio if self.corrected else None)
         return difference_intervals(label, *both, speaker if self.by_speaker else None, resamples)
 
 

@@ -76,7 +76,7 @@ def decide(
             columns.FOLDS: cell.folds,
             columns.SETUP: setup_of(cell, *corpora(cell.corpus)),
             columns.INTERVALS: intervals,
-            columns.TRAINING_SHARE: training_share(done, corpora(cell.corpus)[1], _folds_of(decided)),
+            columns.TRAINING_RATIO: training_ratio(done, corpora(cell.corpus)[1], _folds_of(decided)),
         }
         validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
         decided = decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)})
@@ -97,11 +97,12 @@ def _folds_of(decided: pd.DataFrame) -> "pd.Series[int]":
     return decided.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.FOLD]
 
 
-def training_share(folds: Iterable[ChainSettings], utterances: pd.DataFrame, fold_of: "pd.Series[int]") -> float:
-    """The share of the utterances that the network of a fold may learn from, the mean over `folds`; `fold_of` tells the
-    fold that tests each utterance, by id."""
+def training_ratio(folds: Iterable[ChainSettings], utterances: pd.DataFrame, fold_of: "pd.Series[int]") -> float:
+    """How many utterances the network of a fold may learn from, the mean over `folds`, for each one that they test
+    together; `fold_of` tells the fold that tests each of these, by id."""
     tested = utterances["id"].map(fold_of).to_numpy()
-    return float(np.mean([may_train(one, utterances, tested == one.fold).mean() for one in folds]))
+    trained = np.mean([may_train(one, utterances, tested == one.fold).sum() for one in folds])
+    return float(trained / len(fold_of))
 
 
 def _with_attributes(decided: pd.DataFrame, utterances: pd.DataFrame) -> pd.DataFrame:

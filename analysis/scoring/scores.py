@@ -115,8 +115,8 @@ def _rates_of(group: pd.DataFrame) -> dict[str, Any]:
 def _intervals_of(group: pd.DataFrame) -> dict[str, float]:
     """95% intervals of WA, UA and macro-F1, of the kind asked for and by a bootstrap over speakers, in percent."""
     label, predicted, speaker = decision_arrays(group)
-    kind, share = KINDS[group[columns.INTERVALS].iloc[0]], float(group[columns.TRAINING_SHARE].min())
-    asked = kind.of_rates(label, predicted, speaker, share)
+    kind, ratio = KINDS[group[columns.INTERVALS].iloc[0]], float(group[columns.TRAINING_RATIO].min())
+    asked = kind.of_rates(label, predicted, speaker, ratio)
     return interval_columns(columns.RATES.values(), asked, rate_intervals(label, predicted, cluster=speaker))
 
 

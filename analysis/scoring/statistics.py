@@ -21,6 +21,7 @@ RESAMPLES = 10_000
 LEVEL = 0.95
 TAILS = (1 - LEVEL) / 2, (1 + LEVEL) / 2  # shares at which an interval begins and ends
 UNDECIDED = -1
+_ALIKE = 1e-12  # the most that rates without one cluster or another differ by where only rounding tells them apart
 
 
 class Estimate(NamedTuple):
@@ -75,7 +76,7 @@ def difference_intervals(
 
 
 def rate_t_intervals(
-    label: ArrayLike, predicted: ArrayLike, cluster: ArrayLike, training_share: float | None = None
+    label: ArrayLike, predicted: ArrayLike, cluster: ArrayLike, training_ratio: float | None = None
 ) -> Rates:
     """WA, UA and macro-F1 with Student-t intervals from the delete-one-cluster jackknife, between 0 and 1.
 
@@ -83,13 +84,15 @@ def rate_t_intervals(
     (speakers) is left out, and t has n - 1 degrees of freedom (MacKinnon, Nielsen and Webb, "Fast and reliable
     jackknife and bootstrap methods for cluster-robust inference", Journal of Applied Econometrics 2023).
 
-    With `training_share`, the share of the utterances that a fold's network may learn from, the variance is multiplied
-    by 1 + 1 / share. This is the correction for the training data that folds share of Nadeau and Bengio, "Inference
-    for the Generalization Error", Machine Learning 2003: with k folds, 1 + k n_test / n_train = 1 + n / n_train.
+    With `training_ratio`, how many utterances a fold's network may learn from for each one that all folds test, the
+    variance is multiplied by 1 + 1 / ratio. This is the correction for the training data that folds share of Nadeau and
+    Bengio, "Inference for the Generalization Error", Machine Learning 2003: with k folds that test n_test each,
+    1 + k n_test / n_train. It is right for one fold, too, whose network depends on its training data.
 
-    NaN for one cluster. Shapes and errors as in `rate_intervals`; ValueError for a share that is not in (0, 1].
+    NaN for one cluster, and where the rate is the same whichever cluster is left out: a variance of zero says nothing
+    of clusters that were not seen. Shapes and errors as in `rate_intervals`; ValueError for a ratio not above 0.
     """
-    return _jackknifed(_rates_of(label, predicted), cluster, training_share, (0.0, 1.0))
+    return _jackknifed(_rates_of(label, predicted), cluster, training_ratio, (0.0, 1.0))
 
 
 def difference_t_intervals(
@@ -97,11 +100,11 @@ def difference_t_intervals(
     first: ArrayLike,
     second: ArrayLike,
     cluster: ArrayLike,
-    training_share: float | None = None,
+    training_ratio: float | None = None,
 ) -> Rates:
     """The same of WA, UA and macro-F1 of `first` minus those of `second`, which decide the same utterances: both are
     without the cluster that is left out."""
-    return _jackknifed(_differences_of(label, first, second), cluster, training_share, (-1.0, 1.0))
+    return _jackknifed(_differences_of(label, first, second), cluster, training_ratio, (-1.0, 1.0))
 
 
 def majority(predicted: ArrayLike) -> NDArray[np.int64]:
@@ -286,14 +289,14 @@ def _bootstrapped(wanted: Sequence[_Signed], cluster: ArrayLike | None, resample
 
 
 def _jackknifed(
-    wanted: Sequence[_Signed], cluster: ArrayLike, training_share: float | None, limits: tuple[float, float]
+    wanted: Sequence[_Signed], cluster: ArrayLike, training_ratio: float | None, limits: tuple[float, float]
 ) -> Rates:
     """With t intervals from the jackknife over clusters, within `limits`."""
     from scipy.stats import t
 
-    if training_share is not None and not 0 < training_share <= 1:
-        raise ValueError(f"training_share: {training_share}, expected above 0 and at most 1")
-    factor = 1.0 if training_share is None else 1 + 1 / training_share
+    if training_ratio is not None and not 0 < training_ratio < np.inf:
+        raise ValueError(f"training_ratio: {training_ratio}, expected a number above 0")
+    factor = 1.0 if training_ratio is None else 1 + 1 / training_ratio
     found: list[Estimate] = []
     for signed in wanted:
         units, copies = _units(signed.columns, cluster)
@@ -303,7 +306,9 @@ def _jackknifed(
         if count < 2:
             found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
             continue
-        variance = factor * (count - 1) / count * ((signed.rates(total - units) - value) ** 2).sum(axis=0)
+        changes = signed.rates(total - units) - value
+        variance = factor * (count - 1) / count * (changes**2).sum(axis=0)
+        variance[np.abs(changes).max(axis=0) < _ALIKE] = np.nan
         reach = t.ppf(TAILS[1], count - 1) * np.sqrt(variance)
         bounds = np.clip([value - reach, value + reach], *limits)
         found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]

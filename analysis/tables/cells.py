@@ -19,7 +19,7 @@ from analysis.scoring.formats import (
 )
 from analysis.scoring.scores import Score
 
-UNKNOWN = (math.nan, math.nan)  # an interval
+UNKNOWN = (math.nan, math.nan)  # an interval that is not known
 
 
 class TableCell:
@@ -90,11 +90,14 @@ class NumberCell(TableCell):
 @dataclass(frozen=True)
 class RateCell(TableCell):
     """A rate in percent, its standard deviations over forest and training seeds, its interval, and that over whole
-    speakers, NaN where they are not known; the folds that are done, of how many; and the mark of a footnote."""
+    speakers, NaN where they are not known; the folds that are done, of how many; and the mark of a footnote.
+
+    `interval` is None where none is shown.
+    """
 
     value: float
     deviations: tuple[float, ...] = ()
-    interval: tuple[float, float] = UNKNOWN
+    interval: tuple[float, float] | None = None
     by_speaker: tuple[float, float] = UNKNOWN
     folds_done: int = 0
     folds: int = 0
@@ -106,7 +109,7 @@ class RateCell(TableCell):
         if score is None:
             return TextCell()
         deviations = (score.forest_spread, score.training_spread) if spread else ()
-        bounds = (score.interval, score.beside) if interval else (UNKNOWN, UNKNOWN)
+        bounds = (score.interval, score.beside) if interval else (None, UNKNOWN)
         return cls(score.value, deviations, *bounds, score.folds_done, score.folds)
 
     @property
@@ -120,7 +123,8 @@ class RateCell(TableCell):
         known = [not math.isnan(one) for one in self.deviations]
         last = max((place for place, there in enumerate(known, start=1) if there), default=0)
         spread = joined(*(deviation_text(one) or f"± {MISSING}" for one in self.deviations[:last]))
-        interval, folds = interval_text(*self.interval), folds_text(self.folds_done, self.folds)
+        interval = "" if self.interval is None else interval_text(*self.interval)
+        folds = folds_text(self.folds_done, self.folds)
         details = tuple(filter(None, (interval, speaker_interval_text(*self.by_speaker), folds)))
         return Printed(f"{self.value:.2f}", spread and f" {spread}", self.mark, details, bool(interval))
 

@@ -27,7 +27,7 @@ from analysis.tables.captions import (
     conditions_text,
     footnotes_on,
 )
-from analysis.tables.cells import UNKNOWN, NumberCell, RateCell, ShareCell, TableCell, TextCell
+from analysis.tables.cells import NumberCell, RateCell, ShareCell, TableCell, TextCell
 from analysis.tables.entries import Entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from data_prep.text import counted
@@ -202,7 +202,7 @@ def _rate_cell(line: Line | None, metric: str) -> TableCell:
         return TextCell()
     names = columns.RATES[metric]
     low, high = names.interval
-    return RateCell(line[names.value], interval=(line[low], line[high]) if metric == "WA" else UNKNOWN)
+    return RateCell(line[names.value], interval=(line[low], line[high]) if metric == "WA" else None)
 
 
 def _mean_cells(people: _People, subject: _Subject, metric: str) -> list[TableCell]:

@@ -64,7 +64,7 @@ def decisions_of(
     """
     utterances = np.arange(len(np.asarray(label)))
     cell: dict[str, Any] = {"validation_wa": 50.0, "seed": 0, "forest_seed": 0, "classes": 2}
-    cell |= {"intervals": "utterance", "training_share": 0.9}
+    cell |= {"intervals": "utterance", "training_ratio": 0.9}
     cell |= {"utterance": [f"{row:02}" for row in utterances], "fold": utterances * 10 // len(utterances)}
     cell |= network(about.pop("rule", "none"), about.pop("iteration", None), **about)
     updates = cell.pop("updates")

@@ -16,7 +16,8 @@ from analysis.audit import audit
 from analysis.report import write_report
 from analysis.scoring.intervals import DEFAULT, KINDS
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
-from analysis.scoring.results import training_share
+from analysis.scoring.results import training_ratio
+from analysis.scoring.scores import index_scores
 from analysis.scoring.statistics import (
     Rates,
     difference_intervals,
@@ -24,7 +25,9 @@ from analysis.scoring.statistics import (
     rate_intervals,
     rate_t_intervals,
 )
-from dsl.settings import ChainSettings, TrainingSettings
+from analysis.tables.cells import RateCell
+from data_prep.fold_lists import FoldList, with_lists
+from dsl.settings import ChainSettings, Listed, TrainingSettings
 from sweep.planning.intervals import INTERVALS
 from tests.analysis.made_by_hand import decisions_of
 from tests.analysis.recorded_sweep import copy_store, source_of
@@ -117,9 +120,24 @@ def test_speakers_of_one_utterance_are_as_the_utterances() -> None:
     np.testing.assert_allclose(bounds(by_t), bounds(by_bootstrap), atol=0.005)
 
 
-def test_speakers_who_are_all_alike_leave_no_doubt() -> None:
-    label, predicted = np.tile([0, 1, 2], SPEAKERS), np.tile([0, 1, 0], SPEAKERS)
-    np.testing.assert_allclose(widths(rate_t_intervals(label, predicted, np.repeat(np.arange(SPEAKERS), 3))), 0)
+@pytest.mark.parametrize("said", [(0, 1, 0), (0, 1, 2)])
+def test_speakers_who_are_all_alike_have_no_t_interval(said: tuple[int, ...]) -> None:
+    """Nobody knows from them how much speakers differ, whether all are right or all have the same errors."""
+    label, predicted = np.tile([0, 1, 2], SPEAKERS), np.tile(said, SPEAKERS)
+    speaker = np.repeat(np.arange(SPEAKERS), 3)
+    for found in (
+        rate_t_intervals(label, predicted, speaker, 0.9),
+        difference_t_intervals(label, predicted, label + 1, speaker),
+    ):
+        assert np.isnan(bounds(found)).all() and not np.isnan([rate.value for rate in found]).any()
+
+
+def test_an_interval_that_is_not_known_is_a_dash() -> None:
+    label = np.tile([0, 1], 8)
+    made = decisions_of(label, label, [f"s{one}" for one in np.arange(16) // 4]).assign(intervals="speaker_t")
+    (score, *_) = index_scores(score_networks(made)).values()
+    assert RateCell.of(score).text == "100.00 [—] {100.0, 100.0}"
+    assert RateCell.of(score, interval=False).text == "100.00"
 
 
 def test_t_intervals_end_where_rates_do() -> None:
@@ -130,12 +148,12 @@ def test_t_intervals_end_where_rates_do() -> None:
     assert against.high == 1
 
 
-def test_one_speaker_has_no_t_interval_and_a_share_is_one() -> None:
+def test_one_speaker_has_no_t_interval_and_a_ratio_is_above_zero() -> None:
     label, predicted = decisions()
     assert np.isnan(bounds(rate_t_intervals(label, predicted, np.zeros(len(label))))).all()
-    for share in (0, 1.1, np.nan):
-        with pytest.raises(ValueError, match=r"training_share: .* expected above 0 and at most 1"):
-            rate_t_intervals(label, predicted, SPEAKER, share)
+    for ratio in (0, -1, np.inf, np.nan):
+        with pytest.raises(ValueError, match=r"training_ratio: .* expected a number above 0"):
+            rate_t_intervals(label, predicted, SPEAKER, ratio)
 
 
 def test_a_class_that_only_one_of_two_decides_for_is_counted() -> None:
@@ -195,7 +213,7 @@ def test_scores_and_comparisons_have_the_kind_that_decisions_ask_for() -> None:
             decisions_of(predicted, label, speakers),
             decisions_of(label, label, speakers, rule="bdsl", iteration=1),
         ]
-    ).assign(intervals="corrected_t", training_share=0.75)
+    ).assign(intervals="corrected_t", training_ratio=0.75)
     expected = rate_t_intervals(label, predicted, speakers, 0.75)
     score = score_networks(made).iloc[0]
     assert score["intervals"] == "corrected_t"
@@ -206,16 +224,41 @@ def test_scores_and_comparisons_have_the_kind_that_decisions_ask_for() -> None:
     assert line["wa_difference_low"] == pytest.approx(100 * difference.low)
 
 
-@pytest.mark.parametrize(("split", "share"), [("stratified", 3 / 4), ("speaker", 3 / 4), ("speaker_text", 1 / 4)])
-def test_the_share_that_trains_follows_the_split(split: str, share: float) -> None:
-    """Four speakers say four texts; the folds are two parts of the speakers by two of the texts, or four."""
+def four_by_four() -> pd.DataFrame:
+    """Four speakers say four texts."""
     where = pd.MultiIndex.from_product([range(4), range(4)], names=["speaker", "text"]).to_frame(index=False)
-    utterances = where.assign(id=[f"{one:02}" for one in range(16)])
-    crossed = where["speaker"] // 2 * 2 + where["text"] // 2
-    fold = {"stratified": np.arange(16) % 4, "speaker": where["speaker"], "speaker_text": crossed}[split]
+    return where.assign(id=[f"{one:02}" for one in range(16)])
+
+
+@pytest.mark.parametrize(("split", "ratio"), [("stratified", 3 / 4), ("speaker", 3 / 4), ("speaker_text", 1 / 4)])
+def test_how_many_train_follows_the_split(split: str, ratio: float) -> None:
+    """The folds are two parts of the speakers by two of the texts, or four."""
+    utterances = four_by_four()
+    crossed = utterances["speaker"] // 2 * 2 + utterances["text"] // 2
+    fold = {"stratified": np.arange(16) % 4, "speaker": utterances["speaker"], "speaker_text": crossed}[split]
     chain = ChainSettings("c", "tiny", split, 4, 0, 0, None, (), TrainingSettings())
     folds = [replace(chain, fold=one) for one in range(4)]
-    assert training_share(folds, utterances, pd.Series(np.asarray(fold), utterances["id"])) == share
+    fold_of = pd.Series(np.asarray(fold), utterances["id"])
+    assert training_ratio(folds, utterances, fold_of) == ratio
+    done = fold_of[fold_of < 2]
+    assert training_ratio(folds[:2], utterances, done) == 2 * ratio
+
+
+@pytest.mark.parametrize(
+    ("letters", "ratio"),
+    [
+        (["t"] * 4 + ["v"] + ["l"] * 11, 3),  # one fold: Nadeau and Bengio's 1 + 4 / 12
+        (["tl"] * 4 + ["lt"] * 4 + ["-l"] * 2 + ["--"] * 6, 5 / 8),  # 4 or 6 train, 8 are tested
+    ],
+)
+def test_of_listed_folds_those_that_they_test_count(letters: list[str], ratio: float) -> None:
+    utterances = four_by_four()
+    listed = FoldList("folds.csv", tuple(zip(utterances["id"], letters, strict=True)))
+    utterances = with_lists(utterances, [listed])
+    by_list = Listed(listed.digest, "folds.csv")
+    chain = ChainSettings("c", "tiny", "listed", listed.folds, 0, 0, None, (), TrainingSettings(), listed=by_list)
+    fold_of = pd.Series({one: own.index("t") for one, own in listed.parts if "t" in own})
+    assert training_ratio([replace(chain, fold=one) for one in range(listed.folds)], utterances, fold_of) == ratio
 
 
 def test_the_audit_keeps_the_intervals_that_its_test_agrees_with() -> None:

@@ -171,7 +171,7 @@ def test_a_decision_says_what_is_known_of_its_utterance(store: Store) -> None:
         "classes": 2,
         "updates": (LabelUpdate("wdsl", 0.2),),
         "intervals": "utterance",
-        "training_share": pytest.approx(2 / 3),
+        "training_ratio": pytest.approx(2 / 3),
     }
 
 

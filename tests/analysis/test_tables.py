@@ -410,11 +410,11 @@ def test_every_row_of_a_leaky_source_but_iteration_0_is_marked() -> None:
     assert "| No DSL  " in text
 
 
-def test_a_row_without_an_interval_shows_none() -> None:
+def test_an_interval_that_is_not_known_is_a_dash() -> None:
     lines = frame(score(utterances=1)).assign(
         **{f"wa{unit}_{end}": math.nan for unit in ("", "_speaker") for end in ("low", "high")}
     )
-    assert "| 75.00 ± 0.00 | 74.00 ± 0.00 [71.0, 77.0] {69.0, 79.0} |" in re.sub(
+    assert "| 75.00 ± 0.00 [—] | 74.00 ± 0.00 [71.0, 77.0] {69.0, 79.0} |" in re.sub(
         " +", " ", to_markdown(build_tables(lines, ["emodb"]))
     )
     assert json.loads(to_json(build_tables(lines, ["emodb"])))

@@ -69,7 +69,7 @@ def test_other_intervals_are_asked_for_and_named(
     words += ["--other-setting", f"learning_rate={SLOW}"] if command == "compare" else []
     assert re.search(r"bootstrap intervals? over utterances\]", said(capsys, *words))
     text = said(capsys, *words, "--intervals", "corrected_t")
-    assert re.search(r" t intervals? over speakers, corrected for shared training data\]", text)
+    assert re.search(r" t intervals? over speakers, corrected for training data\]", text)
     assert "over utterances]" not in text
 
 
