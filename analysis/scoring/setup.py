@@ -13,7 +13,8 @@ import pandas as pd
 
 from data_prep.corpora import CORPORA, known_name, settings_for
 from data_prep.features import FeatureSettings
-from data_prep.fold_lists import column_of, tested_by, tested_text
+from data_prep.fold_lists import UNUSED, column_of, tested_by, tested_text
+from data_prep.text import counted
 from dsl.settings import PAPER_EPOCHS, ChainSettings, TrainingSettings
 
 PAPER_SPLIT, PAPER_FOLDS = "stratified", 10
@@ -82,6 +83,11 @@ def setup_of(stage: ChainSettings, about: Mapping[str, Any], corpus_utterances: 
         tested = len(tested_by(corpus_utterances, digest))
         if tested < utterances:
             always.append(Aspect(tested_text(tested, utterances), "all"))
+        unused = corpus_utterances[column_of(digest)].map(list).tolist()
+        left_out = sorted({sum(letter == UNUSED for letter in fold) for fold in zip(*unused, strict=True)})
+        if any(left_out):
+            told = " to ".join(f"{one:,}" for one in dict.fromkeys((left_out[0], left_out[-1])))
+            always.append(Aspect(f"{told} of {counted(utterances, 'utterance')} unused in a fold", "none"))
     return Setup((*always, *(one for one in found.values() if one.paper)), tuple(about["classes"]), digest)
 
 

@@ -158,7 +158,7 @@ def _cell(table: Table, scored: Scored, group: str) -> TableCell:
     if group == "forest":
         return RateCell.of(scored.forest, spread=True)
     if group == "mean":
-        return RateCell.of(scored.mean_pooling, interval=False)
+        return RateCell.of(scored.mean_pooling, interval=not table.has_forest)
     if group == "paper":
         published = scored.published
         return TextCell() if published is None else RateCell(published.value, mark=table.mark(scored))

@@ -25,9 +25,18 @@ _BASELINE = (
     "of McNemar's exact test."
 )
 _BY_SPEAKER = "By speaker: {by_speaker}for WA p of a sign-flip test over them, not adjusted."
+_SPREADS = (
+    "the forest's with ± its standard deviation over forest seeds, a second ± over training seeds if there are several,"
+)
+# What the templates say of rates by forests, and what they say where there is none.
+_BY_MEAN_POOLING = {
+    f"{_SPREADS} and": "those by mean pooling with",
+    "the forest's with": "those by mean pooling with",
+    " Mean is by mean pooling, without a forest.": " Mean is by mean pooling; there is no forest.",
+}
 OF_PAPER_TABLE = (
-    "{rows} {backbone} {conditions} Rates are in percent, the forest's with ± its standard deviation over forest "
-    f"seeds, a second ± over training seeds if there are several, and {INTERVALS}. {_MEAN_AND_F1} {{difference}}"
+    "{rows} {backbone} {conditions} "
+    f"Rates are in percent, {_SPREADS} and {INTERVALS}. {_MEAN_AND_F1} {{difference}}"
 )
 OF_NETWORKS = (
     f"{{conditions}} {_RATES} {_BASELINE} Holm's method adjusts p for all networks of the label source. The claims "
@@ -91,6 +100,13 @@ class Caption:
         tells of, one of KINDS."""
         told = template.format(**interval_parts(intervals), **parts)
         return cls(subject, " ".join(told.split()))
+
+    def by_mean_pooling(self) -> "Caption":
+        """The same of a table without a forest's rate, whose intervals are of the rates by mean pooling."""
+        told = self.explanation
+        for forests, means in _BY_MEAN_POOLING.items():
+            told = told.replace(forests, means)
+        return Caption(self.subject, told)
 
     @property
     def text(self) -> str:

@@ -82,7 +82,13 @@ class Known:
         """That of a listing, by its template."""
         score = next(score for scores in self.scores.values() for score in scores.values())
         about = corpus_name(self.condition.corpus), template, score.intervals
-        return Caption.filled(*about, conditions=conditions_text(self.condition))
+        caption = Caption.filled(*about, conditions=conditions_text(self.condition))
+        return caption if self.has_forest else caption.by_mean_pooling()
+
+    @property
+    def has_forest(self) -> bool:
+        """Whether any rate is by a forest; mean pooling has the intervals where none is."""
+        return any(key.decision == columns.FOREST for scores in self.scores.values() for key in scores)
 
     def groups(self, *headings: Heading, of: str = "") -> tuple[Group, ...]:
         """A group of columns for each label source, all of the same `headings`; `of` is what they are of."""
@@ -220,7 +226,7 @@ def _networks_listing(known: Known) -> Listing:
             by_mean = [known.score(source, treatment, columns.MEAN_POOLING, metric) for metric in METRICS]
             cells[source] = [
                 *known.forest_cells(source, treatment),
-                *(RateCell.of(score, interval=False) for score in by_mean),
+                *(RateCell.of(score, interval=not known.has_forest) for score in by_mean),
             ]
             if (source, treatment, "WA") in known.differences:
                 cells[of_group(source, _DIFFERENCES)] = known.difference_cells(source, treatment)
@@ -251,11 +257,14 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
             if one is None:
                 continue
             choice = ChoiceCell(Counter(network.treatment.iteration for network in one.of_fold.values()))
-            baseline = [known.score(source, chain.baseline, columns.FOREST, metric) for metric in METRICS]
+            decision = columns.FOREST if known.has_forest else columns.MEAN_POOLING
+            ours, baseline = (
+                [known.score(source, one, decision, metric) for metric in METRICS] for one in (chain, chain.baseline)
+            )
             cells[source] = [
                 choice,
                 NumberCell(known.validation.get((source, chain)), 2),
-                *known.forest_cells(source, chain),
+                *map(RateCell.of, ours),
                 *(RateCell.of(score, interval=False) for score in baseline),
             ]
             if (source, chain, "WA") in known.differences:
@@ -268,7 +277,11 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
     caption = known.caption(OF_CHOSEN_BY_TEST if by_test else OF_CHOSEN_BY_VALIDATION)
     headings = (
         *(Heading("t (folds)"), Heading("validation", "WA")),
-        *(Heading(what, metric) for what in ("forest", "baseline") for metric in METRICS),
+        *(
+            Heading(what, metric)
+            for what in ("forest" if known.has_forest else "mean", "baseline")
+            for metric in METRICS
+        ),
     )
     unknown = not by_test and all(value != value for value in known.validation.values())
     notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *known.footnotes())

@@ -113,6 +113,11 @@ class Table:
         """Whether the paper prints any value of this table for `corpus`."""
         return any(cell.published for row in self.rows for cell in row.of_corpus(corpus))
 
+    @property
+    def has_forest(self) -> bool:
+        """Whether any rate is by a forest; mean pooling has the intervals where none is."""
+        return _has_forest(self.rows)
+
     def has_difference(self, corpus: str) -> bool:
         """Whether any of our rates of `corpus` can be compared with the paper's."""
         return any(cell.difference is not None for row in self.rows for cell in row.of_corpus(corpus))
@@ -231,7 +236,7 @@ def _row(number: str, plan: RowPlan, ground: _Ground) -> Row:
 def _caption(layout: Layout, backbone: str | None, rows: Sequence[Row], ground: _Ground) -> Caption:
     cells = [cell for row in rows for cell in row.cells.values()]
     compared = any(cell.difference is not None for cell in cells)
-    return Caption.filled(
+    about = Caption.filled(
         layout.subject,
         OF_PAPER_TABLE,
         next((score.intervals for cell in cells for score in cell.scores), DEFAULT),
@@ -240,6 +245,12 @@ def _caption(layout: Layout, backbone: str | None, rows: Sequence[Row], ground: 
         conditions=conditions_text(ground.condition),
         difference=DIFFERENCE_TO_PAPER if compared else "",
     )
+    ours = any(cell.scores for cell in cells)
+    return about.by_mean_pooling() if ours and not _has_forest(rows) else about
+
+
+def _has_forest(rows: Sequence[Row]) -> bool:
+    return any(cell.forest for row in rows for cell in row.cells.values())
 
 
 def _backbone_text(backbone: str | None, published: bool) -> str:

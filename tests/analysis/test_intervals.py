@@ -25,6 +25,7 @@ from analysis.scoring.statistics import (
     rate_intervals,
     rate_t_intervals,
 )
+from analysis.tables.blocks import as_texts
 from analysis.tables.cells import RateCell
 from data_prep.fold_lists import FoldList, with_lists
 from dsl.settings import ChainSettings, Listed, TrainingSettings
@@ -269,6 +270,18 @@ def test_the_audit_keeps_the_intervals_that_its_test_agrees_with() -> None:
 
 
 # What people see
+
+
+def test_where_there_is_no_forest_mean_pooling_has_the_intervals(tmp_path: Path) -> None:
+    source = source_of(copy_store(tmp_path / "store"))
+    tables = collect_tables(source.store, source.chains, decide(source.store, source.chains, 0))
+    told = [one for one in as_texts(tables) if "Mean is by mean pooling" in one.caption]
+    assert {one.title for one in told} >= {"Table II", "All networks", "Iteration chosen by validation"}
+    for table in told:
+        assert "those by mean pooling with [95% bootstrap intervals over utterances]" in table.caption
+        assert "the forest's with" not in table.caption
+        rates = [cell for block in table.blocks for line in block.lines for cell in line.cells]
+        assert any(isinstance(cell, RateCell) and cell.interval for cell in rates)
 
 
 def test_tables_name_the_kind_and_no_rate_changes_with_it(tmp_path: Path) -> None:
