@@ -86,6 +86,17 @@ def totals_of(parts: Sequence[FoldParts]) -> list[str]:
     ]
 
 
+def copies_text(stage: StageSpec, parts: Sequence[FoldParts]) -> str | None:
+    """`..., 10 folds, seed 0: 3 test recordings of 2 folds have copies in training or validation`; None without any."""
+    copied = [one.overlaps["sound"].utterances for one in parts if "sound" in one.overlaps]
+    folds = sum(count > 0 for count in copied)
+    if not folds:
+        return None
+    have = "has copies" if sum(copied) == 1 else "have copies"
+    counts = f"{counted(sum(copied), 'test recording')} of {counted(folds, 'fold')}"
+    return f"{title_of(stage)}: {counts} {have} in training or validation"
+
+
 def folds_text(stage: StageSpec, parts: Sequence[FoldParts]) -> str:
     """The same as a table in Markdown, with its title and totals."""
     block = folds_block(stage, parts)

@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from data_prep.data_folder import find_prepared
+from data_prep.shards import PreparedCorpus
 from dsl.overlaps import COLUMNS, Overlap, fold_parts
 from dsl.settings import ChainSettings, TrainingSettings
-from dsl.splits import SPLITS, parts_of
+from dsl.splits import SPLITS, assign_folds, parts_of
+from ser_sweep import open_sweep
 from ser_sweep.cli import main
 
 TRAINING = TrainingSettings(validation_by="utterance")
@@ -69,3 +72,26 @@ def test_the_command_tells_each_split_of_a_grid_once(
     assert (stratified["split"], speaker["split"]) == ("stratified", "speaker")
     assert [one["test"] for one in speaker["parts"]] == [16, 16]
     assert speaker["parts"][0]["overlaps"]["speaker"] == {"shared": 0, "values": 1, "utterances": 0}
+
+
+def test_copies_of_test_recordings_are_told(
+    small_data: Path,
+    write_grid: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Two utterances with the sound of another one: each fold tests one and trains on the others."""
+    grid = write_grid(rules=["none"], folds=2, seeds=[0, 1], training={"validation_by": "utterance"})
+    assert open_sweep(grid, small_data).notices == []
+    corpus = find_prepared(small_data, "synthetic")
+    utterances = corpus.utterances()
+    fold = assign_folds("stratified", utterances, 2, 0)
+    utterances.loc[[(fold == 0).argmax(), (fold == 1).argmax()], "sound"] = "the same"
+    monkeypatch.setattr(PreparedCorpus, "utterances", lambda _: utterances)
+    told = open_sweep(grid, small_data).notices
+    assert told[0] == (
+        f"{corpus.name}, stratified split, 2 folds, seed 0: 2 test recordings of 2 folds have copies in training or "
+        "validation"
+    )
+    assert main(["plan", str(grid), "--data", str(small_data), "--store", str(grid.parent / "none")]) == 0
+    assert told[0] in capsys.readouterr().out
