@@ -217,7 +217,9 @@ class Sweep(SweepResults):
         are tested on, and compare them bit by bit (`sweep.exact_audit`). Where trainings fail there is nothing to tell.
 
         Stages are kept in a folder of the store for this version of the code (`audit_place`), as those of another one
-        tell nothing of it: the same code goes on with what is there, and changed code trains anew. Raises UserError where the store holds stages without their networks, and KeyboardInterrupt after a signal.
+        tell nothing of it: the same code goes on with what is there, and changed code trains anew.
+
+        Raises UserError where that folder holds stages without their networks, and KeyboardInterrupt after a signal.
         """
         from sweep.exact_audit import check_networks_kept, checks_of, needed_chains, parting
         from sweep.planning.grid_fields import Scheduler

@@ -36,8 +36,8 @@ def add(commands: Any) -> None:
     audit.add_argument(
         "--exact",
         action="store_true",
-        help="train chains of the grid, then again with other labels, and with another sound, of their test utterances; "
-        "each version of the code trains in a folder of its own in the store",
+        help="train chains of the grid, then again with other labels, and with another sound, of their test "
+        "utterances; each version of the code has its own folder in the store",
     )
     audit.add_argument(
         "--folds",
