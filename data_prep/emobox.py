@@ -96,7 +96,8 @@ def read_emobox(folder: Path, corpus: str, prepared: Collection[str] | None = No
     lines = lines[lines["utterance"].isin(held)]
     if lines.empty and prepared is None:
         raise FoldListError(
-            f"EmoBox's lists of {corpus} name no utterance that ser-sweep prepare reads: {some(list(foreign), 'line')}; "
+            f"EmoBox's lists of {corpus} name no utterance that ser-sweep prepare reads "
+            f"({some(list(foreign), 'line')}); "
             "their wav are paths in the corpus: check the lists out again"
         )
     if lines.empty:

@@ -47,6 +47,8 @@ def read_fold_file(path: Path) -> pd.DataFrame:
     except CsvError as error:
         whose = f"folds.file {path}"
         raise FoldListError(f"{whose} {error}") from error
+    if header and header[0].startswith("#"):
+        raise FoldListError(f"folds.file {path} begins with a comment; take it out, so that the header comes first")
     known = (*COLUMNS, *MORE_COLUMNS)
     names = [ALSO_CALLED.get(skeleton(name), skeleton(name)) for name in header]
     wrong = misnamed(names, known, MEANT)
@@ -60,9 +62,7 @@ def read_fold_file(path: Path) -> pd.DataFrame:
     if missing or twice or not rows:
         said = f"has no column {', '.join(missing)}" if missing else "has no lines"
         said = f"has {', '.join(twice)} more than once" if twice else said
-        if header and header[0].startswith("#"):
-            said = "begins with a comment; take it out, so that the header comes first"
-        elif header and len(missing) == len(COLUMNS) and any(WHOLE.fullmatch(one.strip()) for one in header):
+        if header and len(missing) == len(COLUMNS) and any(WHOLE.fullmatch(one.strip()) for one in header):
             said = f"has no header: its first line is {','.join(header)}"
         raise FoldListError(
             f"folds.file {path} {said}; it needs a line for each utterance below the header utterance,fold, and may "

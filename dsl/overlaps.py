@@ -26,8 +26,8 @@ class Overlap:
 class FoldParts:
     """The numbers of utterances of a fold's parts, and by column what training and validation have in common with test.
 
-    A column that the corpus tells of no utterance is left out. `utterances` are all of the corpus: a list of folds may leave
-    some unused.
+    A column that the corpus tells of no utterance is left out. `utterances` are all of the corpus: a list of folds may
+    leave some unused.
     """
 
     fold: int
