@@ -82,7 +82,12 @@ class OpenedSweep:
         """The grid's stages: which are done, missing and failed."""
         from sweep.planning.stages import Plan
 
-        return Plan.of(self.chains, self.seen.done_keys(), self.seen.failures())
+        return Plan.of(self.chains, self.seen.done_keys(), self.seen.failures(), self._features)
+
+    @property
+    def _features(self) -> "dict[str, dict[str, Any]]":
+        """Those by which the grid picks each preparation, by its full name."""
+        return {name: dict(request.features) for name, request in self.requests.items()}
 
     @cached_property
     def halved(self) -> "Halved | None":
@@ -144,7 +149,8 @@ class OpenedSweep:
         from sweep.planning.differences import change
         from sweep.planning.stages import Plan
 
-        together = Plan.of([*self.chains, *other.chains], self.seen.done_keys(), self.seen.failures())
+        features = {**self._features, **other._features}
+        together = Plan.of([*self.chains, *other.chains], self.seen.done_keys(), self.seen.failures(), features)
         return change(self.grid, other.grid, self.plan.stages.keys(), other.plan.stages.keys(), together)
 
     # Settings

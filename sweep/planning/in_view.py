@@ -7,6 +7,7 @@ from typing import Any
 
 from dsl.settings import ChainSettings, TrainingSettings
 
+Features = Mapping[str, Mapping[str, Any]]  # of corpora by full name: those by which a grid picks them
 USUAL_SPLIT = "stratified"  # which labels leave out where there is no other
 
 
@@ -14,22 +15,28 @@ USUAL_SPLIT = "stratified"  # which labels leave out where there is no other
 class InView:
     """The splits of the stages in view, and the `fields` of their training that tell some of them apart.
 
-    `in_full` says whether corpora go by their full names, as several preparations of one do.
+    `cut` has, by full name, what tells preparations of one corpus apart (`segment_frames 20`). `in_full` says whether
+    corpora go by their full names, as several preparations do for which that is not enough.
     """
 
     splits: frozenset[str] = frozenset()
     fields: tuple[str, ...] = ()
     in_full: bool = False
+    cut: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, stages: Iterable[ChainSettings]) -> "InView":
-        """What these stages differ in."""
+    def of(cls, stages: Iterable[ChainSettings], features: Features | None = None) -> "InView":
+        """What these stages differ in, of preparations (full names) that a grid picks by their `features`."""
         kinds = list({(stage.corpus, stage.split_name, stage.training) for stage in stages})
         alike = [(corpus, split) for corpus, split, _ in kinds]
         differing = differing_fields(alike, [training_values(training) for _, _, training in kinds])
         corpora = {corpus for corpus, _, _ in kinds}
-        short = {corpus.rpartition("-")[0] for corpus in corpora}
-        return cls(frozenset(split for _, split, _ in kinds), tuple(differing), len(short) < len(corpora))
+        picked = {corpus: own for corpus, own in (features or {}).items() if corpus in corpora}
+        by = differing_fields([corpus.rpartition("-")[0] for corpus in picked], list(picked.values()))
+        cut = {corpus: _text({field: own[field] for field in by if field in own}) for corpus, own in picked.items()}
+        names = {(corpus.rpartition("-")[0], cut.get(corpus)) for corpus in corpora}
+        splits = frozenset(split for _, split, _ in kinds)
+        return cls(splits, tuple(differing), len(names) < len(corpora), tuple(cut.items()) if any(cut.values()) else ())
 
     def corpus(self, stage: ChainSettings) -> str:
         """What a stage's corpus is called."""
@@ -37,7 +44,8 @@ class InView:
 
     def setting(self, stage: ChainSettings) -> str:
         """`learning_rate 0.001, batch_size 64`: the training where it tells something; empty where it does not."""
-        return ", ".join(f"{field} {value_text(getattr(stage.training, field))}" for field in self.fields)
+        of_training = _text({field: getattr(stage.training, field) for field in self.fields})
+        return ", ".join(filter(None, [dict(self.cut).get(stage.corpus, ""), of_training]))
 
     def network(self, stage: ChainSettings) -> str:
         """`densenet22 wdsl 0.2`, with the label source, the split and the training where they tell something."""
@@ -50,6 +58,10 @@ class InView:
 
 
 ALONE = InView()  # nothing else in view
+
+
+def _text(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{field} {value_text(value)}" for field, value in values.items())
 
 
 def training_values(training: TrainingSettings) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from data_prep.text import counted
 from dsl.backbones import version_of
 from dsl.labels import ALIASES, BASELINE, RULES, LabelUpdate
 from dsl.settings import Alteration, ChainSettings, Listed, TrainingSettings, identity_of
-from sweep.planning.in_view import ALONE, InView
+from sweep.planning.in_view import ALONE, Features, InView
 
 METHOD_VERSION = 2  # raise when the code changes what a stage with the same settings learns
 KEY_LENGTH = 20
@@ -246,15 +246,22 @@ def launch_order(chains: Sequence[ChainSpec]) -> list[ChainSpec]:
 class Plan:
     """A grid against a store: which of its stages are done, which failed (with the cause), which are missing; and how
     many of these an earlier version of the method, or of their backbone, has trained, which may have come to something
-    else."""
+    else. `features` are those by which the grid picks preparations of its corpora."""
 
     chains: tuple[ChainSpec, ...]
     done: frozenset[str]
     failed: dict[str, str]
     earlier: int = 0
+    features: Features | None = None
 
     @classmethod
-    def of(cls, chains: Sequence[ChainSpec], done: Iterable[str], failures: dict[str, str]) -> "Plan":
+    def of(
+        cls,
+        chains: Sequence[ChainSpec],
+        done: Iterable[str],
+        failures: dict[str, str],
+        features: Features | None = None,
+    ) -> "Plan":
         """The plan of `chains`, where the keys `done` are in the store and `failures` maps a key to its cause."""
         stages, there = {stage.key: stage for chain in chains for stage in chain.stages}, set(done)
         finished = stages.keys() & there
@@ -262,7 +269,7 @@ class Plan:
         others = there - finished
         missing = [stage for key, stage in stages.items() if key not in finished] if others else []
         earlier = sum(not others.isdisjoint(stage.earlier_keys) for stage in missing)
-        return cls(tuple(chains), frozenset(finished), failed, earlier)
+        return cls(tuple(chains), frozenset(finished), failed, earlier, features)
 
     def without(self, damaged: Collection[str]) -> "Plan":
         """The same plan, with these stages to be trained again."""
@@ -284,7 +291,7 @@ class Plan:
     @cached_property
     def view(self) -> InView:
         """What the grid's chains differ in."""
-        return InView.of(chain.last for chain in self.chains)
+        return InView.of((chain.last for chain in self.chains), self.features)
 
     @property
     def to_train(self) -> dict[str, StageSpec]:

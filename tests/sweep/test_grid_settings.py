@@ -121,6 +121,16 @@ def test_preparations_of_one_corpus_go_by_their_full_names() -> None:
     assert not InView.of([STAGE, replace(STAGE, corpus="savee-000000000000")]).in_full
 
 
+def test_preparations_that_a_grid_picks_by_their_features_go_by_these() -> None:
+    stages = [replace(STAGE, corpus=corpus) for corpus in ("emodb-000000000020", "emodb-000000000040")]
+    features = {stage.corpus: {"segment_frames": int(stage.corpus[-2:]), "hop_ms": 10} for stage in stages}
+    view = InView.of(stages, features)
+    assert view.setting(stages[0]) == "segment_frames 20"
+    assert ChainSpec(stages[1]).label_in(view).startswith("emodb densenet22 wdsl 0.2 (segment_frames 40) fold 3")
+    assert InView.of(stages, dict.fromkeys(features, features[stages[0].corpus])).in_full
+    assert ChainSpec(stages[0]).label_in(InView.of(stages[:1], features)).startswith("emodb densenet22 wdsl 0.2 fold")
+
+
 def test_a_field_that_differs_between_corpora_only_is_not_told() -> None:
     view = InView.of(chain.last for chain in chains_of(corpora=["emodb", "savee"], training=RATES))
     assert view.fields == ("learning_rate",)

@@ -365,6 +365,8 @@ def test_a_sweep_over_segment_lengths_trains_on_each_preparation(
     assert sweep.plan.counts() == {"total": 8, "done": 8, "missing": 0, "failed": 0}
     assert [setting.text for setting in sweep.settings] == ["segment_frames 20", "segment_frames 32"]
     assert sweep.shown.text == "segment_frames 32"
+    labels = {chain.label_in(sweep.plan.view) for chain in sweep.chains}
+    assert "synthetic tiny bdsl (segment_frames 20) fold 1 seed 0" in labels and len(labels) == 8
     rates = {one.text: sweep.at({"segment_frames": str(one.by_field["segment_frames"])}) for one in sweep.settings}
     assert all(len(other.scores(forests=False)) == 2 for other in rates.values())
     longer = write_grid(rules=["none", "bdsl"], features={"segment_frames": [20, 32, 40]})
