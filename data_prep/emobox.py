@@ -158,7 +158,7 @@ def _read_list(path: Path) -> Iterator[tuple[str, str]]:
     except OSError as error:
         raise FoldListError(f"EmoBox's list {path} cannot be read ({error.strerror}); give a whole checkout") from error
     except CsvError as error:
-        raise FoldListError(f"EmoBox's list {path} {error}") from error
+        raise FoldListError(f"EmoBox's list {path} cannot be read: it {error}") from error
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue

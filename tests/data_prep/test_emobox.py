@@ -123,8 +123,8 @@ def test_lists_that_overlap_or_are_not_whole_are_refused(lists: Path) -> None:
         (b'{"key": "a", "wav": "DC_a01.wav"}\n{"key": "a"}\n', "is damaged: line 2 has no wav; each is like"),
         (b"\n[1]\n", "is damaged: line 2 is no JSON object"),
         (b"DC_a01.wav\n", "is damaged: line 1 is no JSON object"),
-        ('{"key": "a"}'.encode("utf-16"), "is UTF-16; write it in UTF-8"),
-        (b'{"key": "\xff"}', "is not UTF-8 on line 1 (byte 0xff); write it in UTF-8"),
+        ('{"key": "a"}'.encode("utf-16"), "cannot be read: it is UTF-16; write it in UTF-8"),
+        (b'{"key": "\xff"}', "cannot be read: it is not UTF-8 on line 1 (byte 0xff); write it in UTF-8"),
     ):
         overlapping.write_bytes(content)
         with pytest.raises(FoldListError) as refused:
