@@ -26,7 +26,7 @@ def read_csv(path: Path) -> tuple[list[str], Rows]:
 
     Raises CsvError where it is no CSV in UTF-8 with commas, and OSError.
     """
-    text = _decoded(path.read_bytes())
+    text = decoded(path.read_bytes())
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
     rows: Rows = []
     begins = 1
@@ -45,20 +45,23 @@ def read_csv(path: Path) -> tuple[list[str], Rows]:
     return header, rows[1:]
 
 
-def _decoded(content: bytes) -> str:
+def decoded(content: bytes, remedy: str = "save it as CSV") -> str:
+    """The text of a file in UTF-8, with or without a byte order mark. Raises CsvError, with `remedy` before the
+    encoding: `is UTF-16; save it as CSV in UTF-8`."""
+
     def line(place: int) -> int:
         return content.count(b"\n", 0, place) + 1
 
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise CsvError("is UTF-16; save it as CSV in UTF-8")
+        raise CsvError(f"is UTF-16; {remedy} in UTF-8")
     if b"\0" in content:
         where = line(content.index(b"\0"))
-        raise CsvError(f"holds a NUL character on line {where}, as no text does; save it as CSV in UTF-8")
+        raise CsvError(f"holds a NUL character on line {where}, as no text does; {remedy} in UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         byte = f"{content[error.start]:#04x}"
-        raise CsvError(f"is not UTF-8 on line {line(error.start)} (byte {byte}); save it as CSV in UTF-8") from error
+        raise CsvError(f"is not UTF-8 on line {line(error.start)} (byte {byte}); {remedy} in UTF-8") from error
 
 
 def misnamed(

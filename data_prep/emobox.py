@@ -16,6 +16,7 @@ import pandas as pd
 
 from data_prep.corpora import CORPORA, Utterance
 from data_prep.corpora.cremad import CREMAD_WITHOUT_SOUND
+from data_prep.csv_files import CsvError, decoded
 from data_prep.fold_files import fold_list
 from data_prep.fold_lists import TEST, TRAIN, UNUSED, VALID, FoldList, FoldListError
 from data_prep.text import counted, some
@@ -93,6 +94,12 @@ def read_emobox(folder: Path, corpus: str, prepared: Collection[str] | None = No
     listed = set(lines["utterance"])
     held = listed if prepared is None else set(prepared)
     lines = lines[lines["utterance"].isin(held)]
+    if lines.empty and prepared is None:
+        raise FoldListError(
+            f"EmoBox's lists of {corpus} name no utterance that ser-sweep prepare reads "
+            f"({some(list(foreign), 'line')}); "
+            "their wav are paths in the corpus: check the lists out again"
+        )
     if lines.empty:
         raise FoldListError(f"no utterance of EmoBox's lists of {corpus} is in the prepared corpus; check --data")
     try:
@@ -140,12 +147,35 @@ def _lines(folder: Path, corpus: str) -> Iterator[tuple[str, str, str, str]]:
                 if part in NEEDED:
                     raise FoldListError(f"EmoBox's list {path} is missing; give a whole checkout")
                 continue
-            try:
-                for line in path.read_text(encoding="utf-8").splitlines():
-                    if line.strip():
-                        about = json.loads(line)
-                        yield str(fold), part, str(about["key"]), str(about["wav"])
-            except (ValueError, KeyError, TypeError, OSError) as error:
-                raise FoldListError(
-                    f"EmoBox's list {path} is damaged ({error}); its lines are JSON objects with key and wav"
-                ) from error
+            for key, wav in _read_list(path):
+                yield str(fold), part, key, wav
+
+
+def _read_list(path: Path) -> Iterator[tuple[str, str]]:
+    """Key and path of every line of a list, with slashes. Raises FoldListError that names the line."""
+    try:
+        text = decoded(path.read_bytes(), "write it")
+    except OSError as error:
+        raise FoldListError(f"EmoBox's list {path} cannot be read ({error.strerror}); give a whole checkout") from error
+    except CsvError as error:
+        raise FoldListError(f"EmoBox's list {path} cannot be read: it {error}") from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            about = json.loads(line)
+        except ValueError:
+            about = None
+        if not isinstance(about, dict):
+            raise _damaged(path, number, "is no JSON object")
+        lacking = [name for name in ("key", "wav") if not isinstance(about.get(name), str) or not about[name]]
+        if lacking:
+            raise _damaged(path, number, f"has no {' and no '.join(lacking)}")
+        yield about["key"], about["wav"].replace("\\", "/")
+
+
+def _damaged(path: Path, number: int, said: str) -> FoldListError:
+    return FoldListError(
+        f"EmoBox's list {path} is damaged: line {number} {said}; each is like "
+        '{"key": "emodb-03a01Fa", "wav": "emodb/wav/03a01Fa.wav"}: check the list out again'
+    )

@@ -21,8 +21,10 @@ from data_prep.text import clean, counted, skeleton, some
 PARTS = {"train": TRAIN, "valid": VALID, "test": TEST, "unused": UNUSED}  # in a file -> its letter
 COLUMNS, MORE_COLUMNS = ("utterance", "fold"), ("part", "corpus")
 ALSO_CALLED = {"id": "utterance", "path": "utterance"}
+FILE_NAMES = ("file", "filename", "file_name", "wav", "name")
 # What others call columns and parts, which is not taken for them without asking.
 MEANT = {**dict.fromkeys(("split", "set", "subset", "partition"), "part"), "dataset": "corpus", "database": "corpus"}
+MEANT |= dict.fromkeys(FILE_NAMES, "utterance")
 MEANT_PARTS = {"training": "train", **dict.fromkeys(("dev", "val", "validation", "eval"), "valid"), "testing": "test"}
 MOST_FOLDS = 1000
 WHOLE, FRACTION, BELOW = (re.compile(one, re.ASCII) for one in (r"\d{1,9}", r"\d+\.0*", r"-\d+"))
@@ -45,6 +47,8 @@ def read_fold_file(path: Path) -> pd.DataFrame:
     except CsvError as error:
         whose = f"folds.file {path}"
         raise FoldListError(f"{whose} {error}") from error
+    if header and header[0].startswith("#"):
+        raise FoldListError(f"folds.file {path} begins with a comment; take it out, so that the header comes first")
     known = (*COLUMNS, *MORE_COLUMNS)
     names = [ALSO_CALLED.get(skeleton(name), skeleton(name)) for name in header]
     wrong = misnamed(names, known, MEANT)
@@ -58,14 +62,20 @@ def read_fold_file(path: Path) -> pd.DataFrame:
     if missing or twice or not rows:
         said = f"has no column {', '.join(missing)}" if missing else "has no lines"
         said = f"has {', '.join(twice)} more than once" if twice else said
+        if header and len(missing) == len(COLUMNS) and any(WHOLE.fullmatch(one.strip()) for one in header):
+            said = f"has no header: its first line is {','.join(header)}"
         raise FoldListError(
             f"folds.file {path} {said}; it needs a line for each utterance below the header utterance,fold, and may "
-            "have part and corpus" + "".join(f"; {one} may be {name}" for one, name in wrong.items())
+            "have part and corpus" + "".join(f"; {one} may be {_in_words(name)}" for one, name in wrong.items())
         )
     if wrong:
         raise FoldListError(f"folds.file {path} has a column {misnamed_text(wrong)}")
     lines = [dict(zip(names, map(clean, values), strict=False)) for _, values in rows]
     return pd.DataFrame([{name: line.get(name, "") for name in known} for line in lines], columns=list(known))
+
+
+def _in_words(column: str) -> str:
+    return "utterance or path" if column == "utterance" else column
 
 
 def _read_kept_list(path: Path) -> pd.DataFrame:
@@ -105,12 +115,16 @@ def fold_list(name: str, lines: pd.DataFrame, utterances: pd.DataFrame, corpus: 
     problems = [f"{some(unknown)} not in the corpus; {_remedy(unknown, utterances['id'])}"] if unknown else []
     wrong = list(_wrong_words(lines))
     told = told.dropna(subset="id")
-    if not wrong and len(told):
-        told = told.assign(fold=told["fold"].astype(int))
-        problems += [*_wrong_numbers(told["fold"]), *_wrong_assignment(told, utterances["id"])]
+    whole = told["fold"].str.fullmatch(WHOLE) & told["part"].isin(["", *PARTS])
+    sound = told[whole].assign(fold=told.loc[whole, "fold"].astype(int))  # lines of which more can be said
+    if len(sound) and (sound["part"] == "").nunique() == 1:
+        if not wrong:
+            problems += _wrong_numbers(sound["fold"])
+        mentioned = sound, utterances.loc[~utterances["id"].isin(told.loc[~whole, "id"]), "id"], len(utterances)
+        problems += _wrong_assignment(*mentioned)
     if problems or wrong:
         raise FoldListError("\n".join([*problems, *wrong]))
-    found = FoldList(name, _letters(told, utterances["id"]))
+    found = FoldList(name, _letters(sound, utterances["id"]))
     problems = list(_wrong_folds(found))
     if problems:
         raise FoldListError("\n".join(problems))
@@ -190,13 +204,13 @@ def _wrong_numbers(folds: "pd.Series[int]") -> Iterator[str]:
         yield f"{told} missing between {first} and {last}; number the folds without gaps"
 
 
-def _wrong_assignment(told: pd.DataFrame, ids: pd.Series) -> Iterator[str]:
-    """Utterances that are listed twice, tested twice, in two parts of a fold, or in none."""
+def _wrong_assignment(told: pd.DataFrame, ids: pd.Series, utterances: int) -> Iterator[str]:
+    """Utterances that are listed twice, tested twice, in two parts of a fold, or, of `ids`, in none."""
     absent = sorted(set(ids) - set(told["id"]))
     simple = not told["part"].any()
     remedy = "list them" if simple else "list them, as unused where that is meant"
     if absent:
-        yield f"{some(absent)} of {len(ids):,} in no fold; {remedy}"
+        yield f"{some(absent)} of {utterances:,} in no fold; {remedy}"
     repeated = told[told.duplicated(keep=False)]["id"].unique()
     if len(repeated):
         yield f"{some(sorted(repeated))} listed more than once in a fold; leave one line of each"
@@ -260,6 +274,8 @@ def fold_file(lists: Mapping[str, FoldList]) -> str:
 
 def write_fold_file(path: Path, text: str) -> None:
     """Write a file that is not there yet, or is the same. Raises FoldListError where another one is in its place."""
+    if path.is_dir():
+        raise FoldListError(f"--out {path} is a folder; name a file in it, such as {path / 'emobox.csv'}")
     if path.exists():
         if path.is_file() and path.read_bytes() == text.encode():
             return

@@ -13,19 +13,21 @@ COLUMNS = ("speaker", "session", "text", "sound")  # of the utterances
 @dataclass(frozen=True)
 class Overlap:
     """Of the `values` of a column among a fold's test utterances, how many training or validation has, too (`shared`),
-    and how many of the test utterances have one of those (`utterances`)."""
+    and how many of the test utterances have one of those (`utterances`). `untold` utterances of the fold's parts have
+    no value; they count in none of these."""
 
     shared: int
     values: int
     utterances: int
+    untold: int
 
 
 @dataclass(frozen=True)
 class FoldParts:
     """The numbers of utterances of a fold's parts, and by column what training and validation have in common with test.
 
-    A column that the corpus does not tell is left out. `utterances` are all of the corpus: a list of folds may leave
-    some unused.
+    A column that the corpus tells of no utterance is left out. `utterances` are all of the corpus: a list of folds may
+    leave some unused.
     """
 
     fold: int
@@ -51,9 +53,10 @@ def fold_parts(chain: ChainSettings, utterances: pd.DataFrame) -> FoldParts:
     learnt, tested = utterances[parts.training | parts.validation], utterances[parts.tested]
     overlaps = {}
     for column in COLUMNS:
-        if column in utterances and (utterances[column] != "").all():
-            heard = tested[column].isin(learnt[column])
-            values = tested[column].nunique(), tested.loc[heard, column].nunique()
-            overlaps[column] = Overlap(shared=values[1], values=values[0], utterances=int(heard.sum()))
+        if column in utterances and (utterances[column] != "").any():
+            known, asked = (part.loc[part[column] != "", column] for part in (learnt, tested))
+            heard = asked[asked.isin(known)]
+            untold = len(learnt) + len(tested) - len(known) - len(asked)
+            overlaps[column] = Overlap(heard.nunique(), asked.nunique(), len(heard), untold)
     training, validation, test = (int(part.sum()) for part in (parts.training, parts.validation, parts.tested))
     return FoldParts(chain.fold, len(utterances), training, validation, test, overlaps)

@@ -118,10 +118,27 @@ class Sweep(SweepResults):
 
     @property
     def notices(self) -> list[str]:
-        """What to know of the grid's folds before anything is trained: lists that test only a part of their corpus."""
+        """What to know of the grid's folds before anything is trained: lists that test only a part of their corpus, and
+        test recordings of which training has copies (`copies`)."""
         from sweep.planning.listed_folds import partly_tested
 
-        return partly_tested(self.prepared.values())
+        return [*partly_tested(self.prepared.values()), *self.copies]
+
+    @property
+    def copies(self) -> list[str]:
+        """For each corpus, split and training seed where test recordings have copies in training or validation, how
+        many have, by the recordings' checksums."""
+        with_copies = {}
+        for one in self.prepared.values():
+            utterances = one.utterances()
+            if "sound" in utterances and utterances.loc[utterances["sound"] != "", "sound"].duplicated().any():
+                with_copies[one.name] = utterances
+        if not with_copies:
+            return []
+        from analysis.tables.folds_table import copies_text, folds_of
+
+        found = folds_of((chain for chain in self.chains if chain.last.corpus in with_copies), with_copies)
+        return list(dict.fromkeys(filter(None, (copies_text(*one) for one in found))))
 
     # Training
 
@@ -185,13 +202,24 @@ class Sweep(SweepResults):
 
     # Audit
 
+    @property
+    def audit_place(self) -> str:
+        """Where `audit_exactly` keeps its stages: a folder of the store, named by a digest of the code and of the
+        versions of packages that it trains with (`sweep.storage.provenance.code_digest`)."""
+        from sweep.storage.provenance import code_digest
+
+        return (self.store.folder / code_digest()).uri
+
     def audit_exactly(
         self, folds: Collection[int] = (0,), *, inline: bool = False, address: str | None = None, quiet: bool = False
     ) -> "tuple[Outcome, list[AuditedChain]]":
         """Train the chains of `folds`, and again with other labels, and with another sound, of the utterances that they
         are tested on, and compare them bit by bit (`sweep.exact_audit`). Where trainings fail there is nothing to tell.
 
-        Raises UserError where the store holds stages without their networks, and KeyboardInterrupt after a signal.
+        Stages are kept in a folder of the store for this version of the code (`audit_place`), as those of another one
+        tell nothing of it: the same code goes on with what is there, and changed code trains anew.
+
+        Raises UserError where that folder holds stages without their networks, and KeyboardInterrupt after a signal.
         """
         from sweep.exact_audit import check_networks_kept, checks_of, needed_chains, parting
         from sweep.planning.grid_fields import Scheduler
@@ -199,22 +227,23 @@ class Sweep(SweepResults):
         from sweep.planning.stages import Plan
         from sweep.running.launch import launch
 
-        checks = checks_of(self.chains, set(folds))
-        chains, done = needed_chains(checks), self.seen.done_keys()
-        check_networks_kept(self.seen, chains, done)
-        plan = Plan.of(chains, done, self.seen.failures())
-        keeping = self.grid.model_copy(update={"weights": "all", "scheduler": Scheduler()})
-        outcome = launch(plan, self.prepared, self.store, keeping, inline=inline, address=address, quiet=quiet)
+        own = Sweep(self.grid_file, self.data, self.audit_place)
+        checks = checks_of(own.chains, set(folds))
+        chains, done = needed_chains(checks), own.seen.done_keys()
+        check_networks_kept(own.seen, chains, done)
+        plan = Plan.of(chains, done, own.seen.failures())
+        keeping = own.grid.model_copy(update={"weights": "all", "scheduler": Scheduler()})
+        outcome = launch(plan, own.prepared, own.store, keeping, inline=inline, address=address, quiet=quiet)
         if outcome.interrupted:
             raise KeyboardInterrupt
-        self.refresh()
+        own.refresh()
         if outcome.failures:
             return outcome, []
-        flow = labels_reaching([check.chain for check in checks], self.prepared.values())
+        flow = labels_reaching([check.chain for check in checks], own.prepared.values())
         found: dict[ChainSpec, AuditedChain] = {}
         for check in checks:
             about = found.setdefault(check.chain, AuditedChain(check.chain, *flow[check.chain.last.key], {}))
-            about.partings[check.alteration.what] = parting(self.seen, check)
+            about.partings[check.alteration.what] = parting(own.seen, check)
         return outcome, list(found.values())
 
     # Giving away

@@ -12,7 +12,7 @@ from analysis.tables.render import aligned
 from data_prep.fold_lists import tested_text
 from data_prep.text import counted
 from dsl.labels import labels_of
-from dsl.overlaps import COLUMNS, FoldParts, fold_parts
+from dsl.overlaps import COLUMNS, FoldParts, Overlap, fold_parts
 from sweep.planning.stages import ChainSpec, StageSpec
 
 Folds = tuple[StageSpec, list[FoldParts]]
@@ -67,23 +67,47 @@ def folds_block(stage: StageSpec, parts: Sequence[FoldParts]) -> Block:
     lines = []
     for one in parts:
         counts = (NumberCell(getattr(one, part), grouped=True) for part in counted_parts)
-        overlaps = map(one.overlaps.get, shown)
-        shared = (TextCell(UNKNOWN if found is None else f"{found.shared:,} of {found.values:,}") for found in overlaps)
+        shared = (TextCell(_shared_text(one.overlaps.get(column))) for column in shown)
         lines.append(Line(str(one.fold), (*counts, *shared)))
     return Block(title_of(stage), tuple(map(Heading, head)), tuple(lines))
 
 
+def _shared_text(found: Overlap | None) -> str:
+    """`2 of 3`, or `2 of 3, 1 not told` where an utterance of the fold has no value."""
+    if found is None:
+        return UNKNOWN
+    return f"{found.shared:,} of {found.values:,}" + (f", {found.untold:,} {UNKNOWN}" if found.untold else "")
+
+
 def totals_of(parts: Sequence[FoldParts]) -> list[str]:
     """What all folds together come to: a sentence where not all utterances are tested, and one for each column that the
-    corpus tells."""
+    corpus tells, with how many utterances have no value there."""
     tested, utterances = sum(one.test for one in parts), parts[0].utterances
-    told = {column: [one.overlaps[column].utterances for one in parts if column in one.overlaps] for column in COLUMNS}
+    told = {column: [one.overlaps[column] for one in parts if column in one.overlaps] for column in COLUMNS}
     partly = [f"{tested_text(tested, utterances)}: all rates are of these alone"] if tested < utterances else []
     return partly + [
-        f"{sum(counts):,} of {counted(tested, 'test utterance')}: {IN_WORDS[column]}"
-        for column, counts in told.items()
-        if counts
+        f"{sum(one.utterances for one in found):,} of {counted(tested, 'test utterance')}: {IN_WORDS[column]}"
+        + _untold_text(column, max(one.untold for one in found))
+        for column, found in told.items()
+        if found
     ]
+
+
+def _untold_text(column: str, untold: int) -> str:
+    """How many utterances have no value of a column, and so may share one that nobody knows."""
+    what = "recording" if column == "sound" else column
+    return f"; {what} of {counted(untold, 'utterance')} {UNKNOWN}" if untold else ""
+
+
+def copies_text(stage: StageSpec, parts: Sequence[FoldParts]) -> str | None:
+    """`..., 10 folds, seed 0: 3 test recordings of 2 folds have copies in training or validation`; None without any."""
+    copied = [one.overlaps["sound"].utterances for one in parts if "sound" in one.overlaps]
+    folds = sum(count > 0 for count in copied)
+    if not folds:
+        return None
+    have = "has copies" if sum(copied) == 1 else "have copies"
+    counts = f"{counted(sum(copied), 'test recording')} of {counted(folds, 'fold')}"
+    return f"{title_of(stage)}: {counts} {have} in training or validation"
 
 
 def folds_text(stage: StageSpec, parts: Sequence[FoldParts]) -> str:

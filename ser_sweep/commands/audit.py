@@ -8,10 +8,11 @@ import argparse
 import json
 from typing import Any
 
+from data_prep.addresses import without_secrets
 from data_prep.errors import UserError
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar, print_failures
+from ser_sweep.commands.terminal import ProgressBar, notice, print_failures
 from ser_sweep.sweeps import AuditedChain, Sweep
 
 ALTERED = ("labels", "sound")  # dsl.settings.Altered, which takes long to import
@@ -35,7 +36,8 @@ def add(commands: Any) -> None:
     audit.add_argument(
         "--exact",
         action="store_true",
-        help="train chains of the grid, then again with other labels, and with another sound, of their test utterances",
+        help="train chains of the grid, then again with other labels, and with another sound, of their test "
+        "utterances; each version of the code has its own folder in the store",
     )
     audit.add_argument(
         "--folds",
@@ -77,6 +79,10 @@ def _run_exact(options: argparse.Namespace) -> int:
     beyond = [one for one in options.folds if one >= folds]
     if beyond:
         raise UserError(f"--folds {beyond[0]}: the grid has folds 0 to {folds - 1}")
+    for told in sweep.copies:
+        notice(options, f"notice: {told}; the audit alters the test recordings alone, and does not see their copies")
+    kept = without_secrets(sweep.audit_place)
+    notice(options, f"notice: networks of this version of the code are kept in {kept}; any other version trains anew")
     place = {"inline": options.inline, "address": options.address, "quiet": options.quiet}
     outcome, found = sweep.audit_exactly(options.folds, **place)
     if outcome.failures:

@@ -84,7 +84,9 @@ def run_folds_import(options: argparse.Namespace) -> int:
         print(plain(one.text))
         for notice in notices_of(one):
             print(f"notice: {plain(notice)}", file=sys.stderr)
-    print(f"{plain(options.out)}: a grid takes these folds with folds: {{file: {plain(options.out)}}}")
+    out = plain(options.out)
+    beside = f"folds: {{file: {plain(options.out.name)}}}"
+    print(f"{out}: a grid beside it takes these folds with {beside}; the path is relative to the grid file")
     return DONE
 
 

@@ -1,5 +1,6 @@
 """EmoBox's folds: which utterances its lists name, and what they are."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,23 @@ def test_what_does_not_match_is_left_out_and_named(lists: Path) -> None:
         read_emobox(lists / "data" / "savee", "savee", {"something else"})
 
 
+def test_a_list_from_windows_is_read(lists: Path) -> None:
+    expected = read_emobox(lists / "data" / "savee", "savee")
+    for path in (lists / "data" / "savee").rglob("*.jsonl"):
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        text = "\r\n".join(json.dumps({**one, "wav": one["wav"].replace("/", "\\")}) for one in lines)
+        path.write_text(f"\ufeff{text}\r\n", encoding="utf-8", newline="")
+    assert read_emobox(lists / "data" / "savee", "savee") == expected
+
+
+def test_lists_of_no_utterance_say_so_without_prepared_data(tmp_path: Path) -> None:
+    write_list(tmp_path, "savee", 1, "test", ["savee/XX_a01.wav"])
+    write_list(tmp_path, "savee", 1, "train", ["savee/XX_a02.wav"])
+    with pytest.raises(FoldListError, match="name no utterance that ser-sweep prepare reads") as refused:
+        read_emobox(tmp_path / "data" / "savee", "savee")
+    assert "--data" not in str(refused.value)
+
+
 def test_the_recording_of_cremad_without_sound_is_no_utterance(tmp_path: Path) -> None:
     write_list(tmp_path, "cremad", 1, "test", ["1076_MTI_SAD_XX.wav", "1001_DFA_ANG_XX.wav"])
     write_list(tmp_path, "cremad", 1, "train", ["1002_DFA_ANG_XX.wav"])
@@ -101,9 +119,17 @@ def test_lists_that_overlap_or_are_not_whole_are_refused(lists: Path) -> None:
     with pytest.raises(FoldListError) as refused:
         read_emobox(lists / "data" / "savee", "savee")
     assert "6 utterances (JE_a01, JE_a02, JE_a03, …) in test and train of fold 2" in str(refused.value)
-    overlapping.write_text('{"key": 1}\n', encoding="utf-8")
-    with pytest.raises(FoldListError, match="is damaged"):
-        read_emobox(lists / "data" / "savee", "savee")
+    for content, said in (
+        (b'{"key": "a", "wav": "DC_a01.wav"}\n{"key": "a"}\n', "is damaged: line 2 has no wav; each is like"),
+        (b"\n[1]\n", "is damaged: line 2 is no JSON object"),
+        (b"DC_a01.wav\n", "is damaged: line 1 is no JSON object"),
+        ('{"key": "a"}'.encode("utf-16"), "cannot be read: it is UTF-16; write it in UTF-8"),
+        (b'{"key": "\xff"}', "cannot be read: it is not UTF-8 on line 1 (byte 0xff); write it in UTF-8"),
+    ):
+        overlapping.write_bytes(content)
+        with pytest.raises(FoldListError) as refused:
+            read_emobox(lists / "data" / "savee", "savee")
+        assert f"{overlapping} {said}" in str(refused.value)
     overlapping.unlink()
     with pytest.raises(FoldListError, match="is missing"):
         read_emobox(lists / "data" / "savee", "savee")

@@ -95,6 +95,16 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert len(str(refused.value).splitlines()) == 4
 
 
+def test_a_fold_that_is_no_number_hides_nothing_of_other_lines() -> None:
+    with pytest.raises(FoldListError) as refused:
+        listed("a x", "b 0", "b 1", "c 0", "d 1")
+    assert str(refused.value).splitlines() == [
+        "2 utterances (e, f) of 6 in no fold; list them",
+        "1 utterance (b) tested in more than one fold; leave each in one",
+        "1 fold (x) not a whole number; number the folds 0, 1, 2 or 1, 2, 3",
+    ]
+
+
 def test_an_utterance_goes_by_its_id_its_path_or_the_name_of_its_file() -> None:
     utterances = pd.DataFrame({"id": ["DC_a01", "DC_a02", "JE_a01"], "file": ["a01.wav", "a02.wav", "a01.wav"]})
     given = lines("AudioData/DC/a01.wav 0", "x/a02.wav 1", "JE_a01 1")
@@ -131,6 +141,10 @@ def test_a_file_is_read_with_any_heading_and_of_each_corpus(tmp_path: Path) -> N
         (b"utterance\tfold\na\t0\n", "has tabs between its values; save it as CSV with commas"),
         (b"utterance,fold,split\na,0,test\n", "has a column split, which is not read: call it part, or take it out"),
         (b"utterance,folds\na,0\n", "part and corpus; folds may be fold"),
+        (b"file_name,fold\na.wav,0\n", "has no column utterance; it needs a line for each"),
+        (b"file_name,fold\na.wav,0\n", "; file_name may be utterance or path"),
+        (b"a,0\nb,1\n", "has no header: its first line is a,0; it needs a line for each utterance below the header"),
+        (b"# folds\nutterance,fold\na,0\n", "begins with a comment; take it out, so that the header comes first"),
     ],
 )
 def test_a_file_that_is_no_list_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
@@ -162,6 +176,8 @@ def test_a_file_of_other_folds_is_not_overwritten(tmp_path: Path) -> None:
     write_fold_file(tmp_path / "folds.csv", "one\n")
     with pytest.raises(FoldListError, match="has other folds than would be written"):
         write_fold_file(tmp_path / "folds.csv", "two\n")
+    with pytest.raises(FoldListError, match="is a folder; name a file in it, such as"):
+        write_fold_file(tmp_path, "one\n")
 
 
 @pytest.mark.parametrize("content", [None, b"[]", b"{", b'{"name": "x", "parts": {"a": "tl"}}', b'{"parts": []}'])

@@ -1,6 +1,7 @@
 """`ser-sweep audit --exact`: clean chains come to the same bits, and what leaks to others."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,11 +24,16 @@ from dsl.training import Lesson
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid
 from sweep.planning.label_flow import labels_reaching
+from sweep.storage.provenance import code_digest
 from sweep.storage.store import Store
 
 Monkey = pytest.MonkeyPatch
 Audit = Callable[..., list[dict[str, Any]]]
 TRAINING = {"epochs": 2, "every": 64, "validation_by": "utterance"}
+
+
+def audited_store(folder: Path) -> Store:
+    return Store(folder / "store" / code_digest())
 
 
 @pytest.fixture
@@ -420,7 +426,7 @@ def test_the_plan_says_what_leaks(
 def test_altered_stages_have_keys_of_their_own_and_come_back_from_a_store(audit: Audit, tmp_path: Path) -> None:
     audit(rules=["none"])
     labels = {
-        record["identity"].get("altered", {}).get("what", "nothing") for record in Store(tmp_path / "store").records()
+        record["identity"].get("altered", {}).get("what", "nothing") for record in audited_store(tmp_path).records()
     }
     assert labels == {"nothing", "labels", "sound"}
 
@@ -432,14 +438,15 @@ def test_stages_without_their_networks_are_not_taken_for_leaks(
     place = [str(grid), "--data", str(small_data), "--store", str(tmp_path / "store")]
     assert main(["run", *place, "--inline", "--quiet"]) == 0
     trained = Store(tmp_path / "store").done_keys()
+    shutil.copytree(tmp_path / "store", tmp_path / "store" / code_digest())
     assert main(["audit", *place, "--exact", "--inline", "--quiet"]) == 2
     assert "holds stages without their networks; give the audit a store of its own" in capsys.readouterr().err
-    assert Store(tmp_path / "store").done_keys() == trained
+    assert audited_store(tmp_path).done_keys() == trained
 
 
 def test_an_export_tells_altered_stages_from_the_others(audit: Audit, tmp_path: Path) -> None:
     audit(rules=["none"])
-    place = ["--store", str(tmp_path / "store"), "--out", str(tmp_path / "EXPORT")]
+    place = ["--store", audited_store(tmp_path).uri, "--out", str(tmp_path / "EXPORT")]
     assert main(["store", "export", *place, "--quiet"]) == 0
     stages = pd.read_parquet(tmp_path / "EXPORT" / "stages.parquet")
     assert sorted(stages["altered"]) == ["", "labels of fold 0", "sound of fold 0"]
