@@ -109,8 +109,8 @@ class RateCell(TableCell):
         if score is None:
             return TextCell()
         deviations = (score.forest_spread, score.training_spread) if spread else ()
-        bounds = (score.interval, score.beside) if interval else (None, UNKNOWN)
-        return cls(score.value, deviations, *bounds, score.folds_done, score.folds)
+        own, beside = (score.interval, score.beside) if interval else (None, UNKNOWN)
+        return cls(score.value, deviations, own, beside, score.folds_done, score.folds)
 
     @property
     def complete(self) -> bool:

@@ -79,14 +79,11 @@ def parse_rule(entry: Any) -> RuleChoice:
         return RuleChoice(rule=rule, alphas=(None,))
     if given is None or given == []:
         raise ValueError(f"{name} needs an alpha in [0, 1]: write {{{name}: 0.2}} or {{{name}: [0, 0.2]}}")
-    try:
-        return RuleChoice(rule=rule, alphas=tuple(map(parse_alpha, given if isinstance(given, list) else [given])))
-    except ValueError as error:
-        beyond = {"wdsl": "; wdsl with a negative alpha -a is {extrapolated: a}", "extrapolated": _RANGE}
-        raise ValueError(f"{error}{beyond.get(rule, '')}") from error
-
-
-_RANGE = "; extrapolated takes how far it goes beyond the prediction, at most 1, and as a positive number"
+    listed = given if isinstance(given, list) else [given]
+    below = [one for one in listed if isinstance(one, int | float) and -1 <= one < 0]
+    if below and rule in ("wdsl", "extrapolated"):
+        raise ValueError(f"alpha {below[0]} is not a number in [0, 1]; write {{extrapolated: {-below[0]}}}")
+    return RuleChoice(rule=rule, alphas=tuple(map(parse_alpha, listed)))
 
 
 def parse_alpha(value: Any) -> float | tuple[float, ...] | Distribution:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dsl import chain
+from dsl.segments import input_statistics
 from ser_sweep import open_sweep
 from sweep.storage import provenance
 from sweep.storage.provenance import code_digest
@@ -23,7 +24,7 @@ def test_other_code_does_not_go_by_what_this_code_trained(
 
     assert audited() == (3, False)
     assert audited() == (0, False)
-    overall = chain.input_statistics
+    overall = input_statistics
     monkeypatch.setattr(chain, "input_statistics", lambda corpus, _, how: overall(corpus, np.arange(len(corpus)), how))
     monkeypatch.setattr(provenance, "code_digest", lambda: "other")
     assert audited() == (3, True)

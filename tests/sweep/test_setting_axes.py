@@ -310,6 +310,7 @@ def test_what_only_the_whole_grid_can_tell_is_told_at_once() -> None:
         ({"training": {"one": 1}}, "training.one: unknown field; "),
         ({"samples": 0}, "samples: Input should be greater than or equal to 1"),
         ({"rules": [{"wdsl": {"uniform": [0, 1.5]}}]}, "rules.0: alpha 1.5 is not a number in [0, 1]"),
+        ({"rules": [{"wdsl": -0.2}]}, "rules.0: alpha -0.2 is not a number in [0, 1]; write {extrapolated: 0.2}"),
         ({"rules": [{"wdsl": {"unifrm": [0, 1]}}]}, "rules.0.unifrm: unknown field; did you mean uniform? allowed"),
     ],
     ids=str,
