@@ -91,8 +91,9 @@ def test_time_left_is_told_before_the_first_step_where_stages_of_the_kind_are_kn
 
 
 def test_a_trial_tells_its_steps_before_its_first_epoch_ends(
-    small_data: Path, write_grid: Callable[..., Path], tmp_path: Path
+    small_data: Path, write_grid: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sweep.running.trial.SECONDS_TO_THE_FIRST", 0.0)
     grid = load_grid(write_grid(rules=["none"], training={"epochs": 2, "every": 16, "batch_size": 32}))
     prepared = resolve_corpora(grid, small_data)
     chain = grid.expand(prepared)[0]

@@ -25,6 +25,7 @@ def test_an_inline_run_stops_though_ctrl_c_was_lost(
 
     pass_on = inline._pass_on
     monkeypatch.setattr(inline, "_pass_on", swallowed)
+    monkeypatch.setattr("sweep.running.trial.SECONDS_TO_THE_FIRST", 0.0)  # what is swallowed is heard with a message
     sweep = open_sweep(write_grid(), small_data, tmp_path / "store")
     with ends_as_ctrl_c(), pytest.raises(KeyboardInterrupt):
         sweep.run(inline=True, quiet=True)
