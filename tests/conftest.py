@@ -32,7 +32,8 @@ SLOW = (
     *("test_corpus_readers.py", "test_gpu_layers.py", "test_step_operations.py", "test_audio.py"),
     *("test_figures.py", "test_figure_files.py", "test_figures_of_stores.py"),
     *("test_backbones.py", "test_side_by_side.py", "test_upkeep.py", "test_commands.py"),
-    *("test_networks.py", "test_claims.py", "test_training_choices.py"),
+    *("test_networks.py", "test_claims.py", "test_training_choices.py", "test_published_folds.py", "test_tracking.py"),
+    *("test_parts.py", "test_settings_shown.py", "test_interval_coverage.py", "test_intervals.py"),
     *("test_predict.py", "test_prepare.py", "test_prepare_changes.py", "test_prepare_notices.py"),
 )
 

@@ -93,7 +93,11 @@ def test_a_column_of_folds_that_no_grid_can_use_is_noticed(tmp_path: Path) -> No
     lines = ("0.wav,joy,anna,0", "1.wav,anger,anna,1.0", "2.wav,joy,anna,")
     manifest = write_manifest(tmp_path, *lines, header="path,emotion,speaker,fold")
     (said,) = prepare("noise", read_manifest(manifest), tmp_path / "data", inline=True).notices
-    assert said.startswith("the column fold cannot be used by a grid with folds: {column: fold}:\n  - 1 fold (1.0)")
+    assert said.splitlines() == [
+        "the column fold cannot be used by a grid with folds: {column: fold}:",
+        "  - 1 utterance (2) of 3 in no fold; list them",
+        "  - 1 fold (1.0) written with a fraction; write whole numbers: 1 for 1.0",
+    ]
 
 
 def test_what_is_odd_about_files_is_noticed_by_name_and_level(tmp_path: Path) -> None:
