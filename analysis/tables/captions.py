@@ -17,26 +17,32 @@ RATES, DIFFERENCES = "rates", "differences"
 
 # What each kind of table explains below its subject: a template each, of whole sentences.
 
-_MEAN_AND_F1 = "Mean is by mean pooling, without a forest. F1 is macro-averaged."
+_MEAN_AND_F1 = "Mean is by mean pooling{mean} F1 is macro-averaged."
 INTERVALS = "{intervals}"  # of rates, in a template
-_RATES = f"Rates are in percent, the forest's with {INTERVALS}. {_MEAN_AND_F1}"
+_RATES = f"Rates are in percent, {{told}} {INTERVALS}. {_MEAN_AND_F1}"
 _BASELINE = (
     "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [{paired}] and, for WA, p "
     "of McNemar's exact test."
 )
 _BY_SPEAKER = "By speaker: {by_speaker}for WA p of a sign-flip test over them, not adjusted."
-_SPREADS = (
-    "the forest's with ± its standard deviation over forest seeds, a second ± over training seeds if there are several,"
-)
-# What the templates say of rates by forests, and what they say where there is none.
-_BY_MEAN_POOLING = {
-    f"{_SPREADS} and": "those by mean pooling with",
-    "the forest's with": "those by mean pooling with",
-    " Mean is by mean pooling, without a forest.": " Mean is by mean pooling; there is no forest.",
+# What rates the intervals (`told`), or the spreads and intervals (`told_in_full`), are of, and what Mean is; with and
+# without a forest.
+_BY = {
+    True: {
+        "told": "the forest's with",
+        "told_in_full": "the forest's with ± its standard deviation over forest seeds, a second ± over training seeds "
+        "if there are several, and",
+        "mean": ", without a forest.",
+    },
+    False: {
+        "told": "those by mean pooling with",
+        "told_in_full": "those by mean pooling with",
+        "mean": "; there is no forest.",
+    },
 }
 OF_PAPER_TABLE = (
     "{rows} {backbone} {conditions} "
-    f"Rates are in percent, {_SPREADS} and {INTERVALS}. {_MEAN_AND_F1} {{difference}}"
+    f"Rates are in percent, {{told_in_full}} {INTERVALS}. {_MEAN_AND_F1} {{difference}}"
 )
 OF_NETWORKS = (
     f"{{conditions}} {_RATES} {_BASELINE} Holm's method adjusts p for all networks of the label source. The claims "
@@ -95,18 +101,13 @@ class Caption:
     explanation: str = ""
 
     @classmethod
-    def filled(cls, subject: str, template: str, intervals: str = DEFAULT, **parts: str) -> "Caption":
+    def filled(
+        cls, subject: str, template: str, intervals: str = DEFAULT, forests: bool = True, **parts: str
+    ) -> "Caption":
         """With a template of this module, whose `parts` may be empty; `intervals` is of which kind those are that it
-        tells of, one of KINDS."""
-        told = template.format(**interval_parts(intervals), **parts)
+        tells of, one of KINDS, and `forests` says whether any rate is by one."""
+        told = template.format(**interval_parts(intervals), **_BY[forests], **parts)
         return cls(subject, " ".join(told.split()))
-
-    def by_mean_pooling(self) -> "Caption":
-        """The same of a table without a forest's rate, whose intervals are of the rates by mean pooling."""
-        told = self.explanation
-        for forests, means in _BY_MEAN_POOLING.items():
-            told = told.replace(forests, means)
-        return Caption(self.subject, told)
 
     @property
     def text(self) -> str:

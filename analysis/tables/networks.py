@@ -82,8 +82,7 @@ class Known:
         """That of a listing, by its template."""
         score = next(score for scores in self.scores.values() for score in scores.values())
         about = corpus_name(self.condition.corpus), template, score.intervals
-        caption = Caption.filled(*about, conditions=conditions_text(self.condition))
-        return caption if self.has_forest else caption.by_mean_pooling()
+        return Caption.filled(*about, self.has_forest, conditions=conditions_text(self.condition))
 
     @property
     def has_forest(self) -> bool:

@@ -236,17 +236,17 @@ def _row(number: str, plan: RowPlan, ground: _Ground) -> Row:
 def _caption(layout: Layout, backbone: str | None, rows: Sequence[Row], ground: _Ground) -> Caption:
     cells = [cell for row in rows for cell in row.cells.values()]
     compared = any(cell.difference is not None for cell in cells)
-    about = Caption.filled(
+    ours = any(cell.scores for cell in cells)
+    return Caption.filled(
         layout.subject,
         OF_PAPER_TABLE,
         next((score.intervals for cell in cells for score in cell.scores), DEFAULT),
+        _has_forest(rows) or not ours,
         rows=layout.explanation,
         backbone=_backbone_text(backbone, any(cell.published for cell in cells)),
         conditions=conditions_text(ground.condition),
         difference=DIFFERENCE_TO_PAPER if compared else "",
     )
-    ours = any(cell.scores for cell in cells)
-    return about.by_mean_pooling() if ours and not _has_forest(rows) else about
 
 
 def _has_forest(rows: Sequence[Row]) -> bool:
