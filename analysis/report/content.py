@@ -34,6 +34,7 @@ from analysis.tables.correction_table import CORRECTION
 from analysis.tables.label_source_tables import SOURCES_COMPARED
 from analysis.tables.listings import Listing
 from analysis.tables.paper_tables import Table
+from analysis.tables.settings_compared import SETTINGS_COMPARED
 from analysis.tables.settings_tables import SETTINGS, in_settings, ranking_listings
 from analysis.tables.speaker_tables import BY_SPEAKER, CLASSES_BY_SPEAKER
 from data_prep.corpora import known_name
@@ -297,7 +298,7 @@ def gather(
         speakers=_titled(tables, BY_SPEAKER),
         classes_by_speaker=_titled(tables, CLASSES_BY_SPEAKER),
         calibration=_titled(tables, CALIBRATION),
-        settings=(*as_texts(results.ranking), *_titled(tables, SETTINGS)),
+        settings=(*as_texts(results.ranking), *_titled(tables, SETTINGS), *_titled(tables, SETTINGS_COMPARED)),
         shown_setting="" if inputs.by_setting is None else inputs.by_setting.text,
         costs=runs.costs(plan, records),
         stages=runs.stages_block(plan, records),
