@@ -50,7 +50,8 @@ OF_SPEAKERS = ("speakers", "speaker-recall")
 OF_SETTINGS = (THINNING, AXES, PARALLEL)
 ELSEWHERE = ("label-sources", "label-correction", *OF_SPEAKERS, RELIABILITY, *OF_SETTINGS)  # in sections of their own
 
-TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
+TABLES_OF_SETTINGS = (SETTINGS, SETTINGS_COMPARED)
+TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, *TABLES_OF_SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -298,7 +299,7 @@ def gather(
         speakers=_titled(tables, BY_SPEAKER),
         classes_by_speaker=_titled(tables, CLASSES_BY_SPEAKER),
         calibration=_titled(tables, CALIBRATION),
-        settings=(*as_texts(results.ranking), *_titled(tables, SETTINGS), *_titled(tables, SETTINGS_COMPARED)),
+        settings=(*as_texts(results.ranking), *_titled(tables, *TABLES_OF_SETTINGS)),
         shown_setting="" if inputs.by_setting is None else inputs.by_setting.text,
         costs=runs.costs(plan, records),
         stages=runs.stages_block(plan, records),
@@ -319,8 +320,8 @@ def _ground(inputs: ReportInput) -> Ground:
     return Ground(inputs.settings, lists, place.out, place.data, place.store)
 
 
-def _titled(tables: Sequence[TextTable], title: str) -> tuple[TextTable, ...]:
-    return tuple(table for table in tables if table.title == title)
+def _titled(tables: Sequence[TextTable], *titles: str) -> tuple[TextTable, ...]:
+    return tuple(table for table in tables if table.title in titles)
 
 
 def _shown(place: Place) -> Place:
