@@ -14,11 +14,11 @@ from sweep.planning.stages import Bundle, ChainSpec, Plan, kind_of
 from sweep.running.chain_queue import ChainQueue
 from sweep.running.journal import Journal
 from sweep.running.limits import Budget, Limited
-from sweep.running.resources import GpuShares
 from sweep.running.rungs import Rungs
 from sweep.running.stalls import Stalls
 from sweep.running.task import Task
 from sweep.storage.lease import Lease
+from sweep.storage.shares import GpuShares
 from sweep.storage.store import Store
 
 LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done

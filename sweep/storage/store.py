@@ -36,7 +36,7 @@ from data_prep.fold_lists import with_lists
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus
 from sweep.planning.stages import StageSpec
-from sweep.storage.files import Files, as_json, parsed
+from sweep.storage.files import as_json, parsed, read_checked, read_json, write_checked, write_json
 from sweep.storage.listed_folds import keep_list, kept_lists
 from sweep.storage.predictions import Predictions, decode_predictions, encode_predictions
 from sweep.storage.records import described_files, is_record
@@ -62,9 +62,8 @@ class Store:
         except FolderError as error:
             raise StoreError(f"store {error}") from error
         self.uri = self.folder.uri
-        self.files = Files(self.folder)
         self._shapes: dict[str, tuple[int, int]] = {}  # of its corpora, which never change
-        about = self.files.read_json("store.json")
+        about = read_json(self.folder, "store.json")
         self._refuse_newer(f"store {self.uri}", about)
         self.results_only: dict[str, Any] | None = (about or {}).get("results_only")  # what decided, if it has no more
 
@@ -76,7 +75,7 @@ class Store:
     @property
     def is_named(self) -> bool:
         """Whether its store.json is there, which something that tidies up may have taken away."""
-        return self.files.read_json("store.json") is not None
+        return read_json(self.folder, "store.json") is not None
 
     def create(self) -> None:
         """Make this a store, unless it is one. Raises StoreError where other files lie there, or only results."""
@@ -90,12 +89,12 @@ class Store:
         others = [entry for entry in files if entry.path.name != "store.json"]  # which may be damaged
         if (others or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
-        self.files.write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
+        write_json(self.folder, "store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
 
     def create_results_only(self, decided_by: dict[str, Any]) -> None:
         """Make this a store of stages without predictions, beside decisions that `decided_by` made."""
         about = {"kind": "ser-sweep store", "schema": SCHEMA_VERSION, "results_only": decided_by}
-        self.files.write_json("store.json", about)
+        write_json(self.folder, "store.json", about)
 
     def require_predictions(self) -> None:
         """Raise StoreError where it holds results only."""
@@ -164,7 +163,7 @@ class Store:
 
         Raises NewerSchemaError for one that a newer version wrote: to train it again would not make it readable.
         """
-        return self._record(key, self.files.read_json(f"stages/{key}/stage.json"))
+        return self._record(key, read_json(self.folder, f"stages/{key}/stage.json"))
 
     def _record(self, key: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
         self._refuse_newer(f"stage {key} in store {self.uri}", found)
@@ -196,7 +195,7 @@ class Store:
     def _shape_of(self, corpus: str) -> tuple[int, int] | None:
         """Utterances and classes of a corpus; None where the store does not hold it."""
         if corpus not in self._shapes:
-            about = self.files.read_json(f"corpora/{corpus}/corpus.json") if corpus else None
+            about = read_json(self.folder, f"corpora/{corpus}/corpus.json") if corpus else None
             if about is None:
                 return None
             try:
@@ -283,11 +282,11 @@ class Store:
 
     def read_checkpoint(self, key: str) -> bytes | None:
         """The state of an unfinished training; None where there is none, or a damaged one."""
-        return self.files.read_checked(f"checkpoints/{key}")
+        return read_checked(self.folder, f"checkpoints/{key}")
 
     def write_checkpoint(self, key: str, state: bytes) -> None:
         """Keep the state of a stage's unfinished training."""
-        self.files.write_checked(f"checkpoints/{key}", state)
+        write_checked(self.folder, f"checkpoints/{key}", state)
 
     def discard_leftovers(self, keys: Iterable[str]) -> None:
         """Take checkpoints and failures of stages away that are there: of launches that were killed before they could,
@@ -301,7 +300,7 @@ class Store:
     def note_failure(self, key: str, cause: str) -> None:
         """Note why a stage could not be trained; a store that cannot be written goes without."""
         with contextlib.suppress(OSError):
-            self.files.write_json(f"failures/{key}.json", {"cause": cause})
+            write_json(self.folder, f"failures/{key}.json", {"cause": cause})
 
     def read_failure(self, key: str) -> str | None:
         """Why a stage could not be trained; None where nothing is noted, or the note is damaged."""
@@ -318,12 +317,12 @@ class Store:
 
     def read_decisions(self, key: str) -> bytes | None:
         """Decisions that were made before; None where there are none, or damaged ones."""
-        return self.files.read_checked(f"decisions/{key}")
+        return read_checked(self.folder, f"decisions/{key}")
 
     def write_decisions(self, key: str, content: bytes) -> None:
         """Keep decisions; a store that cannot be written goes without."""
         with contextlib.suppress(OSError):
-            self.files.write_checked(f"decisions/{key}", content)
+            write_checked(self.folder, f"decisions/{key}", content)
 
     # Corpora
 
@@ -355,7 +354,7 @@ class Store:
         except (StoreError, ValueError, OSError):  # what Arrow raises of a file that was cut off
             self.folder.write(f"corpora/{prepared.name}/utterances.parquet", prepared.utterances_file())
             about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
-            self.files.write_json(f"corpora/{prepared.name}/corpus.json", about)
+            write_json(self.folder, f"corpora/{prepared.name}/corpus.json", about)
         if prepared.fold_list is not None:
             keep_list(self.folder, prepared.name, prepared.fold_list)
 
@@ -364,7 +363,7 @@ class Store:
 
         Raises StoreError.
         """
-        about = self.files.read_json(f"corpora/{name}/corpus.json")
+        about = read_json(self.folder, f"corpora/{name}/corpus.json")
         self._refuse_newer(f"corpus {name} in store {self.uri}", about, shards.SCHEMA_VERSION)
         content = self.folder.read(f"corpora/{name}/utterances.parquet")
         if about is None or content is None:
