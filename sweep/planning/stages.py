@@ -208,17 +208,13 @@ def rule_entry(updates: Sequence[LabelUpdate]) -> Any:
     if not updates:
         return BASELINE
     rules = {update.rule for update in updates}
-    if len(rules) == 1:
-        (rule,) = rules
-        alphas = [update.alpha for update in updates]
-        if alphas[0] is None:
-            return rule
-        return {rule: alphas[0] if len(set(alphas)) == 1 else [alphas]}
+    if len(rules) == 1 and updates[0].alpha is None:
+        return updates[0].rule
     for name in sorted(RULES, key=lambda name: name not in rules):
         at_limits = {rule: alpha for alpha, rule in RULES[name].limits.items()}
         alphas = [update.alpha if update.rule == name else at_limits.get(update.rule) for update in updates]
         if None not in alphas:
-            return {name: [alphas]}
+            return {name: alphas[0] if len(set(alphas)) == 1 else [alphas]}
     raise ValueError(f"updates {updates} come from no rule of a grid")
 
 

@@ -292,10 +292,8 @@ class Store:
         """Take checkpoints and failures of stages away that are there: of launches that were killed before they could,
         and of trials that went on when another had committed already."""
         there = set(keys)
-        for folder in ("checkpoints", "failures"):
-            for entry in self.folder.entries(folder):
-                if entry.path.stem in there:
-                    self._tidy_up(str(entry.path))
+        paths = [entry.path for folder in ("checkpoints", "failures") for entry in self.folder.entries(folder)]
+        self._tidy_up(*(str(path) for path in paths if path.stem in there))
 
     def note_failure(self, key: str, cause: str) -> None:
         """Note why a stage could not be trained; a store that cannot be written goes without."""
