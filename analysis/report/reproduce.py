@@ -1,10 +1,8 @@
 """How to make a cell of a sweep again: a grid file of its own, the commands, and the keys of its stages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
-
-import yaml
 
 from analysis.figures.save import slug
 from data_prep.fold_files import fold_file
@@ -12,7 +10,8 @@ from data_prep.fold_lists import FoldList
 from data_prep.text import command as command_line
 from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.settings import Listed
-from sweep.planning.stages import ChainSpec, Plan, StageSpec, rule_entry
+from sweep.planning.chosen_grid import axes_of, grid_text
+from sweep.planning.stages import ChainSpec, Plan, StageSpec
 
 CELLS = "cells"
 
@@ -88,9 +87,7 @@ def _recipe(name: str, file: str, chains: Sequence[ChainSpec], plan: Plan, groun
     beside = {}
     if listed is not None:
         beside[list_file(listed)] = fold_file({chains[0].last.corpus: ground.lists[listed.digest]})
-    grid = yaml.safe_dump(
-        grid_of(chains, ground.settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120
-    )
+    grid = grid_text(grid_of(chains, ground.settings))
     stages = {stage.key: stage for chain in chains for stage in chain.stages}
     keys = [
         StageKey(_step(stage), stage.seed, stage.fold, key, key in plan.done)
@@ -131,17 +128,10 @@ def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[st
     last = chains[0].last
     grid = {
         "name": " ".join(_parts(last)),
-        "corpora": [last.corpus],
-        "backbones": [last.backbone],
-        "rules": [rule_entry(last.updates)],
-        "iterations": max(1, last.iteration),
-        "label_sources": [last.label_source or "in_fold"],
+        **axes_of(last, last.corpus, (chain.last.seed for chain in chains)),
         "inner_folds": last.inner_folds,
         "labels": last.labels,
-        "splits": [last.split] if last.listed is None else None,
         "folds": last.folds if last.listed is None else {"file": list_file(last.listed)},
-        "seeds": sorted({chain.last.seed for chain in chains}),
-        "training": asdict(last.training),
         "weights": settings.get("weights", "none"),
         "fuse": settings.get("fuse", 1),
         "resources": {"cpu": settings.get("resources", {}).get("cpu", 1)},

@@ -3,7 +3,7 @@
 It asks for nothing that the other grid does not ask for, so that a store of that has all of its stages.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from sweep.planning.products import CorpusRequest
 from sweep.planning.stages import StageSpec, rule_entry
 
 WIDTH = 120
-OF_ENTRY = ("corpora", "backbones", "rules", "iterations", "label_sources", "splits", "seeds", "training", "features")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,10 @@ def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
 
     What changes no result, such as resources and trackers, is as in `grid`.
     """
-    entries = [_entry(one) for one in choices]
+    entries = [axes_of(one.stage, one.request.name, one.seeds) for one in choices]
+    for entry, one in zip(entries, choices, strict=True):
+        if one.request.features:
+            entry["features"] = dict(one.request.features)
     stages = [one.stage for one in choices]
     inner_folds = {"inner_folds": grid.inner_folds} if any(one.label_source == "cross_fit" for one in stages) else {}
     same = {"resources", "fuse", "tracking", "weights", "intervals"}
@@ -48,20 +50,25 @@ def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
     return fields | {name: value for name, value in kept.items() if value}
 
 
-def _entry(choice: Choice) -> dict[str, Any]:
-    stage, request = choice.stage, choice.request
-    entry = {
-        "corpora": [request.name],
+def axes_of(stage: StageSpec, corpus: str, seeds: Iterable[int]) -> dict[str, Any]:
+    """The axes of a grid that asks for the chains that end with `stage`, of all folds and of these training seeds;
+    `corpus` is what the grid calls theirs."""
+    axes = {
+        "corpora": [corpus],
         "backbones": [stage.backbone],
         "rules": [rule_entry(stage.updates)],
         "iterations": max(1, stage.iteration),
         "label_sources": [stage.label_source or "in_fold"],
-        "splits": [stage.split] if stage.listed is None else {},
-        "seeds": list(choice.seeds),
+        "splits": None if stage.listed else [stage.split],
+        "seeds": sorted(set(seeds)),
         "training": asdict(stage.training),
-        "features": dict(request.features),
     }
-    return {name: entry[name] for name in OF_ENTRY if entry[name] != {}}
+    return {name: value for name, value in axes.items() if value is not None}
+
+
+def grid_text(fields: Mapping[str, Any]) -> str:
+    """The YAML of a grid file with these fields."""
+    return yaml.safe_dump(dict(fields), sort_keys=False, default_flow_style=None, allow_unicode=True, width=WIDTH)
 
 
 def chosen_text(grid: GridSpec, choices: Sequence[Choice], comments: Sequence[str]) -> str:
@@ -69,9 +76,7 @@ def chosen_text(grid: GridSpec, choices: Sequence[Choice], comments: Sequence[st
     lines = [f"# {plain(line)}\n" for line in (*(one.why for one in choices), *comments)]
     content = chosen_grid(grid, choices)
     parse_grid(content, "of what was chosen")
-    return "".join(lines) + yaml.safe_dump(
-        content, sort_keys=False, default_flow_style=None, allow_unicode=True, width=WIDTH
-    )
+    return "".join(lines) + grid_text(content)
 
 
 def write_chosen(path: Path, text: str) -> bool:
