@@ -44,11 +44,8 @@ class StageSpec(ChainSettings):
         """The stage that has this identity, as stage.json tells it."""
         fields = {name: value for name, value in identity.items() if name not in ("method", "backbone_version")}
         fields["updates"] = tuple(LabelUpdate(**update) for update in identity["updates"])
-        fields["training"] = TrainingSettings(**identity["training"])
-        if "altered" in identity:
-            fields["altered"] = Alteration(**identity["altered"])
-        if "listed" in identity:
-            fields["listed"] = Listed(**identity["listed"])
+        parts: dict[str, type[Any]] = {"training": TrainingSettings, "altered": Alteration, "listed": Listed}
+        fields |= {name: kind(**identity[name]) for name, kind in parts.items() if name in identity}
         return cls(**fields)
 
     @classmethod
@@ -316,12 +313,9 @@ class Plan:
 
     def progress_by_cell(self) -> dict[str, tuple[int, int]]:
         """Stages done and in all of each `cell_of`, over folds and seeds."""
-        cells: dict[str, tuple[int, int]] = {}
-        for key, stage in self.stages.items():
-            cell = self.cell_of(stage)
-            done, total = cells.get(cell, (0, 0))
-            cells[cell] = (done + (key in self.done), total + 1)
-        return cells
+        cells = {key: self.cell_of(stage) for key, stage in self.stages.items()}
+        done = Counter(cells[key] for key in self.done)
+        return {cell: (done[cell], total) for cell, total in Counter(cells.values()).items()}
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: counts, failures, and what the grid shares."""

@@ -101,11 +101,7 @@ class _Record(Checked):
 
 def is_record(found: Any) -> bool:
     """Whether the fields of a stage.json that are there are what they should be."""
-    try:
-        _Record.model_validate(found)
-    except ValidationError:
-        return False
-    return True
+    return _fits(_Record, found)
 
 
 def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
@@ -128,8 +124,12 @@ class _Event(Checked):
 
 def is_event(found: Any) -> bool:
     """Whether what is known of an event is what it should be."""
+    return _fits(_Event, found)
+
+
+def _fits(kind: type[Checked], found: Any) -> bool:
     try:
-        _Event.model_validate(found)
+        kind.model_validate(found)
     except ValidationError:
         return False
     return True

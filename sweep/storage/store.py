@@ -21,7 +21,6 @@ No module outside this room knows the paths. A store is anywhere that `data_prep
 """
 
 import contextlib
-import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,7 +33,7 @@ from data_prep.checked import checked_manifest, read_utterances
 from data_prep.errors import FolderError, UserError
 from data_prep.fold_lists import with_lists
 from data_prep.folders import Folder
-from data_prep.shards import PreparedCorpus
+from data_prep.shards import PreparedCorpus, sha256
 from sweep.planning.stages import StageSpec
 from sweep.storage.files import as_json, parsed, read_checked, read_json, write_checked, write_json
 from sweep.storage.listed_folds import keep_list, kept_lists
@@ -179,14 +178,13 @@ class Store:
 
         `record` is its stage.json, where that was read before."""
         record = record or self.read_stage(key) or {}
-        described = record.get("predictions")
-        content = None if described is None else self._read_described(key, described)
         try:
-            predictions = None if content is None else decode_predictions(content)
+            predictions = decode_predictions(self._read_described(key, record.get("predictions")) or b"")
         except ValueError:
             return None
-        shape = self._shape_of((record.get("identity") or {}).get("corpus", ""))
-        if predictions is None or shape is None:
+        identity = record.get("identity")
+        shape = None if identity is None else self._shape_of(identity["corpus"])
+        if shape is None:
             return predictions
         utterances, classes = shape
         fits = predictions.utterance.max() < utterances and predictions.q.shape[1] == classes
@@ -195,11 +193,8 @@ class Store:
     def _shape_of(self, corpus: str) -> tuple[int, int] | None:
         """Utterances and classes of a corpus; None where the store does not hold it."""
         if corpus not in self._shapes:
-            about = read_json(self.folder, f"corpora/{corpus}/corpus.json") if corpus else None
-            if about is None:
-                return None
             try:
-                about = checked_manifest(about)
+                about = checked_manifest(read_json(self.folder, f"corpora/{corpus}/corpus.json"))
             except ValueError:
                 return None
             self._shapes[corpus] = about["utterances"], len(about["classes"])
@@ -207,13 +202,12 @@ class Store:
 
     def read_weights(self, key: str) -> bytes | None:
         """A stage's network as safetensors, checked; None where it was not kept, or is missing or damaged."""
-        described = (self.read_stage(key) or {}).get("weights")
-        return None if described is None else self._read_described(key, described)
+        return self._read_described(key, (self.read_stage(key) or {}).get("weights"))
 
-    def _read_described(self, key: str, described: dict[str, Any]) -> bytes | None:
-        """A file that stage.json describes; None where it is missing, or not what was written."""
-        content = self.read_stage_file(key, described["file"])
-        return content if content is not None and hashlib.sha256(content).hexdigest() == described["sha256"] else None
+    def _read_described(self, key: str, described: dict[str, Any] | None) -> bytes | None:
+        """A file that stage.json describes; None where it does not, or where it is missing, or not what was written."""
+        content = None if described is None else self.read_stage_file(key, described["file"])
+        return content if content is not None and sha256(content) == described["sha256"] else None
 
     def commit(
         self, stage: StageSpec, predictions: Predictions, facts: dict[str, Any], weights: bytes | None = None
@@ -262,7 +256,7 @@ class Store:
                 self.folder.delete(name)
 
     def _write_described(self, key: str, kind: str, suffix: str, content: bytes) -> dict[str, Any]:
-        digest = hashlib.sha256(content).hexdigest()
+        digest = sha256(content)
         file = f"{kind}-{digest[:12]}.{suffix}"
         self.folder.write(f"stages/{key}/{file}", content)
         return {"file": file, "sha256": digest, "bytes": len(content)}

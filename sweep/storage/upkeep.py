@@ -5,7 +5,6 @@ ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
 """
 
 import contextlib
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -243,7 +242,7 @@ def _wrong_with(store: Store, key: str, stage: StageSpec, record: dict[str, Any]
             return f"its {kind} are missing"
         if len(content) != described["bytes"]:
             return f"its {kind} are damaged: {len(content):,} bytes, not {described['bytes']:,}"
-        if hashlib.sha256(content).hexdigest() != described["sha256"]:
+        if sha256(content) != described["sha256"]:
             return f"its {kind} are damaged: not what their checksum says"
         if kind == "predictions":
             what = _wrong_with_predictions(content, stage, corpus)
