@@ -81,7 +81,8 @@ def probe(stage: StageSpec, classes: int, settings: FeatureSettings, threads: in
     target = torch.eye(classes, device=device)[torch.from_numpy(corpus.label).to(device)]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    run = TrainingRun(lambda: BACKBONES[stage.backbone](classes), _one_epoch(stage.training), 0, segments, target)
+    training = replace(stage.training, epochs=1)
+    run = TrainingRun(lambda: BACKBONES[stage.backbone](classes), training, 0, segments, target)
     index = np.arange(len(corpus))
     # The first batches take longer, on a GPU until they are recorded.
     run.train_epoch(index if device.type == "cuda" else index[:size], seed=0)
@@ -107,12 +108,12 @@ def _measure_choices(stage: StageSpec, segments: Segments, target: torch.Tensor)
     for precision in PRECISIONS:
         alone = []
         for layout in LAYOUTS:
-            training = replace(stage.training, precision=precision, layout=layout)
+            training = replace(stage.training, epochs=1, precision=precision, layout=layout)
             alone += _measure_side_by_side(stage.backbone, training, segments, target, [1])
         found += alone
         if alone:
             faster = max(alone, key=lambda one: one.segments_per_second)
-            training = replace(stage.training, precision=precision, layout=faster.layout)
+            training = replace(stage.training, epochs=1, precision=precision, layout=faster.layout)
             found += _measure_side_by_side(stage.backbone, training, segments, target, SIDE_BY_SIDE)
     return found
 
@@ -132,7 +133,7 @@ def _measure_side_by_side(
     try:
         for count in at_once:
             while len(runs) < count:
-                run = TrainingRun(build, _one_epoch(training), len(runs), segments, target)
+                run = TrainingRun(build, training, len(runs), segments, target)
                 runs.append(run)
                 run.train_epoch(index, seed=0)
             rate = _rate_of(runs, index)
@@ -175,10 +176,6 @@ def advice(probe: Probe, stage: StageSpec) -> str | None:
     if enough.layout != stage.training.layout:
         parts.append(f"training: {{layout: {enough.layout}}}")
     return ", ".join(parts) or None
-
-
-def _one_epoch(training: TrainingSettings) -> TrainingSettings:
-    return replace(training, epochs=1)
 
 
 def _noise(count: int, classes: int, settings: FeatureSettings) -> SegmentCorpus:

@@ -206,7 +206,9 @@ class Store:
 
     def _read_described(self, key: str, described: dict[str, Any] | None) -> bytes | None:
         """A file that stage.json describes; None where it does not, or where it is missing, or not what was written."""
-        content = None if described is None else self.read_stage_file(key, described["file"])
+        if described is None:
+            return None
+        content = self.read_stage_file(key, described["file"])
         return content if content is not None and sha256(content) == described["sha256"] else None
 
     def commit(
