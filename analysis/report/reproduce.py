@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import yaml
+
 from analysis.figures.save import slug
 from data_prep.fold_files import fold_file
 from data_prep.fold_lists import FoldList
 from data_prep.text import command as command_line
 from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.settings import Listed
-from sweep.planning.chosen_grid import axes_of, grid_text
-from sweep.planning.stages import ChainSpec, Plan, StageSpec
+from sweep.planning.stages import ChainSpec, Plan, StageSpec, axes_of
 
 CELLS = "cells"
 
@@ -87,7 +88,9 @@ def _recipe(name: str, file: str, chains: Sequence[ChainSpec], plan: Plan, groun
     beside = {}
     if listed is not None:
         beside[list_file(listed)] = fold_file({chains[0].last.corpus: ground.lists[listed.digest]})
-    grid = grid_text(grid_of(chains, ground.settings))
+    grid = yaml.safe_dump(
+        grid_of(chains, ground.settings), sort_keys=False, default_flow_style=None, allow_unicode=True, width=120
+    )
     stages = {stage.key: stage for chain in chains for stage in chain.stages}
     keys = [
         StageKey(_step(stage), stage.seed, stage.fold, key, key in plan.done)

@@ -3,8 +3,8 @@
 It asks for nothing that the other grid does not ask for, so that a store of that has all of its stages.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from data_prep.files import atomic_path
 from data_prep.text import plain
 from sweep.planning.grid import GridSpec, parse_grid
 from sweep.planning.products import CorpusRequest
-from sweep.planning.stages import StageSpec, rule_entry
+from sweep.planning.stages import StageSpec, axes_of
 
 WIDTH = 120
 
@@ -50,33 +50,14 @@ def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
     return fields | {name: value for name, value in kept.items() if value}
 
 
-def axes_of(stage: StageSpec, corpus: str, seeds: Iterable[int]) -> dict[str, Any]:
-    """The axes of a grid that asks for the chains that end with `stage`, of all folds and of these training seeds;
-    `corpus` is what the grid calls theirs."""
-    axes = {
-        "corpora": [corpus],
-        "backbones": [stage.backbone],
-        "rules": [rule_entry(stage.updates)],
-        "iterations": max(1, stage.iteration),
-        "label_sources": [stage.label_source or "in_fold"],
-        "splits": None if stage.listed else [stage.split],
-        "seeds": sorted(set(seeds)),
-        "training": asdict(stage.training),
-    }
-    return {name: value for name, value in axes.items() if value is not None}
-
-
-def grid_text(fields: Mapping[str, Any]) -> str:
-    """The YAML of a grid file with these fields."""
-    return yaml.safe_dump(dict(fields), sort_keys=False, default_flow_style=None, allow_unicode=True, width=WIDTH)
-
-
 def chosen_text(grid: GridSpec, choices: Sequence[Choice], comments: Sequence[str]) -> str:
     """The grid file, with a line of comment for why each was chosen and for each of `comments`."""
     lines = [f"# {plain(line)}\n" for line in (*(one.why for one in choices), *comments)]
     content = chosen_grid(grid, choices)
     parse_grid(content, "of what was chosen")
-    return "".join(lines) + grid_text(content)
+    return "".join(lines) + yaml.safe_dump(
+        content, sort_keys=False, default_flow_style=None, allow_unicode=True, width=WIDTH
+    )
 
 
 def write_chosen(path: Path, text: str) -> bool:

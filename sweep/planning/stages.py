@@ -7,7 +7,7 @@ training find one another's.
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import product, zip_longest
 from typing import Any
@@ -213,6 +213,22 @@ def rule_entry(updates: Sequence[LabelUpdate]) -> Any:
         if None not in alphas:
             return {name: alphas[0] if len(set(alphas)) == 1 else [alphas]}
     raise ValueError(f"updates {updates} come from no rule of a grid")
+
+
+def axes_of(stage: StageSpec, corpus: str, seeds: Iterable[int]) -> dict[str, Any]:
+    """The axes of a grid that asks for the chains that end with `stage`, of all folds and of these training seeds;
+    `corpus` is what the grid calls theirs."""
+    axes = {
+        "corpora": [corpus],
+        "backbones": [stage.backbone],
+        "rules": [rule_entry(stage.updates)],
+        "iterations": max(1, stage.iteration),
+        "label_sources": [stage.label_source or "in_fold"],
+        "splits": None if stage.listed else [stage.split],
+        "seeds": sorted(set(seeds)),
+        "training": asdict(stage.training),
+    }
+    return {name: value for name, value in axes.items() if value is not None}
 
 
 def distinct(chains: Iterable[ChainSpec]) -> list[ChainSpec]:
