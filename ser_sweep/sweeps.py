@@ -243,7 +243,7 @@ class Sweep(SweepResults):
         found: dict[ChainSpec, AuditedChain] = {}
         for check in checks:
             about = found.setdefault(check.chain, AuditedChain(check.chain, *flow[check.chain.last.key], {}))
-            about.partings[check.alteration.what] = parting(own.seen, check)
+            about.partings[check.what] = parting(own.seen, check)
         return outcome, list(found.values())
 
     # Giving away

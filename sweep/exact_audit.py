@@ -21,16 +21,11 @@ LEARNT = ("training_segments", "validation_loss", "validation_wa", "kept_epoch",
 
 @dataclass(frozen=True)
 class Check:
-    """A chain, and what it comes to where the utterances it is tested on are altered."""
+    """A chain, and what it comes to where `what` the utterances have that it is tested on is altered."""
 
     chain: ChainSpec
     altered: ChainSpec
-
-    @property
-    def alteration(self) -> Alteration:
-        """What is altered of the utterances that the chain is tested on."""
-        assert self.altered.last.altered is not None
-        return self.altered.last.altered
+    what: Altered
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Parting:
 def checks_of(chains: Sequence[ChainSpec], folds: Collection[int]) -> list[Check]:
     """Two checks for each chain that is tested on one of `folds`: other labels, and another sound."""
     return [
-        Check(chain, ChainSpec(replace(chain.last, altered=Alteration.of(chain.last.fold, what))))
+        Check(chain, ChainSpec(replace(chain.last, altered=Alteration.of(chain.last.fold, what))), what)
         for chain in chains
         if chain.last.fold in folds
         for what in get_args(Altered)

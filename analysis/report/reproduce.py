@@ -1,7 +1,7 @@
 """How to make a cell of a sweep again: a grid file of its own, the commands, and the keys of its stages."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -12,7 +12,7 @@ from data_prep.fold_lists import FoldList
 from data_prep.text import command as command_line
 from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.settings import Listed
-from sweep.planning.stages import ChainSpec, Plan, StageSpec, rule_entry
+from sweep.planning.stages import ChainSpec, Plan, StageSpec, axes_of
 
 CELLS = "cells"
 
@@ -131,17 +131,10 @@ def grid_of(chains: Sequence[ChainSpec], settings: Mapping[str, Any]) -> dict[st
     last = chains[0].last
     grid = {
         "name": " ".join(_parts(last)),
-        "corpora": [last.corpus],
-        "backbones": [last.backbone],
-        "rules": [rule_entry(last.updates)],
-        "iterations": max(1, last.iteration),
-        "label_sources": [last.label_source or "in_fold"],
+        **axes_of(last, last.corpus, (chain.last.seed for chain in chains)),
         "inner_folds": last.inner_folds,
         "labels": last.labels,
-        "splits": [last.split] if last.listed is None else None,
         "folds": last.folds if last.listed is None else {"file": list_file(last.listed)},
-        "seeds": sorted({chain.last.seed for chain in chains}),
-        "training": asdict(last.training),
         "weights": settings.get("weights", "none"),
         "fuse": settings.get("fuse", 1),
         "resources": {"cpu": settings.get("resources", {}).get("cpu", 1)},

@@ -101,8 +101,9 @@ def run_store_gc(options: argparse.Namespace) -> int:
     records = sweeps[0].records
     decisions = {key for one in sweeps for key in usable_decisions(records, one.chains)}
     garbage = find_garbage(store, needed, decisions, corpora)
-    for kind, found in garbage.files.items():
-        print(f"{kind:12} {len(found):9,}  {garbage.size(kind) / 1e6:10,.1f} MB")
+    for kind, found in garbage.items():
+        size = sum(entry.size for entries in found.values() for entry in entries)
+        print(f"{kind:12} {len(found):9,}  {size / 1e6:10,.1f} MB")
     if not garbage:
         print("the grids need all that the store holds")
     elif options.delete:

@@ -4,7 +4,7 @@ It asks for nothing that the other grid does not ask for, so that a store of tha
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from data_prep.files import atomic_path
 from data_prep.text import plain
 from sweep.planning.grid import GridSpec, parse_grid
 from sweep.planning.products import CorpusRequest
-from sweep.planning.stages import StageSpec, rule_entry
+from sweep.planning.stages import StageSpec, axes_of
 
 WIDTH = 120
-OF_ENTRY = ("corpora", "backbones", "rules", "iterations", "label_sources", "splits", "seeds", "training", "features")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,10 @@ def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
 
     What changes no result, such as resources and trackers, is as in `grid`.
     """
-    entries = [_entry(one) for one in choices]
+    entries = [axes_of(one.stage, one.request.name, one.seeds) for one in choices]
+    for entry, one in zip(entries, choices, strict=True):
+        if one.request.features:
+            entry["features"] = dict(one.request.features)
     stages = [one.stage for one in choices]
     inner_folds = {"inner_folds": grid.inner_folds} if any(one.label_source == "cross_fit" for one in stages) else {}
     same = {"resources", "fuse", "tracking", "weights", "intervals"}
@@ -46,22 +48,6 @@ def chosen_grid(grid: GridSpec, choices: Sequence[Choice]) -> dict[str, Any]:
     folds = grid.folds if isinstance(grid.folds, int) else grid.folds.model_dump(exclude_none=True)
     fields = {"name": f"{grid.name}, the best", **axes, **inner_folds, "labels": grid.labels, "folds": folds}
     return fields | {name: value for name, value in kept.items() if value}
-
-
-def _entry(choice: Choice) -> dict[str, Any]:
-    stage, request = choice.stage, choice.request
-    entry = {
-        "corpora": [request.name],
-        "backbones": [stage.backbone],
-        "rules": [rule_entry(stage.updates)],
-        "iterations": max(1, stage.iteration),
-        "label_sources": [stage.label_source or "in_fold"],
-        "splits": [stage.split] if stage.listed is None else {},
-        "seeds": list(choice.seeds),
-        "training": asdict(stage.training),
-        "features": dict(request.features),
-    }
-    return {name: entry[name] for name in OF_ENTRY if entry[name] != {}}
 
 
 def chosen_text(grid: GridSpec, choices: Sequence[Choice], comments: Sequence[str]) -> str:

@@ -83,21 +83,17 @@ def speeds_of(records: Iterable[Mapping[str, Any]]) -> dict[str, TrainingSpeed]:
     by_kind: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
         stage = StageSpec.of_record(record)
-        if stage is not None and _is_measured(record) and _is_of_this_version(stage, record):
+        if stage is not None and _is_measured(stage, record):
             by_kind[kind_of(stage)][record["device"].get("name", "")].append(record)
     return {kind: _speed_of(max(devices.values(), key=_last_finished)) for kind, devices in by_kind.items()}
 
 
-def _is_of_this_version(stage: StageSpec, record: Mapping[str, Any]) -> bool:
-    """Whether it trained the backbone that is trained now: an earlier version may be faster or slower."""
-    return backbone_version_of(record["identity"]) == version_of(stage.backbone)
-
-
-def _is_measured(record: Mapping[str, Any]) -> bool:
+def _is_measured(stage: StageSpec, record: Mapping[str, Any]) -> bool:
     metrics, timing = record.get("metrics", {}), record.get("timing", {})
+    now = backbone_version_of(record["identity"]) == version_of(stage.backbone)  # others may be faster or slower
     whole = timing.get("resumed_at_epoch") == 0  # the seconds of a resumed stage are not of all its epochs
-    whole = whole and bool(timing.get("seconds"))
-    return whole and bool(metrics.get("training_segments")) and bool(metrics.get("epochs")) and "device" in record
+    told = all((timing.get("seconds"), metrics.get("training_segments"), metrics.get("epochs")))
+    return now and whole and told and "device" in record
 
 
 def _last_finished(records: list[Mapping[str, Any]]) -> str:

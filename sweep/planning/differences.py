@@ -21,11 +21,6 @@ class Counts:
     stages: int = 0
     done: int = 0
 
-    def add(self, done: bool) -> None:
-        """Count a stage."""
-        self.stages += 1
-        self.done += done
-
 
 @dataclass(frozen=True)
 class Change:
@@ -61,7 +56,8 @@ def change(
         kind = UNUSED if key not in after else KEEPS if key in before else ADDS
         by_kind = found.cells.setdefault(together.cell_of(stage), {kind: Counts() for kind in found.in_all})
         for counts in (found.in_all[kind], by_kind[kind]):
-            counts.add(key in together.done)
+            counts.stages += 1
+            counts.done += key in together.done
     return found
 
 

@@ -291,7 +291,8 @@ def _problems(error: ValidationError) -> list[str]:
 
 
 def _problem(error: Any) -> str:
-    location = _without_shapes(error["loc"])
+    # Where a grid's file has it: pydantic names the shape of a value behind the field.
+    location = [*error["loc"][:1], *(part for part in error["loc"][1:] if part not in (*SHAPES, *FOLD_SHAPES))]
     field = ".".join(map(str, location))
     if error["type"] == "extra_forbidden":
         allowed = _fields_at(location[:-1])
@@ -304,17 +305,6 @@ def _problem(error: Any) -> str:
     shown = "" if repr(error["input"]) in message or error["type"] == "value_error" else f" (got {error['input']!r})"
     problem = f"{field}: {message}{shown}"
     return problem if len(problem) <= LONGEST_PROBLEM else f"{problem[:LONGEST_PROBLEM]}…"
-
-
-def _without_shapes(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Where a problem is as a grid's file has it: pydantic names the shape of a setting's value behind the setting."""
-    if location[0] == "folds" and location[1:2] and location[1] in FOLD_SHAPES:
-        return location[:1] + location[2:]
-    return tuple(
-        part
-        for place, part in enumerate(location)
-        if not (part in SHAPES and place >= 2 and location[place - 2] in ("training", "features"))
-    )
 
 
 def _fields_at(location: Sequence[int | str]) -> list[str]:

@@ -169,7 +169,7 @@ class FoldsFrom(Strict):
         return self if self.file is None else self.model_copy(update={"file": str((folder / self.file).absolute())})
 
 
-FOLD_SHAPES = NUMBER, LISTED = "number", "listed"
+FOLD_SHAPES = NUMBER, LISTED = "<number>", "<listed>"  # no names of fields
 
 
 def shape_of_folds(value: Any) -> str:

@@ -1,8 +1,9 @@
 """What is wrong with a grid as a whole: fields that do not go together, whatever each of them says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from data_prep.text import counted
 from dsl.labels import BASELINE
 from dsl.splits import GROUPED_BY, LISTED
 from sweep.planning.products import Product
@@ -16,13 +17,38 @@ LARGEST_GRID = 200_000  # chains; the paper's has about a thousand
 def problems_of_the_whole(grid: "GridSpec") -> list[str]:
     """What is wrong with a grid that no field alone can tell."""
     products = grid.products()
-    problems = [problem for product in products for problem in product.problems()]
+    problems = [problem for product in products for problem in _of_product(product)]
     problems += _labels_known_by_speaker(grid, products) + _nothing_to_draw(grid, products)
     problems += _not_to_be_halved(grid, products) + _split_otherwise(grid)
     chains = sum(product.size for product in products)
     if chains > LARGEST_GRID:
         problems += [f"it asks for up to {chains:,} chains, more than {LARGEST_GRID:,}; split it"]
     return problems
+
+
+def _of_product(product: Product) -> Iterator[str]:
+    """What is wrong with a product alone."""
+    axes, training = product.axes, product.training
+    where = "" if product.number is None else f"chains.{product.number}."
+    for axis in ("corpora", "backbones", "rules"):
+        if not getattr(axes, axis):
+            yield f"{where}{axis}: missing; give at least one"
+    for choice in axes.rules or ():
+        for alpha in choice.alphas:
+            if isinstance(alpha, tuple) and len(alpha) != axes.iterations:
+                yield (
+                    f"rules: {choice.rule} has {counted(len(alpha), 'alpha')}, one for each iteration, {list(alpha)}, "
+                    f"but iterations is {axes.iterations}"
+                )
+    if 0 in training.values_named("validation_share") and True in training.values_named("early_stopping"):
+        yield (
+            "training.validation_share: 0 leaves early stopping no utterances; write early_stopping: false beside it, "
+            "or a share above 0"
+        )
+    if product.draws and axes.samples is None:
+        kinds = {"training": training.drawn, "features": product.features.drawn}
+        first = next((f"{part}.{name}" for part, drawn in kinds.items() for name in drawn), "rules")
+        yield f"{where}samples: missing, but {first} is drawn from a distribution; write samples: 16, say"
 
 
 def _labels_known_by_speaker(grid: "GridSpec", products: Sequence[Product]) -> list[str]:

@@ -13,7 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache
 from statistics import fmean
 from typing import Any
 
@@ -25,22 +25,11 @@ Validation = Callable[[str], float | None]  # key of a finished stage -> its val
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """The chains that differ in nothing but fold and training seed."""
+class Stopped:
+    """A candidate that trains no more, by all its `chains`, after so many `folds` of all. `wa` is its mean validation
+    WA on them, in percent; None where one of its chains failed, or was not validated."""
 
     chains: tuple[ChainSpec, ...]
-
-    def on(self, folds: int) -> list[ChainSpec]:
-        """Its chains on the first `folds`."""
-        return [chain for chain in self.chains if chain.last.fold < folds]
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """A candidate that trains no more, after so many `folds` of all. `wa` is its mean validation WA on them, in
-    percent; None where one of its chains failed, or was not validated."""
-
-    candidate: Candidate
     folds: int
     wa: float | None
     failed: bool
@@ -48,7 +37,7 @@ class Stopped:
     @property
     def last(self) -> StageSpec:
         """The last stage of one of its chains."""
-        return self.candidate.chains[0].last
+        return self.chains[0].last
 
     def label_in(self, view: InView) -> str:
         """`emodb densenet22 bdsl (learning_rate 0.01) t=1`, with what tells it from others in view."""
@@ -75,12 +64,12 @@ class Halved:
 
     def marks(self, plan: Plan) -> dict[str, str]:
         """Cell of `plan` -> what to say of it, where all candidates stopped that have it."""
-        over = {chain.last.key for one in self.stopped for chain in one.candidate.chains}
+        over = {chain.last.key for one in self.stopped for chain in one.chains}
         left = [chain for chain in self.chains if chain.last.key not in over]
         going_on = {plan.cell_of(stage) for chain in left for stage in chain.stages}
         found: dict[str, str] = {}
         for one in sorted(self.stopped, key=lambda one: one.folds):
-            for stage in one.candidate.chains[0].stages:
+            for stage in one.chains[0].stages:
                 found[plan.cell_of(stage)] = stopped_words(one.folds, stage.folds)
         found |= {plan.cell_of(one.last): one.words for one in self.stopped}
         return {cell: words for cell, words in found.items() if cell not in going_on}
@@ -111,8 +100,8 @@ def halve(
     for chain in plan.chains:
         last = chain.last
         groups[names[last.corpus], last.split_name, last.labels].append(chain)
-    outcomes = _Outcomes(plan.done, validation, frozenset(failed))
-    found = [_Group(chains, outcomes, halving).halved for chains in groups.values()]
+    not_again = frozenset(failed)
+    found = [_Group(chains, halving, plan.done, validation, not_again).halved for chains in groups.values()]
     place = {chain.last.key: number for number, chain in enumerate(plan.chains)}
 
     def in_order(chains: Iterable[ChainSpec]) -> tuple[ChainSpec, ...]:
@@ -125,94 +114,71 @@ def halve(
     )
 
 
-@dataclass(frozen=True)
-class _Outcomes:
-    """What became of chains."""
-
-    done: Collection[str]
-    validation: Validation
-    failed: frozenset[str]
-
-    def is_done(self, chain: ChainSpec) -> bool:
-        return all(stage.key in self.done for stage in chain.stages)
-
-    def has_failed(self, chain: ChainSpec) -> bool:
-        return any(stage.key in self.failed and stage.key not in self.done for stage in chain.stages)
-
-    def wa(self, chains: Sequence[ChainSpec]) -> float | None:
-        """The mean validation WA of chains, in percent; None where one failed or has none."""
-        if any(map(self.has_failed, chains)):
-            return None
-        values = [self.validation(chain.last.key) for chain in chains]
-        known = [value for value in values if value is not None and not math.isnan(value)]
-        return 100 * fmean(known) if len(known) == len(values) else None
+def _on(folds: int, *candidates: Iterable[ChainSpec]) -> list[ChainSpec]:
+    """The chains of candidates on the first `folds`."""
+    return [chain for chains in candidates for chain in chains if chain.last.fold < folds]
 
 
 @dataclass(frozen=True)
 class _Group:
-    """Chains whose candidates compete."""
+    """Chains whose candidates compete, and what became of stages."""
 
     chains: Sequence[ChainSpec]
-    outcomes: _Outcomes
     halving: Halving
-
-    @cached_property
-    def candidates(self) -> list[Candidate]:
-        """In the grid's order."""
-        found: dict[Hashable, list[ChainSpec]] = defaultdict(list)
-        for chain in self.chains:
-            found[replace(chain.last, fold=0, seed=0)].append(chain)
-        return [Candidate(tuple(chains)) for chains in found.values()]
+    done: Collection[str]
+    validation: Validation
+    failed: frozenset[str]
 
     @property
     def halved(self) -> Halved:
         """The decisions, from rung to rung as far as these are complete."""
-        left, stopped, chains = self.candidates, list[Stopped](), list[ChainSpec]()
+        candidates: dict[Hashable, list[ChainSpec]] = defaultdict(list)
+        for chain in self.chains:
+            candidates[replace(chain.last, fold=0, seed=0)].append(chain)
+        left, stopped, chains = list(map(tuple, candidates.values())), list[Stopped](), list[ChainSpec]()
         rungs = rungs_of(self.halving, self.chains[0].last.folds)
         for number, folds in enumerate(rungs):
             if len(left) == 1:  # nobody is left to compete with
                 folds = rungs[-1]
-            asked = [chain for one in left for chain in one.on(folds)]
+            asked = _on(folds, *left)
             chains += asked
-            if folds == rungs[-1] or not all(self._is_over(chain) for chain in asked):
+            if folds == rungs[-1] or not all(map(self._is_over, asked)):
                 return Halved(tuple(chains), tuple(stopped), (*chains, *self._rest(left, rungs[number:])))
-            kept = self._best(left, folds)
-            stopped += [self._stopped(one, folds) for one in left if one not in kept]
-            left = kept
+            reached = [self._stopped(one, folds) for one in left]
+            sound = [one for one in reached if not one.failed]
+            best = sorted(sound, key=lambda one: math.inf if one.wa is None else -one.wa)  # of equals the first
+            kept = set(best[: self._count(len(left))])
+            stopped += [one for one in reached if one not in kept]
+            left = [one.chains for one in reached if one in kept]
             if not left:
                 break
         return Halved(tuple(chains), tuple(stopped), tuple(chains))
 
+    def _has_failed(self, chain: ChainSpec) -> bool:
+        return any(stage.key in self.failed and stage.key not in self.done for stage in chain.stages)
+
     def _is_over(self, chain: ChainSpec) -> bool:
-        return self.outcomes.is_done(chain) or self.outcomes.has_failed(chain)
+        return self._has_failed(chain) or all(stage.key in self.done for stage in chain.stages)
 
-    def _best(self, left: Sequence[Candidate], folds: int) -> list[Candidate]:
-        """Those that go on, in the grid's order; of equals the first. None that failed does."""
-        wa = {one: self.outcomes.wa(one.on(folds)) for one in left}
-        sound = [one for one in left if not any(map(self.outcomes.has_failed, one.on(folds)))]
-
-        def order(one: Candidate) -> float:
-            value = wa[one]
-            return math.inf if value is None else -value
-
-        kept = set(sorted(sound, key=order)[: self._count(len(left))])
-        return [one for one in left if one in kept]
+    def _stopped(self, chains: tuple[ChainSpec, ...], folds: int) -> Stopped:
+        """A candidate's outcome on so many folds, as of one that stops there."""
+        own = _on(folds, chains)
+        failed = any(map(self._has_failed, own))
+        values = [None if failed else self.validation(chain.last.key) for chain in own]
+        known = [value for value in values if value is not None and not math.isnan(value)]
+        return Stopped(chains, folds, 100 * fmean(known) if len(known) == len(values) else None, failed)
 
     def _count(self, of: int) -> int:
         return max(1, of // self.halving.reduction_factor)
 
-    def _stopped(self, one: Candidate, folds: int) -> Stopped:
-        chains = one.on(folds)
-        return Stopped(one, folds, self.outcomes.wa(chains), any(map(self.outcomes.has_failed, chains)))
-
-    def _rest(self, left: Sequence[Candidate], rungs: Sequence[int]) -> list[ChainSpec]:
+    def _rest(self, left: Sequence[tuple[ChainSpec, ...]], rungs: Sequence[int]) -> list[ChainSpec]:
         """The chains of the rungs after the first of `rungs`, if those go on that take the most trainings.
 
         Candidates are taken one after the other by the stages that they add: as chains share how they begin, no other
         choice of as many comes to more.
         """
-        keys = [{stage.key for chain in one.on(1) for stage in chain.stages} for one in left]
-        ordered: list[Candidate] = []
+        keys = [{stage.key for chain in _on(1, one) for stage in chain.stages} for one in left]
+        ordered: list[tuple[ChainSpec, ...]] = []
         there: set[str] = set()
         heap = [(-len(own), place) for place, own in enumerate(keys)]
         heapq.heapify(heap)
@@ -228,18 +194,16 @@ class _Group:
         count = len(left)
         for folds in rungs[1:]:
             count = self._count(count)
-            found += [chain for one in ordered[:count] for chain in one.on(rungs[-1] if count == 1 else folds)]
+            found += _on(rungs[-1] if count == 1 else folds, *ordered[:count])
         return found
 
 
 def validation_of(read_stage: Callable[[str], Mapping[str, Any] | None]) -> Validation:
     """The validation WA that a stage.json tells; each is read once."""
-    found: dict[str, float | None] = {}
 
+    @cache
     def validation(key: str) -> float | None:
-        if key not in found:
-            value = (read_stage(key) or {}).get("metrics", {}).get("validation_wa")
-            found[key] = None if value is None else float(value)
-        return found[key]
+        value = (read_stage(key) or {}).get("metrics", {}).get("validation_wa")
+        return None if value is None else float(value)
 
     return validation

@@ -4,10 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from data_prep.fold_files import fold_list, fold_list_of_column, lines_of_corpus, read_fold_file
-from data_prep.fold_lists import FoldList, FoldListError
+from data_prep.fold_lists import FoldListError
 from data_prep.shards import PreparedCorpus
 from data_prep.text import counted, some
 from sweep.planning.grid_fields import FoldsFrom, Halving
@@ -27,18 +25,12 @@ def with_fold_lists(
             if lines is None:
                 listed = fold_list_of_column(folds.name, one.utterances(), str(folds.column))
             else:
-                listed = _of_file(folds, lines, request, one, not several)
+                own = lines_of_corpus(lines, (request.name, one.corpus, one.name), alone=not several)
+                listed = fold_list(folds.name, own, one.utterances(), one.corpus)
             found[request] = replace(one, fold_list=listed)
         except FoldListError as error:
             problems += [f"folds: {folds.name}, {one.corpus}: {problem}" for problem in str(error).splitlines()]
     return found, list(dict.fromkeys(problems))
-
-
-def _of_file(
-    folds: FoldsFrom, lines: pd.DataFrame, request: CorpusRequest, prepared: PreparedCorpus, alone: bool
-) -> FoldList:
-    own = lines_of_corpus(lines, (request.name, prepared.corpus, prepared.name), alone)
-    return fold_list(folds.name, own, prepared.utterances(), prepared.corpus)
 
 
 def partly_tested(prepared: Iterable[PreparedCorpus]) -> list[str]:

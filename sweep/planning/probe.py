@@ -68,14 +68,12 @@ class Probe:
         return TrainingSpeed(1 / self.segments_per_second, None, basis, self.memory is not None, self.memory)
 
 
-def probe(
-    stage: StageSpec, classes: int, settings: FeatureSettings, threads: int, device: torch.device | None = None
-) -> Probe:
+def probe(stage: StageSpec, classes: int, settings: FeatureSettings, threads: int) -> Probe:
     """Train `stage`'s backbone on noise of the shape of its segments for some batches, on so many CPU threads.
 
     The best of three rounds counts. The memory is that of training and of evaluation in large batches.
     """
-    device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     configure_process(threads)
     size = stage.training.batch_size
     corpus = _noise(size * BATCHES, classes, settings)
@@ -83,7 +81,8 @@ def probe(
     target = torch.eye(classes, device=device)[torch.from_numpy(corpus.label).to(device)]
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    run = TrainingRun(lambda: BACKBONES[stage.backbone](classes), _one_epoch(stage.training), 0, segments, target)
+    training = replace(stage.training, epochs=1)
+    run = TrainingRun(lambda: BACKBONES[stage.backbone](classes), training, 0, segments, target)
     index = np.arange(len(corpus))
     # The first batches take longer, on a GPU until they are recorded.
     run.train_epoch(index if device.type == "cuda" else index[:size], seed=0)
@@ -99,54 +98,46 @@ def probe(
     memory = torch.cuda.max_memory_reserved(device)
     total = torch.cuda.get_device_properties(device).total_memory
     del run
-    choices = measure_choices(stage, segments, target, SIDE_BY_SIDE)
+    choices = _measure_choices(stage, segments, target)
     return Probe(max(rates), memory, suggested_share(memory, total), torch.cuda.get_device_name(device), tuple(choices))
 
 
-def measure_choices(
-    stage: StageSpec, segments: Segments, target: torch.Tensor, at_once: Sequence[int], seconds: float = GPU_SECONDS
-) -> list[Choice]:
+def _measure_choices(stage: StageSpec, segments: Segments, target: torch.Tensor) -> list[Choice]:
     """Each layout in each precision for one network; then, in the faster layout of each precision, several at once."""
     found: list[Choice] = []
     for precision in PRECISIONS:
         alone = []
         for layout in LAYOUTS:
-            training = replace(stage.training, precision=precision, layout=layout)
-            alone += measure_side_by_side(stage.backbone, training, segments, target, [1], seconds)
+            training = replace(stage.training, epochs=1, precision=precision, layout=layout)
+            alone += _measure_side_by_side(stage.backbone, training, segments, target, [1])
         found += alone
         if alone:
             faster = max(alone, key=lambda one: one.segments_per_second)
-            training = replace(stage.training, precision=precision, layout=faster.layout)
-            found += measure_side_by_side(stage.backbone, training, segments, target, at_once, seconds)
+            training = replace(stage.training, epochs=1, precision=precision, layout=faster.layout)
+            found += _measure_side_by_side(stage.backbone, training, segments, target, SIDE_BY_SIDE)
     return found
 
 
-def measure_side_by_side(
-    backbone: str,
-    training: TrainingSettings,
-    segments: Segments,
-    target: torch.Tensor,
-    at_once: Sequence[int],
-    seconds: float = GPU_SECONDS,
+def _measure_side_by_side(
+    backbone: str, training: TrainingSettings, segments: Segments, target: torch.Tensor, at_once: Sequence[int]
 ) -> list[Choice]:
-    """So many networks at a time, ever more of them, as long as the device's memory holds them."""
+    """So many networks at a time, ever more of them, as long as the memory of the GPU holds them."""
     device, build = target.device, partial(BACKBONES[backbone], target.shape[1])
     free_device_memory(idle=True)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    torch.cuda.reset_peak_memory_stats(device)
     runs: list[TrainingRun] = []
     found: list[Choice] = []
     index = np.arange(len(target) // training.batch_size * training.batch_size)
     if len(index) < (WARM_UP_STEPS + 2) * training.batch_size:
         index = np.tile(index, WARM_UP_STEPS + 2)
     try:
-        for count in sorted(at_once):
+        for count in at_once:
             while len(runs) < count:
-                run = TrainingRun(build, _one_epoch(training), len(runs), segments, target)
+                run = TrainingRun(build, training, len(runs), segments, target)
                 runs.append(run)
                 run.train_epoch(index, seed=0)
-            rate = _rate_of(runs, index, seconds)
-            memory = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0
+            rate = _rate_of(runs, index)
+            memory = torch.cuda.max_memory_reserved(device)
             found.append(Choice(training.layout, training.precision, count, rate, memory, runs[-1].recorded))
     except RuntimeError as error:
         if not is_out_of_memory(error):
@@ -156,9 +147,9 @@ def measure_side_by_side(
     return found
 
 
-def _rate_of(runs: Sequence[TrainingRun], index: Ints, seconds: float) -> float:
-    """Segments a second of all `runs`, in steps of about so many seconds."""
-    took, repeats = 0.0, 1
+def _rate_of(runs: Sequence[TrainingRun], index: Ints) -> float:
+    """Segments a second of all `runs`, in steps of about GPU_SECONDS."""
+    repeats = 1
     while True:
         longer = np.tile(index, repeats)
         epochs = [run.batches(longer, seed=repeats) for run in runs]
@@ -167,9 +158,9 @@ def _rate_of(runs: Sequence[TrainingRun], index: Ints, seconds: float) -> float:
         for run in runs:
             run.end_epoch(len(longer))  # reads the loss: the device is done
         took = time.perf_counter() - begun
-        if took >= seconds / 2:
+        if took >= GPU_SECONDS / 2:
             return len(runs) * len(longer) / took
-        repeats = max(repeats + 1, round(repeats * seconds / took))
+        repeats = max(repeats + 1, round(repeats * GPU_SECONDS / took))
 
 
 def advice(probe: Probe, stage: StageSpec) -> str | None:
@@ -185,10 +176,6 @@ def advice(probe: Probe, stage: StageSpec) -> str | None:
     if enough.layout != stage.training.layout:
         parts.append(f"training: {{layout: {enough.layout}}}")
     return ", ".join(parts) or None
-
-
-def _one_epoch(training: TrainingSettings) -> TrainingSettings:
-    return replace(training, epochs=1)
 
 
 def _noise(count: int, classes: int, settings: FeatureSettings) -> SegmentCorpus:

@@ -1,13 +1,12 @@
 """One product of a grid: its axes, each filled in, and the combinations of settings that they come to."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from data_prep.features import FeatureSettings
-from data_prep.text import counted
 from dsl.settings import OTHER_EPOCHS, PAPER_EPOCHS, TrainingSettings
 from dsl.splits import canonical_training
 from sweep.planning.grid_fields import Alphas, Axes, FeatureChoice, RuleChoice, TrainingChoice
@@ -103,16 +102,11 @@ class Product:
     def size(self) -> int:
         """Chains of the product, those that are the same counted as often as they are asked for."""
         axes = self.axes
-        listed = [*self.training.listed.values(), *self.features.listed.values()]
-        lists = (axes.corpora, axes.seeds, axes.splits, axes.backbones, axes.label_sources)
-        of_rules = sum(len(choice.alphas) for choice in axes.rules or ())
-        return (
-            math.prod(len(each or ()) for each in lists)
-            * math.prod(map(len, listed))
-            * ((axes.samples or 1) if self.draws else 1)
-            * of_rules
-            * self.folds
-        )
+        lists = [axes.corpora, axes.seeds, axes.splits, axes.backbones, axes.label_sources]
+        lists += [*self.training.listed.values(), *self.features.listed.values()]
+        rules = sum(len(choice.alphas) for choice in axes.rules or ())
+        samples = (axes.samples or 1) if self.draws else 1
+        return math.prod(len(each or ()) for each in lists) * rules * samples * self.folds
 
     def points(self) -> list[Point]:
         """Its combinations of settings: those of the lists, and within each of them the samples in order."""
@@ -136,35 +130,3 @@ class Product:
     def request(self, corpus: str, point: Point) -> CorpusRequest:
         """What a point asks of a corpus."""
         return CorpusRequest(corpus, tuple(point.features.items()), tuple(self.features.varied))
-
-    def problems(self) -> Iterator[str]:
-        """What is wrong with it that no field alone can tell."""
-        where = "" if self.number is None else f"chains.{self.number}."
-        for axis in ("corpora", "backbones", "rules"):
-            if not getattr(self.axes, axis):
-                yield f"{where}{axis}: missing; give at least one"
-        yield from self._unequal_alphas()
-        yield from self._nothing_to_stop_by()
-        if self.draws and self.axes.samples is None:
-            kinds = {"training": self.training.drawn, "features": self.features.drawn}
-            first = next((f"{part}.{name}" for part, drawn in kinds.items() for name in drawn), "rules")
-            yield f"{where}samples: missing, but {first} is drawn from a distribution; write samples: 16, say"
-
-    def _unequal_alphas(self) -> Iterator[str]:
-        """Alphas given for each iteration, but for another number of iterations than there are."""
-        for choice in self.axes.rules or ():
-            for alpha in choice.alphas:
-                if isinstance(alpha, tuple) and len(alpha) != self.axes.iterations:
-                    yield (
-                        f"rules: {choice.rule} has {counted(len(alpha), 'alpha')}, one for each iteration, "
-                        f"{list(alpha)}, but iterations is {self.axes.iterations}"
-                    )
-
-    def _nothing_to_stop_by(self) -> Iterator[str]:
-        """Early stopping without utterances that could tell when."""
-        shares, stopping = (self.training.values_named(name) for name in ("validation_share", "early_stopping"))
-        if 0 in shares and True in stopping:
-            yield (
-                "training.validation_share: 0 leaves early stopping no utterances; write early_stopping: false beside "
-                "it, or a share above 0"
-            )

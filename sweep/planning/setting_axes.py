@@ -12,7 +12,7 @@ from sweep.planning.sampling import Distribution
 from sweep.planning.strict import Strict
 
 T = TypeVar("T")
-SHAPES = ONE, LIST, DISTRIBUTION = "one", "list", "distribution"
+SHAPES = ONE, LIST, DISTRIBUTION = "<one>", "<list>", "<distribution>"  # no names of fields
 
 
 def shape_of(value: Any) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from data_prep.shards import PreparedCorpus
+from data_prep.text import counted
 from dsl.labels import labels_of
 from dsl.splits import impossible_parts, kept_apart, kept_whole
 from sweep.planning.stages import ChainSpec, StageSpec
@@ -55,11 +56,7 @@ def _counted(utterances: pd.DataFrame, classes: Sequence[str]) -> str:
     of_class = np.bincount(utterances["label"], minlength=len(classes))
     texts = utterances.loc[utterances["text"] != "", "text"].nunique()
     words = [
-        f"{_numbered(len(utterances), 'utterance')} by {_numbered(utterances['speaker'].nunique(), 'speaker')}",
-        *([f"of {_numbered(texts, 'text')}"] if texts else []),
+        f"{counted(len(utterances), 'utterance')} by {counted(utterances['speaker'].nunique(), 'speaker')}",
+        *([f"of {counted(texts, 'text')}"] if texts else []),
     ]
     return f"{', '.join(words)} ({', '.join(f'{name} {count}' for name, count in zip(classes, of_class, strict=True))})"
-
-
-def _numbered(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

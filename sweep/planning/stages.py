@@ -7,7 +7,7 @@ training find one another's.
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import product, zip_longest
 from typing import Any
@@ -44,11 +44,8 @@ class StageSpec(ChainSettings):
         """The stage that has this identity, as stage.json tells it."""
         fields = {name: value for name, value in identity.items() if name not in ("method", "backbone_version")}
         fields["updates"] = tuple(LabelUpdate(**update) for update in identity["updates"])
-        fields["training"] = TrainingSettings(**identity["training"])
-        if "altered" in identity:
-            fields["altered"] = Alteration(**identity["altered"])
-        if "listed" in identity:
-            fields["listed"] = Listed(**identity["listed"])
+        parts: dict[str, type[Any]] = {"training": TrainingSettings, "altered": Alteration, "listed": Listed}
+        fields |= {name: kind(**identity[name]) for name, kind in parts.items() if name in identity}
         return cls(**fields)
 
     @classmethod
@@ -208,18 +205,30 @@ def rule_entry(updates: Sequence[LabelUpdate]) -> Any:
     if not updates:
         return BASELINE
     rules = {update.rule for update in updates}
-    if len(rules) == 1:
-        (rule,) = rules
-        alphas = [update.alpha for update in updates]
-        if alphas[0] is None:
-            return rule
-        return {rule: alphas[0] if len(set(alphas)) == 1 else [alphas]}
+    if len(rules) == 1 and updates[0].alpha is None:
+        return updates[0].rule
     for name in sorted(RULES, key=lambda name: name not in rules):
         at_limits = {rule: alpha for alpha, rule in RULES[name].limits.items()}
         alphas = [update.alpha if update.rule == name else at_limits.get(update.rule) for update in updates]
         if None not in alphas:
-            return {name: [alphas]}
+            return {name: alphas[0] if len(set(alphas)) == 1 else [alphas]}
     raise ValueError(f"updates {updates} come from no rule of a grid")
+
+
+def axes_of(stage: StageSpec, corpus: str, seeds: Iterable[int]) -> dict[str, Any]:
+    """The axes of a grid that asks for the chains that end with `stage`, of all folds and of these training seeds;
+    `corpus` is what the grid calls theirs."""
+    axes = {
+        "corpora": [corpus],
+        "backbones": [stage.backbone],
+        "rules": [rule_entry(stage.updates)],
+        "iterations": max(1, stage.iteration),
+        "label_sources": [stage.label_source or "in_fold"],
+        "splits": None if stage.listed else [stage.split],
+        "seeds": sorted(set(seeds)),
+        "training": asdict(stage.training),
+    }
+    return {name: value for name, value in axes.items() if value is not None}
 
 
 def distinct(chains: Iterable[ChainSpec]) -> list[ChainSpec]:
@@ -320,12 +329,9 @@ class Plan:
 
     def progress_by_cell(self) -> dict[str, tuple[int, int]]:
         """Stages done and in all of each `cell_of`, over folds and seeds."""
-        cells: dict[str, tuple[int, int]] = {}
-        for key, stage in self.stages.items():
-            cell = self.cell_of(stage)
-            done, total = cells.get(cell, (0, 0))
-            cells[cell] = (done + (key in self.done), total + 1)
-        return cells
+        cells = {key: self.cell_of(stage) for key, stage in self.stages.items()}
+        done = Counter(cells[key] for key in self.done)
+        return {cell: (done[cell], total) for cell, total in Counter(cells.values()).items()}
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: counts, failures, and what the grid shares."""

@@ -71,10 +71,6 @@ class ChainQueue:
         """Keys that bundles wait for and other launches compute."""
         return set().union(*self._elsewhere.values())
 
-    def first_missing(self, number: int) -> str:
-        """The key of the first stage of a bundle that is not done."""
-        return next(key for key in self._keys[number] if key not in self._done)
-
     def issue(self, trial: str, may: Callable[[set[str]], bool] = lambda keys: True) -> Task | None:
         """The next thing to do, as `trial`; None while every bundle waits for a stage that is not done, or where `may`
         does not allow the keys that the next one computes: it stays the next."""

@@ -106,11 +106,11 @@ Display = PlainDisplay | LiveDisplay | NoDisplay
 
 def trial_words(trial: RunningTrial) -> str:
     """How far a trial is: iteration, epoch, loss, and segments a second."""
-    steps = f"{trial.steps} steps" if trial.steps else ""
-    if not trial.epoch:
-        return ", ".join(filter(None, (f"t={trial.iteration} in its first epoch", steps)))
-    epoch, speed = f"t={trial.iteration} epoch {trial.epoch}", f"{trial.segments_per_second:,.0f} segments/s"
-    return ", ".join(filter(None, (epoch, f"loss {trial.loss:.3f}", speed, steps)))
+    words = [f"t={trial.iteration} in its first epoch"]
+    if trial.epoch:
+        speed = f"{trial.segments_per_second:,.0f} segments/s"
+        words = [f"t={trial.iteration} epoch {trial.epoch}", f"loss {trial.loss:.3f}", speed]
+    return ", ".join([*words, *([f"{trial.steps} steps"] if trial.steps else [])])
 
 
 def make_display(tally: Tally, quiet: bool = False) -> Display:

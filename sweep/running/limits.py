@@ -27,10 +27,12 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("max_hours", "max_price", "price_per_hour"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and 0 < value < math.inf):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and 0 < value < math.inf):
                 raise UserError(f"--{name.replace('_', '-')} {value!r} is not a number above 0")
-        if self.max_trials is not None and not (_is_whole(self.max_trials) and self.max_trials >= 1):
-            raise UserError(f"--max-trials {self.max_trials!r} is not a whole number of at least 1")
+        trials = self.max_trials
+        if trials is not None and (not isinstance(trials, int) or isinstance(trials, bool) or trials < 1):
+            raise UserError(f"--max-trials {trials!r} is not a whole number of at least 1")
         if self.max_price is not None and self.price_per_hour is None:
             raise UserError(
                 f"--max-price {self.max_price:g} needs --price-per-hour: the price of a GPU or, without GPUs, of a "
@@ -55,14 +57,6 @@ class Limits:
             if not _fits(price, hours * share * self.price_per_hour, self.max_price):
                 return f"--max-price {self.max_price:g}"
         return None
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return _is_whole(value) or isinstance(value, float)
 
 
 def _fits(spent: float, more: float, limit: float) -> bool:

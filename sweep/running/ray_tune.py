@@ -47,14 +47,10 @@ def run_on_ray(trials: Trials, corpora: Mapping[str, SegmentCorpus], at_once: in
     threads = trials.threads
     trainable = tune.with_resources(
         tune.with_parameters(tune_trial, corpora=corpora, store_uri=trials.store.uri),
-        lambda config: tune.PlacementGroupFactory([_bundle(threads, config["gpu"])]),
+        lambda config: tune.PlacementGroupFactory([{"CPU": threads, "GPU": config["gpu"]}]),
     )
     gc.freeze()  # the plan stays to the end: the collector need not go through it again and again
     run_rounds(trials, lambda: _run_experiment(trainable, trials, at_once))
-
-
-def _bundle(cpus: int, gpu: float) -> dict[str, float]:
-    return {"CPU": cpus, "GPU": gpu} if gpu else {"CPU": cpus}
 
 
 def _run_experiment(trainable: Any, trials: Trials, at_once: int) -> str | None:

@@ -1,6 +1,6 @@
 """Trials that make no progress for long: a launch is told of them, again and again while that lasts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from sweep.machine import THIS_MACHINE, Machine
 
@@ -39,13 +39,10 @@ class Stalls:
             self._told.pop(trial, None)
 
     def _look(self) -> None:
-        for trial, seconds in self._stalled(self._machine.monotonic()).items():
-            self._on_stall(trial, seconds)
-
-    def _stalled(self, now: float) -> Mapping[str, float]:
+        now = self._machine.monotonic()
         with self._lock:
-            found = {
-                trial: now - self._heard[trial] for trial, told in self._told.items() if now - told > self._seconds
-            }
-            self._told.update(dict.fromkeys(found, now))
-        return found
+            stalled = [trial for trial, told in self._told.items() if now - told > self._seconds]
+            found = [(trial, now - self._heard[trial]) for trial in stalled]
+            self._told.update(dict.fromkeys(stalled, now))
+        for trial, seconds in found:
+            self._on_stall(trial, seconds)

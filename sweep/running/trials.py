@@ -14,11 +14,11 @@ from sweep.planning.stages import Bundle, ChainSpec, Plan, kind_of
 from sweep.running.chain_queue import ChainQueue
 from sweep.running.journal import Journal
 from sweep.running.limits import Budget, Limited
-from sweep.running.resources import GpuShares
 from sweep.running.rungs import Rungs
 from sweep.running.stalls import Stalls
 from sweep.running.task import Task
 from sweep.storage.lease import Lease
+from sweep.storage.shares import GpuShares
 from sweep.storage.store import Store
 
 LOOK_ELSEWHERE_SECONDS = 2.0  # between looks at what other launches have done
@@ -45,16 +45,13 @@ class Process(Protocol):
     @property
     def place(self) -> str:
         """Where it is, in words."""
-        ...
 
     @property
     def after(self) -> str:
         """What becomes of its work once it has ended, in words."""
-        ...
 
     def end(self) -> bool:
         """End it, whatever it does; False where that would end this process."""
-        ...
 
 
 class Trials:
@@ -305,8 +302,8 @@ class Trials:
         for number, key in self.queue.blocked.items():
             self._journal.tally.ended(number, self._failed[key])
         for number in () if self.limited else self.queue.waiting:
-            missing = self.queue.first_missing(number)
-            iteration = next(stage.iteration for stage in self.bundles[number].stages if stage.key == missing)
+            done = self._journal.tally.done
+            iteration = next(stage.iteration for stage in self.bundles[number].stages if stage.key not in done)
             self._end(number, f"iteration {iteration} needs iteration {iteration - 1} of every fold, and one failed")
 
     def _end(self, number: int, cause: str | None) -> None:

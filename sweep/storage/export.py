@@ -37,7 +37,7 @@ from data_prep.shards import PreparedCorpus
 from dsl.labels import labels_of
 from sweep.planning.stages import StageSpec
 from sweep.storage.listed_folds import names_of_lists
-from sweep.storage.predictions import Predictions
+from sweep.storage.predictions import Predictions, as_parquet
 from sweep.storage.store import Store, StoreError
 from sweep.storage.upkeep import AT_ONCE
 
@@ -112,7 +112,7 @@ def export(store: Store, out: str | Path, keys: Collection[str] | None = None, p
             tables = store.folder.each(read, group, AT_ONCE)
             for number, part in enumerate(_parts(counted(tables))):
                 folder.write(f"predictions/corpus={corpus}/backbone={backbone}/part-{number:05d}.parquet", part)
-        folder.write("stages.parquet", _parquet(_stages_table(rows)))
+        folder.write("stages.parquet", as_parquet(_stages_table(rows)))
     return len(rows)
 
 
@@ -297,9 +297,3 @@ def _parts(tables: Iterable[pa.Table]) -> Iterator[bytes]:
     if writer is not None:
         writer.close()
         yield buffer.getvalue()
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()

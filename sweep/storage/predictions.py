@@ -55,7 +55,11 @@ def encode_predictions(predictions: Predictions) -> bytes:
             "q": q,
         }
     )
+    return as_parquet(table, coded=["utterance"])
+
+
+def as_parquet(table: pa.Table, coded: bool | list[str] = True) -> bytes:
+    """A Parquet file, with dictionaries for the columns `coded`, or for all."""
     buffer = io.BytesIO()
-    coded = ["utterance"]
     pq.write_table(table, buffer, compression="zstd", use_dictionary=coded)  # type: ignore[arg-type]  # or names
     return buffer.getvalue()

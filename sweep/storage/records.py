@@ -6,12 +6,20 @@ A field that versions came to write later may be missing; one that is there has 
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from data_prep.checked import Checked, FileName, Finite, Size
 
 Number = int | Finite
 TIME = r"^\d{4}-[01]\d-[0-3]\dT[0-2]\d:[0-5]\d:[0-5]\d(\.\d+)?Z$"
+
+
+def _time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Time = Annotated[str, Field(pattern=TIME), AfterValidator(_time)]
 
 
 class _File(Checked):
@@ -68,7 +76,7 @@ class _Timing(Checked):
     seconds: Number = 0
     resumed_at_epoch: Size = 0
     segments_per_second: Number = 0
-    finished: Annotated[str, Field(pattern=TIME)] = ""
+    finished: Time = ""
 
 
 class _Device(Checked):
@@ -93,11 +101,7 @@ class _Record(Checked):
 
 def is_record(found: Any) -> bool:
     """Whether the fields of a stage.json that are there are what they should be."""
-    try:
-        _Record.model_validate(found)
-    except ValidationError:
-        return False
-    return True
+    return _fits(_Record, found)
 
 
 def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
@@ -109,7 +113,7 @@ def described_files(record: dict[str, Any]) -> dict[str, dict[str, Any] | None]:
 
 class _Event(Checked):
     event: str
-    time: Annotated[str, Field(pattern=TIME)]
+    time: Time
     grid: str = ""
     user: str = ""
     host: str = ""
@@ -120,9 +124,12 @@ class _Event(Checked):
 
 def is_event(found: Any) -> bool:
     """Whether what is known of an event is what it should be."""
+    return _fits(_Event, found)
+
+
+def _fits(kind: type[Checked], found: Any) -> bool:
     try:
-        _Event.model_validate(found)
-        datetime.fromisoformat(found["time"])
-    except (ValidationError, ValueError):
+        kind.model_validate(found)
+    except ValidationError:
         return False
     return True

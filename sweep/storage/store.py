@@ -21,7 +21,6 @@ No module outside this room knows the paths. A store is anywhere that `data_prep
 """
 
 import contextlib
-import hashlib
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -34,9 +33,9 @@ from data_prep.checked import checked_manifest, read_utterances
 from data_prep.errors import FolderError, UserError
 from data_prep.fold_lists import with_lists
 from data_prep.folders import Folder
-from data_prep.shards import PreparedCorpus
+from data_prep.shards import PreparedCorpus, sha256
 from sweep.planning.stages import StageSpec
-from sweep.storage.files import Files, as_json, parsed
+from sweep.storage.files import as_json, parsed, read_checked, read_json, write_checked, write_json
 from sweep.storage.listed_folds import keep_list, kept_lists
 from sweep.storage.predictions import Predictions, decode_predictions, encode_predictions
 from sweep.storage.records import described_files, is_record
@@ -62,9 +61,8 @@ class Store:
         except FolderError as error:
             raise StoreError(f"store {error}") from error
         self.uri = self.folder.uri
-        self.files = Files(self.folder)
         self._shapes: dict[str, tuple[int, int]] = {}  # of its corpora, which never change
-        about = self.files.read_json("store.json")
+        about = read_json(self.folder, "store.json")
         self._refuse_newer(f"store {self.uri}", about)
         self.results_only: dict[str, Any] | None = (about or {}).get("results_only")  # what decided, if it has no more
 
@@ -76,7 +74,7 @@ class Store:
     @property
     def is_named(self) -> bool:
         """Whether its store.json is there, which something that tidies up may have taken away."""
-        return self.files.read_json("store.json") is not None
+        return read_json(self.folder, "store.json") is not None
 
     def create(self) -> None:
         """Make this a store, unless it is one. Raises StoreError where other files lie there, or only results."""
@@ -90,12 +88,12 @@ class Store:
         others = [entry for entry in files if entry.path.name != "store.json"]  # which may be damaged
         if (others or not set(folders) <= FOLDERS) and not self.is_named:  # nor has another launch made it meanwhile
             raise StoreError(f"{self.uri} holds other files and is not a store; give an empty or new folder")
-        self.files.write_json("store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
+        write_json(self.folder, "store.json", {"kind": "ser-sweep store", "schema": SCHEMA_VERSION})
 
     def create_results_only(self, decided_by: dict[str, Any]) -> None:
         """Make this a store of stages without predictions, beside decisions that `decided_by` made."""
         about = {"kind": "ser-sweep store", "schema": SCHEMA_VERSION, "results_only": decided_by}
-        self.files.write_json("store.json", about)
+        write_json(self.folder, "store.json", about)
 
     def require_predictions(self) -> None:
         """Raise StoreError where it holds results only."""
@@ -164,7 +162,7 @@ class Store:
 
         Raises NewerSchemaError for one that a newer version wrote: to train it again would not make it readable.
         """
-        return self._record(key, self.files.read_json(f"stages/{key}/stage.json"))
+        return self._record(key, read_json(self.folder, f"stages/{key}/stage.json"))
 
     def _record(self, key: str, found: dict[str, Any] | None) -> dict[str, Any] | None:
         self._refuse_newer(f"stage {key} in store {self.uri}", found)
@@ -180,14 +178,13 @@ class Store:
 
         `record` is its stage.json, where that was read before."""
         record = record or self.read_stage(key) or {}
-        described = record.get("predictions")
-        content = None if described is None else self._read_described(key, described)
         try:
-            predictions = None if content is None else decode_predictions(content)
+            predictions = decode_predictions(self._read_described(key, record.get("predictions")) or b"")
         except ValueError:
             return None
-        shape = self._shape_of((record.get("identity") or {}).get("corpus", ""))
-        if predictions is None or shape is None:
+        identity = record.get("identity")
+        shape = None if identity is None else self._shape_of(identity["corpus"])
+        if shape is None:
             return predictions
         utterances, classes = shape
         fits = predictions.utterance.max() < utterances and predictions.q.shape[1] == classes
@@ -196,11 +193,8 @@ class Store:
     def _shape_of(self, corpus: str) -> tuple[int, int] | None:
         """Utterances and classes of a corpus; None where the store does not hold it."""
         if corpus not in self._shapes:
-            about = self.files.read_json(f"corpora/{corpus}/corpus.json") if corpus else None
-            if about is None:
-                return None
             try:
-                about = checked_manifest(about)
+                about = checked_manifest(read_json(self.folder, f"corpora/{corpus}/corpus.json"))
             except ValueError:
                 return None
             self._shapes[corpus] = about["utterances"], len(about["classes"])
@@ -208,13 +202,14 @@ class Store:
 
     def read_weights(self, key: str) -> bytes | None:
         """A stage's network as safetensors, checked; None where it was not kept, or is missing or damaged."""
-        described = (self.read_stage(key) or {}).get("weights")
-        return None if described is None else self._read_described(key, described)
+        return self._read_described(key, (self.read_stage(key) or {}).get("weights"))
 
-    def _read_described(self, key: str, described: dict[str, Any]) -> bytes | None:
-        """A file that stage.json describes; None where it is missing, or not what was written."""
+    def _read_described(self, key: str, described: dict[str, Any] | None) -> bytes | None:
+        """A file that stage.json describes; None where it does not, or where it is missing, or not what was written."""
+        if described is None:
+            return None
         content = self.read_stage_file(key, described["file"])
-        return content if content is not None and hashlib.sha256(content).hexdigest() == described["sha256"] else None
+        return content if content is not None and sha256(content) == described["sha256"] else None
 
     def commit(
         self, stage: StageSpec, predictions: Predictions, facts: dict[str, Any], weights: bytes | None = None
@@ -263,7 +258,7 @@ class Store:
                 self.folder.delete(name)
 
     def _write_described(self, key: str, kind: str, suffix: str, content: bytes) -> dict[str, Any]:
-        digest = hashlib.sha256(content).hexdigest()
+        digest = sha256(content)
         file = f"{kind}-{digest[:12]}.{suffix}"
         self.folder.write(f"stages/{key}/{file}", content)
         return {"file": file, "sha256": digest, "bytes": len(content)}
@@ -283,25 +278,23 @@ class Store:
 
     def read_checkpoint(self, key: str) -> bytes | None:
         """The state of an unfinished training; None where there is none, or a damaged one."""
-        return self.files.read_checked(f"checkpoints/{key}")
+        return read_checked(self.folder, f"checkpoints/{key}")
 
     def write_checkpoint(self, key: str, state: bytes) -> None:
         """Keep the state of a stage's unfinished training."""
-        self.files.write_checked(f"checkpoints/{key}", state)
+        write_checked(self.folder, f"checkpoints/{key}", state)
 
     def discard_leftovers(self, keys: Iterable[str]) -> None:
         """Take checkpoints and failures of stages away that are there: of launches that were killed before they could,
         and of trials that went on when another had committed already."""
         there = set(keys)
-        for folder in ("checkpoints", "failures"):
-            for entry in self.folder.entries(folder):
-                if entry.path.stem in there:
-                    self._tidy_up(str(entry.path))
+        paths = [entry.path for folder in ("checkpoints", "failures") for entry in self.folder.entries(folder)]
+        self._tidy_up(*(str(path) for path in paths if path.stem in there))
 
     def note_failure(self, key: str, cause: str) -> None:
         """Note why a stage could not be trained; a store that cannot be written goes without."""
         with contextlib.suppress(OSError):
-            self.files.write_json(f"failures/{key}.json", {"cause": cause})
+            write_json(self.folder, f"failures/{key}.json", {"cause": cause})
 
     def read_failure(self, key: str) -> str | None:
         """Why a stage could not be trained; None where nothing is noted, or the note is damaged."""
@@ -318,12 +311,12 @@ class Store:
 
     def read_decisions(self, key: str) -> bytes | None:
         """Decisions that were made before; None where there are none, or damaged ones."""
-        return self.files.read_checked(f"decisions/{key}")
+        return read_checked(self.folder, f"decisions/{key}")
 
     def write_decisions(self, key: str, content: bytes) -> None:
         """Keep decisions; a store that cannot be written goes without."""
         with contextlib.suppress(OSError):
-            self.files.write_checked(f"decisions/{key}", content)
+            write_checked(self.folder, f"decisions/{key}", content)
 
     # Corpora
 
@@ -355,7 +348,7 @@ class Store:
         except (StoreError, ValueError, OSError):  # what Arrow raises of a file that was cut off
             self.folder.write(f"corpora/{prepared.name}/utterances.parquet", prepared.utterances_file())
             about = {name: value for name, value in prepared.manifest.items() if name != "shards"}
-            self.files.write_json(f"corpora/{prepared.name}/corpus.json", about)
+            write_json(self.folder, f"corpora/{prepared.name}/corpus.json", about)
         if prepared.fold_list is not None:
             keep_list(self.folder, prepared.name, prepared.fold_list)
 
@@ -364,7 +357,7 @@ class Store:
 
         Raises StoreError.
         """
-        about = self.files.read_json(f"corpora/{name}/corpus.json")
+        about = read_json(self.folder, f"corpora/{name}/corpus.json")
         self._refuse_newer(f"corpus {name} in store {self.uri}", about, shards.SCHEMA_VERSION)
         content = self.folder.read(f"corpora/{name}/utterances.parquet")
         if about is None or content is None:

@@ -5,7 +5,6 @@ ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
 """
 
 import contextlib
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -243,7 +242,7 @@ def _wrong_with(store: Store, key: str, stage: StageSpec, record: dict[str, Any]
             return f"its {kind} are missing"
         if len(content) != described["bytes"]:
             return f"its {kind} are damaged: {len(content):,} bytes, not {described['bytes']:,}"
-        if hashlib.sha256(content).hexdigest() != described["sha256"]:
+        if sha256(content) != described["sha256"]:
             return f"its {kind} are damaged: not what their checksum says"
         if kind == "predictions":
             what = _wrong_with_predictions(content, stage, corpus)
@@ -314,18 +313,7 @@ def _old(entries: Iterable[Entry]) -> list[Entry]:
 # Garbage
 
 
-@dataclass(frozen=True)
-class Garbage:
-    """What no grid needs: kind -> the key or the corpus it is of -> its files."""
-
-    files: Mapping[str, Mapping[str, Sequence[Entry]]]
-
-    def __bool__(self) -> bool:
-        return bool(self.files)
-
-    def size(self, kind: str) -> int:
-        """Bytes of all files of a kind."""
-        return sum(entry.size for entries in self.files[kind].values() for entry in entries)
+Garbage = Mapping[str, Mapping[str, Sequence[Entry]]]  # kind -> the key or the corpus it is of -> its files
 
 
 def find_garbage(
@@ -350,7 +338,7 @@ def find_garbage(
         for kind, names in kept.items()
     }
     files["temporary"] = {str(entry.path): [entry] for entry in _old(store.folder.unfinished())}
-    return Garbage({kind: found for kind, found in files.items() if found})
+    return {kind: found for kind, found in files.items() if found}
 
 
 def delete_garbage(
@@ -358,7 +346,7 @@ def delete_garbage(
 ) -> None:
     """Raises StoreError while a launch runs on the store: it may be about to use what is garbage to others."""
     with had_alone(store, machine):
-        for kind, found in garbage.files.items():
+        for kind, found in garbage.items():
             delete = partial(_delete, store, kind)
             for number, _ in enumerate(store.folder.each(delete, found.items())):
                 progress(kind, number + 1, len(found))

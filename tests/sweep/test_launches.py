@@ -24,10 +24,10 @@ from sweep.planning.grid import load_grid, resolve_corpora
 from sweep.planning.grid_fields import Resources
 from sweep.planning.stages import Plan, bundled, kind_of
 from sweep.running.launch import started
-from sweep.running.resources import GpuShares, slots
+from sweep.running.resources import slots
 from sweep.running.trials import Work
 from sweep.storage.events import EventLog, launches_of, read_events
-from sweep.storage.shares import LearntShares
+from sweep.storage.shares import GpuShares
 from sweep.storage.store import Store
 
 WriteGrid = Callable[..., Path]
@@ -303,7 +303,7 @@ def test_a_trial_that_runs_out_of_memory_gets_more_and_the_others_learn(
     assert "its kind gets 0.5 from now on" in capsys.readouterr().err
     store = Store(tmp_path / "store")
     assert len(store.done_keys()) == 6
-    assert LearntShares(store).least("tiny-batch128") == 0.5
+    assert GpuShares(0.25, store).of("tiny-batch128") == 0.5
 
 
 def test_a_lesson_holds_for_later_launches_and_for_its_kind_only(tmp_path: Path) -> None:
@@ -387,7 +387,7 @@ def test_where_a_share_does_not_hold_all_networks_fewer_are_trained_at_once_and_
     assert run(write_grid(rules=["none"], fuse=2), *place) == 0
     assert "ran out of memory; 1 of a GPU trains 1 of tiny-batch128 at once from now on" in capsys.readouterr().err
     store = Store(tmp_path / "store")
-    assert LearntShares(store).at_once("tiny-batch128", 1.0) == 1
+    assert GpuShares(1.0, store).at_once("tiny-batch128", 2) == 1
     assert run(write_grid(rules=["bdsl"], fuse=2), *place) == 0
     (told,) = named(events_of(tmp_path / "store"), "fewer_at_once")  # by the first launch alone
     assert (told["at_once"], told["gpu"]) == (1, 1.0)

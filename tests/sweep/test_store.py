@@ -72,7 +72,13 @@ def test_a_stage_whose_commit_was_cut_off_before_stage_json_is_not_there(store: 
     assert store.read_predictions(STAGE.key) is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"predictions": 1}', b'{"predictions": {}}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b"[]", b'{"predictions": 1}', b'{"predictions": {}}', b"\xff\xfe"),
+        b'{"timing": {"finished": "2026-13-01T00:00:00Z"}}',
+    ],
+)
 def test_a_stage_with_a_damaged_stage_json_is_not_there(store: Store, content: bytes) -> None:
     store.commit(STAGE, PREDICTIONS, {})
     (stage_folder(store) / "stage.json").write_bytes(content)
