@@ -222,21 +222,19 @@ class ChainRun:
             memory.on_resumed(step, self._training.run.resumed_under)
         self._seconds += time.perf_counter() - begun
 
-    def took(self, seconds: float, beside: int) -> None:
-        """Note what an epoch took, one of so many side by side."""
-        self._seconds += seconds
-        self._beside = max(self._beside, beside)
-
     def drop(self) -> None:
         """Let go of what is trained; it is begun anew from its last checkpoint."""
         self._training = None
 
-    def go_on(self, failure: UserError | None) -> None:
-        """After an epoch: note what a training has come to, where that was its last."""
+    def go_on(self, failure: UserError | None, seconds: float, beside: int) -> None:
+        """After an epoch that took so many `seconds`, of so many trainings `beside` one another: note what this one has
+        come to, where that was its last."""
+        self._seconds += seconds
+        self._beside = max(self._beside, beside)
         self.failure = failure
         if failure is not None:
             self._training = None
-        elif self.training.finished:
+        elif self.training.run.finished:
             step = self._left[0]
             result = self._result(step)
             self._memory.save(step, result)
@@ -249,7 +247,7 @@ class ChainRun:
         """What the training of `step` has come to, which has ended."""
         begun = time.perf_counter()
         corpus, part, training = self._corpus, self._part(step.inner_fold), self.training
-        network, history = training.result()
+        network, history = training.run.result()
         inner = step.inner_fold is not None
         q = self._predict(np.union1d(np.flatnonzero(part.test), part.validation) if inner else np.arange(len(corpus)))
         validation_wa = mean_pooled_wa(corpus, q, part.validation)
