@@ -21,11 +21,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file that appears whole, in a folder that is made where it is not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def as_json(content: Any) -> bytes:
+    """`content` as JSON with sorted keys, which ends with a new line."""
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON with sorted keys; the file appears whole, and is on the disk on return."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2, sort_keys=True, ensure_ascii=False)
-        file.write("\n")
+    """Write `content` as JSON; the file appears whole, and is on the disk on return."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        file.write(as_json(content))
         file.flush()
         os.fsync(file.fileno())
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from data_prep.corpora import CORPORA
 from data_prep.csv_files import QUOTED, CsvError, misnamed, misnamed_text, read_csv
-from data_prep.files import atomic_path
+from data_prep.files import write_whole
 from data_prep.fold_lists import TEST, TRAIN, UNUSED, VALID, FoldList, FoldListError
 from data_prep.text import clean, counted, skeleton, some
 
@@ -280,6 +280,4 @@ def write_fold_file(path: Path, text: str) -> None:
         if path.is_file() and path.read_bytes() == text.encode():
             return
         raise FoldListError(f"{path} is there already, and has other folds than would be written; give another --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode())

@@ -4,7 +4,6 @@ ser-sweep prepare emodb --source DIR --out DATA
 """
 
 import io
-import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from data_prep.corpora import Utterance
 from data_prep.data_folder import data_folder
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
-from data_prep.files import canonical_hash
+from data_prep.files import as_json, canonical_hash
 from data_prep.fold_files import fold_list_of_column
 from data_prep.fold_lists import FoldListError
 from data_prep.folders import Folder
@@ -106,7 +105,7 @@ def prepare(
     Folder(folder).write("utterances.parquet", buffer.getvalue())
     notices += (*_fold_notices(table), *notices_of(utterances, inspected, settings))
     manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
-    Folder(folder).write("manifest.json", _json(manifest))
+    Folder(folder).write("manifest.json", as_json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), made, len(jobs) - made, notices)
 
 
@@ -269,7 +268,7 @@ def _make_shard(job: _ShardJob) -> list[str]:
     if not problems:
         ids = [utterance_id for utterance_id, _, _ in job.recordings]
         described = write_shard(job.folder, job.file, list(zip(ids, frames, strict=True)), job.settings)
-        job.folder.write(job.description, _json({**described, "audio": job.audio}))
+        job.folder.write(job.description, as_json({**described, "audio": job.audio}))
     return problems
 
 
@@ -295,10 +294,6 @@ def _check_readable(manifest: dict[str, Any]) -> None:
         checked_manifest(manifest)
     except ValueError as error:
         raise CorpusError(f"no command could read a corpus {manifest['corpus']}: {error}") from error
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
 def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:

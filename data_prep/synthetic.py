@@ -11,7 +11,6 @@ and breathiness.
 """
 
 import io
-import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -20,10 +19,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.io import wavfile
 
 from data_prep.arrays import Floats
 from data_prep.errors import CorpusError
-from data_prep.files import atomic_path
+from data_prep.files import write_whole
 from data_prep.synthesis import FRAME, SAMPLE_RATE, Tracks, synthesize
 
 TRUTH_COLUMNS = ("id", "start", "end", "emotion")
@@ -102,16 +102,17 @@ def write_corpus(folder: Path, corpus: SyntheticCorpus) -> Path:
     if manifest.exists() and not (folder / "truth.csv").exists():
         raise CorpusError(f"{manifest} is not of a synthetic corpus (no truth.csv beside it); give another folder")
     manifest.unlink(missing_ok=True)
-    (folder / "wav").mkdir(parents=True, exist_ok=True)
     entries, truth = [], []
     for item in _items(corpus):
         samples, stretches = _utterance(corpus, item)
         path = f"wav/{item.id}.wav"
-        _write_whole(folder / path, _wav(samples))
+        sound = io.BytesIO()
+        wavfile.write(sound, SAMPLE_RATE, np.round(samples * 32767).astype("<i2"))
+        write_whole(folder / path, sound.getvalue())
         entries.append((path, item.emotion, f"s{item.speaker:02d}", f"t{item.text:02d}", item.id))
         truth += [(item.id, f"{start:.3f}", f"{end:.3f}", emotion) for start, end, emotion in stretches]
-    _write_whole(folder / "truth.csv", _csv(TRUTH_COLUMNS, truth))
-    _write_whole(manifest, _csv(MANIFEST_COLUMNS, entries))
+    for file, columns, rows in (("truth.csv", TRUTH_COLUMNS, truth), ("manifest.csv", MANIFEST_COLUMNS, entries)):
+        write_whole(folder / file, pd.DataFrame(rows, columns=columns).to_csv(index=False).encode())
     return manifest
 
 
@@ -369,22 +370,3 @@ def _smooth(track: Floats, width: int) -> Floats:
     """`track` [n] averaged under a Hann window of `width` (odd) frames, ends held: [n]."""
     window = np.hanning(width + 2)[1:-1]
     return np.convolve(np.pad(track, width // 2, mode="edge"), window / window.sum(), mode="valid")
-
-
-def _wav(samples: Floats) -> bytes:
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
-    return content.getvalue()
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> bytes:
-    return "".join(",".join(row) + "\n" for row in [columns, *rows]).encode()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)

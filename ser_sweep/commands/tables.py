@@ -42,10 +42,8 @@ def run_tables(options: argparse.Namespace) -> int:
     if options.out is None:
         print(text)
     else:
-        from data_prep.files import atomic_path
+        from data_prep.files import write_whole
 
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(options.out) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_whole(options.out, f"{text}\n".encode())
         notice(options, f"wrote {options.out}")
     return DONE
