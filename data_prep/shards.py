@@ -64,8 +64,7 @@ class PreparedCorpus:
     @property
     def classes(self) -> dict[str, int]:
         """Emotion -> number of utterances, in the order of the labels."""
-        classes: dict[str, int] = self.manifest["classes"]
-        return classes
+        return dict(self.manifest["classes"])
 
     @property
     def settings(self) -> FeatureSettings:

@@ -50,6 +50,7 @@ class Lesson:
     seed: int
 
 
+@dataclass(eq=False)
 class Training:
     """One training under way, epoch by epoch, until validation stops improving.
 
@@ -58,23 +59,17 @@ class Training:
     how many batches are done, of how many at most.
     """
 
-    def __init__(
-        self,
-        lesson: Lesson,
-        checkpoint: Checkpoint,
-        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-        checkpoint_seconds: float = CHECKPOINT_SECONDS,
-        on_batch: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        self.lesson = lesson
-        self._on_batch = on_batch
-        self._checkpoint = checkpoint
-        self._on_epoch = on_epoch
-        self._checkpoint_seconds = checkpoint_seconds
-        device = lesson.segments.frames.device
+    lesson: Lesson
+    checkpoint: Checkpoint
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    on_batch: Callable[[int, int], None] = lambda done, of: None
+
+    def __post_init__(self) -> None:
+        lesson, device = self.lesson, self.lesson.segments.frames.device
         self._target = torch.from_numpy(lesson.targets).to(device)
         begin = partial(TrainingRun, lesson.build, lesson.settings, lesson.seed, lesson.segments, self._target)
-        self.run = resumed(begin, checkpoint.read())
+        self.run = resumed(begin, self.checkpoint.read())
         self.resumed_at = len(self.run.history)
         self._held_out = torch.from_numpy(lesson.validation).to(device)
         self._kept = time.monotonic()
@@ -90,7 +85,7 @@ class Training:
         an_epoch = math.ceil(self.rows / settings.batch_size)
         batches = self.run.batches(self.lesson.training, derived_seed(self.lesson.seed, epoch))
         for number, batch in enumerate(batches, start=1):
-            self._on_batch(epoch * an_epoch + number, settings.epochs * an_epoch)
+            self.on_batch(epoch * an_epoch + number, settings.epochs * an_epoch)
             yield batch
 
     def end_epoch(self, rate: float) -> TrainingDivergedError | None:
@@ -108,10 +103,10 @@ class Training:
                 f"{self.lesson.settings.learning_rate})"
             )
         self.run.finish_epoch(epoch)
-        if not self.run.finished and time.monotonic() - self._kept >= self._checkpoint_seconds:
-            self._checkpoint.write(self.run.state())
+        if not self.run.finished and time.monotonic() - self._kept >= self.checkpoint_seconds:
+            self.checkpoint.write(self.run.state())
             self._kept = time.monotonic()
-        self._on_epoch(epoch)
+        self.on_epoch(epoch)
         return None
 
     def _validate(self) -> tuple[float | None, float | None]:
