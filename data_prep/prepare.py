@@ -86,7 +86,8 @@ def prepare(
         check_copies(utterances, inspected)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
-        _check_readable(_manifest(corpus, fingerprint, table, "", settings, partial, []))
+        manifest = _manifest(corpus, fingerprint, table, settings, partial)
+        _check_readable(manifest)
         folder = data / f"{corpus}-{fingerprint}"
         jobs = [
             _ShardJob(
@@ -104,7 +105,7 @@ def prepare(
     table.to_parquet(buffer, compression="zstd", index=False)
     Folder(folder).write("utterances.parquet", buffer.getvalue())
     notices += (*_fold_notices(table), *notices_of(utterances, inspected, settings))
-    manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
+    manifest |= {"utterances_sha256": sha256(buffer.getvalue()), "shards": shards}
     Folder(folder).write("manifest.json", as_json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), made, len(jobs) - made, notices)
 
@@ -309,14 +310,9 @@ def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
 
 
 def _manifest(
-    corpus: str,
-    fingerprint: str,
-    table: pd.DataFrame,
-    table_sha256: str,
-    settings: FeatureSettings,
-    partial: bool,
-    shards: list[dict[str, Any]],
+    corpus: str, fingerprint: str, table: pd.DataFrame, settings: FeatureSettings, partial: bool
 ) -> dict[str, Any]:
+    """What the manifest says, but for the checksum of utterances.parquet and the shards."""
     import pyarrow
     import soundfile
     import torchaudio
@@ -335,8 +331,6 @@ def _manifest(
         "segments": int(table["segments"].sum()),
         "seconds": round(float(table["samples"].sum()) / settings.sample_rate, 3),
         "truth": "true_labels" in table,
-        "utterances_sha256": table_sha256,
-        "shards": shards,
         "versions": {
             "python": platform.python_version(),
             "torchaudio": torchaudio.__version__,
