@@ -56,14 +56,16 @@ def _glottal_source(tracks: Tracks, rng: np.random.Generator) -> Floats:
     # Divided by the phase's step, the strength of a pulse does not grow with pitch: level alone sets it.
     pulses = np.diff(flow, prepend=0.0) / steps
     aspiration = 3.0 * _at_samples(tracks.breath) * rng.standard_normal(len(flow)) * (0.3 + flow)
-    return (pulses + aspiration) * _at_samples(tracks.voiced)
+    source: Floats = (pulses + aspiration) * _at_samples(tracks.voiced)
+    return source
 
 
 def _flow(phase: Floats, opening: float = 0.42, closing: float = 0.18) -> Floats:
     """Rosenberg's trigonometric glottal pulse at `phase` in [0, 1) of a period: in [0, 1], 0 while closed."""
     rise = 0.5 * (1 - np.cos(np.pi * phase / opening))
     fall = np.cos(0.5 * np.pi * np.clip((phase - opening) / closing, 0, 1))
-    return np.where(phase < opening, rise, fall)
+    flow: Floats = np.where(phase < opening, rise, fall)
+    return flow
 
 
 def _vocal_tract(formants: Floats, tilt: Floats, frequencies: Floats) -> Complexes:
