@@ -10,7 +10,6 @@ closures and noise between vowels. An emotion is a change of pitch, pitch moveme
 and breathiness.
 """
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -23,7 +22,7 @@ from scipy.io import wavfile
 
 from data_prep.arrays import Floats
 from data_prep.errors import CorpusError
-from data_prep.files import write_whole
+from data_prep.files import atomic_path, write_text
 from data_prep.synthesis import FRAME, SAMPLE_RATE, Tracks, synthesize
 
 TRUTH_COLUMNS = ("id", "start", "end", "emotion")
@@ -106,13 +105,12 @@ def write_corpus(folder: Path, corpus: SyntheticCorpus) -> Path:
     for item in _items(corpus):
         samples, stretches = _utterance(corpus, item)
         path = f"wav/{item.id}.wav"
-        sound = io.BytesIO()
-        wavfile.write(sound, SAMPLE_RATE, np.round(samples * 32767).astype("<i2"))
-        write_whole(folder / path, sound.getvalue())
+        with atomic_path(folder / path) as temporary:
+            wavfile.write(temporary, SAMPLE_RATE, np.round(samples * 32767).astype("<i2"))
         entries.append((path, item.emotion, f"s{item.speaker:02d}", f"t{item.text:02d}", item.id))
         truth += [(item.id, f"{start:.3f}", f"{end:.3f}", emotion) for start, end, emotion in stretches]
     for file, columns, rows in (("truth.csv", TRUTH_COLUMNS, truth), ("manifest.csv", MANIFEST_COLUMNS, entries)):
-        write_whole(folder / file, pd.DataFrame(rows, columns=columns).to_csv(index=False).encode())
+        write_text(folder / file, pd.DataFrame(rows, columns=columns).to_csv(index=False))
     return manifest
 
 

@@ -42,8 +42,10 @@ def run_tables(options: argparse.Namespace) -> int:
     if options.out is None:
         print(text)
     else:
-        from data_prep.files import write_whole
+        from data_prep.files import atomic_path
 
-        write_whole(options.out, f"{text}\n".encode())
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(options.out) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
         notice(options, f"wrote {options.out}")
     return DONE

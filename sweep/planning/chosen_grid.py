@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from data_prep.errors import UserError
-from data_prep.files import write_whole
+from data_prep.files import atomic_path
 from data_prep.text import plain
 from sweep.planning.grid import GridSpec, parse_grid
 from sweep.planning.products import CorpusRequest
@@ -83,5 +83,7 @@ def write_chosen(path: Path, text: str) -> bool:
         if path.is_file() and path.read_bytes() == text.encode():
             return False
         raise UserError(f"{path} is there already, and another one than would be written; give another --write")
-    write_whole(path, text.encode())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return True
