@@ -10,9 +10,9 @@ closures and noise between vowels. An emotion is a change of pitch, pitch moveme
 and breathiness.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby, product, starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +102,8 @@ def write_corpus(folder: Path, corpus: SyntheticCorpus) -> Path:
         raise CorpusError(f"{manifest} is not of a synthetic corpus (no truth.csv beside it); give another folder")
     manifest.unlink(missing_ok=True)
     entries, truth = [], []
-    for item in _items(corpus):
+    speakers, texts, takes = (range(1, n + 1) for n in (corpus.speakers, corpus.texts, corpus.takes))
+    for item in starmap(_Item, product(speakers, texts, sorted(corpus.emotions), takes)):
         samples, stretches = _utterance(corpus, item)
         path = f"wav/{item.id}.wav"
         with atomic_path(folder / path) as temporary:
@@ -142,11 +143,6 @@ class _Item(NamedTuple):
     @property
     def id(self) -> str:
         return f"s{self.speaker:02d}_t{self.text:02d}_{self.emotion}_{self.take}"
-
-
-def _items(corpus: SyntheticCorpus) -> Iterator[_Item]:
-    speakers, texts, takes = (range(1, n + 1) for n in (corpus.speakers, corpus.texts, corpus.takes))
-    return (_Item(*values) for values in product(speakers, texts, sorted(corpus.emotions), takes))
 
 
 def _utterance(corpus: SyntheticCorpus, item: _Item) -> tuple[Floats, list[tuple[float, float, str]]]:

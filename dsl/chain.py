@@ -256,7 +256,7 @@ class ChainRun:
             history,
             self._seconds + time.perf_counter() - begun,
             resumed_at=training.resumed_at,
-            training_segments=training.rows,
+            training_segments=len(training.lesson.training),
             validation_wa=validation_wa,
             targets_right=targets_right(corpus, training.lesson.targets, training.lesson.training),
             weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},

@@ -74,15 +74,10 @@ class Training:
         self._held_out = torch.from_numpy(lesson.validation).to(device)
         self._kept = time.monotonic()
 
-    @property
-    def rows(self) -> int:
-        """Segments of an epoch."""
-        return len(self.lesson.training)
-
     def batches(self) -> Iterator[None]:
         """The next epoch: a batch is learnt from each time the next is asked for."""
         settings, epoch = self.lesson.settings, len(self.run.history)
-        an_epoch = math.ceil(self.rows / settings.batch_size)
+        an_epoch = math.ceil(len(self.lesson.training) / settings.batch_size)
         batches = self.run.batches(self.lesson.training, derived_seed(self.lesson.seed, epoch))
         for number, batch in enumerate(batches, start=1):
             self.on_batch(epoch * an_epoch + number, settings.epochs * an_epoch)
@@ -90,7 +85,7 @@ class Training:
 
     def end_epoch(self, rate: float) -> TrainingDivergedError | None:
         """Validate what the epoch came to; `rate` is as in Epoch. Returns why the training cannot go on, or None."""
-        loss = self.run.end_epoch(self.rows)
+        loss = self.run.end_epoch(len(self.lesson.training))
         # On the one stream that all trainings share: what evaluation takes of memory is kept for a stream.
         self.run.wait()
         epoch = Epoch(len(self.run.history), loss, *self._validate(), rate)
@@ -126,7 +121,7 @@ def train_an_epoch(trainings: Sequence[Training]) -> list[TrainingDivergedError 
     side_by_side([one.run for one in trainings], [one.batches() for one in trainings])
     for one in trainings:
         one.run.wait()
-    rate = sum(one.rows for one in trainings) / (time.perf_counter() - begun)
+    rate = sum(len(one.lesson.training) for one in trainings) / (time.perf_counter() - begun)
     return [one.end_epoch(rate) for one in trainings]
 
 
