@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from data_prep.data_folder import find_prepared
 from data_prep.shards import SegmentCorpus, load_corpus
 from dsl.backbones import BACKBONES
 from dsl.process import configure_process, is_out_of_memory
-from dsl.steps import TrainingRun
+from dsl.steps import TrainingRun, resumed
 
 CAPS = (100, 300, 600, 1200)  # MiB that a training is to do with
 
@@ -159,7 +160,8 @@ class Work:
             run = self.run(0)
             losses = self.ground.train([run], self.index, seed=0)
             build, settings = self.ground.build(self.backbone, 0), run.settings
-            again = TrainingRun.resumed(build, settings, 0, self.ground.segments, self.ground.target, run.state())
+            begin = partial(TrainingRun, build, settings, 0, self.ground.segments, self.ground.target)
+            again = resumed(begin, run.state())
             del run
             for epoch in (1, 2):
                 losses += self.ground.train([again], self.index, seed=epoch)

@@ -95,9 +95,9 @@ def train(backbone: str, threads: int) -> str:
         one_hot(corpus.label, 7).astype(np.float32), TrainingSettings(epochs=3, batch_size=16), seed=1,
     )  # fmt: skip
     training = Training(lesson, Nowhere())
-    while not training.finished:
+    while not training.run.finished:
         train_an_epoch([training])
-    network, history = training.result()
+    network, history = training.run.result()
     digest = hashlib.sha256(repr([(one.loss, one.validation_loss) for one in history]).encode())
     for value in network.state_dict().values():
         digest.update(value.contiguous().numpy().tobytes())

@@ -108,7 +108,7 @@ def begin(network: str, seeds: Sequence[int], data: Path, settings: TrainingSett
     configure_process(1)
     corpus = load_corpus(find_prepared(data, "emodb")).thinned(settings.every)
     trainings = [Training(lesson_of(network, seed, corpus, settings, device), NoCheckpoint()) for seed in seeds]
-    while not trainings[0].finished:
+    while not trainings[0].run.finished:
         for failure in train_an_epoch(trainings):
             if failure is not None:
                 raise failure

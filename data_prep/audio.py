@@ -72,7 +72,9 @@ def _read_content(content: bytes, sample_rate: int) -> Audio:
     remarks += _level_remarks(samples) + _channel_remarks(samples, mono)
     sound = _sound_hash(mono, source_rate)
     if source_rate != sample_rate:
-        mono = _resample(mono, source_rate, sample_rate)
+        import librosa
+
+        mono = librosa.resample(mono, orig_sr=source_rate, target_sr=sample_rate)
     return Audio(
         np.ascontiguousarray(mono),
         source_rate,
@@ -182,9 +184,3 @@ def _sound_hash(mono: Floats, rate: int) -> str:
     found = hashlib.sha256(f"{rate} Hz".encode())
     found.update(sound.astype("<f4", copy=False).tobytes())
     return found.hexdigest()[:32]
-
-
-def _resample(samples: Floats, source_rate: int, sample_rate: int) -> Floats:
-    import librosa
-
-    return librosa.resample(samples, orig_sr=source_rate, target_sr=sample_rate)

@@ -1,32 +1,22 @@
 """Conditional writes to S3 (If-None-Match, If-Match), which pyarrow.fs does not know."""
 
 import threading
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 CHANGED, CONFLICT, NO_CONDITIONS = (404, 412), 409, (400, 405, 501)
+CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS = 5.0, 20.0, 6
 CONFLICTS = 3  # that one request may meet, of others at the same moment
 
 
-@dataclass(frozen=True)
-class S3Place:
-    """A folder of a bucket, and how its server is reached: `endpoint` is an address, None for AWS."""
-
-    bucket: str
-    path: str
-    endpoint: str | None
-    region: str
-    connect_seconds: float
-    request_seconds: float
-    attempts: int
-
-
 class ConditionalWrites:
-    """Writes objects below a place if they still hold what was seen of them. Threads may share it."""
+    """Writes objects below the folder `path` of a bucket if they still hold what was seen of them.
 
-    def __init__(self, place: S3Place) -> None:
-        self._place = place
+    `endpoint` is the address of the server, None for AWS. Threads may share it.
+    """
+
+    def __init__(self, bucket: str, path: str, endpoint: str | None, region: str) -> None:
+        self._bucket, self._path, self._endpoint, self._region = bucket, path, endpoint, region
         self._tags: dict[str, tuple[bytes, str]] = {}  # key -> what was written last, and its entity tag
         self._known = True
         self._lock = threading.Lock()
@@ -35,7 +25,7 @@ class ConditionalWrites:
         """As `Folder.swap`; None where the server knows no conditions. Raises OSError where it does not answer."""
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-        key = f"{self._place.path.rstrip('/')}/{name}".lstrip("/")
+        key = f"{self._path.rstrip('/')}/{name}".lstrip("/")
         try:
             for _ in range(CONFLICTS) if self._known else ():
                 tag = self._tag_of(key, seen)
@@ -55,11 +45,11 @@ class ConditionalWrites:
         except NoCredentialsError:  # which pyarrow may have found elsewhere, or do without
             self._known = False
         except (BotoCoreError, ClientError) as error:
-            raise OSError(f"s3://{self._place.bucket}/{key}: {error}") from error
+            raise OSError(f"s3://{self._bucket}/{key}: {error}") from error
         return None if not self._known else False
 
     def _put(self, key: str, content: bytes, condition: dict[str, str]) -> bool:
-        answer = self._client.put_object(Bucket=self._place.bucket, Key=key, Body=content, **condition)
+        answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=content, **condition)
         self._tags[key] = content, answer["ETag"]
         return True
 
@@ -74,7 +64,7 @@ class ConditionalWrites:
 
     def _read(self, key: str) -> tuple[bytes | None, str | None]:
         try:
-            answer = self._client.get_object(Bucket=self._place.bucket, Key=key)
+            answer = self._client.get_object(Bucket=self._bucket, Key=key)
         except self._client.exceptions.NoSuchKey:
             return None, None
         return answer["Body"].read(), answer["ETag"]
@@ -84,14 +74,13 @@ class ConditionalWrites:
         from botocore.config import Config
         from botocore.session import Session
 
-        place = self._place
         config = Config(
-            connect_timeout=place.connect_seconds,
-            read_timeout=place.request_seconds,
-            retries={"total_max_attempts": place.attempts, "mode": "standard"},
-            s3={"addressing_style": "path" if place.endpoint else "auto"},
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=REQUEST_SECONDS,
+            retries={"total_max_attempts": S3_ATTEMPTS, "mode": "standard"},
+            s3={"addressing_style": "path" if self._endpoint else "auto"},
             request_checksum_calculation="when_required",  # which other servers than AWS's may not know
             response_checksum_validation="when_required",
         )
         with self._lock:
-            return Session().create_client("s3", region_name=place.region, endpoint_url=place.endpoint, config=config)
+            return Session().create_client("s3", region_name=self._region, endpoint_url=self._endpoint, config=config)

@@ -4,13 +4,15 @@ Decoders pass in silence over a file that was cut off, and stumble over headers 
 killed, and so could not say how long the sound became.
 """
 
+import re
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from data_prep.errors import AudioError
 
-W64_RIFF = b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00"
+W64_RIFF = re.escape(b"riff.\x91\xcf\x11\xa5\xd6(\xdb\x04\xc1\x00\x00")
 # What encoders write that do not know the length: the largest a field holds, or that less a header, in whole blocks.
 ENDLESS = 0x7F00_0008, 2**31, 2**32, 2**63
 ENDLESS_LESS = 4_096
@@ -68,23 +70,19 @@ def read_container(content: bytes) -> Container:
 
     Raises AudioError, without a path, for a file that ends before its sound does.
     """
-    read = next((read for starts, read in CONTAINERS if starts(content)), None)
-    return Container(content, states_length=False) if read is None else read(content)
+    read = next((read for begins, read in CONTAINERS if re.match(begins, content, re.DOTALL)), _read_mp3)
+    return read(content)
 
 
-def _in_chunks(layout: _Layout, first: int, sound: bytes) -> Callable[[bytes], Container]:
-    """Reads a container of chunks from `first` on, one of which, whose name begins with `sound`, has the sound."""
-
-    def read(content: bytes) -> Container:
-        for position, name, size in _chunks(content, layout, first):
-            if name.startswith(sound):
-                size_format = layout.header[0] + layout.header[-1]
-                field = position + layout.length - struct.calcsize(size_format)
-                found = _Sound(position + layout.length, size, field, size_format, layout.own)
-                return _measured(content, _of_rf64(content, found), layout)
-        raise AudioError("truncated, it has no data chunk")
-
-    return read
+def _read_chunks(layout: _Layout, first: int, sound: bytes, content: bytes) -> Container:
+    """A container of chunks from `first` on, one of which, whose name begins with `sound`, has the sound."""
+    for position, name, size in _chunks(content, layout, first):
+        if name.startswith(sound):
+            size_format = layout.header[0] + layout.header[-1]
+            field = position + layout.length - struct.calcsize(size_format)
+            found = _Sound(position + layout.length, size, field, size_format, layout.own)
+            return _measured(content, _of_rf64(content, found), layout)
+    raise AudioError("truncated, it has no data chunk")
 
 
 def _chunks(content: bytes, layout: _Layout, position: int) -> Iterator[tuple[int, bytes, int]]:
@@ -232,7 +230,8 @@ CRC16 = tuple(map(_crc16_of, range(256)))
 
 
 def _read_mp3(content: bytes) -> Container:
-    """Without a Xing frame that counts the others, decoders guess a length by the first frame; it gets one."""
+    """Without a Xing frame that counts the others, decoders guess a length by the first frame; it gets one. Frames have
+    no magic number: what has none is something else, whose length is not known."""
     first = 10 + sum(byte << 7 * place for place, byte in enumerate(content[9:5:-1])) if content[:3] == b"ID3" else 0
     frames, position = 0, first
     while (length := _mpeg_frame(content, position)) and position + length <= len(content):
@@ -275,25 +274,15 @@ def _side_information(content: bytes, position: int) -> int:
     return (17 if mono else 32) if content[position + 1] >> 3 & 3 == 3 else (9 if mono else 17)
 
 
-def _of_form(*kinds: bytes) -> Callable[[bytes], bool]:
-    return lambda content: content[:4] == b"FORM" and content[8:12] in kinds
-
-
-def _of_wave(magic: bytes) -> Callable[[bytes], bool]:
-    return lambda content: content[:4] == magic and content[8:12] == b"WAVE"
-
-
-CONTAINERS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], Container]], ...] = (
-    (_of_wave(b"RIFF"), _in_chunks(RIFF, 12, b"data")),
-    (_of_wave(b"RIFX"), _in_chunks(RIFX, 12, b"data")),
-    (_of_wave(b"RF64"), _in_chunks(RIFF, 12, b"data")),
-    (lambda content: content.startswith(W64_RIFF), _in_chunks(W64, 40, b"data")),
-    (_of_form(b"AIFF", b"AIFC"), _in_chunks(RIFX, 12, b"SSND")),
-    (_of_form(b"8SVX", b"16SV"), _in_chunks(RIFX, 12, b"BODY")),
-    (lambda content: content.startswith(b"caff"), _in_chunks(CAF, 8, b"data")),
-    (lambda content: content.startswith((b".snd", b"dns.")), _read_au),
-    (lambda content: content.startswith(b"NIST_1A"), _read_nist),
-    (lambda content: content.startswith(b"OggS"), _read_ogg),
-    (lambda content: content.startswith(b"fLaC"), _read_flac),
-    (lambda content: content.startswith(b"ID3") or _mpeg_frame(content, 0) > 0, _read_mp3),
+CONTAINERS: tuple[tuple[bytes, Callable[[bytes], Container]], ...] = (  # by what a file begins with
+    (rb"(RIFF|RF64).{4}WAVE", partial(_read_chunks, RIFF, 12, b"data")),
+    (rb"RIFX.{4}WAVE", partial(_read_chunks, RIFX, 12, b"data")),
+    (W64_RIFF, partial(_read_chunks, W64, 40, b"data")),
+    (rb"FORM.{4}(AIFF|AIFC)", partial(_read_chunks, RIFX, 12, b"SSND")),
+    (rb"FORM.{4}(8SVX|16SV)", partial(_read_chunks, RIFX, 12, b"BODY")),
+    (rb"caff", partial(_read_chunks, CAF, 8, b"data")),
+    (rb"\.snd|dns\.", _read_au),
+    (rb"NIST_1A", _read_nist),
+    (rb"OggS", _read_ogg),
+    (rb"fLaC", _read_flac),
 )

@@ -25,7 +25,10 @@ def fetch(name: str, out: Path, url: str | None = None, progress: Progress | Non
     """
     corpus = CORPORA[name]
     if corpus.archive is None:
-        raise FetchError(_how_to_get(name, corpus))
+        raise FetchError(
+            f"{name} is not downloaded by this command ({corpus.title}, licence: {corpus.licence}). To get it: "
+            f"{corpus.get}. Then: ser-sweep prepare {name} --source DIR --out DATA"
+        )
     archive = Archive(url or corpus.archive.url, corpus.archive.md5)
     target, work = out / name, out / f".{name}.fetch"
     if target.exists():
@@ -42,13 +45,6 @@ def fetch(name: str, out: Path, url: str | None = None, progress: Progress | Non
     unpacked.rename(target)
     shutil.rmtree(work, ignore_errors=True)
     return target, True
-
-
-def _how_to_get(name: str, corpus: Corpus) -> str:
-    return (
-        f"{name} is not downloaded by this command ({corpus.title}, licence: {corpus.licence}). To get it: "
-        f"{corpus.get}. Then: ser-sweep prepare {name} --source DIR --out DATA"
-    )
 
 
 def _check_whole(name: str, corpus: Corpus, target: Path) -> None:

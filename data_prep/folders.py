@@ -24,13 +24,12 @@ import pyarrow as pa
 from pyarrow import fs
 
 from data_prep.addresses import is_address, local_path, without_options, without_secrets
-from data_prep.conditional import ConditionalWrites, S3Place
+from data_prep.conditional import CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS, ConditionalWrites
 from data_prep.disk import DISK
 from data_prep.errors import FolderError
 
 LOCK = ".lock"
 S3_OPTIONS = ("endpoint_override", "scheme", "region")
-CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS = 5.0, 20.0, 6
 READERS = 32  # threads that wait for an object store's answers
 
 Item = TypeVar("Item")
@@ -359,8 +358,7 @@ def _open_s3(uri: str) -> tuple[Any, str, ConditionalWrites]:
         retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=S3_ATTEMPTS),
     )
     server = f"{scheme}://{host}" if host else None
-    place = S3Place(bucket, path, server, region, CONNECT_SECONDS, REQUEST_SECONDS, S3_ATTEMPTS)
-    return files, f"{bucket}/{path}", ConditionalWrites(place)
+    return files, f"{bucket}/{path}", ConditionalWrites(bucket, path, server, region)
 
 
 def _environment(*names: str) -> str | None:

@@ -4,7 +4,6 @@ ser-sweep prepare emodb --source DIR --out DATA
 """
 
 import io
-import json
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +23,7 @@ from data_prep.corpora import Utterance
 from data_prep.data_folder import data_folder
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
-from data_prep.files import canonical_hash
+from data_prep.files import as_json, canonical_hash
 from data_prep.fold_files import fold_list_of_column
 from data_prep.fold_lists import FoldListError
 from data_prep.folders import Folder
@@ -87,7 +86,8 @@ def prepare(
         check_copies(utterances, inspected)
         table = _utterance_table(utterances, inspected, settings, truth)
         fingerprint = _fingerprint(table, settings, truth)
-        _check_readable(_manifest(corpus, fingerprint, table, "", settings, partial, []))
+        manifest = _manifest(corpus, fingerprint, table, settings, partial)
+        _check_readable(manifest)
         folder = data / f"{corpus}-{fingerprint}"
         jobs = [
             _ShardJob(
@@ -105,8 +105,8 @@ def prepare(
     table.to_parquet(buffer, compression="zstd", index=False)
     Folder(folder).write("utterances.parquet", buffer.getvalue())
     notices += (*_fold_notices(table), *notices_of(utterances, inspected, settings))
-    manifest = _manifest(corpus, fingerprint, table, sha256(buffer.getvalue()), settings, partial, shards)
-    Folder(folder).write("manifest.json", _json(manifest))
+    manifest |= {"utterances_sha256": sha256(buffer.getvalue()), "shards": shards}
+    Folder(folder).write("manifest.json", as_json(manifest))
     return Prepared(PreparedCorpus(folder, manifest), made, len(jobs) - made, notices)
 
 
@@ -269,7 +269,7 @@ def _make_shard(job: _ShardJob) -> list[str]:
     if not problems:
         ids = [utterance_id for utterance_id, _, _ in job.recordings]
         described = write_shard(job.folder, job.file, list(zip(ids, frames, strict=True)), job.settings)
-        job.folder.write(job.description, _json({**described, "audio": job.audio}))
+        job.folder.write(job.description, as_json({**described, "audio": job.audio}))
     return problems
 
 
@@ -297,10 +297,6 @@ def _check_readable(manifest: dict[str, Any]) -> None:
         raise CorpusError(f"no command could read a corpus {manifest['corpus']}: {error}") from error
 
 
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-
-
 def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
     """The descriptions of all shards. Raises ShardError where one is not there after it was made."""
     described = {job.file: job.whole() for job in jobs}
@@ -314,14 +310,9 @@ def _describe(jobs: Sequence[_ShardJob]) -> list[dict[str, Any]]:
 
 
 def _manifest(
-    corpus: str,
-    fingerprint: str,
-    table: pd.DataFrame,
-    table_sha256: str,
-    settings: FeatureSettings,
-    partial: bool,
-    shards: list[dict[str, Any]],
+    corpus: str, fingerprint: str, table: pd.DataFrame, settings: FeatureSettings, partial: bool
 ) -> dict[str, Any]:
+    """What the manifest says, but for the checksum of utterances.parquet and the shards."""
     import pyarrow
     import soundfile
     import torchaudio
@@ -340,8 +331,6 @@ def _manifest(
         "segments": int(table["segments"].sum()),
         "seconds": round(float(table["samples"].sum()) / settings.sample_rate, 3),
         "truth": "true_labels" in table,
-        "utterances_sha256": table_sha256,
-        "shards": shards,
         "versions": {
             "python": platform.python_version(),
             "torchaudio": torchaudio.__version__,

@@ -33,19 +33,18 @@ def scratch_folder(among: Path | None = None) -> Iterator[Scratch]:
     place = among or Path(tempfile.gettempdir())
     remove_left_over(place)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+    stays = False
     descriptor = os.open(folder / f".{LOCK}", os.O_CREAT | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         (folder / f".{LOCK}").rename(folder / LOCK)  # a lock that can be seen is held
         yield Scratch(folder, descriptor)
     except Exception:
-        raise  # and the folder stays
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        stays = True
         raise
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
     finally:
+        if not stays:
+            shutil.rmtree(folder, ignore_errors=True)
         os.close(descriptor)
 
 

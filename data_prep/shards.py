@@ -64,8 +64,7 @@ class PreparedCorpus:
     @property
     def classes(self) -> dict[str, int]:
         """Emotion -> number of utterances, in the order of the labels."""
-        classes: dict[str, int] = self.manifest["classes"]
-        return classes
+        return dict(self.manifest["classes"])
 
     @property
     def settings(self) -> FeatureSettings:
@@ -294,11 +293,10 @@ def _whole_shards(prepared: PreparedCorpus) -> list[bytes]:
     """The files of all shards. Raises ShardError for those that are missing or damaged."""
     shards = prepared.manifest["shards"]
     contents = (Folder(prepared.folder) / "shards").read_all(shard["file"] for shard in shards)
-    problems = [shard_problem(shard, content) for shard, content in zip(shards, contents, strict=True)]
-    found = [problem for problem in problems if problem]
+    found = list(filter(None, map(shard_problem, shards, contents)))
     if found:
         raise ShardError(
-            f"{prepared.folder}: {len(found)} of {counted(len(problems), 'shard')} cannot be used; "
+            f"{prepared.folder}: {len(found)} of {counted(len(shards), 'shard')} cannot be used; "
             f"repeat the ser-sweep prepare command, which makes only these again:\n" + bulleted(found)
         )
     return [content for content in contents if content is not None]

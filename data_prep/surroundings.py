@@ -1,5 +1,5 @@
 """What a process expects of its surroundings, where they lack it: a user's name and a home, which `docker run --user`
-does not give, and an output that any character can be printed to."""
+does not give, an output that any character can be printed to, and packages."""
 
 import codecs
 import contextlib
@@ -7,6 +7,7 @@ import os
 import pwd
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 
 IN_ASCII = {  # what messages and tables print beyond ASCII, for terminals that know no more
@@ -30,6 +31,19 @@ IN_ASCII = {  # what messages and tables print beyond ASCII, for terminals that 
     "ᵇ": "(b)",
     "µ": "u",
 }
+
+
+@cache
+def installed(*packages: str) -> dict[str, str]:
+    """The versions of those of these packages that are there. They are looked up once a process: reading them takes as
+    long as a short training."""
+    from importlib.metadata import PackageNotFoundError, version  # a command without trainings starts without it
+
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def settle_in() -> None:

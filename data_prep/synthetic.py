@@ -10,20 +10,19 @@ closures and noise between vowels. An emotion is a change of pitch, pitch moveme
 and breathiness.
 """
 
-import io
-import wave
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby, product, starmap
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.io import wavfile
 
 from data_prep.arrays import Floats
 from data_prep.errors import CorpusError
-from data_prep.files import atomic_path
+from data_prep.files import atomic_path, write_text
 from data_prep.synthesis import FRAME, SAMPLE_RATE, Tracks, synthesize
 
 TRUTH_COLUMNS = ("id", "start", "end", "emotion")
@@ -102,16 +101,17 @@ def write_corpus(folder: Path, corpus: SyntheticCorpus) -> Path:
     if manifest.exists() and not (folder / "truth.csv").exists():
         raise CorpusError(f"{manifest} is not of a synthetic corpus (no truth.csv beside it); give another folder")
     manifest.unlink(missing_ok=True)
-    (folder / "wav").mkdir(parents=True, exist_ok=True)
     entries, truth = [], []
-    for item in _items(corpus):
+    speakers, texts, takes = (range(1, n + 1) for n in (corpus.speakers, corpus.texts, corpus.takes))
+    for item in starmap(_Item, product(speakers, texts, sorted(corpus.emotions), takes)):
         samples, stretches = _utterance(corpus, item)
         path = f"wav/{item.id}.wav"
-        _write_whole(folder / path, _wav(samples))
+        with atomic_path(folder / path) as temporary:
+            wavfile.write(temporary, SAMPLE_RATE, np.round(samples * 32767).astype("<i2"))
         entries.append((path, item.emotion, f"s{item.speaker:02d}", f"t{item.text:02d}", item.id))
         truth += [(item.id, f"{start:.3f}", f"{end:.3f}", emotion) for start, end, emotion in stretches]
-    _write_whole(folder / "truth.csv", _csv(TRUTH_COLUMNS, truth))
-    _write_whole(manifest, _csv(MANIFEST_COLUMNS, entries))
+    for file, columns, rows in (("truth.csv", TRUTH_COLUMNS, truth), ("manifest.csv", MANIFEST_COLUMNS, entries)):
+        write_text(folder / file, pd.DataFrame(rows, columns=columns).to_csv(index=False))
     return manifest
 
 
@@ -143,11 +143,6 @@ class _Item(NamedTuple):
     @property
     def id(self) -> str:
         return f"s{self.speaker:02d}_t{self.text:02d}_{self.emotion}_{self.take}"
-
-
-def _items(corpus: SyntheticCorpus) -> Iterator[_Item]:
-    speakers, texts, takes = (range(1, n + 1) for n in (corpus.speakers, corpus.texts, corpus.takes))
-    return (_Item(*values) for values in product(speakers, texts, sorted(corpus.emotions), takes))
 
 
 def _utterance(corpus: SyntheticCorpus, item: _Item) -> tuple[Floats, list[tuple[float, float, str]]]:
@@ -369,22 +364,3 @@ def _smooth(track: Floats, width: int) -> Floats:
     """`track` [n] averaged under a Hann window of `width` (odd) frames, ends held: [n]."""
     window = np.hanning(width + 2)[1:-1]
     return np.convolve(np.pad(track, width // 2, mode="edge"), window / window.sum(), mode="valid")
-
-
-def _wav(samples: Floats) -> bytes:
-    content = io.BytesIO()
-    with wave.open(content, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.round(samples * 32767).astype("<i2").tobytes())
-    return content.getvalue()
-
-
-def _csv(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> bytes:
-    return "".join(",".join(row) + "\n" for row in [columns, *rows]).encode()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)

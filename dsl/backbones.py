@@ -7,6 +7,7 @@ takes a version in `VERSIONS`: it is part of a stage's identity, so that stages 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the names of the backbones are wanted by programs that never build one
@@ -56,14 +57,11 @@ def build_densenet22(classes: int) -> nn.Module:
     return timm.models.DenseNet(growth_rate=12, block_config=(3, 3, 3), in_chans=1, num_classes=classes)
 
 
-def build_mobilenetv2(classes: int) -> nn.Module:
-    """MobileNetV2 of width 1.0, as timm builds it, with weights drawn at random."""
-    return _timm("mobilenetv2_100", classes)
+def build_timm(name: str, classes: int) -> nn.Module:
+    """The network that timm builds by this name, with weights drawn at random."""
+    import timm
 
-
-def build_efficientnet_b0(classes: int) -> nn.Module:
-    """EfficientNet-B0, as timm builds it, with weights drawn at random."""
-    return _timm("efficientnet_b0", classes)
+    return timm.create_model(name, pretrained=False, in_chans=1, num_classes=classes)
 
 
 def build_tiny(classes: int) -> nn.Module:
@@ -83,8 +81,8 @@ def build_tiny(classes: int) -> nn.Module:
 BACKBONES: dict[str, Callable[[int], nn.Module]] = {
     "vgg19": build_vgg19,
     "densenet22": build_densenet22,
-    "mobilenetv2": build_mobilenetv2,
-    "efficientnet_b0": build_efficientnet_b0,
+    "mobilenetv2": partial(build_timm, "mobilenetv2_100"),
+    "efficientnet_b0": partial(build_timm, "efficientnet_b0"),
     "tiny": build_tiny,
 }
 
@@ -94,9 +92,3 @@ VERSIONS = {"vgg19": 2}  # raise that of a backbone when its code changes what i
 def version_of(backbone: str) -> int:
     """Which version of a backbone this is: 1 unless VERSIONS says more."""
     return VERSIONS.get(backbone, 1)
-
-
-def _timm(name: str, classes: int) -> nn.Module:
-    import timm
-
-    return timm.create_model(name, pretrained=False, in_chans=1, num_classes=classes)

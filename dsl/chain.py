@@ -138,6 +138,7 @@ class SharedCorpus:
         return found
 
 
+@dataclass(eq=False)
 class ChainRun:
     """A chain at work: what it has learnt, what it trains, and why it cannot go on where it cannot.
 
@@ -145,21 +146,16 @@ class ChainRun:
     or more after the last one.
     """
 
-    def __init__(
-        self,
-        shared: SharedCorpus,
-        settings: ChainSettings,
-        memory: ChainMemory,
-        steps: int | None,
-        checkpoint_seconds: float,
-    ) -> None:
+    shared: SharedCorpus
+    settings: ChainSettings
+    memory: ChainMemory
+    steps: int | None
+    checkpoint_seconds: float
+
+    def __post_init__(self) -> None:
         self.failure: UserError | None = None
-        self._settings = settings
-        self._shared = shared
-        self._corpus = shared.learnt(settings)
-        self._memory = memory
-        self._checkpoint_seconds = checkpoint_seconds
-        self._left = list(settings.steps[:steps])
+        self._corpus = self.shared.learnt(self.settings)
+        self._left = list(self.settings.steps[: self.steps])
         self._parts: dict[int | None, FoldPart] = {}
         self._q: dict[Step, Floats] = {}  # of the trainings that are done
         self._training: Training | None = None
@@ -180,13 +176,13 @@ class ChainRun:
     @property
     def key(self) -> Hashable:
         """The same for two chains whose next training is one and the same."""
-        return self._memory.key(self._left[0])
+        return self.memory.key(self._left[0])
 
     def is_ready(self, under_way: Collection[Hashable]) -> bool:
         """Whether there is a training left to do that none of those `under_way` is; those that are done are taken from
         the memory."""
         while self._left and self.failure is None and self.key not in under_way:
-            found = self._memory.load(self._left[0])
+            found = self.memory.load(self._left[0])
             if found is None:
                 return True
             self._q[self._left.pop(0)] = found
@@ -195,13 +191,13 @@ class ChainRun:
     def begin(self) -> None:
         """Begin the next training, where an update of labels leaves something to learn."""
         begun = time.perf_counter()
-        step, settings, memory = self._left[0], self._settings, self._memory
+        step, settings, memory = self._left[0], self.settings, self.memory
         part, targets = self._part(step.inner_fold), self._targets(step.iteration)
         try:
             kept = part.without_dropped(targets)
             lesson = Lesson(
                 lambda: BACKBONES[settings.backbone](len(self._corpus.classes)),
-                self._shared.segments(self._corpus, part.training, settings.training.standardisation),
+                self.shared.segments(self._corpus, part.training, settings.training.standardisation),
                 kept.training,
                 kept.validation,
                 targets,
@@ -212,7 +208,7 @@ class ChainRun:
                 lesson,
                 memory.checkpoint(step),
                 partial(memory.on_epoch, step),
-                self._checkpoint_seconds,
+                self.checkpoint_seconds,
                 partial(memory.on_batch, step),
             )
         except UserError as error:
@@ -222,24 +218,22 @@ class ChainRun:
             memory.on_resumed(step, self._training.run.resumed_under)
         self._seconds += time.perf_counter() - begun
 
-    def took(self, seconds: float, beside: int) -> None:
-        """Note what an epoch took, one of so many side by side."""
-        self._seconds += seconds
-        self._beside = max(self._beside, beside)
-
     def drop(self) -> None:
         """Let go of what is trained; it is begun anew from its last checkpoint."""
         self._training = None
 
-    def go_on(self, failure: UserError | None) -> None:
-        """After an epoch: note what a training has come to, where that was its last."""
+    def go_on(self, failure: UserError | None, seconds: float, beside: int) -> None:
+        """After an epoch that took so many `seconds`, of so many trainings `beside` one another: note what this one has
+        come to, where that was its last."""
+        self._seconds += seconds
+        self._beside = max(self._beside, beside)
         self.failure = failure
         if failure is not None:
             self._training = None
-        elif self.training.finished:
+        elif self.training.run.finished:
             step = self._left[0]
             result = self._result(step)
-            self._memory.save(step, result)
+            self.memory.save(step, result)
             self._q[step] = result.q
             self._training = None
             self._seconds, self._beside = 0.0, 1
@@ -249,7 +243,7 @@ class ChainRun:
         """What the training of `step` has come to, which has ended."""
         begun = time.perf_counter()
         corpus, part, training = self._corpus, self._part(step.inner_fold), self.training
-        network, history = training.result()
+        network, history = training.run.result()
         inner = step.inner_fold is not None
         q = self._predict(np.union1d(np.flatnonzero(part.test), part.validation) if inner else np.arange(len(corpus)))
         validation_wa = mean_pooled_wa(corpus, q, part.validation)
@@ -262,7 +256,7 @@ class ChainRun:
             history,
             self._seconds + time.perf_counter() - begun,
             resumed_at=training.resumed_at,
-            training_segments=training.rows,
+            training_segments=len(training.lesson.training),
             validation_wa=validation_wa,
             targets_right=targets_right(corpus, training.lesson.targets, training.lesson.training),
             weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
@@ -283,8 +277,8 @@ class ChainRun:
 
     def _part(self, inner_fold: int | None) -> FoldPart:
         if inner_fold not in self._parts:
-            unaltered = self._shared.labelled(self._settings)
-            self._parts[inner_fold] = FoldPart.of(unaltered, self._settings, inner_fold)
+            unaltered = self.shared.labelled(self.settings)
+            self._parts[inner_fold] = FoldPart.of(unaltered, self.settings, inner_fold)
         return self._parts[inner_fold]
 
     def _targets(self, iteration: int) -> Floats:
@@ -296,7 +290,7 @@ class ChainRun:
         learnt = np.union1d(whole.training, whole.validation)
         y = one_hot(self._corpus.label[learnt], len(self._corpus.classes))
         g = y
-        for t, update in enumerate(self._settings.updates[:iteration]):
+        for t, update in enumerate(self.settings.updates[:iteration]):
             g = updated_targets(update, self._predictions(t)[learnt], y, g, self._corpus.utterance[learnt])
         targets = np.full((len(self._corpus), y.shape[1]), np.nan, dtype=np.float32)
         targets[learnt] = g
@@ -304,13 +298,13 @@ class ChainRun:
 
     def _predictions(self, iteration: int) -> Floats:
         """What the label source says of the fold's training segments after `iteration`: [S, K]."""
-        if self._settings.label_source == "in_fold":
+        if self.settings.label_source == "in_fold":
             return self._q[Step(iteration)]
-        if self._settings.label_source == "cross_fit":
+        if self.settings.label_source == "cross_fit":
             inner = [q for step, q in self._q.items() if step.iteration == iteration and step.inner_fold is not None]
             merged: Floats = np.nansum(inner, axis=0)  # NaN where an inner fold did not test
             return merged
-        found = self._memory.out_of_fold(iteration)
+        found = self.memory.out_of_fold(iteration)
         if found is None:
             raise MissingInputsError(f"iteration {iteration} of another fold is missing or damaged; repeat the run")
         return found

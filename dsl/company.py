@@ -95,8 +95,7 @@ class Company:
             failures = train_an_epoch([one.training for one in under_way])
             seconds = (time.perf_counter() - begun) / len(under_way)
             for one, failure in zip(under_way, failures, strict=True):
-                one.took(seconds, len(under_way))
-                one.go_on(failure)
+                one.go_on(failure, seconds, len(under_way))
 
         if not self._has_room(epoch, beside=len(under_way) - 1):
             for one in under_way:

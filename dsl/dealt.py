@@ -6,27 +6,25 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from data_prep.arrays import Bools
 from dsl.labels import labels_of
 from dsl.settings import ChainSettings
 from dsl.splits import Parts, parts_of
-
-BITS = (1, 2, 4)  # an utterance trains, validates, is tested
 
 
 @dataclass(frozen=True)
 class Dealt:
     """Parts of folds that were made before: few objects, as each trial reads them all. `row` has the row of each fold
-    in `parts` uint8 [n, U], in BITS."""
+    in `parts` bool [n, 3, U]: which utterances train, validate and are tested."""
 
     row: dict[str, int]
-    parts: NDArray[np.uint8]
+    parts: Bools
 
     def of(self, chain: ChainSettings, inner_fold: int | None = None) -> Parts | None:
         """The parts of the chain's fold, or of an inner one; None where they are not among these."""
         row = self.row.get(dealing_of(chain, inner_fold))
-        return None if row is None else Parts(*(self.parts[row] & bit > 0 for bit in BITS))
+        return None if row is None else Parts(*self.parts[row])
 
 
 def dealing_of(chain: ChainSettings, inner_fold: int | None = None) -> str:
@@ -49,7 +47,6 @@ def deal(utterances: pd.DataFrame, asked: Iterable[tuple[ChainSettings, int | No
         with suppress(ValueError):
             label = labels_of(utterances, chain.labels, chain.seed)
             parts = parts_of(chain, utterances.assign(label=label), inner)
-            bits = zip(BITS, (parts.training, parts.validation, parts.tested), strict=True)
-            rows.append(sum((bit * part.astype(np.uint8) for bit, part in bits), np.zeros(len(utterances), np.uint8)))
+            rows.append((parts.training, parts.validation, parts.tested))
             row[dealing] = len(row)
-    return Dealt(row, np.array(rows, np.uint8).reshape(-1, len(utterances)))
+    return Dealt(row, np.array(rows, bool))

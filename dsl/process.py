@@ -6,10 +6,11 @@ import os
 import platform
 import time
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from data_prep.surroundings import installed
 
 SECONDS_BETWEEN_TRIMS = 10.0
 STREAMS_AT_ONCE = 32  # that a GPU takes work of: as many as CUDA knows of
@@ -83,19 +84,7 @@ def bits_depend_on(device: torch.device) -> dict[str, str]:
         found = {"gpu": torch.cuda.get_device_name(device), "cudnn": str(torch.backends.cudnn.version())}
     else:
         found["threads"] = str(torch.get_num_threads())
-    for package in ("torch", "timm", "triton" if device.type == "cuda" else "numba"):
-        if (installed := _version(package)) is not None:
-            found[package] = installed
-    return found
-
-
-@cache
-def _version(package: str) -> str | None:
-    """The package's installed version, looked up once a process: reading it takes as long as a short training."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return found | installed("torch", "timm", "triton" if device.type == "cuda" else "numba")
 
 
 @cache

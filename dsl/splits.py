@@ -134,7 +134,7 @@ def _inner_folds(chain: ChainSettings, utterances: pd.DataFrame, learnt: Bools) 
     groups = groups_of(kept_whole(kept_apart(chain, utterances)), own)
     fold_of = np.full(len(utterances), -1)
     seed = derived_seed(chain.seed, chain.fold)
-    fold_of[learnt] = whole_folds(own["label"].to_numpy(), groups, chain.inner_folds, seed)
+    fold_of[learnt] = stratified_folds(own["label"].to_numpy(), chain.inner_folds, seed, groups)
     return fold_of
 
 
@@ -229,7 +229,7 @@ def assign_folds(split: str, utterances: pd.DataFrame, folds: int, seed: int) ->
     label = utterances["label"].to_numpy()
     if split == "speaker_text":
         return _crossed_folds(utterances, folds, seed)
-    return whole_folds(label, groups_of(kept_whole(GROUPED_BY[split]), utterances), folds, seed)
+    return stratified_folds(label, folds, seed, groups_of(kept_whole(GROUPED_BY[split]), utterances))
 
 
 def may_train(chain: ChainSettings, utterances: pd.DataFrame, tested: Bools) -> Bools:
@@ -259,36 +259,32 @@ def _crossed_folds(utterances: pd.DataFrame, folds: int, seed: int) -> Ints:
         )
     rows, columns = min(fitting, key=lambda shape: abs(shape[0] - shape[1]))
     label = utterances["label"].to_numpy()
-    fold_of = grouped_folds(label, speakers, rows, seed) * columns + grouped_folds(label, texts, columns, seed)
+    fold_of = stratified_folds(label, rows, seed, speakers) * columns + stratified_folds(label, columns, seed, texts)
     empty = np.setdiff1d(np.arange(folds), fold_of)
     if len(empty):
         raise ValueError(f"fold {empty[0]} has nothing to test: none of its speakers says one of its texts")
     return fold_of
 
 
-def grouped_folds(label: Ints, groups: Ints, folds: int, seed: int) -> Ints:
-    """The fold in which each utterance is tested, int [U]; no group [U] is in two of them.
+def stratified_folds(label: Ints, folds: int, seed: int, groups: Ints | None = None) -> Ints:
+    """The fold in which each utterance is tested, int [U]; every fold has about the same share of each class.
 
-    As many folds as groups leave one group out each; fewer put groups together, by their classes' shares. Raises
-    ValueError where there are more folds than groups.
+    `label` [U] in the order of the utterances' ids. With `groups` [U] none of these is in two folds: as many folds as
+    groups leave one group out each; fewer put groups together, by their classes' shares. Raises ValueError where there
+    are fewer groups, or utterances of a class, than folds.
     """
+    label = label.astype(np.int64)
+    if groups is None:
+        rarest = np.unique(label, return_counts=True)[1].min()
+        if rarest < folds:
+            raise ValueError(f"a class has {counted(rarest, 'utterance')}, fewer than the {folds} folds")
+        return _shuffled_folds(label.tobytes(), None, folds, seed)
     count = len(np.unique(groups))
     if count < folds:
         raise ValueError(f"{counted(count, 'group')}, fewer than the {folds} folds")
     if count == folds:
         return np.unique(groups, return_inverse=True)[1]
-    return _shuffled_folds(label.astype(np.int64).tobytes(), groups.astype(np.int64).tobytes(), folds, seed)
-
-
-def stratified_folds(label: Ints, folds: int, seed: int) -> Ints:
-    """The fold in which each utterance is tested, int [U]; every fold has about the same share of each class.
-
-    `label` [U] in the order of the utterances' ids. Raises ValueError where a class has fewer utterances than folds.
-    """
-    rarest = np.unique(label, return_counts=True)[1].min()
-    if rarest < folds:
-        raise ValueError(f"a class has {counted(rarest, 'utterance')}, fewer than the {folds} folds")
-    return _shuffled_folds(label.astype(np.int64).tobytes(), None, folds, seed)
+    return _shuffled_folds(label.tobytes(), groups.astype(np.int64).tobytes(), folds, seed)
 
 
 @lru_cache(maxsize=64)
@@ -309,14 +305,6 @@ def _shuffled_folds(label: bytes, groups: bytes | None, folds: int, seed: int) -
     return fold_of
 
 
-def whole_folds(label: Ints, groups: Ints | None, folds: int, seed: int) -> Ints:
-    """The fold of each utterance, int [U]: stratified, or by whole groups [U] where there are any.
-
-    Raises ValueError where there are fewer groups, or utterances of a class, than folds.
-    """
-    return stratified_folds(label, folds, seed) if groups is None else grouped_folds(label, groups, folds, seed)
-
-
 def validation_part(label: Ints, training: Ints, share: float, seed: int, groups: Ints | None = None) -> Ints:
     """Which of the utterances `training` [n] (positions in `label` [U]) to hold out for early stopping.
 
@@ -328,7 +316,8 @@ def validation_part(label: Ints, training: Ints, share: float, seed: int, groups
         return training[:0]
     pool = may_validate(label, training, groups)
     if groups is not None:
-        fold_of = grouped_folds(label[pool], groups[pool], _validation_folds(label[pool], groups[pool], share), seed)
+        folds = _validation_folds(label[pool], groups[pool], share)
+        fold_of = stratified_folds(label[pool], folds, seed, groups[pool])
         drawn: Bools = fold_of == np.random.default_rng(seed).choice(np.unique(fold_of))
         return pool[drawn]
     size = max(round(share * len(pool)), len(np.unique(label[pool])))

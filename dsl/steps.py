@@ -19,7 +19,7 @@ from dsl.acceleration.recording import RecordedStep, recorder_for
 from dsl.building import batch_norms, built
 from dsl.process import bits_depend_on
 from dsl.segments import Segments
-from dsl.settings import Layout, Precision, TrainingSettings
+from dsl.settings import Layout, TrainingSettings
 
 EVALUATION_BATCH = 1024
 MEMORY_FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
@@ -77,13 +77,12 @@ class TrainStep:
     segments: Segments
     target: torch.Tensor
     total_loss: torch.Tensor
-    precision: Precision
-    layout: Layout
+    settings: TrainingSettings
 
     def __call__(self, index: torch.Tensor) -> None:
         """Learn from segments `index` [n]."""
-        with autocast_to(self.precision, self.network, self.target.device):
-            logits = self.network(self.segments.batch(index, self.layout))
+        with autocast_to(self.settings.precision, self.network, self.target.device):
+            logits = self.network(self.segments.batch(index, self.settings.layout))
         loss = functional.cross_entropy(logits.float(), self.target[index])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -96,13 +95,14 @@ class TrainStep:
         weights = (weight.detach() for weight in self.network.parameters())
         return [*weights, *self.network.buffers(), *moments, self.total_loss]
 
-    def recorded(self, batch_size: int) -> RecordedStep:
+    def recorded(self) -> RecordedStep:
         """The step, recorded where the device can. It refers to this object and not the other way round: without a
         cycle, the memory of a training is freed with the last reference to it, not when Python's collector runs."""
         shapes = tuple((name, value.shape) for name, value in self.network.state_dict().items())
         momenta = tuple(norm.momentum for norm in batch_norms(self.network))
-        kind = (shapes, momenta, batch_size, self.precision, self.layout, self.segments.shape)
-        return RecordedStep(self, self.changed, batch_size, kind, recorder_for(self.target.device))
+        size = self.settings.batch_size
+        kind = (shapes, momenta, size, self.settings.precision, self.settings.layout, self.segments.shape)
+        return RecordedStep(self, self.changed, size, kind, recorder_for(self.target.device))
 
 
 class TrainingRun:
@@ -133,10 +133,7 @@ class TrainingRun:
             self.network = laid_out(network.to(device), MEMORY_FORMATS[settings.layout])
             self.optimizer = self._new_optimizer()
             self._total_loss = torch.zeros((), dtype=torch.float64, device=device)
-        step = TrainStep(
-            self.network, self.optimizer, segments, target, self._total_loss, settings.precision, settings.layout
-        )
-        self._step = step.recorded(settings.batch_size)
+        self._step = TrainStep(self.network, self.optimizer, segments, target, self._total_loss, settings).recorded()
         self.scheduler = torch.optim.lr_scheduler.StepLR(self.optimizer, settings.decay_epochs, settings.decay)
         self.history: list[Epoch] = []
         self.best = 0
@@ -157,11 +154,6 @@ class TrainingRun:
     def recorded(self) -> str:
         """Whether steps are replayed: `exact`, to the same bits, or `no: CAUSE`."""
         return self._step.verdict
-
-    @property
-    def draws(self) -> bool:
-        """Whether a step draws random numbers on a GPU: of these there is one source for all runs."""
-        return self._step.draws
 
     def on_stream(self) -> contextlib.AbstractContextManager[object]:
         """A block whose work on a GPU comes after what this run did, and all else that was begun before the block."""
@@ -234,7 +226,7 @@ class TrainingRun:
                 self._best_weights = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
 
     def result(self) -> tuple[nn.Module, list[Epoch]]:
-        """The network as of the epoch that is kept, and the history."""
+        """The network as of the epoch that is kept (`kept_epoch`), and the history."""
         with self.on_stream():
             if self._best_weights:
                 self.network.load_state_dict(self._best_weights)
@@ -258,26 +250,6 @@ class TrainingRun:
             torch.save(state, buffer)
         return buffer.getvalue()
 
-    @classmethod
-    def resumed(
-        cls,
-        build: Callable[[], nn.Module],
-        settings: TrainingSettings,
-        seed: int,
-        segments: Segments,
-        target: torch.Tensor,
-        content: bytes | None,
-    ) -> "TrainingRun":
-        """The run that has the state `content`; a training without one, or with one that is none, begins anew."""
-        run = cls(build, settings, seed, segments, target)
-        if content is None:
-            return run
-        try:
-            run.restore(content)
-        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
-            return cls(build, settings, seed, segments, target)
-        return run
-
     def restore(self, content: bytes) -> None:
         """Take up the state `content`. Raises whatever one that is none comes to."""
         with self.on_stream():
@@ -294,13 +266,25 @@ class TrainingRun:
         self.resumed_under = {name: (was, now.get(name, "none")) for name, was in began if was != now.get(name)}
 
 
+def resumed(begin: Callable[[], TrainingRun], content: bytes | None) -> TrainingRun:
+    """The run that `begin` makes, in the state `content`; without one, or with one that is none, it begins anew."""
+    run = begin()
+    if content is None:
+        return run
+    try:
+        run.restore(content)
+    except (RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
+        return begin()
+    return run
+
+
 def side_by_side(runs: Sequence[TrainingRun], epochs: Sequence[Iterator[None]]) -> None:
     """Go through an epoch of each run (`TrainingRun.batches`): on a GPU a batch of each in turn, so that the device has
     work of all of them at a time; on a CPU, and for runs that draw random numbers, one after the other."""
     under_way = []
     for run, epoch in zip(runs, epochs, strict=True):
         begun = next(epoch, epoch) is not epoch  # a run knows from its first batch whether it draws
-        if begun and run._stream is not None and not run.draws:
+        if begun and run._stream is not None and not run._step.draws:
             under_way.append(epoch)
         else:
             for _ in epoch:

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from data_prep.errors import UserError
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
 from dsl.splits import derived_seed
-from dsl.steps import Epoch, TrainingRun, side_by_side
+from dsl.steps import Epoch, TrainingRun, resumed, side_by_side
 
 CHECKPOINT_SECONDS = 60.0
 
@@ -49,6 +50,7 @@ class Lesson:
     seed: int
 
 
+@dataclass(eq=False)
 class Training:
     """One training under way, epoch by epoch, until validation stops improving.
 
@@ -57,50 +59,33 @@ class Training:
     how many batches are done, of how many at most.
     """
 
-    def __init__(
-        self,
-        lesson: Lesson,
-        checkpoint: Checkpoint,
-        on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-        checkpoint_seconds: float = CHECKPOINT_SECONDS,
-        on_batch: Callable[[int, int], None] = lambda done, of: None,
-    ) -> None:
-        self.lesson = lesson
-        self._on_batch = on_batch
-        self._checkpoint = checkpoint
-        self._on_epoch = on_epoch
-        self._checkpoint_seconds = checkpoint_seconds
-        device = lesson.segments.frames.device
+    lesson: Lesson
+    checkpoint: Checkpoint
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
+    on_batch: Callable[[int, int], None] = lambda done, of: None
+
+    def __post_init__(self) -> None:
+        lesson, device = self.lesson, self.lesson.segments.frames.device
         self._target = torch.from_numpy(lesson.targets).to(device)
-        self.run = TrainingRun.resumed(
-            lesson.build, lesson.settings, lesson.seed, lesson.segments, self._target, checkpoint.read()
-        )
+        begin = partial(TrainingRun, lesson.build, lesson.settings, lesson.seed, lesson.segments, self._target)
+        self.run = resumed(begin, self.checkpoint.read())
         self.resumed_at = len(self.run.history)
         self._held_out = torch.from_numpy(lesson.validation).to(device)
         self._kept = time.monotonic()
 
-    @property
-    def finished(self) -> bool:
-        """Whether there is no epoch left to train."""
-        return self.run.finished
-
-    @property
-    def rows(self) -> int:
-        """Segments of an epoch."""
-        return len(self.lesson.training)
-
     def batches(self) -> Iterator[None]:
         """The next epoch: a batch is learnt from each time the next is asked for."""
         settings, epoch = self.lesson.settings, len(self.run.history)
-        an_epoch = math.ceil(self.rows / settings.batch_size)
+        an_epoch = math.ceil(len(self.lesson.training) / settings.batch_size)
         batches = self.run.batches(self.lesson.training, derived_seed(self.lesson.seed, epoch))
         for number, batch in enumerate(batches, start=1):
-            self._on_batch(epoch * an_epoch + number, settings.epochs * an_epoch)
+            self.on_batch(epoch * an_epoch + number, settings.epochs * an_epoch)
             yield batch
 
-    def end_epoch(self, rate: float) -> None:
-        """Validate what the epoch came to; `rate` is as in Epoch. Raises TrainingDivergedError."""
-        loss = self.run.end_epoch(self.rows)
+    def end_epoch(self, rate: float) -> TrainingDivergedError | None:
+        """Validate what the epoch came to; `rate` is as in Epoch. Returns why the training cannot go on, or None."""
+        loss = self.run.end_epoch(len(self.lesson.training))
         # On the one stream that all trainings share: what evaluation takes of memory is kept for a stream.
         self.run.wait()
         epoch = Epoch(len(self.run.history), loss, *self._validate(), rate)
@@ -108,25 +93,22 @@ class Training:
         known = {part: value for part, value in losses.items() if value is not None}
         if not np.isfinite(list(known.values())).all():
             found = ", ".join(f"{part} {value}" for part, value in known.items())
-            raise TrainingDivergedError(
+            return TrainingDivergedError(
                 f"loss became NaN or infinite in epoch {epoch.number + 1} ({found}); lower training.learning_rate (now "
                 f"{self.lesson.settings.learning_rate})"
             )
         self.run.finish_epoch(epoch)
-        if not self.finished and time.monotonic() - self._kept >= self._checkpoint_seconds:
-            self._checkpoint.write(self.run.state())
+        if not self.run.finished and time.monotonic() - self._kept >= self.checkpoint_seconds:
+            self.checkpoint.write(self.run.state())
             self._kept = time.monotonic()
-        self._on_epoch(epoch)
+        self.on_epoch(epoch)
+        return None
 
     def _validate(self) -> tuple[float | None, float | None]:
         """Loss and accuracy on the validation part; None where there is none."""
         if not len(self._held_out):
             return None, None
         return _validation(self.run.predict(self._held_out), self._target[self._held_out])
-
-    def result(self) -> tuple[nn.Module, list[Epoch]]:
-        """The network as of the epoch that is kept (`dsl.steps.kept_epoch`), and the history."""
-        return self.run.result()
 
 
 def train_an_epoch(trainings: Sequence[Training]) -> list[TrainingDivergedError | None]:
@@ -139,16 +121,8 @@ def train_an_epoch(trainings: Sequence[Training]) -> list[TrainingDivergedError 
     side_by_side([one.run for one in trainings], [one.batches() for one in trainings])
     for one in trainings:
         one.run.wait()
-    rate = sum(one.rows for one in trainings) / (time.perf_counter() - begun)
-    failures: list[TrainingDivergedError | None] = []
-    for one in trainings:
-        try:
-            one.end_epoch(rate)
-        except TrainingDivergedError as error:
-            failures.append(error)
-        else:
-            failures.append(None)
-    return failures
+    rate = sum(len(one.lesson.training) for one in trainings) / (time.perf_counter() - begun)
+    return [one.end_epoch(rate) for one in trainings]
 
 
 def _validation(q: torch.Tensor, target: torch.Tensor) -> tuple[float, float]:

@@ -31,7 +31,7 @@ from data_prep.folders import Folder
 from data_prep.shards import load_corpus, sha256
 from dsl.segments import Segments
 from dsl.settings import TrainingSettings
-from dsl.steps import TrainingRun
+from dsl.steps import TrainingRun, resumed
 from ser_sweep.cli import main
 from sweep.planning.grid import GridError, load_grid
 from sweep.storage.events import launches_of, read_events
@@ -97,7 +97,7 @@ def test_a_checkpoint_with_code_in_it_begins_the_training_anew_and_runs_nothing(
     segments = Segments(corpus, np.zeros(64), np.ones(64), torch.device("cpu"))
     target = torch.zeros(len(corpus), 2)
     for content in (buffer.getvalue(), b"no checkpoint", b""):
-        run = TrainingRun.resumed(lambda: nn.Linear(2, 2), TrainingSettings(), 0, segments, target, content)
+        run = resumed(lambda: TrainingRun(lambda: nn.Linear(2, 2), TrainingSettings(), 0, segments, target), content)
         assert run.history == []
     assert not touched.exists()
 

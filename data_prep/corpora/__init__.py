@@ -3,16 +3,13 @@
 A module a corpus; `catalogue` lists them all.
 """
 
-from data_prep.corpora.catalogue import CORPORA, Corpus, check_name, known_name, read_corpus, settings_for
-from data_prep.corpora.emodb import EMODB_COUNTS, EMODB_EMOTIONS, read_emodb
+from data_prep.corpora.catalogue import CORPORA, check_name, known_name, read_corpus, settings_for
+from data_prep.corpora.emodb import read_emodb
 from data_prep.corpora.manifest import read_manifest
 from data_prep.corpora.utterances import Utterance
 
 __all__ = [
     "CORPORA",
-    "EMODB_COUNTS",
-    "EMODB_EMOTIONS",
-    "Corpus",
     "Utterance",
     "check_name",
     "known_name",

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
+from data_prep.corpora.utterances import Known, Utterance, read_names, wav_files
 from data_prep.errors import CorpusError
 
 CASIA_SPEAKERS = {name.lower(): name for name in ("liuchanhg", "wangzhe", "zhaoquanyin", "ZhaoZuoxiang")}
@@ -29,8 +29,8 @@ CASIA_NAMES = tuple(
 # The 100 texts that differ from emotion to emotion lie in a folder of their own, 不同文本100 ("different texts"), and
 # speakers are written with a dot there.
 CASIA_DIFFERENT_TEXTS = re.compile(r"不同|different|Chang\.Liu|Zhe\.Wang|Quanyin\.Zhao|Zuoxiang\.Zhao", re.I)
-CASIA_EACH = dict.fromkeys(CASIA_EMOTIONS.values(), 300)
-CASIA = Known({emotion: 4 * count for emotion, count in CASIA_EACH.items()}, speakers=4, each_speaker=CASIA_EACH)
+CASIA_COUNTS = dict.fromkeys(CASIA_EMOTIONS.values(), 4 * 300)
+CASIA = Known("CASIA", "liuchanhg/angry/201.wav", CASIA_COUNTS, speakers=4, even=True)
 
 
 def read_casia(source: Path, allow_partial: bool = False) -> list[Utterance]:
@@ -45,17 +45,14 @@ def read_casia(source: Path, allow_partial: bool = False) -> list[Utterance]:
     All 7,200 must be there, 300 an emotion by each of four speakers, unless `allow_partial`: the public subset is
     1,200 of them, texts 201 to 250. Raises CorpusError otherwise.
     """
-    folder = existing_folder(source, "casia")
-    files = wav_files(folder)
-    used = [path for path in files if not CASIA_DIFFERENT_TEXTS.search(path.relative_to(folder).as_posix())]
+    files = wav_files("casia", source)
+    used = [path for path in files if not CASIA_DIFFERENT_TEXTS.search(path.relative_to(source).as_posix())]
     if files and not used:
         raise CorpusError(
-            f"casia: all {len(files)} files in {folder} are of the 100 different texts, which the paper does not use; "
+            f"casia: all {len(files)} files in {source} are of the 100 different texts, which the paper does not use; "
             "--source must name the folder of the 300 same texts, or the one above it"
         )
-    utterances = read_names("casia", folder, used, casia_utterance, "liuchanhg/angry/201.wav", "CASIA")
-    check_known("casia", folder, utterances, CASIA, allow_partial)
-    return utterances
+    return read_names("casia", source, casia_utterance, CASIA, allow_partial, used)
 
 
 def casia_utterance(path: Path) -> Utterance | None:

@@ -192,17 +192,12 @@ def settings_for(
 
     A corpus that is not in the catalogue, such as the synthetic one, has those of any other.
     """
-    corpus = CORPORA.get(name)
-    framings = corpus.framings if corpus else ("described",)
-    if framing is not None and framing not in framings:
+    corpus = CORPORA.get(name, CORPORA[OWN])
+    if framing is not None and framing not in corpus.framings:
         able = ", ".join(other for other, one in CORPORA.items() if framing in one.framings) or "no corpus"
         raise SettingError(
             f"--framing {framing} is for {able} only, not for {name}; "
-            f"give --framing {' or '.join(framings)}, or leave it out"
+            f"give --framing {' or '.join(corpus.framings)}, or leave it out"
         )
-    paper_hop_ms = corpus.hop_ms if corpus else 10
-    return feature_settings(
-        335 if segment_ms is None else segment_ms,
-        paper_hop_ms if hop_ms is None else hop_ms,
-        framing or "described",
-    )
+    hop_ms = corpus.hop_ms if hop_ms is None else hop_ms
+    return feature_settings(335 if segment_ms is None else segment_ms, hop_ms, framing or "described")

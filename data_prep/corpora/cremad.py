@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
+from data_prep.corpora.utterances import Known, Utterance, read_names
 
 CREMAD_EMOTIONS = {
     "ANG": "anger",
@@ -20,7 +20,8 @@ CREMAD_FILE_NAME = re.compile(
     re.ASCII,
 )
 CREMAD_WITHOUT_SOUND = "1076_MTI_SAD_XX"
-CREMAD = Known({e: 1_087 if e == "neutral" else 1_271 for e in CREMAD_EMOTIONS.values()}, speakers=91)
+CREMAD_COUNTS = {emotion: 1_087 if emotion == "neutral" else 1_271 for emotion in CREMAD_EMOTIONS.values()}
+CREMAD = Known("CREMA-D", "1001_DFA_ANG_XX.wav", CREMAD_COUNTS, speakers=91)
 
 
 def read_cremad(source: Path, allow_partial: bool = False) -> list[Utterance]:
@@ -30,9 +31,7 @@ def read_cremad(source: Path, allow_partial: bool = False) -> list[Utterance]:
     1,087 of neutral, unless `allow_partial`. Raises CorpusError otherwise. One of them, `1076_MTI_SAD_XX.wav`, holds no
     sound and is left out, so 7,441 utterances are a whole corpus.
     """
-    folder = existing_folder(source, "cremad")
-    utterances = read_names("cremad", folder, wav_files(folder), cremad_utterance, "1001_DFA_ANG_XX.wav", "CREMA-D")
-    check_known("cremad", folder, utterances, CREMAD, allow_partial)
+    utterances = read_names("cremad", source, cremad_utterance, CREMAD, allow_partial)
     return [utterance for utterance in utterances if utterance.id != CREMAD_WITHOUT_SOUND]
 
 

@@ -3,29 +3,23 @@
 import re
 from pathlib import Path
 
-from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
+from data_prep.corpora.utterances import Known, Utterance, read_names
 
 EMODB_FILE_NAME = re.compile(r"(?P<speaker>\d{2})(?P<text>[ab]\d{2})(?P<emotion>[WLEAFTN])(?P<version>[a-z])", re.ASCII)
-EMODB_EMOTIONS = {
-    "W": "anger",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fear",
-    "F": "happiness",
-    "N": "neutral",
-    "T": "sadness",
+# Letter -> emotion, and how many utterances have it. The paper prints 126 for anger; the corpus holds 127, without
+# which its classes do not sum to 535 (§V).
+_CLASSES = {
+    "W": ("anger", 127),
+    "L": ("boredom", 81),
+    "E": ("disgust", 46),
+    "A": ("fear", 69),
+    "F": ("happiness", 71),
+    "N": ("neutral", 79),
+    "T": ("sadness", 62),
 }
-# The paper prints 126 for anger; the corpus holds 127, without which its classes do not sum to 535 (§V).
-EMODB_COUNTS = {
-    "anger": 127,
-    "boredom": 81,
-    "disgust": 46,
-    "fear": 69,
-    "happiness": 71,
-    "neutral": 79,
-    "sadness": 62,
-}
-EMODB = Known(EMODB_COUNTS, speakers=10)
+EMODB_EMOTIONS = {letter: emotion for letter, (emotion, _) in _CLASSES.items()}
+EMODB_COUNTS = dict(_CLASSES.values())
+EMODB = Known("Emo-DB", "03a01Fa.wav", EMODB_COUNTS, speakers=10)
 
 
 def read_emodb(source: Path, allow_partial: bool = False) -> list[Utterance]:
@@ -34,10 +28,7 @@ def read_emodb(source: Path, allow_partial: bool = False) -> list[Utterance]:
     `source` is the folder of the wav files, or any folder above it. All 535 files must be there unless
     `allow_partial`. Raises CorpusError otherwise, and for the 816 files of version 2.0, which is another set.
     """
-    folder = existing_folder(source, "emodb")
-    utterances = read_names("emodb", folder, wav_files(folder), emodb_utterance, "03a01Fa.wav", "Emo-DB")
-    check_known("emodb", folder, utterances, EMODB, allow_partial)
-    return utterances
+    return read_names("emodb", source, emodb_utterance, EMODB, allow_partial)
 
 
 def emodb_utterance(path: Path) -> Utterance | None:

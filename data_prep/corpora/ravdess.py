@@ -3,24 +3,16 @@
 import re
 from pathlib import Path
 
-from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
+from data_prep.corpora.utterances import Known, Utterance, read_names
 
-RAVDESS_EMOTIONS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happiness",
-    "04": "sadness",
-    "05": "anger",
-    "06": "fear",
-    "07": "disgust",
-    "08": "surprise",
-}
+_IN_ORDER = ("neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise")
+RAVDESS_EMOTIONS = {f"{number:02d}": emotion for number, emotion in enumerate(_IN_ORDER, start=1)}
 # Audio only (03), speech (01). Neutral has no strong intensity (02).
 RAVDESS_FILE_NAME = re.compile(
     r"03-01-(?:01-01|(?!01)0[1-8]-0[12])-(?P<text>0[12])-0[12]-(?P<actor>0[1-9]|1\d|2[0-4])", re.ASCII
 )
-RAVDESS_EACH = {emotion: 4 if emotion == "neutral" else 8 for emotion in RAVDESS_EMOTIONS.values()}
-RAVDESS = Known({emotion: 24 * n for emotion, n in RAVDESS_EACH.items()}, speakers=24, each_speaker=RAVDESS_EACH)
+RAVDESS_COUNTS = {emotion: 24 * (4 if emotion == "neutral" else 8) for emotion in RAVDESS_EMOTIONS.values()}
+RAVDESS = Known("RAVDESS", "03-01-05-02-01-02-12.wav", RAVDESS_COUNTS, speakers=24, even=True)
 
 
 def read_ravdess(source: Path, allow_partial: bool = False) -> list[Utterance]:
@@ -31,12 +23,7 @@ def read_ravdess(source: Path, allow_partial: bool = False) -> list[Utterance]:
     and 8 of each other emotion by each of 24 actors, unless `allow_partial`. Raises CorpusError otherwise, and for
     files of song or video.
     """
-    folder = existing_folder(source, "ravdess")
-    utterances = read_names(
-        "ravdess", folder, wav_files(folder), ravdess_utterance, "03-01-05-02-01-02-12.wav", "RAVDESS"
-    )
-    check_known("ravdess", folder, utterances, RAVDESS, allow_partial)
-    return utterances
+    return read_names("ravdess", source, ravdess_utterance, RAVDESS, allow_partial)
 
 
 def ravdess_utterance(path: Path) -> Utterance | None:

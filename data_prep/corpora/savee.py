@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
+from data_prep.corpora.utterances import Known, Utterance, read_names
 
 SAVEE_SPEAKERS = ("DC", "JE", "JK", "KL")
 SAVEE_EMOTIONS = {
@@ -20,8 +20,8 @@ SAVEE_FILE_NAME = re.compile(
     rf"(?:(?P<speaker>{'|'.join(SAVEE_SPEAKERS)})_)?(?P<emotion>{'|'.join(SAVEE_EMOTIONS)})(?P<number>\d{{2}})",
     re.ASCII,
 )
-SAVEE_EACH = {emotion: 30 if emotion == "neutral" else 15 for emotion in sorted(SAVEE_EMOTIONS.values())}
-SAVEE = Known({emotion: 4 * count for emotion, count in SAVEE_EACH.items()}, speakers=4, each_speaker=SAVEE_EACH)
+SAVEE_COUNTS = {emotion: 4 * (30 if emotion == "neutral" else 15) for emotion in sorted(SAVEE_EMOTIONS.values())}
+SAVEE = Known("SAVEE", "DC/sa01.wav or DC_sa01.wav", SAVEE_COUNTS, speakers=4, even=True)
 
 
 def read_savee(source: Path, allow_partial: bool = False) -> list[Utterance]:
@@ -36,10 +36,7 @@ def read_savee(source: Path, allow_partial: bool = False) -> list[Utterance]:
     emotion, but the corpus does not tell by which numbers. A split by text so keeps together what the four speakers
     say with one emotion and number, and cannot keep together a sentence said with two emotions.
     """
-    folder = existing_folder(source, "savee")
-    utterances = read_names("savee", folder, wav_files(folder), savee_utterance, "DC/sa01.wav or DC_sa01.wav", "SAVEE")
-    check_known("savee", folder, utterances, SAVEE, allow_partial)
-    return utterances
+    return read_names("savee", source, savee_utterance, SAVEE, allow_partial)
 
 
 def savee_utterance(path: Path) -> Utterance | None:
@@ -49,7 +46,7 @@ def savee_utterance(path: Path) -> Utterance | None:
         return None
     speaker = match["speaker"] or path.absolute().parent.name
     emotion = SAVEE_EMOTIONS[match["emotion"]]
-    if speaker not in SAVEE_SPEAKERS or not 1 <= int(match["number"]) <= SAVEE_EACH[emotion]:
+    if speaker not in SAVEE_SPEAKERS or not 1 <= int(match["number"]) <= SAVEE.each_speaker[emotion]:
         return None
     text = match["emotion"] + match["number"]
     return Utterance(f"{speaker}_{text}", path, speaker, text, emotion)

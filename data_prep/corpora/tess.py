@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from data_prep.corpora.utterances import Known, Utterance, check_known, existing_folder, read_names, wav_files
+from data_prep.corpora.utterances import Known, Utterance, read_names
 
 TESS_EMOTIONS = {
     "angry": "anger",
@@ -18,8 +18,7 @@ TESS_EMOTIONS = {
 TESS_FILE_NAME = re.compile(
     rf"(?P<speaker>OAF?|YAF)_(?P<text>[a-z]+)_(?P<emotion>{'|'.join(TESS_EMOTIONS)})", re.ASCII | re.IGNORECASE
 )
-TESS_EACH = dict.fromkeys(TESS_EMOTIONS.values(), 200)
-TESS = Known({emotion: 2 * count for emotion, count in TESS_EACH.items()}, speakers=2, each_speaker=TESS_EACH)
+TESS = Known("TESS", "OAF_back_angry.wav", dict.fromkeys(TESS_EMOTIONS.values(), 2 * 200), speakers=2, even=True)
 
 
 def read_tess(source: Path, allow_partial: bool = False) -> list[Utterance]:
@@ -29,10 +28,7 @@ def read_tess(source: Path, allow_partial: bool = False) -> list[Utterance]:
     are read. `source` is any folder above them. All 2,800 must be there, 200 words with each of seven emotions by each
     of two speakers, unless `allow_partial`. Raises CorpusError otherwise.
     """
-    folder = existing_folder(source, "tess")
-    utterances = read_names("tess", folder, wav_files(folder), tess_utterance, "OAF_back_angry.wav", "TESS")
-    check_known("tess", folder, utterances, TESS, allow_partial)
-    return utterances
+    return read_names("tess", source, tess_utterance, TESS, allow_partial)
 
 
 def tess_utterance(path: Path) -> Utterance | None:

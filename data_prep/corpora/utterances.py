@@ -1,7 +1,7 @@
 """What a reader gives, and what all readers share: finding files, reading their names, counting."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,36 +35,38 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Known:
-    """What a whole corpus is known to hold.
+    """What a whole corpus is known to hold, and an `example` of how its files are called, by the name of the corpus.
 
-    `emotions` are utterances of every emotion, `speakers` how many there are, and `each_speaker` the utterances of
-    every emotion by every speaker where they are the same for all.
+    `emotions` are utterances of every emotion, `speakers` how many there are, and with `even` each of them says as many
+    of an emotion as any other.
     """
 
+    name: str
+    example: str
     emotions: Mapping[str, int]
     speakers: int
-    each_speaker: Mapping[str, int] | None = None
+    even: bool = False
 
     @property
     def utterances(self) -> int:
         """How many utterances there are of all emotions."""
         return sum(self.emotions.values())
 
-
-def existing_folder(source: Path, corpus: str) -> Path:
-    """`source`, where it is a folder. Raises CorpusError."""
-    if not source.is_dir():
-        what = "is a file, not a folder" if source.exists() else "does not exist"
-        raise CorpusError(f"{corpus}: source {source} {what}; give the folder of the corpus with --source")
-    return source
+    @property
+    def each_speaker(self) -> Mapping[str, int]:
+        """The utterances of every emotion by every speaker; empty where they are not the same for all."""
+        return {emotion: count // self.speakers for emotion, count in self.emotions.items() if self.even}
 
 
-def wav_files(folder: Path) -> list[Path]:
+def wav_files(corpus: str, folder: Path) -> list[Path]:
     """Every wav file in `folder` and the folders below it, sorted, without the hidden ones that archivers add.
 
     Links to folders are followed, each folder is read once: as itself where it is below `folder`. Raises CorpusError
-    where links lead nowhere, and OSError where a folder cannot be read.
+    where it is no folder and where links lead nowhere, and OSError where a folder cannot be read.
     """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise CorpusError(f"{corpus}: source {folder} {what}; give the folder of the corpus with --source")
     return sorted(path for path in _files_below(folder) if path.suffix.lower() == ".wav")
 
 
@@ -92,34 +94,39 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 
 def read_names(
-    corpus: str, folder: Path, files: Iterable[Path], read: Callable[[Path], Utterance | None], example: str, owner: str
+    corpus: str,
+    folder: Path,
+    read: Callable[[Path], Utterance | None],
+    known: Known,
+    allow_partial: bool,
+    files: Sequence[Path] | None = None,
 ) -> list[Utterance]:
-    """The utterances that `read` makes of the names of `files`, which gives None for a name it does not know.
+    """The utterances that `read` makes of the names of the wav files in `folder`, or of these `files` in it. It gives
+    None for a name it does not know.
 
-    Raises CorpusError naming all of those, for no files at all, and where an utterance is there twice.
+    Raises CorpusError naming all of those, for no files at all, where an utterance is there twice, and where the
+    utterances are not what the corpus is known to hold. With `allow_partial`, less is accepted; more never is: it is
+    another corpus, or another version of it.
     """
-    files = list(files)
-    if not files:
-        raise CorpusError(f"{corpus}: no .wav files in {folder}; --source must name the folder that holds {example}")
-    found = {path: read(path) for path in files}
+    found = {path: read(path) for path in (wav_files(corpus, folder) if files is None else files)}
+    if not found:
+        raise CorpusError(
+            f"{corpus}: no .wav files in {folder}; --source must name the folder that holds {known.example}"
+        )
     foreign = [str(path.relative_to(folder)) for path, utterance in found.items() if utterance is None]
     if foreign:
         raise CorpusError(
-            f"{corpus}: {counted(len(foreign), 'foreign file name')} in {folder} ({owner}'s are like {example}); "
-            "move these files away:\n" + bulleted(foreign)
+            f"{corpus}: {counted(len(foreign), 'foreign file name')} in {folder} ({known.name}'s are like "
+            f"{known.example}); move these files away:\n" + bulleted(foreign)
         )
     utterances = [utterance for utterance in found.values() if utterance is not None]
     _check_once(corpus, folder, utterances)
+    _check_known(corpus, folder, utterances, known, allow_partial)
     return utterances
 
 
-def check_known(
-    corpus: str, folder: Path, utterances: list[Utterance], known: Known, allow_partial: bool = False
-) -> None:
-    """Raise CorpusError where `utterances` are not what the corpus is known to hold, with every count that is off.
-
-    With `allow_partial`, less is accepted; more never is: it is another corpus, or another version of it.
-    """
+def _check_known(corpus: str, folder: Path, utterances: list[Utterance], known: Known, allow_partial: bool) -> None:
+    """Raise CorpusError with every count that is off."""
 
     def differs(found: int, expected: int) -> bool:
         return found > expected if allow_partial else found != expected
@@ -137,7 +144,7 @@ def check_known(
     off += [
         f"speaker {speaker}, {emotion}: {counted(by_both[speaker, emotion], 'utterance')}, expected {expected:,}"
         for speaker in speakers
-        for emotion, expected in (known.each_speaker or {}).items()
+        for emotion, expected in known.each_speaker.items()
         if differs(by_both[speaker, emotion], expected)
     ]
     if off:

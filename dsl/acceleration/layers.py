@@ -109,14 +109,11 @@ class _Depthwise(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        input: torch.Tensor, weight: torch.Tensor, stride: tuple[int, int], padding: tuple[int, int]
+        ctx: Any, input: torch.Tensor, weight: torch.Tensor, stride: tuple[int, int], padding: tuple[int, int]
     ) -> torch.Tensor:
-        return functional.conv2d(input, weight, None, stride, padding, groups=len(weight))
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-        input, weight, ctx.stride, ctx.padding = inputs
+        ctx.stride, ctx.padding = stride, padding
         ctx.save_for_backward(input, weight)
+        return functional.conv2d(input, weight, None, stride, padding, groups=len(weight))
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:

@@ -37,7 +37,7 @@ class _Normalised(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, activation: Activation
+        ctx: Any, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, eps: float, activation: Activation
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         output = torch.empty_like(input, memory_format=torch.channels_last)
         mean, variance = torch.empty_like(weight), torch.empty_like(weight)
@@ -45,14 +45,10 @@ class _Normalised(torch.autograd.Function):
             _rows(input), _values(weight), _values(bias), eps, *activation,
             _rows(output), _values(mean), _values(variance),
         )  # fmt: skip
-        return output, mean, variance
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, ...]) -> None:
-        input, weight, bias, ctx.eps, ctx.activation = inputs
-        _, mean, variance = output
+        ctx.eps, ctx.activation = eps, activation
         ctx.mark_non_differentiable(mean, variance)
         ctx.save_for_backward(input, weight, bias, mean, variance)
+        return output, mean, variance
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor, *_: Any) -> tuple[torch.Tensor | None, ...]:

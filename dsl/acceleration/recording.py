@@ -40,6 +40,7 @@ class Recorder:
         return self.stopped or self.found.get(kind)
 
 
+@dataclass(eq=False)
 class RecordedStep:
     """A step that is recorded after a few batches of `size` segments, and replayed from then on.
 
@@ -47,33 +48,25 @@ class RecordedStep:
     `recorder` None every batch is learnt from step by step.
     """
 
-    def __init__(
-        self,
-        step: Step,
-        changed: Callable[[], Sequence[torch.Tensor]],
-        size: int,
-        kind: Hashable,
-        recorder: Recorder | None,
-    ) -> None:
-        self._step = step
-        self._changed = changed
-        self._size = size
-        self._kind = kind
-        self._recorder = recorder
-        self._warm_up = WARM_UP_STEPS
-        self._index: torch.Tensor | None = None  # of the batch that is learnt from, where the recording finds it
-        self._replay: Callable[[], None] | None = None
-        self._addresses: list[int] = []  # of what the recording changes
-        self.draws = False  # whether a step draws random numbers, as dropout does
+    step: Step
+    changed: Callable[[], Sequence[torch.Tensor]]
+    size: int
+    kind: Hashable
+    recorder: Recorder | None
+    draws: bool = field(default=False, init=False)  # whether a step draws random numbers, as dropout does
+    _warm_up: int = field(default=WARM_UP_STEPS, init=False)
+    _index: torch.Tensor | None = field(default=None, init=False)  # of the batch that is learnt from, for the recording
+    _replay: Callable[[], None] | None = field(default=None, init=False)
+    _addresses: list[int] = field(default_factory=list, init=False)  # of what the recording changes
 
     @property
     def verdict(self) -> str:
         """`exact` where batches are replayed; else `no`, and why not."""
         if self._replay is not None:
             return EXACT
-        if self._recorder is None:
+        if self.recorder is None:
             return "no: not on a GPU" if os.environ.get(SWITCH) != "0" else f"no: {SWITCH}=0"
-        return self._recorder.verdict(self._kind) or "no: too few batches to record one"
+        return self.recorder.verdict(self.kind) or "no: too few batches to record one"
 
     def begin_epoch(self) -> None:
         """Forget a recording of tensors that are no longer those that are trained."""
@@ -82,41 +75,41 @@ class RecordedStep:
 
     def __call__(self, index: torch.Tensor) -> None:
         """Learn from segments `index` [n]: by a replay where there is one of n, and else by the step itself."""
-        if self._replay is not None and len(index) == self._size:
+        if self._replay is not None and len(index) == self.size:
             assert self._index is not None
             self._index.copy_(index)
             self._replay()
-        elif self._warm_up or self._recorder is None or len(index) != self._size:
+        elif self._warm_up or self.recorder is None or len(index) != self.size:
             self._warm_up = max(0, self._warm_up - 1)
             with self._noting_draws(index.device):
-                self._step(index)
+                self.step(index)
         else:
-            self._begin_to_replay(index, self._recorder)
+            self._begin_to_replay(index, self.recorder)
 
     def _begin_to_replay(self, index: torch.Tensor, recorder: Recorder) -> None:
         """Learn from `index`, and record how, where that comes to the same bits."""
-        known = recorder.verdict(self._kind)
+        known = recorder.verdict(self.kind)
         if known not in (None, EXACT):
-            self._step(index)
+            self.step(index)
             return
         self._index = index.clone()
-        before = None if known else [tensor.clone() for tensor in self._changed()]
-        step, learnt_from = self._step, self._index
+        before = None if known else [tensor.clone() for tensor in self.changed()]
+        step, learnt_from = self.step, self._index
         try:
             replay = recorder.record(lambda: step(learnt_from))
         except RuntimeError as error:
             if is_out_of_memory(error):
                 raise
             recorder.stopped = f"no: {_first_line(error)}"
-            self._step(index)
+            self.step(index)
             return
         if before is None:
             replay()
         elif not self._is_exact(replay, before):
-            recorder.found[self._kind] = "no: a replayed step comes to other bits"
+            recorder.found[self.kind] = "no: a replayed step comes to other bits"
             return
         else:
-            recorder.found[self._kind] = EXACT
+            recorder.found[self.kind] = EXACT
         self._replay, self._addresses = replay, self._places()
 
     def _is_exact(self, replay: Callable[[], None], before: Sequence[torch.Tensor]) -> bool:
@@ -124,17 +117,17 @@ class RecordedStep:
         assert self._index is not None
         draws = _state_of_draws(self._index.device)
         replay()
-        replayed = [tensor.clone() for tensor in self._changed()]
-        for tensor, value in zip(self._changed(), before, strict=True):
+        replayed = [tensor.clone() for tensor in self.changed()]
+        for tensor, value in zip(self.changed(), before, strict=True):
             tensor.copy_(value)
         if draws is not None:
             torch.cuda.set_rng_state(draws, self._index.device)
-        self._step(self._index)
-        same = [_same_bits(one, other) for one, other in zip(replayed, self._changed(), strict=True)]
+        self.step(self._index)
+        same = [_same_bits(one, other) for one, other in zip(replayed, self.changed(), strict=True)]
         return bool(torch.stack(same).all())
 
     def _places(self) -> list[int]:
-        return [tensor.data_ptr() for tensor in self._changed()]
+        return [tensor.data_ptr() for tensor in self.changed()]
 
     @contextlib.contextmanager
     def _noting_draws(self, device: torch.device) -> Iterator[None]:

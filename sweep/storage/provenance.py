@@ -1,28 +1,22 @@
 """What a stage was trained by: the versions of packages, and the revision of this code."""
 
-import contextlib
 import hashlib
 import platform
 import subprocess
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from data_prep.files import canonical_hash
+from data_prep.surroundings import installed
 
 VERSIONS_OF = ("torch", "torchaudio", "timm", "triton", "numba", "numpy", "pyarrow", "scikit-learn", "cleanlab")
 TRAINED_BY = ("dsl", "data_prep", "sweep")  # packages of this code that decide what a training comes to
 ROOT = Path(__file__).parents[2]
 
 
-@cache
 def versions() -> dict[str, str]:
     """The versions of what a training depends on, where it is installed."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONS_OF:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+    return {"python": platform.python_version(), **installed(*VERSIONS_OF)}
 
 
 @cache

@@ -10,7 +10,8 @@ import numpy as np
 import soundfile
 
 from data_prep.audio import read_audio
-from data_prep.corpora import EMODB_COUNTS, EMODB_EMOTIONS, read_manifest
+from data_prep.corpora import read_manifest
+from data_prep.corpora.emodb import EMODB_COUNTS, EMODB_EMOTIONS
 from data_prep.features import FeatureSettings, LogMel
 from data_prep.prepare import Prepared, prepare
 from data_prep.shards import PreparedCorpus

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.corpora import EMODB_COUNTS, Utterance, known_name, read_emodb, read_manifest
+from data_prep.corpora import Utterance, known_name, read_emodb, read_manifest
+from data_prep.corpora.emodb import EMODB_COUNTS
 from data_prep.corpora.manifest import unread_columns
 from data_prep.errors import CorpusError
 from tests.data_prep.corpus_files import emodb_names, write_emodb, write_manifest

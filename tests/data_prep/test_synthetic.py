@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 import soundfile
 
-from data_prep import synthetic
 from data_prep.corpora import read_manifest
 from data_prep.errors import CorpusError
 from data_prep.synthetic import PROFILES, SyntheticCorpus, read_truth, write_corpus
@@ -78,7 +77,7 @@ def test_an_interrupted_call_leaves_no_manifest_and_can_be_repeated(
     whole = written(tmp_path / "whole")
     write_corpus(tmp_path / "cut", SyntheticCorpus(**(vars(SMALL) | {"seed": 7})))
     with monkeypatch.context() as patch:
-        patch.setattr(synthetic, "_csv", lambda columns, rows: 1 / 0)
+        patch.setattr(pd.DataFrame, "to_csv", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write_corpus(tmp_path / "cut", SMALL)
     assert not (tmp_path / "cut" / "manifest.csv").exists()

@@ -59,11 +59,11 @@ def fit(
 ) -> tuple[nn.Module, list[Epoch]]:
     """Train one network to its end."""
     training = Training(lesson, checkpoint, on_epoch, checkpoint_seconds)
-    while not training.finished:
+    while not training.run.finished:
         (failure,) = train_an_epoch([training])
         if failure is not None:
             raise failure
-    return training.result()
+    return training.run.result()
 
 
 def paper_sized(segments: int) -> SegmentCorpus:
@@ -83,7 +83,7 @@ def paper_sized(segments: int) -> SegmentCorpus:
 
 
 def outcome_of(training: Training) -> Outcome:
-    network, history = training.result()
+    network, history = training.run.result()
     return timeless(history), bits_of(network)
 
 
@@ -110,7 +110,7 @@ def teach(
     told = [*[lambda epoch: None] * (len(lessons) - 1), hear]
     trainings = [Training(*each, 0) for each in zip(lessons, checkpoints, told, strict=True)]
     failures: dict[int, TrainingDivergedError] = {}
-    while under_way := [n for n, one in enumerate(trainings) if n not in failures and not one.finished]:
+    while under_way := [n for n, one in enumerate(trainings) if n not in failures and not one.run.finished]:
         for n, failure in zip(under_way, train_an_epoch([trainings[n] for n in under_way]), strict=True):
             if failure is not None:
                 failures[n] = failure

@@ -439,7 +439,7 @@ def test_a_network_learns_with_bfloat16_and_predicts_with_float32(
 def test_weights_stay_float32_and_learn_nearly_the_same(corpus: SegmentCorpus) -> None:
     reduced, whole = (Training(lessons_of(corpus, settings)[0], MemoryCheckpoint()) for settings in (REDUCED, SETTINGS))
     for training in (reduced, whole):
-        while not training.finished:
+        while not training.run.finished:
             train_an_epoch([training])
     assert {weight.dtype for weight in reduced.run.network.parameters()} == {torch.float32}
     found, expected = ([epoch.loss for epoch in one.run.history] for one in (reduced, whole))

@@ -179,7 +179,7 @@ def test_a_recording_is_not_replayed_once_what_it_changes_lies_elsewhere(
     kept = training.run.optimizer.state_dict()["state"][0]["exp_avg"]
     move(training)
     assert training.run.optimizer.state_dict()["state"][0]["exp_avg"].data_ptr() != kept.data_ptr()
-    while not training.finished:
+    while not training.run.finished:
         train_an_epoch([training])
     assert [outcome_of(training)] == expected
     assert gpu.recorder is not None and gpu.recorder.recorded == 2

@@ -12,12 +12,10 @@ from dsl.settings import ChainSettings, TrainingSettings
 from dsl.splits import (
     assign_folds,
     derived_seed,
-    grouped_folds,
     groups_of,
     may_train,
     stratified_folds,
     validation_part,
-    whole_folds,
 )
 from tests.dsl.dsl_toys import UTTERANCES, light
 
@@ -268,7 +266,7 @@ def test_classes_that_are_rarer_than_folds_of_groups_come_as_they_are_and_withou
     recwarn: pytest.WarningsRecorder,
 ) -> None:
     label = np.repeat([0, 1], [38, 2])
-    assert set(grouped_folds(label, np.arange(40) // 2, 5, 0)) == set(range(5))
+    assert set(stratified_folds(label, 5, 0, np.arange(40) // 2)) == set(range(5))
     assert not recwarn
 
 
@@ -278,17 +276,13 @@ def test_the_validation_part_of_a_grouped_split_varies_with_the_seed() -> None:
     assert len({tuple(validation_part(label, training, 0.1, seed, groups)) for seed in range(20)}) > 2
 
 
-def test_whole_folds_are_stratified_where_there_are_no_groups() -> None:
-    np.testing.assert_array_equal(whole_folds(BALANCED, None, 5, 1), stratified_folds(BALANCED, 5, 1))
-
-
 @light
 @given(labels(at_least=4), st.integers(2, 4), st.integers(0, 4), seeds)
-def test_whole_folds_of_groups_keep_each_of_them_in_one_and_leave_no_fold_empty(
+def test_folds_of_groups_keep_each_of_them_in_one_and_leave_no_fold_empty(
     label: np.ndarray, folds: int, more: int, seed: int
 ) -> None:
     groups = np.arange(len(label)) % (folds + more)
-    fold_of = whole_folds(label, groups, folds, seed)
+    fold_of = stratified_folds(label, folds, seed, groups)
     assert set(fold_of) == set(range(folds))
     assert (pd.Series(fold_of).groupby(groups).nunique() == 1).all()
 
