@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        status: int = options.run(options)
-        return status
+        status: int | None = options.run(options)
+        return DONE if status is None else status
     except UserError as error:
         return _fail(options, str(error))
     except OSError as error:

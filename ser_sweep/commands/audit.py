@@ -10,7 +10,7 @@ from typing import Any
 
 from data_prep.addresses import without_secrets
 from data_prep.errors import UserError
-from ser_sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_results, quietly
+from ser_sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_shown_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar, notice, print_failures
 from ser_sweep.sweeps import AuditedChain, Sweep
@@ -28,9 +28,9 @@ def add(commands: Any) -> None:
         "their test utterances change",
         "ser-sweep audit configs/leakage_audit.yaml --data DATA --store STORE\n"
         "ser-sweep audit GRID.yaml --data DATA --store AUDIT --exact --folds 0 3",
-        of_results(),
-        of_place(),
-        quietly(),
+        of_shown_results,
+        of_place,
+        quietly,
     )
     audit.add_argument("--json", action="store_true", help="print a JSON list")
     audit.add_argument(

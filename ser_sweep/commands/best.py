@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.text import command
 from ser_sweep.commands.arguments import (
-    DONE,
     GRID_DATA_STORE,
     add_command,
     count,
@@ -34,9 +33,9 @@ def add(commands: Any) -> None:
         run_best,
         "rank the settings and networks of a grid by their rate on validation utterances, which alone chooses",
         f"ser-sweep best {GRID_DATA_STORE}\nser-sweep best {GRID_DATA_STORE} --write BEST.yaml",
-        of_results(setting=False),
-        of_decisions(),
-        quietly(),
+        of_results,
+        of_decisions,
+        quietly,
     )
     best.add_argument("--top", type=count, default=10, metavar="N", help="rows to show (default: 10)")
     best.add_argument("--json", action="store_true", help="print one JSON object")
@@ -45,7 +44,7 @@ def add(commands: Any) -> None:
     )
 
 
-def run_best(options: argparse.Namespace) -> int:
+def run_best(options: argparse.Namespace) -> None:
     sweep, forests = opened(options), options.forests
     with ProgressBar(options, "reading the store") as progress:
         rankings = sweep.best(forests=forests, progress=progress)
@@ -58,13 +57,12 @@ def run_best(options: argparse.Namespace) -> int:
         about = {"grid": str(sweep.grid_file), "fields": by.fields, "written": written and str(options.write)}
         records = [ranking_record(one, options.top) for one in rankings]
         print(json.dumps({**about, "rankings": records}, indent=2, ensure_ascii=False, allow_nan=False))
-        return DONE
+        return
     print(to_markdown(ranking_listings(by, options.top)))
     for one in rankings:
         print(f"{_where(one)}: {one.chosen.name if one.chosen else 'nothing can be chosen'}")
     if written:
         print(f"go on with: {written}")
-    return DONE
 
 
 def _where(ranking: "Ranking") -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, add_command
+from ser_sweep.commands.arguments import add_command
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -26,7 +26,7 @@ def add(commands: Any) -> None:
     completion.add_argument("shell", choices=SHELLS)
 
 
-def run_completion(options: argparse.Namespace) -> int:
+def run_completion(options: argparse.Namespace) -> None:
     import shtab
 
     parser = options.parser
@@ -37,7 +37,6 @@ def run_completion(options: argparse.Namespace) -> int:
             elif action.dest in ("data", "store"):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # the same
     print(shtab.complete(parser, options.shell))
-    return DONE
 
 
 def parsers_in(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

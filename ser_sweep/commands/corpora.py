@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         run_fetch,
         "download a corpus, or say where to ask for it if its licence allows no download",
         "ser-sweep fetch emodb --out ~/corpora",
-        quietly(),
+        quietly,
     )
     fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
     fetch.add_argument("--out", type=path, required=True, help="folder in which to make the corpus's folder")
@@ -59,11 +59,10 @@ def run_corpora(options: argparse.Namespace) -> int:
     return FAILED if unreadable else DONE
 
 
-def run_fetch(options: argparse.Namespace) -> int:
+def run_fetch(options: argparse.Namespace) -> None:
     from data_prep.download import fetch
 
     with ProgressBar(options) as progress:
         folder, made = fetch(options.corpus, options.out, options.url, progress)
     print(f"{plain(folder)}{'' if made else ' (was there before)'}")
     print(f"prepare it with: {plain(command('prepare', options.corpus, '--source', folder, '--out', 'DATA'))}")
-    return DONE

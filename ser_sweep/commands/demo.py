@@ -20,7 +20,7 @@ def add(commands: Any) -> None:
         run_demo,
         "try prepare, run and tables on synthetic speech, in minutes",
         "ser-sweep demo",
-        quietly(),
+        quietly,
     )
     demo.add_argument("--out", type=path, default=Path("demo-output"), help="folder (default: demo-output)")
 

@@ -21,7 +21,7 @@ def add(commands: Any) -> None:
         run_doctor,
         "check versions, devices, Ray, a store and data, and say what to correct (exit status 1 if anything)",
         "ser-sweep doctor --store STORE --data DATA --ray",
-        quietly(),
+        quietly,
     )
     doctor.add_argument("--store", help="stage store to check: a folder or an address such as s3://bucket/folder")
     doctor.add_argument("--data", help="folder of prepared corpora to check: a path or an address")

@@ -8,11 +8,10 @@ from typing import Any
 
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import (
-    DONE,
     GRID_DATA_STORE,
     add_command,
     of_decisions,
-    of_results,
+    of_shown_results,
     of_utterances,
     path,
     quietly,
@@ -28,10 +27,10 @@ def add(commands: Any) -> None:
         run_figures,
         "draw recall by class, contours, learning curves and more, as PNG and SVG",
         f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
-        of_results(),
-        of_decisions(),
-        of_utterances(),
-        quietly(),
+        of_shown_results,
+        of_decisions,
+        of_utterances,
+        quietly,
     )
     figures.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to write figures to")
     figures.add_argument(
@@ -39,7 +38,7 @@ def add(commands: Any) -> None:
     )
 
 
-def run_figures(options: argparse.Namespace) -> int:
+def run_figures(options: argparse.Namespace) -> None:
     sweep = opened(options)
     decided(options, sweep, options.forests)
     with warnings_told(options), ProgressBar(options) as progress:
@@ -47,4 +46,3 @@ def run_figures(options: argparse.Namespace) -> int:
             options.out, options.utterance, options.format, forests=options.forests, progress=progress
         )
     print(plain(f"{counted(len(saved), 'figure')} in {options.out}, described in {options.out / 'index.json'}"))
-    return DONE

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
 from data_prep.text import plain
-from ser_sweep.commands.arguments import DONE, add_command, add_group, path
+from ser_sweep.commands.arguments import add_command, add_group, of_data, path
 from ser_sweep.sweeps import open_sweep
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ def add(commands: Any) -> None:
         run_folds_show,
         "list what training, validation and test have in common, for each corpus, split and fold",
         "ser-sweep folds show configs/emodb_lite.yaml --data DATA",
+        of_data,
     )
     show.add_argument("grid", type=path, metavar="GRID.yaml", help="the grid file; see configs/")
-    show.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     show.add_argument("--json", action="store_true", help="print a JSON list")
     imported = add_command(
         group,
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
     imported.add_argument("--corpora", nargs="+", metavar="NAME", help="corpora to import (default: all there are)")
 
 
-def run_folds_show(options: argparse.Namespace) -> int:
+def run_folds_show(options: argparse.Namespace) -> None:
     from analysis.tables.folds_table import folds_text
 
     listed = open_sweep(options.grid, options.data).folds()
@@ -56,7 +56,6 @@ def run_folds_show(options: argparse.Namespace) -> int:
         print(json.dumps(about, indent=2))
     else:
         print("\n".join(folds_text(stage, parts) for stage, parts in listed), end="")
-    return DONE
 
 
 def _about(stage: "StageSpec") -> dict[str, Any]:
@@ -64,7 +63,7 @@ def _about(stage: "StageSpec") -> dict[str, Any]:
     return {"corpus": stage.corpus, "split": stage.split_name, **listed, "folds": stage.folds, "seed": stage.seed}
 
 
-def run_folds_import(options: argparse.Namespace) -> int:
+def run_folds_import(options: argparse.Namespace) -> None:
     from data_prep.emobox import emobox_corpora, notices_of, read_emobox
     from data_prep.fold_files import fold_file, write_fold_file
 
@@ -87,7 +86,6 @@ def run_folds_import(options: argparse.Namespace) -> int:
     out = plain(options.out)
     beside = f"folds: {{file: {plain(options.out.name)}}}"
     print(f"{out}: a grid beside it takes these folds with {beside}; the path is relative to the grid file")
-    return DONE
 
 
 def _prepared_ids(data: str | None, corpus: str) -> list[str] | None:

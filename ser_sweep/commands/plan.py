@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
 from data_prep.text import counted
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, path, price
+from ser_sweep.commands.arguments import GRID_DATA_STORE, add_command, count, of_grid, path, price
 from ser_sweep.commands.sweeps import opened
 from ser_sweep.commands.terminal import halving_json, print_counts, print_halving
 from ser_sweep.sweeps import Sweep, open_sweep
@@ -36,7 +36,7 @@ def add(commands: Any) -> None:
         f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50\n"
         f"ser-sweep plan {GRID_DATA_STORE} --why 'emodb densenet22 wdsl 0.2 fold 3 seed 0'\n"
         f"ser-sweep plan {GRID_DATA_STORE} --diff CHANGED.yaml",
-        of_grid(),
+        of_grid,
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.add_argument(
@@ -60,15 +60,20 @@ def add(commands: Any) -> None:
     )
 
 
-def run_plan(options: argparse.Namespace) -> int:
+def run_plan(options: argparse.Namespace) -> None:
+    sweep = opened(options)
+    if options.why is not None:
+        _print_reasons(sweep.why(options.why), options.json)
+    elif options.diff is not None:
+        _print_change(sweep.changed_to(open_sweep(options.diff, options.data, options.store)), options.json)
+    else:
+        _print_plan(sweep, options)
+
+
+def _print_plan(sweep: Sweep, options: argparse.Namespace) -> None:
     from sweep.planning.label_flow import leaks_of
     from sweep.planning.stages import kind_of
 
-    sweep = opened(options)
-    if options.why is not None:
-        return _print_reasons(sweep.why(options.why), options.json)
-    if options.diff is not None:
-        return _print_change(sweep.changed_to(open_sweep(options.diff, options.data, options.store)), options.json)
     plan = sweep.plan
     leaks = leaks_of(plan.chains, sweep.prepared.values())
     probes = _probe_unknown(sweep) if options.probe else {}
@@ -84,7 +89,7 @@ def run_plan(options: argparse.Namespace) -> int:
         }
         about |= halving_json(sweep)
         print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
-        return DONE
+        return
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
     print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
     print_counts(plan)
@@ -104,23 +109,21 @@ def run_plan(options: argparse.Namespace) -> int:
         _print_choices(one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
     if estimated.stages:
         _print_estimate(estimated, concurrency, options.price_per_hour)
-    return DONE
 
 
-def _print_reasons(reasons: "list[Reason]", as_json: bool) -> int:
+def _print_reasons(reasons: "list[Reason]", as_json: bool) -> None:
     if as_json:
         print(json.dumps({"why": [one.as_dict() for one in reasons]}, indent=2))
-        return DONE
+        return
     for one in reasons:
         told = one.text.replace("\n", "\n    ")
         print(f"{one.label} ({one.key})\n  {told}")
-    return DONE
 
 
-def _print_change(change: "Change", as_json: bool) -> int:
+def _print_change(change: "Change", as_json: bool) -> None:
     if as_json:
         print(json.dumps(change.as_dict(), indent=2))
-        return DONE
+        return
     print("fields  in which the grids differ" if change.fields else "fields  the grids differ in none")
     for field, (before, after) in change.fields.items():
         print(f"        {field}: {before}, now {after}")
@@ -130,7 +133,6 @@ def _print_change(change: "Change", as_json: bool) -> int:
     for cell, by_kind in change.cells.items():
         told = [f"{kind} {one.stages:,} ({one.done:,} done)" for kind, one in by_kind.items() if one.stages]
         print(f"        {cell:{width}}  {', '.join(told)}")
-    return DONE
 
 
 def _needed(sweep: Sweep) -> dict[str, set[str]]:

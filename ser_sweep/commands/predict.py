@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import AudioError, UserError, bulleted
 from data_prep.files import atomic_path
 from data_prep.text import counted, plain
-from ser_sweep.commands.arguments import DONE, add_command, of_store, path, quietly
+from ser_sweep.commands.arguments import add_command, of_store, path, quietly
 from ser_sweep.commands.sweeps import existing_store
 from ser_sweep.commands.terminal import ProgressBar, notice, warnings_told
 
@@ -33,7 +33,7 @@ def add(commands: Any) -> None:
         run_networks,
         "list the trained networks in a store, with their keys for predict",
         "ser-sweep networks --store STORE",
-        of_store(),
+        of_store,
     )
     networks.add_argument("--json", action="store_true", help="print a JSON list")
     predict = add_command(
@@ -43,8 +43,8 @@ def add(commands: Any) -> None:
         "ask a trained network about recordings: segment probabilities, and the decision by mean pooling",
         "ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png\n"
         "ser-sweep predict --store STORE --stage 3f0a *.wav --csv segments.csv",
-        of_store(),
-        quietly(),
+        of_store,
+        quietly,
     )
     predict.add_argument(
         "--stage", required=True, metavar="KEY", help="key of the network's stage, or a unique beginning of it"
@@ -69,7 +69,7 @@ def add(commands: Any) -> None:
     )
 
 
-def run_networks(options: argparse.Namespace) -> int:
+def run_networks(options: argparse.Namespace) -> None:
     from sweep.inference import kept_networks
     from sweep.planning.in_view import InView
 
@@ -86,14 +86,13 @@ def run_networks(options: argparse.Namespace) -> int:
             for stage, record in kept
         ]
         print(json.dumps(told, indent=2))
-        return DONE
+        return
     for stage, record in kept:
         print(f"{record['key']}  {stage.label_in(view)}{_labels(stage)}")
     print(counted(len(kept), "network") + ("" if kept else "; grids with weights: last or weights: all keep them"))
-    return DONE
 
 
-def run_predict(options: argparse.Namespace) -> int:
+def run_predict(options: argparse.Namespace) -> None:
     from sweep.inference import load_chain, load_network, predict_recording
 
     if options.figure is not None:
@@ -127,10 +126,9 @@ def run_predict(options: argparse.Namespace) -> int:
         notice(options, f"wrote {options.figure}")
     if options.json:
         print(json.dumps(_as_dict(networks, spoken)))
-        return DONE
+        return
     for said in spoken:
         _print_recording(said, options.all)
-    return DONE
 
 
 def _labels(stage: "StageSpec") -> str:

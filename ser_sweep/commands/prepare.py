@@ -9,7 +9,7 @@ from typing import Any
 from data_prep.addresses import is_address, local_path
 from data_prep.errors import UserError, bulleted
 from data_prep.text import clean, counted, plain
-from ser_sweep.commands.arguments import DONE, LINES, add_command, of_place, path, quietly
+from ser_sweep.commands.arguments import LINES, add_command, of_place, path, quietly
 from ser_sweep.commands.terminal import ProgressBar
 
 
@@ -24,8 +24,8 @@ def add(commands: Any) -> None:
         "ser-sweep prepare emodb --source ~/corpora/emodb --out DATA\n"
         "ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted\n"
         "ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215",
-        of_place(),
-        quietly(),
+        of_place,
+        quietly,
     )
     prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
     prepare.add_argument("--source", type=path, help="the corpus's folder; for manifest, the CSV file")
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
     prepare.add_argument("--seed", type=int, default=0, help="seed of the synthetic corpus (default: 0)")
 
 
-def run_prepare(options: argparse.Namespace) -> int:
+def run_prepare(options: argparse.Namespace) -> None:
     import pandas as pd
 
     from data_prep.corpora import check_name, read_corpus, settings_for
@@ -98,4 +98,3 @@ def run_prepare(options: argparse.Namespace) -> int:
     print(f"  segments    {manifest['segments']:,}")
     size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
     print(f"  shards      {len(manifest['shards'])} ({size:.1f} MB): {done.made} made, {done.kept} kept")
-    return DONE

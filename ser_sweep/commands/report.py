@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import (
-    DONE,
     GRID_DATA_STORE,
     add_command,
     count,
     of_decisions,
-    of_results,
+    of_shown_results,
     of_utterances,
     path,
     price,
@@ -36,10 +35,10 @@ def add(commands: Any) -> None:
         run_report,
         "write one page with all results so far: tables, figures, claims, costs, and how to reproduce them",
         f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
-        of_results(),
-        of_decisions(),
-        of_utterances(),
-        quietly(),
+        of_shown_results,
+        of_decisions,
+        of_utterances,
+        quietly,
     )
     report.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for index.html and its files")
     report.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
@@ -47,13 +46,13 @@ def add(commands: Any) -> None:
     report.add_argument("--every", type=count, default=30, metavar="SECONDS", help="time between updates (default: 30)")
 
 
-def run_report(options: argparse.Namespace) -> int:
+def run_report(options: argparse.Namespace) -> None:
     with ProgressBar(options, "reading the store"):
         sweep = opened(options)
         plan = sweep.due
     if not options.watch:
         _say(_write(options, sweep), options)
-        return DONE
+        return
     seen = None
     try:
         while len(plan.done) < len(plan.stages):
@@ -66,7 +65,6 @@ def run_report(options: argparse.Namespace) -> int:
             plan = sweep.due
     finally:  # interrupted or not, the page is left as one that nothing writes again
         _say(_write(options, sweep), options)
-    return DONE
 
 
 def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None) -> "Report":

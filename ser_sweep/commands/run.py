@@ -31,9 +31,9 @@ def add(commands: Any) -> None:
         run_sweep,
         "train the stages of a grid that its store does not have",
         f"ser-sweep run {GRID_DATA_STORE} --max-hours 8",
-        of_grid(),
-        of_place(),
-        quietly(),
+        of_grid,
+        of_place,
+        quietly,
     )
     limits = run.add_argument_group(
         "limits",

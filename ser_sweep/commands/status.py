@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         run_status,
         "show the progress of a grid, and failures",
         f"ser-sweep status {GRID_DATA_STORE} --watch",
-        of_grid(),
+        of_grid,
     )
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.add_argument("--watch", action="store_true", help="repeat until all is done or no launch runs")
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
         run_launches,
         "list the launches on a store, with outcome and cost",
         "ser-sweep launches --store STORE --price-per-hour 2.50",
-        of_store(),
+        of_store,
     )
     launches.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
     launches.add_argument("--json", action="store_true", help="print a JSON list")
@@ -93,14 +93,14 @@ def _print_status(sweep: Sweep) -> None:
         )
 
 
-def run_launches(options: argparse.Namespace) -> int:
+def run_launches(options: argparse.Namespace) -> None:
     from sweep.storage.events import launches_of, read_events
 
     store = existing_store(options)
     launches = launches_of(read_events(store.folder))
     if options.json:
         print(json.dumps([asdict(one) for one in launches], indent=2))
-        return DONE
+        return
     print(
         f"{'launch':26} {'by':10} {'grid':16} {'trained':>7} {'reused':>6} {'failed':>6} {'hours':>7} {'device-h':>8}"
     )
@@ -113,4 +113,3 @@ def run_launches(options: argparse.Namespace) -> int:
     total = sum(one.device_seconds for one in launches) / 3600
     cost = "" if options.price_per_hour is None else f", price {total * options.price_per_hour:,.2f}"
     print(f"{counted(len(launches), 'launch', 'launches')}, {total:,.2f} device-hours in all{cost}")
-    return DONE

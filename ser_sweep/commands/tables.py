@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_decisions, of_results, path, quietly
+from ser_sweep.commands.arguments import GRID_DATA_STORE, add_command, of_decisions, of_shown_results, path, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import ProgressBar, notice
 
@@ -19,9 +19,9 @@ def add(commands: Any) -> None:
         run_tables,
         "print the paper's Tables I to V beside the published values, and every network beside its baseline",
         f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
-        of_results(),
-        of_decisions(),
-        quietly(),
+        of_shown_results,
+        of_decisions,
+        quietly,
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
     tables.add_argument("--out", type=path, help="write to this file instead of the terminal")
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
     )
 
 
-def run_tables(options: argparse.Namespace) -> int:
+def run_tables(options: argparse.Namespace) -> None:
     sweep, forests = opened(options), options.forests
     decided(options, sweep, forests)
     from analysis import to_csv, to_json, to_latex, to_markdown
@@ -48,4 +48,3 @@ def run_tables(options: argparse.Namespace) -> int:
         with atomic_path(options.out) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
         notice(options, f"wrote {options.out}")
-    return DONE
