@@ -12,7 +12,7 @@ from data_prep.addresses import without_secrets
 from data_prep.errors import UserError
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_shown_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar, notice, print_failures
+from ser_sweep.commands.terminal import notice, print_failures, progress_bar
 from ser_sweep.sweeps import AuditedChain, Sweep
 
 ALTERED = ("labels", "sound")  # dsl.settings.Altered, which takes long to import
@@ -65,7 +65,7 @@ def _run_null_label_test(options: argparse.Namespace) -> int:
     decided(options, sweep)
     from analysis.audit import to_text
 
-    with ProgressBar(options, "intervals and tests"):
+    with progress_bar(options, "intervals and tests"):
         findings = sweep.audit()
     print(json.dumps([one.as_dict() for one in findings], indent=2) if options.json else to_text(findings), end="")
     return FAILED if any(one.unexpected for one in findings) else DONE

@@ -19,7 +19,7 @@ from ser_sweep.commands.arguments import (
     quietly,
 )
 from ser_sweep.commands.sweeps import opened
-from ser_sweep.commands.terminal import ProgressBar, notice
+from ser_sweep.commands.terminal import notice, progress_bar
 from ser_sweep.sweeps import Sweep
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def add(commands: Any) -> None:
 
 def run_best(options: argparse.Namespace) -> None:
     sweep, forests = opened(options), options.forests
-    with ProgressBar(options, "reading the store") as progress:
+    with progress_bar(options, "reading the store") as progress:
         rankings = sweep.best(forests=forests, progress=progress)
     from analysis import to_markdown
     from analysis.tables.settings_tables import ranking_listings, ranking_record

@@ -8,7 +8,7 @@ from typing import Any
 
 from ser_sweep.commands.arguments import GRID_DATA_STORE, add_command, of_decisions, of_shown_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 
 
 def add(commands: Any) -> None:
@@ -35,7 +35,7 @@ def run_claims(options: argparse.Namespace) -> None:
     decided(options, sweep, options.forests)
     from analysis.paper.claims_text import claims_json, claims_json_by_setting, claims_text, claims_text_by_setting
 
-    with ProgressBar(options, "intervals and tests"):
+    with progress_bar(options, "intervals and tests"):
         if not sweep.settings.fields:
             findings = sweep.claims(forests=options.forests)
             print((claims_json(findings) if options.json else claims_text(findings, options.all_metrics)).rstrip())

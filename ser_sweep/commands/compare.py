@@ -12,7 +12,7 @@ from typing import Any
 from data_prep.errors import UserError
 from ser_sweep.commands.arguments import add_command, add_setting, of_data, of_decisions, of_store, path, quietly
 from ser_sweep.commands.sweeps import decided, values_by_field
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 from ser_sweep.sweeps import Sweep, open_sweep
 
 
@@ -45,7 +45,7 @@ def run_compare(options: argparse.Namespace) -> None:
     decisions = [decided(options, one, forests=options.forests) for one in sweeps]
     from analysis.sweep_comparison import compare_sweeps, compared_records, compared_text
 
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         progress("intervals and tests", 0, None)
         compared = compare_sweeps(*decisions)
     if options.json:

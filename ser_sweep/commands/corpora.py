@@ -11,7 +11,7 @@ from typing import Any
 from data_prep.errors import ShardError
 from data_prep.text import command, plain
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, path, quietly
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 
 
 def add(commands: Any) -> None:
@@ -62,7 +62,7 @@ def run_corpora(options: argparse.Namespace) -> int:
 def run_fetch(options: argparse.Namespace) -> None:
     from data_prep.download import fetch
 
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         folder, made = fetch(options.corpus, options.out, options.url, progress)
     print(f"{plain(folder)}{'' if made else ' (was there before)'}")
     print(f"prepare it with: {plain(command('prepare', options.corpus, '--source', folder, '--out', 'DATA'))}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.text import counted
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, quietly
-from ser_sweep.commands.terminal import ProgressBar, painted
+from ser_sweep.commands.terminal import painted, progress_bar
 
 
 def add(commands: Any) -> None:
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    with ProgressBar(options, "looking at this machine") as progress:
+    with progress_bar(options, "looking at this machine") as progress:
         from ser_sweep.checks import CheckResult, State
         from ser_sweep.doctor import examine
 
@@ -39,7 +39,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     results = examine(options.store, options.data, options.ray, options.address, lambda what: progress(what, 0, None))
     found: list[CheckResult] = []
     while True:
-        with ProgressBar(options) as progress:  # gone before anything is printed
+        with progress_bar(options) as progress:  # gone before anything is printed
             one = next(results, None)
         if one is None:
             break

@@ -17,7 +17,7 @@ from ser_sweep.commands.arguments import (
     quietly,
 )
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar, warnings_told
+from ser_sweep.commands.terminal import progress_bar, warnings_told
 
 
 def add(commands: Any) -> None:
@@ -41,7 +41,7 @@ def add(commands: Any) -> None:
 def run_figures(options: argparse.Namespace) -> None:
     sweep = opened(options)
     decided(options, sweep, options.forests)
-    with warnings_told(options), ProgressBar(options) as progress:
+    with warnings_told(options), progress_bar(options) as progress:
         saved = sweep.figures(
             options.out, options.utterance, options.format, forests=options.forests, progress=progress
         )

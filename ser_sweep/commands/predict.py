@@ -17,7 +17,7 @@ from data_prep.files import atomic_path
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import add_command, of_store, path, quietly
 from ser_sweep.commands.sweeps import existing_store
-from ser_sweep.commands.terminal import ProgressBar, notice, warnings_told
+from ser_sweep.commands.terminal import notice, progress_bar, warnings_told
 
 if TYPE_CHECKING:
     from sweep.inference import KnownUtterance, Spoken, TrainedNetwork
@@ -99,7 +99,7 @@ def run_predict(options: argparse.Namespace) -> None:
         _check_figure(options.figure, options.files)
     store = existing_store(options)
     networks = load_chain(store, options.stage) if options.chain else [load_network(store, options.stage)]
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         spoken: list[list[Spoken]] = []
         problems: list[str] = []
         progress("recordings", 0, len(options.files))

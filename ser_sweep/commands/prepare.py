@@ -10,7 +10,7 @@ from data_prep.addresses import is_address, local_path
 from data_prep.errors import UserError, bulleted
 from data_prep.text import clean, counted, plain
 from ser_sweep.commands.arguments import LINES, add_command, of_place, path, quietly
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 
 
 def add(commands: Any) -> None:
@@ -68,7 +68,7 @@ def run_prepare(options: argparse.Namespace) -> None:
         raise UserError(f"prepare {options.corpus} needs --source: the corpus's folder, or the manifest's CSV file")
     else:
         utterances, lacking = read_corpus(options.corpus, options.source, options.allow_partial)
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         done = prepare(
             name,
             utterances,

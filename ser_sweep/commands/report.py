@@ -21,7 +21,7 @@ from ser_sweep.commands.arguments import (
     quietly,
 )
 from ser_sweep.commands.sweeps import opened
-from ser_sweep.commands.terminal import ProgressBar, warnings_told
+from ser_sweep.commands.terminal import progress_bar, warnings_told
 from ser_sweep.sweeps import Sweep
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def add(commands: Any) -> None:
 
 
 def run_report(options: argparse.Namespace) -> None:
-    with ProgressBar(options, "reading the store"):
+    with progress_bar(options, "reading the store"):
         sweep = opened(options)
         plan = sweep.due
     if not options.watch:
@@ -68,7 +68,7 @@ def run_report(options: argparse.Namespace) -> None:
 
 
 def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None) -> "Report":
-    with warnings_told(options), ProgressBar(options) as progress:
+    with warnings_told(options), progress_bar(options) as progress:
         return sweep.report(
             options.out,
             options.utterance,

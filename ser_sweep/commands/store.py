@@ -16,7 +16,7 @@ from data_prep.errors import UserError
 from data_prep.text import command, counted
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, add_group, of_data, of_store, path, quietly
 from ser_sweep.commands.sweeps import existing_store
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 from ser_sweep.sweeps import open_sweep
 
 
@@ -69,7 +69,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     from sweep.storage.upkeep import repair, verify
 
     store = existing_store(options)
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         problems = verify(store, progress)
     if options.json:
         print(json.dumps([asdict(problem) for problem in problems], indent=2))
@@ -106,7 +106,7 @@ def run_store_gc(options: argparse.Namespace) -> None:
     if not garbage:
         print("the grids need all that the store holds")
     elif options.delete:
-        with ProgressBar(options) as progress:
+        with progress_bar(options) as progress:
             delete_garbage(store, garbage, progress)
         print("deleted")
     else:
@@ -123,11 +123,11 @@ def run_store_export(options: argparse.Namespace) -> None:
         _export_results(options)
         return
     if options.grid is None:
-        with ProgressBar(options) as progress:
+        with progress_bar(options) as progress:
             count, of_grid = export(store, options.out, None, progress), ""
     else:
         sweep = open_sweep(options.grid, options.data, options.store)
-        with ProgressBar(options) as progress:
+        with progress_bar(options) as progress:
             count, of_grid = sweep.export(options.out, progress), f" of the grid's {len(sweep.plan.stages)}"
     print(f"{counted(count, 'stage')}{of_grid} in {options.out}: stages.parquet and predictions/")
 
@@ -136,7 +136,7 @@ def _export_results(options: argparse.Namespace) -> None:
     if options.grid is None:
         raise UserError("store export --decisions exports one grid: give the grid file and --data")
     sweep = open_sweep(options.grid, options.data, options.store)
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         keys = sweep.export_results(options.out, progress)
     print(f"results of {len(keys)} of {len(sweep.plan.stages)} stages in {options.out}; see them with:")
     print(f"  {command('tables', '--from', options.out)}")

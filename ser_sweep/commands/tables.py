@@ -9,7 +9,7 @@ from typing import Any
 
 from ser_sweep.commands.arguments import GRID_DATA_STORE, add_command, of_decisions, of_shown_results, path, quietly
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar, notice
+from ser_sweep.commands.terminal import notice, progress_bar
 
 
 def add(commands: Any) -> None:
@@ -35,7 +35,7 @@ def run_tables(options: argparse.Namespace) -> None:
     decided(options, sweep, forests)
     from analysis import to_csv, to_json, to_latex, to_markdown
 
-    with ProgressBar(options, "intervals and tests"):
+    with progress_bar(options, "intervals and tests"):
         tables = sweep.tables(forests=forests, test_chosen=options.test_chosen)
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables).rstrip()
