@@ -12,13 +12,32 @@ from typing import Any
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the name `path` when the block ends without an error."""
+    """A temporary path beside `path` to write to, in a folder that is made where it is not there; it takes the name
+    `path` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` in UTF-8; the file appears whole."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_new(path: Path, text: str, another: Exception) -> bool:
+    """Write a file that is not there yet; False where it is there already, and the same. Raises `another` where it is
+    another one."""
+    if path.exists():
+        if path.is_file() and path.read_bytes() == text.encode():
+            return False
+        raise another
+    write_text(path, text)
+    return True
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from data_prep.corpora import CORPORA
 from data_prep.csv_files import QUOTED, CsvError, misnamed, misnamed_text, read_csv
-from data_prep.files import atomic_path
+from data_prep.files import write_new
 from data_prep.fold_lists import TEST, TRAIN, UNUSED, VALID, FoldList, FoldListError
 from data_prep.text import clean, counted, skeleton, some
 
@@ -276,10 +276,5 @@ def write_fold_file(path: Path, text: str) -> None:
     """Write a file that is not there yet, or is the same. Raises FoldListError where another one is in its place."""
     if path.is_dir():
         raise FoldListError(f"--out {path} is a folder; name a file in it, such as {path / 'emobox.csv'}")
-    if path.exists():
-        if path.is_file() and path.read_bytes() == text.encode():
-            return
-        raise FoldListError(f"{path} is there already, and has other folds than would be written; give another --out")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    another = FoldListError(f"{path} is there already, and has other folds than would be written; give another --out")
+    write_new(path, text, another)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from data_prep.addresses import local_path
@@ -28,10 +28,11 @@ class SweepResults(OpenedSweep):
     """The results of a sweep, from its store alone. Those of one setting are of the one that is shown (`shown`,
     `at`)."""
 
-    def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
-        super().__init__(grid_file, data, place)
-        self._decided: dict[tuple[Setting, bool, str], pd.DataFrame] = {}
-        self._intervals: str | None = None
+    _intervals: str | None = None
+
+    @cached_property
+    def _decided(self) -> "dict[tuple[Setting, bool, str], pd.DataFrame]":
+        return {}
 
     @property
     def intervals(self) -> str:
@@ -48,11 +49,6 @@ class SweepResults(OpenedSweep):
         other = copy.copy(self)
         other._intervals = kind
         return other
-
-    def refresh(self) -> None:
-        """Look at the store anew."""
-        super().refresh()
-        self._decided.clear()
 
     def decisions(self, *, forests: bool = True, progress: Progress = no_progress) -> "pd.DataFrame":
         """Decisions on utterances of all networks that are there (`analysis.decide`): what every result is made of.
@@ -169,8 +165,7 @@ class SweepResults(OpenedSweep):
         from analysis.tables.settings_tables import in_settings
 
         found = collect_tables(self.seen, self.shown_chains, self.decisions(forests=forests), test_chosen)
-        shown = in_settings(found, self.by_setting(forests=forests)) if self.settings.fields else found
-        return [*shown, *self._stopped()]
+        return [*in_settings(found, self.by_setting(forests=forests)), *self._stopped()]
 
     def _stopped(self) -> "list[Listing]":
         """What halving stopped, as a table, if anything."""

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,24 +14,20 @@ from sweep.planning.intervals import INTERVALS
 
 LINES = "\n\t"  # what messages may hold that is not printed
 DONE, FAILED, BAD_INPUT, LIMITED, INTERRUPTED = 0, 1, 2, 3, 130
-GRID_DATA_STORE = "GRID.yaml --data DATA --store STORE"  # in examples
 
 
 Options = Callable[[argparse.ArgumentParser], object]  # adds arguments that several commands take
 Run = Callable[[argparse.Namespace], int | None]  # a command: its exit status, None where that is DONE
 
 
-def add_command(
-    commands: Any, name: str, run: Run, help: str, example: str, *options: Options
-) -> argparse.ArgumentParser:
-    """A command `name` whose help ends with `example`."""
+def add_command(commands: Any, name: str, run: Run, help: str, *options: Options) -> argparse.ArgumentParser:
+    """A command `name`. Its help ends with the examples that open the module of `run`."""
     command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=help,
-        description=help,
-        epilog="example: " + example.replace("\n", "\n         "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        name, help=help, description=help, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    about = sys.modules[run.__module__].__doc__ or ""
+    examples = [line for line in about.splitlines() if command.prog in line]
+    command.epilog = "example: " + "\n         ".join(examples)
     command.set_defaults(run=run)
     command.add_argument("--debug", action="store_true", help="show the traceback of an error")
     for add in options:

@@ -26,8 +26,6 @@ def add(commands: Any) -> None:
         run_audit,
         "test whether permuted labels are recognised above chance or, with --exact, whether networks change when "
         "their test utterances change",
-        "ser-sweep audit configs/leakage_audit.yaml --data DATA --store STORE\n"
-        "ser-sweep audit GRID.yaml --data DATA --store AUDIT --exact --folds 0 3",
         of_shown_results,
         of_place,
         quietly,

@@ -8,9 +8,10 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from data_prep.errors import UserError
+from data_prep.files import write_new
 from data_prep.text import command
 from ser_sweep.commands.arguments import (
-    GRID_DATA_STORE,
     add_command,
     count,
     of_decisions,
@@ -32,7 +33,6 @@ def add(commands: Any) -> None:
         "best",
         run_best,
         "rank the settings and networks of a grid by their rate on validation utterances, which alone chooses",
-        f"ser-sweep best {GRID_DATA_STORE}\nser-sweep best {GRID_DATA_STORE} --write BEST.yaml",
         of_results,
         of_decisions,
         quietly,
@@ -72,11 +72,11 @@ def _where(ranking: "Ranking") -> str:
 
 
 def _write(options: argparse.Namespace, sweep: Sweep, rankings: "list[Ranking]") -> str:
-    """Write the grid of what is chosen; returns the command that goes on with it."""
-    from sweep.planning.chosen_grid import write_chosen
-
+    """Write the grid of what is chosen; returns the command that goes on with it. Raises UserError where another file
+    is in its place."""
     data, store = ("DATA", "STORE") if options.results else (sweep.data, sweep.place)
     go_on = command("run", options.write, "--data", data, "--store", store)
-    new = write_chosen(options.write, sweep.best_grid(rankings, [f"  {go_on}"]))
-    notice(options, f"{'wrote' if new else 'unchanged:'} {options.write}")
+    file, text = options.write, sweep.best_grid(rankings, [f"  {go_on}"])
+    another = UserError(f"{file} is there already, and another one than would be written; give another --write")
+    notice(options, f"{'wrote' if write_new(file, text, another) else 'unchanged:'} {file}")
     return go_on

@@ -1,12 +1,12 @@
 """What the paper says, tested on a sweep's results.
 
-ser-sweep claims GRID.yaml --data DATA --store STORE
+ser-sweep claims GRID.yaml --data DATA --store STORE --json
 """
 
 import argparse
 from typing import Any
 
-from ser_sweep.commands.arguments import GRID_DATA_STORE, add_command, of_decisions, of_shown_results, quietly
+from ser_sweep.commands.arguments import add_command, of_decisions, of_shown_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import progress_bar
 
@@ -17,7 +17,6 @@ def add(commands: Any) -> None:
         "claims",
         run_claims,
         "test the paper's claims on a grid's results: supported, contradicted, undecided or not tested",
-        f"ser-sweep claims {GRID_DATA_STORE} --json",
         of_shown_results,
         of_decisions,
         quietly,

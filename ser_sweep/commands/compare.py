@@ -1,8 +1,8 @@
 """Two sweeps side by side, or two settings of one.
 
 ser-sweep compare A.yaml B.yaml --data DATA --store STORE
-ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER
-ser-sweep compare A.yaml --data DATA --store STORE --setting learning_rate=0.001 --other-setting learning_rate=0.0003
+ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json
+ser-sweep compare A.yaml --data DATA --store STORE --setting epochs=8 --other-setting epochs=12
 """
 
 import argparse
@@ -22,9 +22,6 @@ def add(commands: Any) -> None:
         "compare",
         run_compare,
         "compare the networks of two sweeps, or of two settings of one, by paired tests on the same utterances",
-        "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
-        "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json\n"
-        "ser-sweep compare A.yaml --data DATA --store STORE --setting epochs=8 --other-setting epochs=12",
         of_decisions,
         quietly,
     )

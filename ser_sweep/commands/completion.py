@@ -1,6 +1,8 @@
 """Completion of commands, options and files in a shell.
 
-ser-sweep completion bash
+eval "$(ser-sweep completion bash)"  # in ~/.bashrc
+ser-sweep completion zsh > ~/.zsh/completions/_ser-sweep  # a folder of $fpath
+ser-sweep completion fish > ~/.config/fish/completions/ser-sweep.fish
 """
 
 import argparse
@@ -19,9 +21,6 @@ def add(commands: Any) -> None:
         "completion",
         run_completion,
         "print a script that lets a shell complete commands, options and files",
-        'eval "$(ser-sweep completion bash)"  # in ~/.bashrc\n'
-        "ser-sweep completion zsh > ~/.zsh/completions/_ser-sweep  # a folder of $fpath\n"
-        "ser-sweep completion fish > ~/.config/fish/completions/ser-sweep.fish",
     )
     completion.add_argument("shell", choices=SHELLS)
 

@@ -22,7 +22,6 @@ def add(commands: Any) -> None:
         "corpora",
         run_corpora,
         "list the known corpora, where to get them, and the paper's Table I beside the prepared ones",
-        "ser-sweep corpora --data DATA",
     )
     corpora.add_argument("--data", help="folder of prepared corpora (default: show only the paper's lines)")
     fetch = add_command(
@@ -30,7 +29,6 @@ def add(commands: Any) -> None:
         "fetch",
         run_fetch,
         "download a corpus, or say where to ask for it if its licence allows no download",
-        "ser-sweep fetch emodb --out ~/corpora",
         quietly,
     )
     fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])

@@ -1,6 +1,6 @@
 """Whether this machine, a store and prepared data are as a sweep needs them.
 
-ser-sweep doctor --store STORE --data DATA
+ser-sweep doctor --store STORE --data DATA --ray
 ser-sweep doctor --store STORE --data DATA --address auto
 """
 
@@ -20,7 +20,6 @@ def add(commands: Any) -> None:
         "doctor",
         run_doctor,
         "check versions, devices, Ray, a store and data, and say what to correct (exit status 1 if anything)",
-        "ser-sweep doctor --store STORE --data DATA --ray",
         quietly,
     )
     doctor.add_argument("--store", help="stage store to check: a folder or an address such as s3://bucket/folder")

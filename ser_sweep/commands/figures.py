@@ -1,6 +1,6 @@
 """Figures of a sweep's results.
 
-ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES
+ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES --utterance 03a01Fa
 """
 
 import argparse
@@ -8,7 +8,6 @@ from typing import Any
 
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import (
-    GRID_DATA_STORE,
     add_command,
     of_decisions,
     of_shown_results,
@@ -26,7 +25,6 @@ def add(commands: Any) -> None:
         "figures",
         run_figures,
         "draw recall by class, contours, learning curves and more, as PNG and SVG",
-        f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
         of_shown_results,
         of_decisions,
         of_utterances,

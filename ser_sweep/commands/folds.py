@@ -1,7 +1,7 @@
 """What the folds of a grid are, and folds that others have published.
 
-ser-sweep folds show GRID.yaml --data DATA
-ser-sweep folds import emobox EmoBox --out emobox.csv
+ser-sweep folds show configs/emodb_lite.yaml --data DATA
+ser-sweep folds import emobox EmoBox --out emobox.csv --data DATA
 """
 
 import argparse
@@ -28,7 +28,6 @@ def add(commands: Any) -> None:
         "show",
         run_folds_show,
         "list what training, validation and test have in common, for each corpus, split and fold",
-        "ser-sweep folds show configs/emodb_lite.yaml --data DATA",
         of_data,
     )
     show.add_argument("grid", type=path, metavar="GRID.yaml", help="the grid file; see configs/")
@@ -38,7 +37,6 @@ def add(commands: Any) -> None:
         "import",
         run_folds_import,
         "write a file of published folds for the corpora that are read here, and say what they are",
-        "ser-sweep folds import emobox EmoBox --out emobox.csv --data DATA",
     )
     imported.add_argument("kind", choices=["emobox"], help="whose folds: EmoBox's")
     imported.add_argument("folder", type=path, metavar="DIR", help="a checkout of EmoBox, or its folder data")

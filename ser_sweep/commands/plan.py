@@ -1,7 +1,7 @@
 """What a grid comes to, before it is run.
 
 ser-sweep plan GRID.yaml --data DATA --store STORE --probe --price-per-hour 2.50
-ser-sweep plan GRID.yaml --data DATA --store STORE --why "emodb densenet22 wdsl 0.2 fold 3 seed 0"
+ser-sweep plan GRID.yaml --data DATA --store STORE --why 'emodb densenet22 wdsl 0.2 fold 3 seed 0'
 ser-sweep plan GRID.yaml --data DATA --store STORE --diff CHANGED.yaml
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
 from data_prep.text import counted
-from ser_sweep.commands.arguments import GRID_DATA_STORE, add_command, count, of_grid, path, price
+from ser_sweep.commands.arguments import add_command, count, of_grid, path, price
 from ser_sweep.commands.sweeps import opened
 from ser_sweep.commands.terminal import halving_json, print_counts, print_halving
 from ser_sweep.sweeps import Sweep, open_sweep
@@ -33,9 +33,6 @@ def add(commands: Any) -> None:
         "plan",
         run_plan,
         "show how much work a grid is: trials, stages, shared and missing ones, hours and cost",
-        f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50\n"
-        f"ser-sweep plan {GRID_DATA_STORE} --why 'emodb densenet22 wdsl 0.2 fold 3 seed 0'\n"
-        f"ser-sweep plan {GRID_DATA_STORE} --diff CHANGED.yaml",
         of_grid,
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")

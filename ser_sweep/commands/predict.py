@@ -2,6 +2,7 @@
 
 ser-sweep networks --store STORE
 ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png
+ser-sweep predict --store STORE --stage 3f0a *.wav --csv segments.csv
 """
 
 import argparse
@@ -32,7 +33,6 @@ def add(commands: Any) -> None:
         "networks",
         run_networks,
         "list the trained networks in a store, with their keys for predict",
-        "ser-sweep networks --store STORE",
         of_store,
     )
     networks.add_argument("--json", action="store_true", help="print a JSON list")
@@ -41,8 +41,6 @@ def add(commands: Any) -> None:
         "predict",
         run_predict,
         "ask a trained network about recordings: segment probabilities, and the decision by mean pooling",
-        "ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png\n"
-        "ser-sweep predict --store STORE --stage 3f0a *.wav --csv segments.csv",
         of_store,
         quietly,
     )
@@ -228,7 +226,6 @@ def _known_as_dict(known: "KnownUtterance | None") -> dict[str, Any] | None:
 
 def _write_csv(path: Path, networks: "Sequence[TrainedNetwork]", spoken: "Sequence[Sequence[Spoken]]") -> None:
     """One row a recording, network and segment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         q_names = [f"q_{name}" for name in networks[0].classes]
@@ -253,6 +250,5 @@ def _draw(options: argparse.Namespace, path: Path, said: "Sequence[Spoken]") -> 
         f"{plain(last.path.name)}, decided: {plain(last.network.classes[last.decision])}\n{last.network.stage.label}",
         label_is="decided" if known is None else "label",
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with warnings_told(options):
         save_figure(figure, path)

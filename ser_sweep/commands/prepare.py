@@ -1,6 +1,8 @@
 """From a corpus's audio files to Parquet shards.
 
 ser-sweep prepare emodb --source ~/corpora/emodb --out DATA
+ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted
+ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215
 """
 
 import argparse
@@ -21,9 +23,6 @@ def add(commands: Any) -> None:
         "prepare",
         run_prepare,
         "turn a corpus into Parquet shards of segment spectrograms",
-        "ser-sweep prepare emodb --source ~/corpora/emodb --out DATA\n"
-        "ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted\n"
-        "ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215",
         of_place,
         quietly,
     )

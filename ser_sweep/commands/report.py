@@ -1,6 +1,5 @@
 """A page of all that a sweep came to.
 
-ser-sweep report GRID.yaml --data DATA --store STORE --out REPORT
 ser-sweep report GRID.yaml --data DATA --store STORE --out REPORT --watch
 """
 
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import (
-    GRID_DATA_STORE,
     add_command,
     count,
     of_decisions,
@@ -34,7 +32,6 @@ def add(commands: Any) -> None:
         "report",
         run_report,
         "write one page with all results so far: tables, figures, claims, costs, and how to reproduce them",
-        f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
         of_shown_results,
         of_decisions,
         of_utterances,

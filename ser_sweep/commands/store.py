@@ -1,7 +1,7 @@
 """Looking after a store.
 
 ser-sweep store verify --store STORE --repair
-ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
+ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE
 ser-sweep store export --store STORE --out EXPORT
 ser-sweep store export GRID.yaml --data DATA --store STORE --decisions --out RESULTS
 """
@@ -27,7 +27,6 @@ def add(commands: Any) -> None:
         "verify",
         run_store_verify,
         "read the whole store and list what is damaged or does not belong there (exit status 1 if anything)",
-        "ser-sweep store verify --store STORE --repair",
         of_store,
         quietly,
     )
@@ -38,7 +37,6 @@ def add(commands: Any) -> None:
         "gc",
         run_store_gc,
         "list what none of the given grids needs, and delete it with --delete",
-        "ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE",
         of_store,
         quietly,
         of_data,
@@ -50,7 +48,6 @@ def add(commands: Any) -> None:
         "export",
         run_store_export,
         "write the predictions of all stages, or of one grid, as a Parquet data set for DuckDB, polars or pandas",
-        "ser-sweep store export --store STORE --out EXPORT",
         of_store,
         quietly,
     )

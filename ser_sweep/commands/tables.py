@@ -7,7 +7,8 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from ser_sweep.commands.arguments import GRID_DATA_STORE, add_command, of_decisions, of_shown_results, path, quietly
+from data_prep.files import write_text
+from ser_sweep.commands.arguments import add_command, of_decisions, of_shown_results, path, quietly
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import notice, progress_bar
 
@@ -18,7 +19,6 @@ def add(commands: Any) -> None:
         "tables",
         run_tables,
         "print the paper's Tables I to V beside the published values, and every network beside its baseline",
-        f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
         of_shown_results,
         of_decisions,
         quietly,
@@ -42,9 +42,5 @@ def run_tables(options: argparse.Namespace) -> None:
     if options.out is None:
         print(text)
     else:
-        from data_prep.files import atomic_path
-
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(options.out) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_text(options.out, text + "\n")
         notice(options, f"wrote {options.out}")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from data_prep.progress import Progress, no_progress
-from data_prep.text import counted, plain
+from data_prep.text import counted, first_of, plain
 from ser_sweep.commands.arguments import LINES
 
 if TYPE_CHECKING:
@@ -67,11 +67,9 @@ def print_failures(failures: dict[str, str]) -> None:
     for label, cause in failures.items():
         labels.setdefault(cause, []).append(label)
     for cause, same in labels.items():
-        more = len(same) - SHOWN_OF_A_CAUSE
-        print(f"  {', '.join(same[:SHOWN_OF_A_CAUSE])}{f' and {more} more' if more > 0 else ''}: {cause}")
+        print(f"  {first_of(same)}: {cause}")
 
 
-SHOWN_OF_A_CAUSE = 3
 COLORS = {"red": 31, "green": 32, "yellow": 33}
 
 
