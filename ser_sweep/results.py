@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from analysis.audit import AuditFinding
     from analysis.paper.findings import Finding
     from analysis.report import Report
-    from analysis.scoring.ranking import BySetting, Ranking
+    from analysis.scoring.ranking import BySetting, Candidate, Ranking
     from analysis.tables.listings import Listing
     from analysis.tables.paper_tables import Table
     from sweep.planning.chosen_grid import Choice
@@ -113,27 +113,24 @@ class SweepResults(OpenedSweep):
         missing of an incomplete choice."""
         from sweep.planning.chosen_grid import chosen_text
 
-        return chosen_text(self.grid, list(filter(None, map(self._choice, rankings))), comments)
+        choices = [self._choice(one, one.chosen) for one in rankings if one.chosen is not None]
+        return chosen_text(self.grid, choices, comments)
 
-    def _choice(self, ranking: "Ranking") -> "Choice | None":
+    def _choice(self, ranking: "Ranking", chosen: "Candidate") -> "Choice":
         from analysis.scoring.formats import folds_text, joined
         from analysis.scoring.stored import corpus_names, network_of
         from sweep.planning.chosen_grid import Choice
 
-        chosen = ranking.chosen
-        if chosen is None:
-            return None
         chains = self.settings.chains[chosen.setting]
         names = corpus_names(self.seen, chains)
         stages = [stage for chain in chains for stage in chain.stages if stage.inner_fold is None]
         own = [stage for stage in stages if stage.corpus in names and network_of(stage, names) == chosen.network]
         folds = folds_text(chosen.score.folds_done, chosen.score.folds)
-        why = (
-            f"{chosen.name}: the best of {_counted_candidates(ranking)} of {self.grid_file} on validation "
-            f"utterances, WA {chosen.validation:.2f}%"
-        )
+        could, others = len(ranking.ranked), len(ranking.others)
+        of = counted(could + others, "candidate") + (f", of which {could} could be chosen," if others else "")
+        why = f"the best of {of} of {self.grid_file} on validation utterances, WA {chosen.validation:.2f}%"
         seeds = tuple(sorted({stage.seed for stage in own}))
-        return Choice(own[0], seeds, self.requests[own[0].corpus], joined(why, folds))
+        return Choice(own[0], seeds, self.requests[own[0].corpus], joined(f"{chosen.name}: {why}", folds))
 
     def scores(self, *, forests: bool = True) -> "pd.DataFrame":
         """Recognition rates of every network, with intervals (`analysis.score_networks`)."""
@@ -268,9 +265,3 @@ def _counted(drawings: Iterable[Any], progress: Progress) -> Iterable[Any]:
     for number, drawing in enumerate(drawings):
         progress("figures", number, None)
         yield drawing
-
-
-def _counted_candidates(ranking: "Ranking") -> str:
-    """`18 candidates`, and how many of them could be chosen where others could not, as with folds missing."""
-    could, others = len(ranking.ranked), len(ranking.others)
-    return counted(could + others, "candidate") + (f", of which {could} could be chosen," if others else "")

@@ -12,7 +12,7 @@ from analysis.report.reproduce import CELLS
 from analysis.tables.latex import to_latex
 from analysis.tables.render import to_csv, to_json, to_markdown
 from data_prep.errors import UserError
-from data_prep.files import write_text
+from data_prep.files import atomic_path
 from data_prep.progress import Progress, no_progress
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
@@ -47,10 +47,10 @@ def write_report(
     _write_tables(results, folder / TABLES)
     for recipe in report.recipes:
         for name, text in {recipe.file: recipe.grid, **recipe.beside}.items():
-            write_text(folder / CELLS / name, text)
+            _write(folder / CELLS / name, text)
     for corpus in report.pages:
-        write_text(folder / page_of(corpus), render_figures(report, corpus))
-    write_text(folder / PAGE, render(report, refresh))
+        _write(folder / page_of(corpus), render_figures(report, corpus))
+    _write(folder / PAGE, render(report, refresh))
     progress("decisions, tables, figures, page", 4, STEPS)
     return report
 
@@ -89,4 +89,10 @@ def _write_tables(results: Results, folder: Path) -> None:
         ("tables.json", to_json(tables)),
         ("claims.json", claims_json(results.findings)),
     ):
-        write_text(folder / name, text)
+        _write(folder / name, text)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

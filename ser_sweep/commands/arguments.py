@@ -1,6 +1,7 @@
 """What commands parse alike: their help, arguments that several of them take, and the exit statuses they end with."""
 
 import argparse
+import contextlib
 import math
 import sys
 from collections.abc import Callable
@@ -156,23 +157,16 @@ def count(text: str) -> int:
 
 def amount(text: str) -> float:
     """A finite number above 0."""
-    found = _number(text)
-    if not 0 < found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return found
+    return _number(text, lambda number: 0 < number < math.inf, "a number above 0")
 
 
 def price(text: str) -> float:
     """A finite amount of at least 0."""
-    found = _number(text)
-    if not 0 <= found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a price: a number of at least 0")
-    return found
+    return _number(text, lambda number: 0 <= number < math.inf, "a price: a number of at least 0")
 
 
-def _number(text: str) -> float:
-    """The number that a text is; NaN where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def _number(text: str, fits: Callable[[float], bool], what: str) -> float:
+    with contextlib.suppress(ValueError):
+        if fits(found := float(text)):
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is not {what}")

@@ -88,7 +88,8 @@ def _run_exact(options: argparse.Namespace) -> int:
         return FAILED
     lines = [_line(sweep, check) for check in found]
     print(json.dumps(lines, indent=2) if options.json else _exact_text(lines))
-    return FAILED if any(_parts(one) and not one["leaky_source"] for one in lines) else DONE
+    leaks = any(one[what] != IDENTICAL for one in lines if not one["leaky_source"] for what in ALTERED)
+    return FAILED if leaks else DONE
 
 
 def _line(sweep: Sweep, audited: AuditedChain) -> dict[str, Any]:
@@ -106,10 +107,6 @@ def _line(sweep: Sweep, audited: AuditedChain) -> dict[str, Any]:
         "test_utterances": audited.test_utterances,
         **{what: parted.text if parted else IDENTICAL for what, parted in audited.partings.items()},
     }
-
-
-def _parts(line: dict[str, Any]) -> bool:
-    return any(line[what] != IDENTICAL for what in ALTERED)
 
 
 def _exact_text(lines: list[dict[str, Any]]) -> str:

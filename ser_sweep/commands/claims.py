@@ -32,13 +32,9 @@ def add(commands: Any) -> None:
 def run_claims(options: argparse.Namespace) -> None:
     sweep = opened(options)
     decided(options, sweep, options.forests)
-    from analysis.paper.claims_text import claims_json, claims_json_by_setting, claims_text, claims_text_by_setting
+    from analysis.paper.claims_text import claims_json_by_setting, claims_text_by_setting
 
     with progress_bar(options, "intervals and tests"):
-        if not sweep.settings.fields:
-            findings = sweep.claims(forests=options.forests)
-            print((claims_json(findings) if options.json else claims_text(findings, options.all_metrics)).rstrip())
-            return
         if options.setting:
             found = {sweep.shown: sweep.claims(forests=options.forests)}
         else:

@@ -7,6 +7,7 @@ ser-sweep folds import emobox EmoBox --out emobox.csv --data DATA
 import argparse
 import json
 import sys
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,6 @@ from ser_sweep.commands.arguments import add_command, add_group, of_data, path
 from ser_sweep.sweeps import open_sweep
 
 if TYPE_CHECKING:
-    from data_prep.emobox import Protocol
     from sweep.planning.stages import StageSpec
 
 
@@ -69,11 +69,9 @@ def run_folds_import(options: argparse.Namespace) -> None:
     absent = [name for name in options.corpora or () if name not in there]
     if absent:
         raise UserError(f"--corpora {absent[0]}: EmoBox's lists of it are not there; there are {', '.join(there)}")
-    found: list[Protocol] = []
-    for name in options.corpora or there:
-        prepared = _prepared_ids(options.data, name)
-        if options.data is None or prepared is not None:
-            found.append(read_emobox(there[name], name, prepared))
+    wanted = list(options.corpora or there)
+    prepared = dict.fromkeys(wanted) if options.data is None else _prepared_ids(options.data, wanted)
+    found = [read_emobox(there[name], name, prepared[name]) for name in wanted if name in prepared]
     if not found:
         raise UserError(f"no corpus of EmoBox's ({', '.join(there)}) is prepared in {options.data}; check --data")
     write_fold_file(options.out, fold_file({one.corpus: one.folds for one in found}))
@@ -86,12 +84,12 @@ def run_folds_import(options: argparse.Namespace) -> None:
     print(f"{out}: a grid beside it takes these folds with {beside}; the path is relative to the grid file")
 
 
-def _prepared_ids(data: str | None, corpus: str) -> list[str] | None:
-    """The ids of a prepared corpus; None where it is not prepared. Of several preparations, those of any."""
+def _prepared_ids(data: str, corpora: Collection[str]) -> dict[str, list[str] | None]:
+    """The ids of each of the corpora that is prepared; of several preparations of one, those of any."""
     from data_prep.data_folder import list_prepared
 
-    if data is None:
-        return None
-    prepared, _ = list_prepared(data)
-    ids = {one for each in prepared if each.corpus == corpus for one in each.utterances()["id"]}
-    return sorted(ids) or None
+    ids: dict[str, set[str]] = {}
+    for one in list_prepared(data)[0]:
+        if one.corpus in corpora:
+            ids.setdefault(one.corpus, set()).update(one.utterances()["id"])
+    return {corpus: sorted(own) for corpus, own in ids.items()}

@@ -102,8 +102,7 @@ def _print_plan(sweep: Sweep, options: argparse.Namespace) -> None:
     for told in (*sweep.notices, *estimated.untaught):
         print(f"notice  {told}")
     for kind, one in probes.items():
-        print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
-        _print_choices(one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
+        _print_probe(kind, one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
     if estimated.stages:
         _print_estimate(estimated, concurrency, options.price_per_hour)
 
@@ -147,16 +146,14 @@ def _needed(sweep: Sweep) -> dict[str, set[str]]:
     return found | ({SETTINGS: set(sweep.plan.stages)} if sweep.settings.fields else {})
 
 
-def _memory_words(probe: "Probe") -> str:
-    if probe.memory is None:
-        return ""
-    return f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
-
-
-def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
-    """What a GPU makes of layouts, precisions and several networks side by side."""
+def _print_probe(kind: str, probe: "Probe", stage: "StageSpec") -> None:
+    """How fast a kind is, and what a GPU makes of layouts, precisions and several networks side by side."""
     from sweep.planning.probe import advice
 
+    memory = ""
+    if probe.memory is not None:
+        memory = f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
+    print(f"probe   {kind}: {probe.segments_per_second:,.0f} segments/s on {probe.device}{memory}")
     for one in probe.choices:
         print(
             f"        {one.layout:13}  {one.precision:8}  {counted(one.at_once, 'network'):11}  "
