@@ -32,6 +32,7 @@ from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
 from analysis.tables.render import aligned
 from data_prep.errors import UserError
+from data_prep.text import first_of
 
 AXES = (columns.BACKBONE, columns.SPLIT, columns.LABEL_SOURCE)
 SEEDS_BESIDE = "training seeds, in order"
@@ -259,5 +260,4 @@ def compared_records(compared: Compared) -> list[dict[str, Any]]:
 def _listed(known: Iterable[tuple[Network, str]]) -> str:
     """The networks of a sweep, the first few by name."""
     names = dict.fromkeys(f"{corpus_name(one.corpus)} {treatment_name(one.treatment, ' ')}" for one, _ in known)
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(list(names)[:LISTED]) + more
+    return first_of(list(names), LISTED)

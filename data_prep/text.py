@@ -68,6 +68,11 @@ def some(ids: Sequence[str], noun: str = "utterance") -> str:
     return f"{counted(len(ids), noun)} ({', '.join(ids[:3])}{', …' if len(ids) > 3 else ''})"
 
 
+def first_of(texts: Sequence[str], most: int = 3) -> str:
+    """The first of these, and how many more there are: `a, b, c and 2 more`."""
+    return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
+
+
 def duration(seconds: float) -> str:
     """`45 s`, `12 min`, `3 h 20 min`."""
     if seconds < 90:

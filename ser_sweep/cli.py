@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     try:
-        status: int = options.run(options)
-        return status
+        status: int | None = options.run(options)
+        return DONE if status is None else status
     except UserError as error:
         return _fail(options, str(error))
     except OSError as error:
@@ -60,6 +60,8 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands; a command's modules are imported when it runs."""
     # Imported here, so that signals are heeded from the start.
+    from importlib.metadata import version
+
     from ser_sweep.commands import (
         audit,
         best,
@@ -86,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Sweeps of deep self-learning for segment-based speech emotion recognition.",
     )
     parser.set_defaults(parser=parser, main=main)  # for commands that are about the others
-    parser.add_argument("--version", action="version", version=f"ser-sweep {_version()}")
+    parser.add_argument("--version", action="version", version=f"ser-sweep {version('ser-dsl-sweep')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     modules = (
         *(corpora, prepare, plan, folds, status, run, tables, best, figures),
@@ -95,12 +97,6 @@ def build_parser() -> argparse.ArgumentParser:
     for module in modules:
         module.add(commands)
     return parser
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("ser-dsl-sweep")
 
 
 def console_script() -> NoReturn:

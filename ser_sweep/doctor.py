@@ -25,7 +25,7 @@ from data_prep.data_folder import list_prepared
 from data_prep.errors import UserError
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, is_compared, shards_of_other_sound
-from data_prep.text import counted
+from data_prep.text import counted, first_of
 from ser_sweep.checks import CheckResult, State
 from ser_sweep.nodes import examine_nodes, leaving_nothing
 from sweep.storage.store import Store
@@ -89,11 +89,9 @@ def check_packages() -> Iterator[CheckResult]:
         yield CheckResult("packages", State.OK, f"{len(needed)} as the package requires")
     if LOCK.is_file():
         other = [f"{name} {here}" for name, here in unlocked(LOCK.read_text(encoding="utf-8"))]
-        listed = ", ".join(other[:8]) + (", ..." if len(other) > 8 else "")
         if other:
-            yield CheckResult(
-                "lock file", State.WARNING, f"{counted(len(other), 'other version')}: {listed}", "make setup"
-            )
+            said = f"{counted(len(other), 'other version')}: {first_of(other, 8)}"
+            yield CheckResult("lock file", State.WARNING, said, "make setup")
         else:
             yield CheckResult("lock file", State.OK, "the installed versions match")
 

@@ -17,6 +17,7 @@ from data_prep.errors import UserError
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.shards import shard_problem
+from data_prep.text import first_of
 from ser_sweep.checks import CheckResult, State
 from sweep.storage.provenance import versions
 
@@ -178,5 +179,5 @@ def _data_problems(what: str, there: Surroundings, here: Surroundings, data: str
         said = f"data {data}: {', '.join(other)} is not what it is on this machine"
         yield CheckResult(what, State.PROBLEM, said, "copy it again, or mount the same folder on all nodes")
     if there.damaged:
-        shown = ", ".join(there.damaged[:3]) + (", …" if len(there.damaged) > 3 else "")
-        yield CheckResult(what, State.PROBLEM, f"data {data}: {shown}", "copy it again, or prepare it again")
+        said = f"data {data}: {first_of(there.damaged)}"
+        yield CheckResult(what, State.PROBLEM, said, "copy it again, or prepare it again")

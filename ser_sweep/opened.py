@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -37,9 +37,10 @@ class OpenedSweep:
 
     def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
         from sweep.planning.grid import load_grid, resolve_corpora
+        from sweep.storage.store import Store
 
         self.grid_file, self.data, self.place = grid_file, data, place
-        opened = self._open_store()
+        opened = None if place is None else Store(place)
         self.grid: GridSpec = load_grid(grid_file)
         self.prepared: dict[str, PreparedCorpus] = resolve_corpora(self.grid, data)
         self.requests = {self.prepared[one.key].name: one for one in self.grid.corpus_requests()}
@@ -50,11 +51,6 @@ class OpenedSweep:
         self._store = opened
         self._asked: Setting | None = None
         self.chains: list[ChainSpec] = self.grid.expand(self.prepared)
-
-    def _open_store(self) -> "Store | None":
-        from sweep.storage.store import Store
-
-        return None if self.place is None else Store(self.place)
 
     @property
     def store(self) -> "Store":
@@ -112,14 +108,17 @@ class OpenedSweep:
 
     def refresh(self) -> None:
         """Look at the store anew."""
-        for name in ("seen", "plan", "halved", "shown"):
+        for name in ("seen", "plan", "halved", "shown", "_decided"):
             self.__dict__.pop(name, None)
 
-    def leave_out(self, damaged: Collection[str]) -> None:
-        """Go on as if the stages of these keys were not there."""
-        self.__dict__["plan"] = self.plan.without(damaged)
-        self.__dict__.pop("halved", None)
-        self.seen.leave_out(damaged)
+    def leave_damaged_out(self) -> list[str]:
+        """Go on as if the stages were not there whose predictions are not what was committed; returns their keys."""
+        damaged = self.seen.damaged(sorted(self.plan.done))
+        if damaged:
+            self.plan = self.plan.without(damaged)
+            self.__dict__.pop("halved", None)
+            self.seen.leave_out(damaged)
+        return damaged
 
     def why(self, name: str) -> "list[Reason]":
         """Why a stage, by the beginning of its key, or each stage of a chain, by its label, is to be trained.

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from data_prep.addresses import local_path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from analysis.audit import AuditFinding
     from analysis.paper.findings import Finding
     from analysis.report import Report
-    from analysis.scoring.ranking import BySetting, Ranking
+    from analysis.scoring.ranking import BySetting, Candidate, Ranking
     from analysis.tables.listings import Listing
     from analysis.tables.paper_tables import Table
     from sweep.planning.chosen_grid import Choice
@@ -28,10 +28,11 @@ class SweepResults(OpenedSweep):
     """The results of a sweep, from its store alone. Those of one setting are of the one that is shown (`shown`,
     `at`)."""
 
-    def __init__(self, grid_file: Path, data: str, place: str | None) -> None:
-        super().__init__(grid_file, data, place)
-        self._decided: dict[tuple[Setting, bool, str], pd.DataFrame] = {}
-        self._intervals: str | None = None
+    _intervals: str | None = None
+
+    @cached_property
+    def _decided(self) -> "dict[tuple[Setting, bool, str], pd.DataFrame]":
+        return {}
 
     @property
     def intervals(self) -> str:
@@ -48,11 +49,6 @@ class SweepResults(OpenedSweep):
         other = copy.copy(self)
         other._intervals = kind
         return other
-
-    def refresh(self) -> None:
-        """Look at the store anew."""
-        super().refresh()
-        self._decided.clear()
 
     def decisions(self, *, forests: bool = True, progress: Progress = no_progress) -> "pd.DataFrame":
         """Decisions on utterances of all networks that are there (`analysis.decide`): what every result is made of.
@@ -117,27 +113,24 @@ class SweepResults(OpenedSweep):
         missing of an incomplete choice."""
         from sweep.planning.chosen_grid import chosen_text
 
-        return chosen_text(self.grid, list(filter(None, map(self._choice, rankings))), comments)
+        choices = [self._choice(one, one.chosen) for one in rankings if one.chosen is not None]
+        return chosen_text(self.grid, choices, comments)
 
-    def _choice(self, ranking: "Ranking") -> "Choice | None":
+    def _choice(self, ranking: "Ranking", chosen: "Candidate") -> "Choice":
         from analysis.scoring.formats import folds_text, joined
         from analysis.scoring.stored import corpus_names, network_of
         from sweep.planning.chosen_grid import Choice
 
-        chosen = ranking.chosen
-        if chosen is None:
-            return None
         chains = self.settings.chains[chosen.setting]
         names = corpus_names(self.seen, chains)
         stages = [stage for chain in chains for stage in chain.stages if stage.inner_fold is None]
         own = [stage for stage in stages if stage.corpus in names and network_of(stage, names) == chosen.network]
         folds = folds_text(chosen.score.folds_done, chosen.score.folds)
-        why = (
-            f"{chosen.name}: the best of {_counted_candidates(ranking)} of {self.grid_file} on validation "
-            f"utterances, WA {chosen.validation:.2f}%"
-        )
+        could, others = len(ranking.ranked), len(ranking.others)
+        of = counted(could + others, "candidate") + (f", of which {could} could be chosen," if others else "")
+        why = f"the best of {of} of {self.grid_file} on validation utterances, WA {chosen.validation:.2f}%"
         seeds = tuple(sorted({stage.seed for stage in own}))
-        return Choice(own[0], seeds, self.requests[own[0].corpus], joined(why, folds))
+        return Choice(own[0], seeds, self.requests[own[0].corpus], joined(f"{chosen.name}: {why}", folds))
 
     def scores(self, *, forests: bool = True) -> "pd.DataFrame":
         """Recognition rates of every network, with intervals (`analysis.score_networks`)."""
@@ -169,8 +162,7 @@ class SweepResults(OpenedSweep):
         from analysis.tables.settings_tables import in_settings
 
         found = collect_tables(self.seen, self.shown_chains, self.decisions(forests=forests), test_chosen)
-        shown = in_settings(found, self.by_setting(forests=forests)) if self.settings.fields else found
-        return [*shown, *self._stopped()]
+        return [*in_settings(found, self.by_setting(forests=forests)), *self._stopped()]
 
     def _stopped(self) -> "list[Listing]":
         """What halving stopped, as a table, if anything."""
@@ -273,9 +265,3 @@ def _counted(drawings: Iterable[Any], progress: Progress) -> Iterable[Any]:
     for number, drawing in enumerate(drawings):
         progress("figures", number, None)
         yield drawing
-
-
-def _counted_candidates(ranking: "Ranking") -> str:
-    """`18 candidates`, and how many of them could be chosen where others could not, as with folds missing."""
-    could, others = len(ranking.ranked), len(ranking.others)
-    return counted(could + others, "candidate") + (f", of which {could} could be chosen," if others else "")

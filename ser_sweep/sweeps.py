@@ -168,7 +168,7 @@ class Sweep(SweepResults):
         from sweep.running.limits import Budget, Limits
 
         limits = Limits(max_hours, max_price, price_per_hour, max_trials)
-        damaged = self._leave_damaged_out()
+        damaged = self.leave_damaged_out()
         if damaged:
             notice(f"notice: {counted(len(damaged), 'damaged stage')} to be trained again: {', '.join(damaged)}")
         self.store.discard_leftovers(self.plan.done)
@@ -192,13 +192,6 @@ class Sweep(SweepResults):
         self.refresh()
         due = self.due
         return Ran(outcome, estimated, len(before & due.stages.keys()), len(due.done), len(due.stages))
-
-    def _leave_damaged_out(self) -> list[str]:
-        """Plan the stages anew whose predictions are not what was committed; returns their keys."""
-        damaged = self.seen.damaged(sorted(self.plan.done))
-        if damaged:
-            self.leave_out(damaged)
-        return damaged
 
     # Audit
 

@@ -13,21 +13,26 @@ from analysis.scoring.formats import LEVEL, p_text
 from analysis.scoring.intervals import DEFAULT, KINDS, by_speaker_words
 from sweep.planning.settings import Setting
 
+ONE = Setting()  # of a grid that has one setting
+
 
 def claims_text(findings: Sequence[Finding], all_metrics: bool = False) -> str:
     """Each claim, then a line for each finding and one for each of its pairs; last, what the networks were.
 
     With `all_metrics` each pair has another line, with the differences in UA and macro-F1.
     """
-    said = explanation(_intervals(findings) or DEFAULT)
-    return f"{_claims_text(findings, all_metrics)}\n{said}".lstrip("\n")
+    return claims_text_by_setting({ONE: findings}, all_metrics)
 
 
 def claims_text_by_setting(found: Mapping[Setting, Sequence[Finding]], all_metrics: bool = False) -> str:
-    """The same of several settings of a grid, each under a heading of its own."""
-    parts = [f"# {setting.text}\n\n{_claims_text(findings, all_metrics)}" for setting, findings in found.items()]
+    """The same of the settings of a grid, each under a heading of its own where there are several."""
+    parts = [
+        (f"# {setting.text}\n\n" if setting.values else "") + _claims_text(findings, all_metrics)
+        for setting, findings in found.items()
+    ]
     everything = [finding for findings in found.values() for finding in findings]
-    return "\n\n".join([*parts, explanation(_intervals(everything) or DEFAULT)])
+    parts[-1] += "\n" if ONE in found else "\n\n"
+    return "\n\n".join(parts).lstrip("\n") + explanation(_intervals(everything) or DEFAULT)
 
 
 def _claims_text(findings: Sequence[Finding], all_metrics: bool) -> str:
@@ -74,22 +79,17 @@ def claims_json(findings: Sequence[Finding]) -> str:
     A finding's `p` is the claim's, `p_holm` adjusted over its backbones; those of its comparisons are the pair's own,
     and adjusted over the pairs. Differences are in WA, those under `ua` and `f1` in UA and macro-F1.
     """
-    return _json(_claim_records(findings))
+    return claims_json_by_setting({ONE: findings})
 
 
 def claims_json_by_setting(found: Mapping[Setting, Sequence[Finding]]) -> str:
-    """The same of several settings of a grid: each claim once for each setting, with the fields of that under
-    `setting`."""
-    return _json(
-        [
-            {**record, "setting": setting.by_field}
-            for setting, findings in found.items()
-            for record in _claim_records(findings)
-        ]
-    )
-
-
-def _json(claims: Sequence[Mapping[str, Any]]) -> str:
+    """The same of the settings of a grid: each claim once for each setting, with the fields of that under `setting`
+    where there are several."""
+    claims = [
+        {**record, "setting": setting.by_field} if setting.values else record
+        for setting, findings in found.items()
+        for record in _claim_records(findings)
+    ]
     return json.dumps({"level": LEVEL, "claims": claims}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

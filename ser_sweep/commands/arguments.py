@@ -1,7 +1,9 @@
 """What commands parse alike: their help, arguments that several of them take, and the exit statuses they end with."""
 
 import argparse
+import contextlib
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,22 +15,24 @@ from sweep.planning.intervals import INTERVALS
 
 LINES = "\n\t"  # what messages may hold that is not printed
 DONE, FAILED, BAD_INPUT, LIMITED, INTERRUPTED = 0, 1, 2, 3, 130
-GRID_DATA_STORE = "GRID.yaml --data DATA --store STORE"  # in examples
 
 
-def add_command(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], help: str, example: str, *parents: Any
-) -> argparse.ArgumentParser:
-    """A command `name` whose help ends with `example`; `run` gives its exit status."""
+Options = Callable[[argparse.ArgumentParser], object]  # adds arguments that several commands take
+Run = Callable[[argparse.Namespace], int | None]  # a command: its exit status, None where that is DONE
+
+
+def add_command(commands: Any, name: str, run: Run, help: str, *options: Options) -> argparse.ArgumentParser:
+    """A command `name`. Its help ends with the examples that open the module of `run`."""
     command: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=help,
-        description=help,
-        epilog="example: " + example.replace("\n", "\n         "),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[common(), *parents],
+        name, help=help, description=help, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    about = sys.modules[run.__module__].__doc__ or ""
+    examples = [line for line in about.splitlines() if command.prog in line]
+    command.epilog = "example: " + "\n         ".join(examples)
     command.set_defaults(run=run)
+    command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    for add in options:
+        add(command)
     return command
 
 
@@ -37,45 +41,36 @@ def add_group(commands: Any, name: str, help: str) -> Any:
     return commands.add_parser(name, help=help, description=help).add_subparsers(metavar="COMMAND", required=True)
 
 
-def common() -> argparse.ArgumentParser:
-    """What every command takes."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    return parent
-
-
-def quietly() -> argparse.ArgumentParser:
+def quietly(parser: argparse.ArgumentParser) -> None:
     """For a command that says more than its result."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--quiet", action="store_true", help="show only the result and errors")
-    return parent
+    parser.add_argument("--quiet", action="store_true", help="show only the result and errors")
 
 
-def of_grid() -> argparse.ArgumentParser:
+def of_grid(parser: argparse.ArgumentParser) -> None:
     """A grid, its data and its store."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("grid", type=path, metavar="GRID.yaml", help="the grid file; see configs/")
-    parent.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
-    return _with_store(parent)
+    parser.add_argument("grid", type=path, metavar="GRID.yaml", help="the grid file; see configs/")
+    of_data(parser)
+    of_store(parser)
 
 
-def of_results(setting: bool = True) -> argparse.ArgumentParser:
-    """A grid, its data and its store; or a folder of ser-sweep store export --decisions, which holds all three. With
-    `setting` also which of the grid's settings to show."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="the grid file; see configs/")
-    parent.add_argument("--data", help="folder of prepared corpora: a path or an address")
-    _with_store(parent, required=False)
-    parent.add_argument(
+def of_results(parser: argparse.ArgumentParser) -> None:
+    """A grid, its data and its store; or a folder of ser-sweep store export --decisions, which holds all three."""
+    parser.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="the grid file; see configs/")
+    of_data(parser, required=False)
+    of_store(parser, required=False)
+    parser.add_argument(
         "--from",
         dest="results",
         type=path,
         metavar="RESULTS",
         help="folder written by store export --decisions, instead of GRID.yaml, --data and --store",
     )
-    if setting:
-        add_setting(parent, "--setting", "of a grid with several settings, the one to show")
-    return parent
+
+
+def of_shown_results(parser: argparse.ArgumentParser) -> None:
+    """The same, and which of the grid's settings to show."""
+    of_results(parser)
+    add_setting(parser, "--setting", "of a grid with several settings, the one to show")
 
 
 def add_setting(parser: argparse.ArgumentParser, option: str, help: str) -> None:
@@ -90,28 +85,25 @@ def add_setting(parser: argparse.ArgumentParser, option: str, help: str) -> None
     )
 
 
-def of_decisions() -> argparse.ArgumentParser:
+def of_decisions(parser: argparse.ArgumentParser) -> None:
     """How utterances are decided, and which intervals results have."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument(
+    parser.add_argument(
         "--no-forests",
         dest="forests",
         action="store_false",
         help="decide by mean pooling only, for a quick look: the first time, forests take seconds for each network and "
         "seed",
     )
-    parent.add_argument(
+    parser.add_argument(
         "--intervals",
         choices=INTERVALS,
         help="kind of 95%% intervals: over utterances, or for speakers who were not recorded (default: the grid's)",
     )
-    return parent
 
 
-def of_utterances() -> argparse.ArgumentParser:
+def of_utterances(parser: argparse.ArgumentParser) -> None:
     """Which utterances to draw contours along."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument(
+    parser.add_argument(
         "--utterance",
         type=clean,
         nargs="+",
@@ -119,26 +111,23 @@ def of_utterances() -> argparse.ArgumentParser:
         metavar="ID",
         help="utterances whose contours to draw (default: the longest tested one of each corpus)",
     )
-    return parent
 
 
-def of_store() -> argparse.ArgumentParser:
+def of_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    """Where the prepared corpora are."""
+    parser.add_argument("--data", required=required, help="folder of prepared corpora: a path or an address")
+
+
+def of_store(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """Where the stages are."""
-    return _with_store(argparse.ArgumentParser(add_help=False))
-
-
-def _with_store(parent: argparse.ArgumentParser, required: bool = True) -> argparse.ArgumentParser:
     help = "stage store: a folder or an address such as s3://bucket/folder"
-    parent.add_argument("--store", required=required, help=help)
-    return parent
+    parser.add_argument("--store", required=required, help=help)
 
 
-def of_place() -> argparse.ArgumentParser:
+def of_place(parser: argparse.ArgumentParser) -> None:
     """Where the work is done."""
-    parent = argparse.ArgumentParser(add_help=False)
-    parent.add_argument("--inline", action="store_true", help="work in this process, without Ray")
-    parent.add_argument("--address", help="address of a Ray cluster, or auto (default: start Ray on this machine)")
-    return parent
+    parser.add_argument("--inline", action="store_true", help="work in this process, without Ray")
+    parser.add_argument("--address", help="address of a Ray cluster, or auto (default: start Ray on this machine)")
 
 
 def path(text: str) -> Path:
@@ -168,23 +157,16 @@ def count(text: str) -> int:
 
 def amount(text: str) -> float:
     """A finite number above 0."""
-    found = _number(text)
-    if not 0 < found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return found
+    return _number(text, lambda number: 0 < number < math.inf, "a number above 0")
 
 
 def price(text: str) -> float:
     """A finite amount of at least 0."""
-    found = _number(text)
-    if not 0 <= found < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a price: a number of at least 0")
-    return found
+    return _number(text, lambda number: 0 <= number < math.inf, "a price: a number of at least 0")
 
 
-def _number(text: str) -> float:
-    """The number that a text is; NaN where it is none."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
+def _number(text: str, fits: Callable[[float], bool], what: str) -> float:
+    with contextlib.suppress(ValueError):
+        if fits(found := float(text)):
+            return found
+    raise argparse.ArgumentTypeError(f"{text!r} is not {what}")

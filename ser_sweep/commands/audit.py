@@ -10,9 +10,9 @@ from typing import Any
 
 from data_prep.addresses import without_secrets
 from data_prep.errors import UserError
-from ser_sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_results, quietly
+from ser_sweep.commands.arguments import DONE, FAILED, add_command, of_place, of_shown_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar, notice, print_failures
+from ser_sweep.commands.terminal import notice, print_failures, progress_bar
 from ser_sweep.sweeps import AuditedChain, Sweep
 
 ALTERED = ("labels", "sound")  # dsl.settings.Altered, which takes long to import
@@ -26,11 +26,9 @@ def add(commands: Any) -> None:
         run_audit,
         "test whether permuted labels are recognised above chance or, with --exact, whether networks change when "
         "their test utterances change",
-        "ser-sweep audit configs/leakage_audit.yaml --data DATA --store STORE\n"
-        "ser-sweep audit GRID.yaml --data DATA --store AUDIT --exact --folds 0 3",
-        of_results(),
-        of_place(),
-        quietly(),
+        of_shown_results,
+        of_place,
+        quietly,
     )
     audit.add_argument("--json", action="store_true", help="print a JSON list")
     audit.add_argument(
@@ -65,7 +63,7 @@ def _run_null_label_test(options: argparse.Namespace) -> int:
     decided(options, sweep)
     from analysis.audit import to_text
 
-    with ProgressBar(options, "intervals and tests"):
+    with progress_bar(options, "intervals and tests"):
         findings = sweep.audit()
     print(json.dumps([one.as_dict() for one in findings], indent=2) if options.json else to_text(findings), end="")
     return FAILED if any(one.unexpected for one in findings) else DONE
@@ -90,7 +88,8 @@ def _run_exact(options: argparse.Namespace) -> int:
         return FAILED
     lines = [_line(sweep, check) for check in found]
     print(json.dumps(lines, indent=2) if options.json else _exact_text(lines))
-    return FAILED if any(_parts(one) and not one["leaky_source"] for one in lines) else DONE
+    leaks = any(one[what] != IDENTICAL for one in lines if not one["leaky_source"] for what in ALTERED)
+    return FAILED if leaks else DONE
 
 
 def _line(sweep: Sweep, audited: AuditedChain) -> dict[str, Any]:
@@ -108,10 +107,6 @@ def _line(sweep: Sweep, audited: AuditedChain) -> dict[str, Any]:
         "test_utterances": audited.test_utterances,
         **{what: parted.text if parted else IDENTICAL for what, parted in audited.partings.items()},
     }
-
-
-def _parts(line: dict[str, Any]) -> bool:
-    return any(line[what] != IDENTICAL for what in ALTERED)
 
 
 def _exact_text(lines: list[dict[str, Any]]) -> str:

@@ -8,10 +8,10 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from data_prep.errors import UserError
+from data_prep.files import write_new
 from data_prep.text import command
 from ser_sweep.commands.arguments import (
-    DONE,
-    GRID_DATA_STORE,
     add_command,
     count,
     of_decisions,
@@ -20,7 +20,7 @@ from ser_sweep.commands.arguments import (
     quietly,
 )
 from ser_sweep.commands.sweeps import opened
-from ser_sweep.commands.terminal import ProgressBar, notice
+from ser_sweep.commands.terminal import notice, progress_bar
 from ser_sweep.sweeps import Sweep
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ def add(commands: Any) -> None:
         "best",
         run_best,
         "rank the settings and networks of a grid by their rate on validation utterances, which alone chooses",
-        f"ser-sweep best {GRID_DATA_STORE}\nser-sweep best {GRID_DATA_STORE} --write BEST.yaml",
-        of_results(setting=False),
-        of_decisions(),
-        quietly(),
+        of_results,
+        of_decisions,
+        quietly,
     )
     best.add_argument("--top", type=count, default=10, metavar="N", help="rows to show (default: 10)")
     best.add_argument("--json", action="store_true", help="print one JSON object")
@@ -45,9 +44,9 @@ def add(commands: Any) -> None:
     )
 
 
-def run_best(options: argparse.Namespace) -> int:
+def run_best(options: argparse.Namespace) -> None:
     sweep, forests = opened(options), options.forests
-    with ProgressBar(options, "reading the store") as progress:
+    with progress_bar(options, "reading the store") as progress:
         rankings = sweep.best(forests=forests, progress=progress)
     from analysis import to_markdown
     from analysis.tables.settings_tables import ranking_listings, ranking_record
@@ -58,13 +57,12 @@ def run_best(options: argparse.Namespace) -> int:
         about = {"grid": str(sweep.grid_file), "fields": by.fields, "written": written and str(options.write)}
         records = [ranking_record(one, options.top) for one in rankings]
         print(json.dumps({**about, "rankings": records}, indent=2, ensure_ascii=False, allow_nan=False))
-        return DONE
+        return
     print(to_markdown(ranking_listings(by, options.top)))
     for one in rankings:
         print(f"{_where(one)}: {one.chosen.name if one.chosen else 'nothing can be chosen'}")
     if written:
         print(f"go on with: {written}")
-    return DONE
 
 
 def _where(ranking: "Ranking") -> str:
@@ -74,11 +72,11 @@ def _where(ranking: "Ranking") -> str:
 
 
 def _write(options: argparse.Namespace, sweep: Sweep, rankings: "list[Ranking]") -> str:
-    """Write the grid of what is chosen; returns the command that goes on with it."""
-    from sweep.planning.chosen_grid import write_chosen
-
+    """Write the grid of what is chosen; returns the command that goes on with it. Raises UserError where another file
+    is in its place."""
     data, store = ("DATA", "STORE") if options.results else (sweep.data, sweep.place)
     go_on = command("run", options.write, "--data", data, "--store", store)
-    new = write_chosen(options.write, sweep.best_grid(rankings, [f"  {go_on}"]))
-    notice(options, f"{'wrote' if new else 'unchanged:'} {options.write}")
+    file, text = options.write, sweep.best_grid(rankings, [f"  {go_on}"])
+    another = UserError(f"{file} is there already, and another one than would be written; give another --write")
+    notice(options, f"{'wrote' if write_new(file, text, another) else 'unchanged:'} {file}")
     return go_on

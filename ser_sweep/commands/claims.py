@@ -1,14 +1,14 @@
 """What the paper says, tested on a sweep's results.
 
-ser-sweep claims GRID.yaml --data DATA --store STORE
+ser-sweep claims GRID.yaml --data DATA --store STORE --json
 """
 
 import argparse
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_decisions, of_results, quietly
+from ser_sweep.commands.arguments import add_command, of_decisions, of_shown_results, quietly
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 
 
 def add(commands: Any) -> None:
@@ -17,10 +17,9 @@ def add(commands: Any) -> None:
         "claims",
         run_claims,
         "test the paper's claims on a grid's results: supported, contradicted, undecided or not tested",
-        f"ser-sweep claims {GRID_DATA_STORE} --json",
-        of_results(),
-        of_decisions(),
-        quietly(),
+        of_shown_results,
+        of_decisions,
+        quietly,
     )
     claims.add_argument(
         "--all-metrics",
@@ -30,20 +29,15 @@ def add(commands: Any) -> None:
     claims.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run_claims(options: argparse.Namespace) -> int:
+def run_claims(options: argparse.Namespace) -> None:
     sweep = opened(options)
     decided(options, sweep, options.forests)
-    from analysis.paper.claims_text import claims_json, claims_json_by_setting, claims_text, claims_text_by_setting
+    from analysis.paper.claims_text import claims_json_by_setting, claims_text_by_setting
 
-    with ProgressBar(options, "intervals and tests"):
-        if not sweep.settings.fields:
-            findings = sweep.claims(forests=options.forests)
-            print((claims_json(findings) if options.json else claims_text(findings, options.all_metrics)).rstrip())
-            return DONE
+    with progress_bar(options, "intervals and tests"):
         if options.setting:
             found = {sweep.shown: sweep.claims(forests=options.forests)}
         else:
             found = sweep.claims_by_setting(forests=options.forests)
     told = claims_json_by_setting(found) if options.json else claims_text_by_setting(found, options.all_metrics)
     print(told.rstrip())
-    return DONE

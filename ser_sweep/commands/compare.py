@@ -1,8 +1,8 @@
 """Two sweeps side by side, or two settings of one.
 
 ser-sweep compare A.yaml B.yaml --data DATA --store STORE
-ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER
-ser-sweep compare A.yaml --data DATA --store STORE --setting learning_rate=0.001 --other-setting learning_rate=0.0003
+ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json
+ser-sweep compare A.yaml --data DATA --store STORE --setting epochs=8 --other-setting epochs=12
 """
 
 import argparse
@@ -10,9 +10,9 @@ import json
 from typing import Any
 
 from data_prep.errors import UserError
-from ser_sweep.commands.arguments import DONE, add_command, add_setting, of_decisions, path, quietly
+from ser_sweep.commands.arguments import add_command, add_setting, of_data, of_decisions, of_store, path, quietly
 from ser_sweep.commands.sweeps import decided, values_by_field
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 from ser_sweep.sweeps import Sweep, open_sweep
 
 
@@ -22,19 +22,14 @@ def add(commands: Any) -> None:
         "compare",
         run_compare,
         "compare the networks of two sweeps, or of two settings of one, by paired tests on the same utterances",
-        "ser-sweep compare A.yaml B.yaml --data DATA --store STORE\n"
-        "ser-sweep compare A.yaml A.yaml --data DATA --store STORE --other-store OTHER --json\n"
-        "ser-sweep compare A.yaml --data DATA --store STORE --setting epochs=8 --other-setting epochs=12",
-        of_decisions(),
-        quietly(),
+        of_decisions,
+        quietly,
     )
     compare.add_argument(
         "grids", type=path, nargs="+", metavar="GRID.yaml", help="the grid files of A and of B, or one of both"
     )
-    compare.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
-    compare.add_argument(
-        "--store", required=True, help="stage store: a folder or an address such as s3://bucket/folder"
-    )
+    of_data(compare)
+    of_store(compare)
     compare.add_argument("--other-data", metavar="DATA", help="of sweep B (default: that of A)")
     compare.add_argument("--other-store", metavar="STORE", help="of sweep B (default: that of A)")
     add_setting(compare, "--setting", "of a grid with several settings, the one of A")
@@ -42,24 +37,23 @@ def add(commands: Any) -> None:
     compare.add_argument("--json", action="store_true", help="print one JSON object")
 
 
-def run_compare(options: argparse.Namespace) -> int:
+def run_compare(options: argparse.Namespace) -> None:
     sweeps = _opened(options)
     decisions = [decided(options, one, forests=options.forests) for one in sweeps]
     from analysis.sweep_comparison import compare_sweeps, compared_records, compared_text
 
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         progress("intervals and tests", 0, None)
         compared = compare_sweeps(*decisions)
     if options.json:
         places = [_place(one) for one in sweeps]
         about = {"sweeps": places, "differ": compared.differ, "comparisons": compared_records(compared)}
         print(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False))
-        return DONE
+        return
     for name, one in zip("AB", sweeps, strict=True):
         setting = f", {one.shown.text}" if one.settings.fields else ""
         print(f"{name}  {one.grid_file} in {one.place}{setting}")
     print(f"\n{compared_text(compared)}")
-    return DONE
 
 
 def _opened(options: argparse.Namespace) -> tuple[Sweep, Sweep]:

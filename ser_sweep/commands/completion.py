@@ -1,6 +1,8 @@
 """Completion of commands, options and files in a shell.
 
-ser-sweep completion bash
+eval "$(ser-sweep completion bash)"  # in ~/.bashrc
+ser-sweep completion zsh > ~/.zsh/completions/_ser-sweep  # a folder of $fpath
+ser-sweep completion fish > ~/.config/fish/completions/ser-sweep.fish
 """
 
 import argparse
@@ -8,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, add_command
+from ser_sweep.commands.arguments import add_command
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -19,14 +21,11 @@ def add(commands: Any) -> None:
         "completion",
         run_completion,
         "print a script that lets a shell complete commands, options and files",
-        'eval "$(ser-sweep completion bash)"  # in ~/.bashrc\n'
-        "ser-sweep completion zsh > ~/.zsh/completions/_ser-sweep  # a folder of $fpath\n"
-        "ser-sweep completion fish > ~/.config/fish/completions/ser-sweep.fish",
     )
     completion.add_argument("shell", choices=SHELLS)
 
 
-def run_completion(options: argparse.Namespace) -> int:
+def run_completion(options: argparse.Namespace) -> None:
     import shtab
 
     parser = options.parser
@@ -37,7 +36,6 @@ def run_completion(options: argparse.Namespace) -> int:
             elif action.dest in ("data", "store"):
                 action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]  # the same
     print(shtab.complete(parser, options.shell))
-    return DONE
 
 
 def parsers_in(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

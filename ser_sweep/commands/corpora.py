@@ -11,7 +11,7 @@ from typing import Any
 from data_prep.errors import ShardError
 from data_prep.text import command, plain
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, path, quietly
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 
 
 def add(commands: Any) -> None:
@@ -22,7 +22,6 @@ def add(commands: Any) -> None:
         "corpora",
         run_corpora,
         "list the known corpora, where to get them, and the paper's Table I beside the prepared ones",
-        "ser-sweep corpora --data DATA",
     )
     corpora.add_argument("--data", help="folder of prepared corpora (default: show only the paper's lines)")
     fetch = add_command(
@@ -30,8 +29,7 @@ def add(commands: Any) -> None:
         "fetch",
         run_fetch,
         "download a corpus, or say where to ask for it if its licence allows no download",
-        "ser-sweep fetch emodb --out ~/corpora",
-        quietly(),
+        quietly,
     )
     fetch.add_argument("corpus", choices=[name for name in CORPORA if name != "manifest"])
     fetch.add_argument("--out", type=path, required=True, help="folder in which to make the corpus's folder")
@@ -59,11 +57,10 @@ def run_corpora(options: argparse.Namespace) -> int:
     return FAILED if unreadable else DONE
 
 
-def run_fetch(options: argparse.Namespace) -> int:
+def run_fetch(options: argparse.Namespace) -> None:
     from data_prep.download import fetch
 
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         folder, made = fetch(options.corpus, options.out, options.url, progress)
     print(f"{plain(folder)}{'' if made else ' (was there before)'}")
     print(f"prepare it with: {plain(command('prepare', options.corpus, '--source', folder, '--out', 'DATA'))}")
-    return DONE

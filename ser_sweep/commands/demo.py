@@ -19,8 +19,7 @@ def add(commands: Any) -> None:
         "demo",
         run_demo,
         "try prepare, run and tables on synthetic speech, in minutes",
-        "ser-sweep demo",
-        quietly(),
+        quietly,
     )
     demo.add_argument("--out", type=path, default=Path("demo-output"), help="folder (default: demo-output)")
 

@@ -1,6 +1,6 @@
 """Whether this machine, a store and prepared data are as a sweep needs them.
 
-ser-sweep doctor --store STORE --data DATA
+ser-sweep doctor --store STORE --data DATA --ray
 ser-sweep doctor --store STORE --data DATA --address auto
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.text import counted
 from ser_sweep.commands.arguments import DONE, FAILED, add_command, quietly
-from ser_sweep.commands.terminal import ProgressBar, painted
+from ser_sweep.commands.terminal import painted, progress_bar
 
 
 def add(commands: Any) -> None:
@@ -20,8 +20,7 @@ def add(commands: Any) -> None:
         "doctor",
         run_doctor,
         "check versions, devices, Ray, a store and data, and say what to correct (exit status 1 if anything)",
-        "ser-sweep doctor --store STORE --data DATA --ray",
-        quietly(),
+        quietly,
     )
     doctor.add_argument("--store", help="stage store to check: a folder or an address such as s3://bucket/folder")
     doctor.add_argument("--data", help="folder of prepared corpora to check: a path or an address")
@@ -31,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def run_doctor(options: argparse.Namespace) -> int:
-    with ProgressBar(options, "looking at this machine") as progress:
+    with progress_bar(options, "looking at this machine") as progress:
         from ser_sweep.checks import CheckResult, State
         from ser_sweep.doctor import examine
 
@@ -39,7 +38,7 @@ def run_doctor(options: argparse.Namespace) -> int:
     results = examine(options.store, options.data, options.ray, options.address, lambda what: progress(what, 0, None))
     found: list[CheckResult] = []
     while True:
-        with ProgressBar(options) as progress:  # gone before anything is printed
+        with progress_bar(options) as progress:  # gone before anything is printed
             one = next(results, None)
         if one is None:
             break

@@ -1,6 +1,6 @@
 """Figures of a sweep's results.
 
-ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES
+ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES --utterance 03a01Fa
 """
 
 import argparse
@@ -8,17 +8,15 @@ from typing import Any
 
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import (
-    DONE,
-    GRID_DATA_STORE,
     add_command,
     of_decisions,
-    of_results,
+    of_shown_results,
     of_utterances,
     path,
     quietly,
 )
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar, warnings_told
+from ser_sweep.commands.terminal import progress_bar, warnings_told
 
 
 def add(commands: Any) -> None:
@@ -27,11 +25,10 @@ def add(commands: Any) -> None:
         "figures",
         run_figures,
         "draw recall by class, contours, learning curves and more, as PNG and SVG",
-        f"ser-sweep figures {GRID_DATA_STORE} --out FIGURES --utterance 03a01Fa",
-        of_results(),
-        of_decisions(),
-        of_utterances(),
-        quietly(),
+        of_shown_results,
+        of_decisions,
+        of_utterances,
+        quietly,
     )
     figures.add_argument("--out", type=path, required=True, metavar="DIR", help="folder to write figures to")
     figures.add_argument(
@@ -39,12 +36,11 @@ def add(commands: Any) -> None:
     )
 
 
-def run_figures(options: argparse.Namespace) -> int:
+def run_figures(options: argparse.Namespace) -> None:
     sweep = opened(options)
     decided(options, sweep, options.forests)
-    with warnings_told(options), ProgressBar(options) as progress:
+    with warnings_told(options), progress_bar(options) as progress:
         saved = sweep.figures(
             options.out, options.utterance, options.format, forests=options.forests, progress=progress
         )
     print(plain(f"{counted(len(saved), 'figure')} in {options.out}, described in {options.out / 'index.json'}"))
-    return DONE

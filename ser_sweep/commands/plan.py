@@ -1,7 +1,7 @@
 """What a grid comes to, before it is run.
 
 ser-sweep plan GRID.yaml --data DATA --store STORE --probe --price-per-hour 2.50
-ser-sweep plan GRID.yaml --data DATA --store STORE --why "emodb densenet22 wdsl 0.2 fold 3 seed 0"
+ser-sweep plan GRID.yaml --data DATA --store STORE --why 'emodb densenet22 wdsl 0.2 fold 3 seed 0'
 ser-sweep plan GRID.yaml --data DATA --store STORE --diff CHANGED.yaml
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.errors import UserError
 from data_prep.text import counted
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, count, of_grid, path, price
+from ser_sweep.commands.arguments import add_command, count, of_grid, path, price
 from ser_sweep.commands.sweeps import opened
 from ser_sweep.commands.terminal import halving_json, print_counts, print_halving
 from ser_sweep.sweeps import Sweep, open_sweep
@@ -33,10 +33,7 @@ def add(commands: Any) -> None:
         "plan",
         run_plan,
         "show how much work a grid is: trials, stages, shared and missing ones, hours and cost",
-        f"ser-sweep plan {GRID_DATA_STORE} --probe --price-per-hour 2.50\n"
-        f"ser-sweep plan {GRID_DATA_STORE} --why 'emodb densenet22 wdsl 0.2 fold 3 seed 0'\n"
-        f"ser-sweep plan {GRID_DATA_STORE} --diff CHANGED.yaml",
-        of_grid(),
+        of_grid,
     )
     plan.add_argument("--json", action="store_true", help="print one JSON object")
     plan.add_argument(
@@ -60,15 +57,20 @@ def add(commands: Any) -> None:
     )
 
 
-def run_plan(options: argparse.Namespace) -> int:
+def run_plan(options: argparse.Namespace) -> None:
+    sweep = opened(options)
+    if options.why is not None:
+        _print_reasons(sweep.why(options.why), options.json)
+    elif options.diff is not None:
+        _print_change(sweep.changed_to(open_sweep(options.diff, options.data, options.store)), options.json)
+    else:
+        _print_plan(sweep, options)
+
+
+def _print_plan(sweep: Sweep, options: argparse.Namespace) -> None:
     from sweep.planning.label_flow import leaks_of
     from sweep.planning.stages import kind_of
 
-    sweep = opened(options)
-    if options.why is not None:
-        return _print_reasons(sweep.why(options.why), options.json)
-    if options.diff is not None:
-        return _print_change(sweep.changed_to(open_sweep(options.diff, options.data, options.store)), options.json)
     plan = sweep.plan
     leaks = leaks_of(plan.chains, sweep.prepared.values())
     probes = _probe_unknown(sweep) if options.probe else {}
@@ -84,7 +86,7 @@ def run_plan(options: argparse.Namespace) -> int:
         }
         about |= halving_json(sweep)
         print(json.dumps({**plan.as_dict(), **about, "probes": {k: asdict(p) for k, p in probes.items()}}, indent=2))
-        return DONE
+        return
     print(f"trials  {len(plan.chains)}, of which {len(plan.unfinished)} have something left to train")
     print(f"stages  {len(plan.stages)} ({plan.naive_stages} if no chain shared any)")
     print_counts(plan)
@@ -100,27 +102,24 @@ def run_plan(options: argparse.Namespace) -> int:
     for told in (*sweep.notices, *estimated.untaught):
         print(f"notice  {told}")
     for kind, one in probes.items():
-        print(f"probe   {kind}: {one.segments_per_second:,.0f} segments/s on {one.device}{_memory_words(one)}")
-        _print_choices(one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
+        _print_probe(kind, one, next(stage for stage in plan.to_train.values() if kind_of(stage) == kind))
     if estimated.stages:
         _print_estimate(estimated, concurrency, options.price_per_hour)
-    return DONE
 
 
-def _print_reasons(reasons: "list[Reason]", as_json: bool) -> int:
+def _print_reasons(reasons: "list[Reason]", as_json: bool) -> None:
     if as_json:
         print(json.dumps({"why": [one.as_dict() for one in reasons]}, indent=2))
-        return DONE
+        return
     for one in reasons:
         told = one.text.replace("\n", "\n    ")
         print(f"{one.label} ({one.key})\n  {told}")
-    return DONE
 
 
-def _print_change(change: "Change", as_json: bool) -> int:
+def _print_change(change: "Change", as_json: bool) -> None:
     if as_json:
         print(json.dumps(change.as_dict(), indent=2))
-        return DONE
+        return
     print("fields  in which the grids differ" if change.fields else "fields  the grids differ in none")
     for field, (before, after) in change.fields.items():
         print(f"        {field}: {before}, now {after}")
@@ -130,7 +129,6 @@ def _print_change(change: "Change", as_json: bool) -> int:
     for cell, by_kind in change.cells.items():
         told = [f"{kind} {one.stages:,} ({one.done:,} done)" for kind, one in by_kind.items() if one.stages]
         print(f"        {cell:{width}}  {', '.join(told)}")
-    return DONE
 
 
 def _needed(sweep: Sweep) -> dict[str, set[str]]:
@@ -154,16 +152,14 @@ def _needed(sweep: Sweep) -> dict[str, set[str]]:
     return {**found, SETTINGS: set(sweep.plan.stages), **({SETTINGS_COMPARED: compared} if compared else {})}
 
 
-def _memory_words(probe: "Probe") -> str:
-    if probe.memory is None:
-        return ""
-    return f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
-
-
-def _print_choices(probe: "Probe", stage: "StageSpec") -> None:
-    """What a GPU makes of layouts, precisions and several networks side by side."""
+def _print_probe(kind: str, probe: "Probe", stage: "StageSpec") -> None:
+    """How fast a kind is, and what a GPU makes of layouts, precisions and several networks side by side."""
     from sweep.planning.probe import advice
 
+    memory = ""
+    if probe.memory is not None:
+        memory = f", {probe.memory / 1e6:,.0f} MB: resources.gpu: {probe.gpu_share:.4g} would do"
+    print(f"probe   {kind}: {probe.segments_per_second:,.0f} segments/s on {probe.device}{memory}")
     for one in probe.choices:
         print(
             f"        {one.layout:13}  {one.precision:8}  {counted(one.at_once, 'network'):11}  "

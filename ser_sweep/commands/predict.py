@@ -2,6 +2,7 @@
 
 ser-sweep networks --store STORE
 ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png
+ser-sweep predict --store STORE --stage 3f0a *.wav --csv segments.csv
 """
 
 import argparse
@@ -15,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from data_prep.errors import AudioError, UserError, bulleted
 from data_prep.files import atomic_path
 from data_prep.text import counted, plain
-from ser_sweep.commands.arguments import DONE, add_command, of_store, path, quietly
+from ser_sweep.commands.arguments import add_command, of_store, path, quietly
 from ser_sweep.commands.sweeps import existing_store
-from ser_sweep.commands.terminal import ProgressBar, notice, warnings_told
+from ser_sweep.commands.terminal import notice, progress_bar, warnings_told
 
 if TYPE_CHECKING:
     from sweep.inference import KnownUtterance, Spoken, TrainedNetwork
@@ -32,8 +33,7 @@ def add(commands: Any) -> None:
         "networks",
         run_networks,
         "list the trained networks in a store, with their keys for predict",
-        "ser-sweep networks --store STORE",
-        of_store(),
+        of_store,
     )
     networks.add_argument("--json", action="store_true", help="print a JSON list")
     predict = add_command(
@@ -41,10 +41,8 @@ def add(commands: Any) -> None:
         "predict",
         run_predict,
         "ask a trained network about recordings: segment probabilities, and the decision by mean pooling",
-        "ser-sweep predict --store STORE --stage 3f0a recording.wav --figure contour.png\n"
-        "ser-sweep predict --store STORE --stage 3f0a *.wav --csv segments.csv",
-        of_store(),
-        quietly(),
+        of_store,
+        quietly,
     )
     predict.add_argument(
         "--stage", required=True, metavar="KEY", help="key of the network's stage, or a unique beginning of it"
@@ -69,7 +67,7 @@ def add(commands: Any) -> None:
     )
 
 
-def run_networks(options: argparse.Namespace) -> int:
+def run_networks(options: argparse.Namespace) -> None:
     from sweep.inference import kept_networks
     from sweep.planning.in_view import InView
 
@@ -86,21 +84,20 @@ def run_networks(options: argparse.Namespace) -> int:
             for stage, record in kept
         ]
         print(json.dumps(told, indent=2))
-        return DONE
+        return
     for stage, record in kept:
         print(f"{record['key']}  {stage.label_in(view)}{_labels(stage)}")
     print(counted(len(kept), "network") + ("" if kept else "; grids with weights: last or weights: all keep them"))
-    return DONE
 
 
-def run_predict(options: argparse.Namespace) -> int:
+def run_predict(options: argparse.Namespace) -> None:
     from sweep.inference import load_chain, load_network, predict_recording
 
     if options.figure is not None:
         _check_figure(options.figure, options.files)
     store = existing_store(options)
     networks = load_chain(store, options.stage) if options.chain else [load_network(store, options.stage)]
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         spoken: list[list[Spoken]] = []
         problems: list[str] = []
         progress("recordings", 0, len(options.files))
@@ -127,10 +124,9 @@ def run_predict(options: argparse.Namespace) -> int:
         notice(options, f"wrote {options.figure}")
     if options.json:
         print(json.dumps(_as_dict(networks, spoken)))
-        return DONE
+        return
     for said in spoken:
         _print_recording(said, options.all)
-    return DONE
 
 
 def _labels(stage: "StageSpec") -> str:
@@ -230,7 +226,6 @@ def _known_as_dict(known: "KnownUtterance | None") -> dict[str, Any] | None:
 
 def _write_csv(path: Path, networks: "Sequence[TrainedNetwork]", spoken: "Sequence[Sequence[Spoken]]") -> None:
     """One row a recording, network and segment."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         q_names = [f"q_{name}" for name in networks[0].classes]
@@ -255,6 +250,5 @@ def _draw(options: argparse.Namespace, path: Path, said: "Sequence[Spoken]") -> 
         f"{plain(last.path.name)}, decided: {plain(last.network.classes[last.decision])}\n{last.network.stage.label}",
         label_is="decided" if known is None else "label",
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     with warnings_told(options):
         save_figure(figure, path)

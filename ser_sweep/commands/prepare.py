@@ -1,6 +1,8 @@
 """From a corpus's audio files to Parquet shards.
 
 ser-sweep prepare emodb --source ~/corpora/emodb --out DATA
+ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted
+ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215
 """
 
 import argparse
@@ -9,8 +11,8 @@ from typing import Any
 from data_prep.addresses import is_address, local_path
 from data_prep.errors import UserError, bulleted
 from data_prep.text import clean, counted, plain
-from ser_sweep.commands.arguments import DONE, LINES, add_command, of_place, path, quietly
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.arguments import LINES, add_command, of_place, path, quietly
+from ser_sweep.commands.terminal import progress_bar
 
 
 def add(commands: Any) -> None:
@@ -21,11 +23,8 @@ def add(commands: Any) -> None:
         "prepare",
         run_prepare,
         "turn a corpus into Parquet shards of segment spectrograms",
-        "ser-sweep prepare emodb --source ~/corpora/emodb --out DATA\n"
-        "ser-sweep prepare savee --source ~/corpora/SAVEE --out DATA --framing counted\n"
-        "ser-sweep prepare manifest --source mine.csv --name mine --out DATA --segment-ms 215",
-        of_place(),
-        quietly(),
+        of_place,
+        quietly,
     )
     prepare.add_argument("corpus", choices=[*CORPORA, "synthetic"])
     prepare.add_argument("--source", type=path, help="the corpus's folder; for manifest, the CSV file")
@@ -46,7 +45,7 @@ def add(commands: Any) -> None:
     prepare.add_argument("--seed", type=int, default=0, help="seed of the synthetic corpus (default: 0)")
 
 
-def run_prepare(options: argparse.Namespace) -> int:
+def run_prepare(options: argparse.Namespace) -> None:
     import pandas as pd
 
     from data_prep.corpora import check_name, read_corpus, settings_for
@@ -68,7 +67,7 @@ def run_prepare(options: argparse.Namespace) -> int:
         raise UserError(f"prepare {options.corpus} needs --source: the corpus's folder, or the manifest's CSV file")
     else:
         utterances, lacking = read_corpus(options.corpus, options.source, options.allow_partial)
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         done = prepare(
             name,
             utterances,
@@ -98,4 +97,3 @@ def run_prepare(options: argparse.Namespace) -> int:
     print(f"  segments    {manifest['segments']:,}")
     size = sum(shard["bytes"] for shard in manifest["shards"]) / 1e6
     print(f"  shards      {len(manifest['shards'])} ({size:.1f} MB): {done.made} made, {done.kept} kept")
-    return DONE

@@ -1,6 +1,5 @@
 """A page of all that a sweep came to.
 
-ser-sweep report GRID.yaml --data DATA --store STORE --out REPORT
 ser-sweep report GRID.yaml --data DATA --store STORE --out REPORT --watch
 """
 
@@ -10,19 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.text import counted, plain
 from ser_sweep.commands.arguments import (
-    DONE,
-    GRID_DATA_STORE,
     add_command,
     count,
     of_decisions,
-    of_results,
+    of_shown_results,
     of_utterances,
     path,
     price,
     quietly,
 )
 from ser_sweep.commands.sweeps import opened
-from ser_sweep.commands.terminal import ProgressBar, warnings_told
+from ser_sweep.commands.terminal import progress_bar, warnings_told
 from ser_sweep.sweeps import Sweep
 
 if TYPE_CHECKING:
@@ -35,11 +32,10 @@ def add(commands: Any) -> None:
         "report",
         run_report,
         "write one page with all results so far: tables, figures, claims, costs, and how to reproduce them",
-        f"ser-sweep report {GRID_DATA_STORE} --out REPORT --watch",
-        of_results(),
-        of_decisions(),
-        of_utterances(),
-        quietly(),
+        of_shown_results,
+        of_decisions,
+        of_utterances,
+        quietly,
     )
     report.add_argument("--out", type=path, required=True, metavar="DIR", help="folder for index.html and its files")
     report.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
@@ -47,13 +43,13 @@ def add(commands: Any) -> None:
     report.add_argument("--every", type=count, default=30, metavar="SECONDS", help="time between updates (default: 30)")
 
 
-def run_report(options: argparse.Namespace) -> int:
-    with ProgressBar(options, "reading the store"):
+def run_report(options: argparse.Namespace) -> None:
+    with progress_bar(options, "reading the store"):
         sweep = opened(options)
         plan = sweep.due
     if not options.watch:
         _say(_write(options, sweep), options)
-        return DONE
+        return
     seen = None
     try:
         while len(plan.done) < len(plan.stages):
@@ -66,11 +62,10 @@ def run_report(options: argparse.Namespace) -> int:
             plan = sweep.due
     finally:  # interrupted or not, the page is left as one that nothing writes again
         _say(_write(options, sweep), options)
-    return DONE
 
 
 def _write(options: argparse.Namespace, sweep: Sweep, refresh: int | None = None) -> "Report":
-    with warnings_told(options), ProgressBar(options) as progress:
+    with warnings_told(options), progress_bar(options) as progress:
         return sweep.report(
             options.out,
             options.utterance,

@@ -11,7 +11,6 @@ from data_prep.text import command, counted
 from ser_sweep.commands.arguments import (
     DONE,
     FAILED,
-    GRID_DATA_STORE,
     LIMITED,
     add_command,
     amount,
@@ -30,10 +29,9 @@ def add(commands: Any) -> None:
         "run",
         run_sweep,
         "train the stages of a grid that its store does not have",
-        f"ser-sweep run {GRID_DATA_STORE} --max-hours 8",
-        of_grid(),
-        of_place(),
-        quietly(),
+        of_grid,
+        of_place,
+        quietly,
     )
     limits = run.add_argument_group(
         "limits",

@@ -1,7 +1,7 @@
 """How far a sweep is, and what was launched on a store.
 
 ser-sweep status GRID.yaml --data DATA --store STORE --watch
-ser-sweep launches --store STORE
+ser-sweep launches --store STORE --price-per-hour 2.50
 """
 
 import argparse
@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from data_prep.text import counted
-from ser_sweep.commands.arguments import DONE, FAILED, GRID_DATA_STORE, add_command, count, of_grid, of_store, price
+from ser_sweep.commands.arguments import DONE, FAILED, add_command, count, of_grid, of_store, price
 from ser_sweep.commands.sweeps import existing_store, opened
 from ser_sweep.commands.terminal import halving_json, print_counts, print_halving
 from ser_sweep.sweeps import Sweep
@@ -21,14 +21,7 @@ ALONE_SECONDS = 60.0  # that `status --watch` waits for a launch
 
 
 def add(commands: Any) -> None:
-    status = add_command(
-        commands,
-        "status",
-        run_status,
-        "show the progress of a grid, and failures",
-        f"ser-sweep status {GRID_DATA_STORE} --watch",
-        of_grid(),
-    )
+    status = add_command(commands, "status", run_status, "show the progress of a grid, and failures", of_grid)
     status.add_argument("--json", action="store_true", help="print one JSON object")
     status.add_argument("--watch", action="store_true", help="repeat until all is done or no launch runs")
     status.add_argument("--every", type=count, default=5, metavar="SECONDS", help="time between updates (default: 5)")
@@ -37,8 +30,7 @@ def add(commands: Any) -> None:
         "launches",
         run_launches,
         "list the launches on a store, with outcome and cost",
-        "ser-sweep launches --store STORE --price-per-hour 2.50",
-        of_store(),
+        of_store,
     )
     launches.add_argument("--price-per-hour", type=price, help="price of a GPU or, without GPUs, of a trial's CPUs")
     launches.add_argument("--json", action="store_true", help="print a JSON list")
@@ -93,14 +85,14 @@ def _print_status(sweep: Sweep) -> None:
         )
 
 
-def run_launches(options: argparse.Namespace) -> int:
+def run_launches(options: argparse.Namespace) -> None:
     from sweep.storage.events import launches_of, read_events
 
     store = existing_store(options)
     launches = launches_of(read_events(store.folder))
     if options.json:
         print(json.dumps([asdict(one) for one in launches], indent=2))
-        return DONE
+        return
     print(
         f"{'launch':26} {'by':10} {'grid':16} {'trained':>7} {'reused':>6} {'failed':>6} {'hours':>7} {'device-h':>8}"
     )
@@ -113,4 +105,3 @@ def run_launches(options: argparse.Namespace) -> int:
     total = sum(one.device_seconds for one in launches) / 3600
     cost = "" if options.price_per_hour is None else f", price {total * options.price_per_hour:,.2f}"
     print(f"{counted(len(launches), 'launch', 'launches')}, {total:,.2f} device-hours in all{cost}")
-    return DONE

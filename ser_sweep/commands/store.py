@@ -1,7 +1,7 @@
 """Looking after a store.
 
 ser-sweep store verify --store STORE --repair
-ser-sweep store gc GRID.yaml --data DATA --store STORE --delete
+ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE
 ser-sweep store export --store STORE --out EXPORT
 ser-sweep store export GRID.yaml --data DATA --store STORE --decisions --out RESULTS
 """
@@ -14,9 +14,9 @@ from typing import Any
 
 from data_prep.errors import UserError
 from data_prep.text import command, counted
-from ser_sweep.commands.arguments import DONE, FAILED, add_command, add_group, of_store, path, quietly
+from ser_sweep.commands.arguments import DONE, FAILED, add_command, add_group, of_data, of_store, path, quietly
 from ser_sweep.commands.sweeps import existing_store
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 from ser_sweep.sweeps import open_sweep
 
 
@@ -27,9 +27,8 @@ def add(commands: Any) -> None:
         "verify",
         run_store_verify,
         "read the whole store and list what is damaged or does not belong there (exit status 1 if anything)",
-        "ser-sweep store verify --store STORE --repair",
-        of_store(),
-        quietly(),
+        of_store,
+        quietly,
     )
     verify.add_argument("--repair", action="store_true", help="remove it; ser-sweep run then trains it again")
     verify.add_argument("--json", action="store_true", help="print a JSON list")
@@ -38,21 +37,19 @@ def add(commands: Any) -> None:
         "gc",
         run_store_gc,
         "list what none of the given grids needs, and delete it with --delete",
-        "ser-sweep store gc configs/paper.yaml configs/emodb_lite.yaml --data DATA --store STORE",
-        of_store(),
-        quietly(),
+        of_store,
+        quietly,
+        of_data,
     )
     gc.add_argument("grids", type=path, nargs="+", metavar="GRID.yaml", help="the grids whose stages are kept")
-    gc.add_argument("--data", required=True, help="folder of prepared corpora: a path or an address")
     gc.add_argument("--delete", action="store_true", help="delete it")
     export = add_command(
         group,
         "export",
         run_store_export,
         "write the predictions of all stages, or of one grid, as a Parquet data set for DuckDB, polars or pandas",
-        "ser-sweep store export --store STORE --out EXPORT",
-        of_store(),
-        quietly(),
+        of_store,
+        quietly,
     )
     export.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="only the stages of this grid")
     export.add_argument("--data", help="folder of prepared corpora, with GRID.yaml")
@@ -69,7 +66,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     from sweep.storage.upkeep import repair, verify
 
     store = existing_store(options)
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         problems = verify(store, progress)
     if options.json:
         print(json.dumps([asdict(problem) for problem in problems], indent=2))
@@ -90,7 +87,7 @@ def run_store_verify(options: argparse.Namespace) -> int:
     return FAILED if left else DONE
 
 
-def run_store_gc(options: argparse.Namespace) -> int:
+def run_store_gc(options: argparse.Namespace) -> None:
     from analysis import usable_decisions
     from sweep.storage.upkeep import delete_garbage, find_garbage
 
@@ -107,39 +104,37 @@ def run_store_gc(options: argparse.Namespace) -> int:
     if not garbage:
         print("the grids need all that the store holds")
     elif options.delete:
-        with ProgressBar(options) as progress:
+        with progress_bar(options) as progress:
             delete_garbage(store, garbage, progress)
         print("deleted")
     else:
         print("nothing was deleted; repeat the command with --delete to delete this")
-    return DONE
 
 
-def run_store_export(options: argparse.Namespace) -> int:
+def run_store_export(options: argparse.Namespace) -> None:
     from sweep.storage.export import export
 
     if (options.grid is None) != (options.data is None):
         raise UserError("store export of one grid needs both the grid file and --data")
     store = existing_store(options)
     if options.decisions:
-        return _export_results(options)
+        _export_results(options)
+        return
     if options.grid is None:
-        with ProgressBar(options) as progress:
+        with progress_bar(options) as progress:
             count, of_grid = export(store, options.out, None, progress), ""
     else:
         sweep = open_sweep(options.grid, options.data, options.store)
-        with ProgressBar(options) as progress:
+        with progress_bar(options) as progress:
             count, of_grid = sweep.export(options.out, progress), f" of the grid's {len(sweep.plan.stages)}"
     print(f"{counted(count, 'stage')}{of_grid} in {options.out}: stages.parquet and predictions/")
-    return DONE
 
 
-def _export_results(options: argparse.Namespace) -> int:
+def _export_results(options: argparse.Namespace) -> None:
     if options.grid is None:
         raise UserError("store export --decisions exports one grid: give the grid file and --data")
     sweep = open_sweep(options.grid, options.data, options.store)
-    with ProgressBar(options) as progress:
+    with progress_bar(options) as progress:
         keys = sweep.export_results(options.out, progress)
     print(f"results of {len(keys)} of {len(sweep.plan.stages)} stages in {options.out}; see them with:")
     print(f"  {command('tables', '--from', options.out)}")
-    return DONE

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from data_prep.errors import UserError
-from ser_sweep.commands.terminal import ProgressBar
+from ser_sweep.commands.terminal import progress_bar
 from ser_sweep.sweeps import Sweep, open_results, open_sweep
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def values_by_field(option: str, given: Sequence[tuple[str, str]]) -> dict[str, 
 
 def decided(options: argparse.Namespace, sweep: Sweep, forests: bool = True) -> "pd.DataFrame":
     """The decisions on utterances, with their progress in a terminal."""
-    with ProgressBar(options, "reading the store") as progress:
+    with progress_bar(options, "reading the store") as progress:
         return sweep.decisions(forests=forests, progress=progress)
 
 

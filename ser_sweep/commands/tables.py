@@ -7,9 +7,10 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from ser_sweep.commands.arguments import DONE, GRID_DATA_STORE, add_command, of_decisions, of_results, path, quietly
+from data_prep.files import write_text
+from ser_sweep.commands.arguments import add_command, of_decisions, of_shown_results, path, quietly
 from ser_sweep.commands.sweeps import decided, opened
-from ser_sweep.commands.terminal import ProgressBar, notice
+from ser_sweep.commands.terminal import notice, progress_bar
 
 
 def add(commands: Any) -> None:
@@ -18,10 +19,9 @@ def add(commands: Any) -> None:
         "tables",
         run_tables,
         "print the paper's Tables I to V beside the published values, and every network beside its baseline",
-        f"ser-sweep tables {GRID_DATA_STORE} --format latex --out tables.tex",
-        of_results(),
-        of_decisions(),
-        quietly(),
+        of_shown_results,
+        of_decisions,
+        quietly,
     )
     tables.add_argument("--format", choices=["md", "latex", "csv", "json"], default="md")
     tables.add_argument("--out", type=path, help="write to this file instead of the terminal")
@@ -30,22 +30,17 @@ def add(commands: Any) -> None:
     )
 
 
-def run_tables(options: argparse.Namespace) -> int:
+def run_tables(options: argparse.Namespace) -> None:
     sweep, forests = opened(options), options.forests
     decided(options, sweep, forests)
     from analysis import to_csv, to_json, to_latex, to_markdown
 
-    with ProgressBar(options, "intervals and tests"):
+    with progress_bar(options, "intervals and tests"):
         tables = sweep.tables(forests=forests, test_chosen=options.test_chosen)
     render: Callable[..., str] = {"md": to_markdown, "latex": to_latex, "csv": to_csv, "json": to_json}[options.format]
     text = render(tables).rstrip()
     if options.out is None:
         print(text)
     else:
-        from data_prep.files import atomic_path
-
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(options.out) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
+        write_text(options.out, text + "\n")
         notice(options, f"wrote {options.out}")
-    return DONE

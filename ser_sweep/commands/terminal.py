@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from data_prep.progress import Progress
-from data_prep.text import counted, plain
+from data_prep.progress import Progress, no_progress
+from data_prep.text import counted, first_of, plain
 from ser_sweep.commands.arguments import LINES
 
 if TYPE_CHECKING:
@@ -67,11 +67,9 @@ def print_failures(failures: dict[str, str]) -> None:
     for label, cause in failures.items():
         labels.setdefault(cause, []).append(label)
     for cause, same in labels.items():
-        more = len(same) - SHOWN_OF_A_CAUSE
-        print(f"  {', '.join(same[:SHOWN_OF_A_CAUSE])}{f' and {more} more' if more > 0 else ''}: {cause}")
+        print(f"  {first_of(same)}: {cause}")
 
 
-SHOWN_OF_A_CAUSE = 3
 COLORS = {"red": 31, "green": 32, "yellow": 33}
 
 
@@ -103,36 +101,27 @@ def warnings_told(options: argparse.Namespace) -> Iterator[None]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
-class ProgressBar:
-    """Progress of what takes long, on the errors' stream of a terminal; nothing elsewhere. Of what has no known end,
-    such as reading, only the last is shown, `first` from the beginning."""
+@contextlib.contextmanager
+def progress_bar(options: argparse.Namespace, first: str = "") -> Iterator[Progress]:
+    """A block that is told the progress of what takes long, and shows it on the errors' stream of a terminal. Of what
+    has no known end, such as reading, only the last is shown, `first` from the beginning."""
+    if getattr(options, "quiet", False) or not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
-    def __init__(self, options: argparse.Namespace, first: str = "") -> None:
-        self._quiet = getattr(options, "quiet", False)
-        self._first = first
+    tasks: dict[str, TaskID] = {}
+    with Bars(console=Console(stderr=True), transient=True) as bars:
 
-    def __enter__(self) -> Progress:
-        self._bar: Any = None
-        self._tasks: dict[str, Any] = {}
-        if sys.stderr.isatty() and not self._quiet:
-            from rich.console import Console
-            from rich.progress import Progress
+        def show(what: str, done: int, total: int | None) -> None:
+            if tasks.get(what) not in bars.task_ids:
+                for task in [one.id for one in bars.tasks if one.total is None]:
+                    bars.remove_task(task)
+                tasks[what] = bars.add_task(what, total=total)
+            bars.update(tasks[what], completed=done)
 
-            self._bar = Progress(console=Console(stderr=True), transient=True)
-            self._bar.__enter__()
-        if self._first:
-            self._update(self._first, 0, None)
-        return self._update
-
-    def __exit__(self, *raised: Any) -> None:
-        if self._bar is not None:
-            self._bar.__exit__(*raised)
-
-    def _update(self, what: str, done: int, total: int | None) -> None:
-        if self._bar is None:
-            return
-        if what not in self._tasks:
-            for task in [one.id for one in self._bar.tasks if one.total is None]:
-                self._bar.remove_task(task)
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done)
+        if first:
+            show(first, 0, None)
+        yield show

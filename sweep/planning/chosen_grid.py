@@ -5,13 +5,10 @@ It asks for nothing that the other grid does not ask for, so that a store of tha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from data_prep.errors import UserError
-from data_prep.files import atomic_path
 from data_prep.text import plain
 from sweep.planning.grid import GridSpec, parse_grid
 from sweep.planning.products import CorpusRequest
@@ -58,18 +55,3 @@ def chosen_text(grid: GridSpec, choices: Sequence[Choice], comments: Sequence[st
     return "".join(lines) + yaml.safe_dump(
         content, sort_keys=False, default_flow_style=None, allow_unicode=True, width=WIDTH
     )
-
-
-def write_chosen(path: Path, text: str) -> bool:
-    """Write a grid file that is not there yet; False where it is there already, and the same.
-
-    Raises UserError where another one is in its place.
-    """
-    if path.exists():
-        if path.is_file() and path.read_bytes() == text.encode():
-            return False
-        raise UserError(f"{path} is there already, and another one than would be written; give another --write")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return True

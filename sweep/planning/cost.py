@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data_prep.shards import PreparedCorpus
-from data_prep.text import counted, duration
+from data_prep.text import counted, duration, first_of
 from dsl.backbones import version_of
 from dsl.labels import labels_of
 from dsl.splits import parts_of
@@ -163,10 +163,9 @@ def _fold_words(stage: StageSpec) -> str:
 
 
 def _untaught_words(corpus: str, split: str, folds: list[str]) -> str:
-    more = f" and {len(folds) - NAMED_FOLDS} more" if len(folds) > NAMED_FOLDS else ""
     return (
         f"{corpus}, splits: {split}: folds test a class that none of their training utterances is of, and cannot "
-        f"recognise it: {', '.join(folds[:NAMED_FOLDS])}{more}"
+        f"recognise it: {first_of(folds, NAMED_FOLDS)}"
     )
 
 
