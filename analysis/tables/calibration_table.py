@@ -20,7 +20,7 @@ from analysis.paper.layouts import RowLabel
 from analysis.scoring.calibration import calibration
 from analysis.tables.captions import OF_CALIBRATION, Caption, Footnote, conditions_text, footnotes_on
 from analysis.tables.cells import NumberCell, PointsCell, RateCell, TableCell
-from analysis.tables.entries import Entry, setup_entry
+from analysis.tables.entries import Entry, network_entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 
 CALIBRATION = "Calibration of mean pooling"
@@ -98,20 +98,11 @@ _METRICS = {
 
 def _entries(line: Mapping[Any, Any]) -> Iterator[Entry]:
     network = Network.of(line)
+    about = network_entry(CALIBRATION, treatment_name(network.treatment), network)
     for metric, column in _METRICS.items():
         deviation = line[columns.ECE_SD] if metric == "ECE" else float("nan")
         yield {
-            "table": CALIBRATION,
-            "labels": network.labels,
-            "backbone": network.treatment.backbone,
-            "label_source": network.label_source,
-            "leaky": network.is_leaky,
-            "split": network.split,
-            "row": treatment_name(network.treatment),
-            "rule": network.treatment.rule,
-            "alpha": network.treatment.alpha,
-            "iteration": network.treatment.iteration,
-            "corpus": network.corpus,
+            **about,
             "metric": metric,
             "mean_pooling": round(line[column], 4),
             **({"mean_pooling_sd_training_seeds": round(deviation, 4)} if deviation == deviation else {}),

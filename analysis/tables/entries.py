@@ -4,10 +4,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis import columns
+from analysis.identity import Network
 from analysis.scoring.scores import Score
 from analysis.scoring.setup import Setup
 
 Entry = dict[str, Any]
+
+
+def network_entry(table: str, row: str, network: Network) -> Entry:
+    """What an entry begins with: where it stands, and the network that it is of."""
+    treatment = network.treatment
+    return {
+        "table": table,
+        "labels": network.labels,
+        "backbone": treatment.backbone,
+        "label_source": network.label_source,
+        "leaky": network.is_leaky,
+        "split": network.split,
+        "row": row,
+        "rule": treatment.rule,
+        "alpha": treatment.alpha,
+        "iteration": treatment.iteration,
+        "corpus": network.corpus,
+    }
 
 
 def setup_entry(setup: Setup, seeds: int) -> Entry:

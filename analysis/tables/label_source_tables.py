@@ -31,7 +31,7 @@ from analysis.tables.captions import (
     setup_footnotes,
 )
 from analysis.tables.cells import DifferenceCell, SpeakerCell, TableCell
-from analysis.tables.entries import Entry, setup_entry
+from analysis.tables.entries import Entry, network_entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from dsl.labels import LEAKY_LABEL_SOURCES
 
@@ -114,7 +114,7 @@ def _row(treatment: Treatment, lines: list[Compared], setup: Entry) -> ListingRo
     cells = {
         _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): _cells(line) for line in lines
     }
-    entries = tuple(entry for line in lines for entry in _entries(name, treatment, line, setup))
+    entries = tuple(entry for line in lines for entry in _entries(name, line, setup))
     return ListingRow(RowLabel(name), cells, entries, treatment.backbone)
 
 
@@ -124,20 +124,11 @@ def _cells(line: Compared) -> list[TableCell]:
     return [*map(DifferenceCell, of.values()), *map(SpeakerCell, by_speaker)]
 
 
-def _entries(name: str, treatment: Treatment, line: Compared, setup: Entry) -> Iterator[Entry]:
+def _entries(name: str, line: Compared, setup: Entry) -> Iterator[Entry]:
+    about = network_entry(SOURCES_COMPARED, name, Network.of(line))
     for metric in METRICS:
         yield {
-            "table": SOURCES_COMPARED,
-            "labels": line[columns.LABELS],
-            "backbone": treatment.backbone,
-            "label_source": line[columns.LABEL_SOURCE],
-            "leaky": line[columns.LABEL_SOURCE] in LEAKY_LABEL_SOURCES,
-            "split": line[columns.SPLIT],
-            "row": name,
-            "rule": treatment.rule,
-            "alpha": treatment.alpha,
-            "iteration": treatment.iteration,
-            "corpus": line[columns.CORPUS],
+            **about,
             "metric": metric,
             "partial": line[columns.PARTIAL],
             "other_source": line[columns.SECOND + columns.LABEL_SOURCE],

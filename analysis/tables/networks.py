@@ -41,9 +41,8 @@ from analysis.tables.captions import (
     setup_notes,
 )
 from analysis.tables.cells import ChoiceCell, DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell
-from analysis.tables.entries import Entry, recall_entries, score_entry
+from analysis.tables.entries import Entry, network_entry, recall_entries, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow, of_group
-from dsl.labels import LEAKY_LABEL_SOURCES
 
 ALL_NETWORKS = "All networks"
 CHOSEN_BY_VALIDATION = "Iteration chosen by validation"
@@ -69,6 +68,10 @@ class Known:
     def sources(self) -> list[str]:
         """The label sources, in order."""
         return list(self.scores)
+
+    def network(self, source: str, treatment: Treatment) -> Network:
+        """That of a treatment and a label source."""
+        return self.condition._replace(label_source=source).network(treatment)
 
     def score(self, source: str, treatment: Treatment, decision: str, metric: str) -> Score | None:
         """The score of a treatment by one kind of decision and metric; None where it was not trained."""
@@ -252,7 +255,7 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
         cells: dict[str, list[TableCell]] = {}
         entries: list[Entry] = []
         for source in known.sources:
-            one = chosen.get(known.condition._replace(label_source=source).network(chain))
+            one = chosen.get(known.network(source, chain))
             if one is None:
                 continue
             choice = ChoiceCell(Counter(network.treatment.iteration for network in one.of_fold.values()))
@@ -289,20 +292,7 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
 
 def _entries(title: str, name: str, known: Known, source: str, treatment: Treatment) -> Iterator[Entry]:
     """One for each metric, and one for the recall of each class."""
-    used = source if treatment.iteration else ""
-    about = {
-        "table": title,
-        "labels": known.condition.labels,
-        "backbone": treatment.backbone,
-        "label_source": source if title != ALL_NETWORKS else used,
-        "leaky": used in LEAKY_LABEL_SOURCES,
-        "split": known.condition.split,
-        "row": name,
-        "rule": treatment.rule,
-        "alpha": treatment.alpha,
-        "iteration": treatment.iteration,
-        "corpus": known.condition.corpus,
-    }
+    about = network_entry(title, name, known.network(source, treatment))
     for metric in METRICS:
         forest, by_mean = (
             known.score(source, treatment, decision, metric) for decision in (columns.FOREST, columns.MEAN_POOLING)

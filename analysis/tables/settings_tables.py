@@ -12,7 +12,7 @@ from analysis.scoring.formats import joined
 from analysis.scoring.ranking import BySetting, Candidate, Ranking, rankings
 from analysis.tables.captions import INTERVALS, Caption, Footnote, conditions_text, interval_parts, score_footnotes
 from analysis.tables.cells import NumberCell, QuantityCell, RateCell, TableCell, TextCell
-from analysis.tables.entries import Entry, score_entry
+from analysis.tables.entries import Entry, network_entry, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from analysis.tables.paper_tables import Table
 from sweep.planning.in_view import value_text
@@ -119,22 +119,8 @@ def _value_cell(value: Any) -> TableCell:
 
 def _entries(title: str, name: str, one: Candidate, rank: int | None) -> Iterator[Entry]:
     """One for each metric, with the values of the setting under their fields."""
-    network = one.network
-    about = {
-        "table": title,
-        "labels": network.labels,
-        "backbone": network.treatment.backbone,
-        "label_source": network.label_source,
-        "leaky": one.is_leaky,
-        "split": network.split,
-        "row": name,
-        "rule": network.treatment.rule,
-        "alpha": network.treatment.alpha,
-        "iteration": network.treatment.iteration,
-        "corpus": network.corpus,
-        **one.setting.by_field,
-        **({} if title == SETTINGS else {"rank": rank}),
-    }
+    about = network_entry(title, name, one.network) | one.setting.by_field
+    about |= {} if title == SETTINGS else {"rank": rank}
     by_forest = one.decision == columns.FOREST
     for metric, score in one.test.items():
         either = (score, None) if by_forest else (None, score)

@@ -28,7 +28,7 @@ from analysis.tables.captions import (
     footnotes_on,
 )
 from analysis.tables.cells import NumberCell, RateCell, ShareCell, TableCell, TextCell
-from analysis.tables.entries import Entry
+from analysis.tables.entries import Entry, network_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from data_prep.text import counted
 
@@ -220,15 +220,8 @@ def _mean_cells(people: _People, subject: _Subject, metric: str) -> list[TableCe
 def _about(people: _People, network: Network, title: str, speaker: str) -> Entry:
     score = people.score(network)
     return {
-        "table": title,
-        **dict(zip(("rule", "alpha", "iteration"), network.treatment[1:], strict=True)),
-        "labels": network.labels,
-        "backbone": network.treatment.backbone,
-        "label_source": network.label_source,
-        "leaky": network.is_leaky,
-        "split": network.split,
-        "row": speaker,
-        "corpus": network.corpus,
+        **dict.fromkeys(("table", "rule", "alpha", "iteration")),  # the first keys
+        **network_entry(title, speaker, network),
         "speaker": speaker,
         "folds_done": score[columns.FOLDS_DONE],
         "folds": score[columns.FOLDS],
