@@ -285,7 +285,8 @@ def _notes(
         yield f"{score.folds_done} of {counted(score.folds, 'fold')}."
     if difference is not None and not difference.complete:
         yield "The difference to the baseline is of the utterances and training seeds that both have."
-    yield from setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)
+    about = setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)
+    yield from (note.text for note in about)
 
 
 def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:

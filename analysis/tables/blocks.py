@@ -12,7 +12,7 @@ from analysis.identity import corpus_name
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined, raised
 from analysis.tables.captions import Caption, Footnote, told_apart
-from analysis.tables.cells import PointsCell, RateCell, TableCell, TextCell
+from analysis.tables.cells import RateCell, TableCell, TextCell, points_cell
 from analysis.tables.listings import Group, Heading, Listing
 from analysis.tables.paper_tables import Scored, Table
 from dsl.labels import LEAKY_LABEL_SOURCES
@@ -162,4 +162,4 @@ def _cell(table: Table, scored: Scored, group: str) -> TableCell:
     if group == "paper":
         published = scored.published
         return TextCell() if published is None else RateCell(published.value, mark=table.mark(scored))
-    return PointsCell(scored.difference)
+    return points_cell(scored.difference)

@@ -19,7 +19,7 @@ from analysis.identity import (
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.calibration import calibration
 from analysis.tables.captions import OF_CALIBRATION, Caption, Footnote, conditions_text, footnotes_on
-from analysis.tables.cells import NumberCell, PointsCell, RateCell, TableCell
+from analysis.tables.cells import NumberCell, RateCell, TableCell, points_cell
 from analysis.tables.entries import Entry, network_entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 
@@ -76,12 +76,11 @@ def _listing(condition: Condition, lines: pd.DataFrame, scores: pd.DataFrame) ->
 
 
 def _cells(line: Mapping[Any, Any]) -> list[TableCell]:
-    folds = {"folds_done": line[columns.FOLDS_DONE], "folds": line[columns.FOLDS]}
     return [
         NumberCell(line[columns.UTTERANCES], grouped=True),
-        RateCell(line[columns.WA], **folds),
+        RateCell(line[columns.WA], folds=(line[columns.FOLDS_DONE], line[columns.FOLDS])),
         NumberCell(line[columns.CONFIDENCE], 2),
-        PointsCell(line[columns.CONFIDENCE] - line[columns.WA]),
+        points_cell(line[columns.CONFIDENCE] - line[columns.WA]),
         RateCell(line[columns.ECE], (line[columns.ECE_SD],)),
         NumberCell(line[columns.ECE_ADAPTIVE], 2),
         NumberCell(line[columns.ECE_IF_CALIBRATED], 2),

@@ -40,7 +40,7 @@ from analysis.tables.captions import (
     score_footnotes,
     setup_notes,
 )
-from analysis.tables.cells import ChoiceCell, DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell
+from analysis.tables.cells import DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell, choice_cell
 from analysis.tables.entries import Entry, network_entry, recall_entries, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow, of_group
 
@@ -100,11 +100,10 @@ class Known:
         """What the scores and differences shown need to have explained, and the set-up."""
         scores = [score for source in self.sources for score in self.scores[source].values()]
         incomplete = any(not one.complete for one in self.differences.values())
-        notes = setup_notes(self.condition.corpus, scores, published=False)
         return (
             *score_footnotes(scores),
             *([Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []),
-            *(Footnote("", text, self.condition.corpus) for text in notes),
+            *setup_notes(self.condition.corpus, scores, published=False),
         )
 
     def forest_cells(self, source: str, treatment: Treatment) -> list[TableCell]:
@@ -258,7 +257,7 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
             one = chosen.get(known.network(source, chain))
             if one is None:
                 continue
-            choice = ChoiceCell(Counter(network.treatment.iteration for network in one.of_fold.values()))
+            choice = choice_cell(Counter(network.treatment.iteration for network in one.of_fold.values()))
             decision = columns.FOREST if known.has_forest else columns.MEAN_POOLING
             ours, baseline = (
                 [known.score(source, one, decision, metric) for metric in METRICS] for one in (chain, chain.baseline)

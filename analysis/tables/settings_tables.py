@@ -103,7 +103,7 @@ def _row(
 ) -> ListingRow:
     cells: list[TableCell] = [*first, *(_value_cell(one.setting.by_field.get(name)) for name in fields)]
     score = one.score
-    known = RateCell(one.validation, (one.spread,), folds_done=score.folds_done, folds=score.folds)
+    known = RateCell(one.validation, (one.spread,), folds=(score.folds_done, score.folds))
     cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in METRICS)]
     label = RowLabel(network_name(one.network), leaky=one.is_leaky)
     entries = tuple(_entries(title, str(label), one, rank))

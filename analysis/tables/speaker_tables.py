@@ -27,7 +27,7 @@ from analysis.tables.captions import (
     conditions_text,
     footnotes_on,
 )
-from analysis.tables.cells import NumberCell, RateCell, ShareCell, TableCell, TextCell
+from analysis.tables.cells import NumberCell, RateCell, TableCell, TextCell, share_cell
 from analysis.tables.entries import Entry, network_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from data_prep.text import counted
@@ -212,8 +212,8 @@ def _mean_cells(people: _People, subject: _Subject, metric: str) -> list[TableCe
         lines = (people.line(network, speaker) for speaker in people.speakers)
         rates = pd.Series([line[columns.RATES[metric].value] for line in lines if line is not None])
         score = people.score(network)
-        folds = {"folds_done": score[columns.FOLDS_DONE], "folds": score[columns.FOLDS]}
-        cells.append(RateCell(float(rates.mean()), (float(rates.std()),), **folds))
+        folds = score[columns.FOLDS_DONE], score[columns.FOLDS]
+        cells.append(RateCell(float(rates.mean()), (float(rates.std()),), folds=folds))
     return cells
 
 
@@ -280,14 +280,14 @@ def _marked(network: Network) -> str:
 
 
 def _recall_cells(line: Line) -> list[TableCell]:
-    return [ShareCell(*each) for each in zip(line[columns.RECALL], line[columns.CLASS_UTTERANCES], strict=True)]
+    return [share_cell(*each) for each in zip(line[columns.RECALL], line[columns.CLASS_UTTERANCES], strict=True)]
 
 
 def _all_cells(people: _People, network: Network) -> list[TableCell]:
     """The recall of each class over all speakers."""
     lines = [line for speaker in people.speakers if (line := people.line(network, speaker)) is not None]
     utterances = np.sum([line[columns.CLASS_UTTERANCES] for line in lines], axis=0)
-    return [ShareCell(*each) for each in zip(people.score(network)[columns.RECALL], utterances, strict=True)]
+    return [share_cell(*each) for each in zip(people.score(network)[columns.RECALL], utterances, strict=True)]
 
 
 def _recall_entries(people: _People, network: Network, speaker: str) -> Iterator[Entry]:
