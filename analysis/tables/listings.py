@@ -1,10 +1,10 @@
 """What tables are made of that the paper does not have, or not in this form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from analysis.identity import Condition, source_name
+from analysis.identity import Condition, Treatment, source_name, treatment_order
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined
 from analysis.tables.captions import Caption, Footnote
@@ -68,6 +68,24 @@ class ListingRow:
     def texts(self) -> dict[str, list[str]]:
         """The cells as text."""
         return {name: [cell.text for cell in cells] for name, cells in self.cells.items()}
+
+
+def treatment_rows(
+    of_source: Mapping[str, Collection[Treatment]],
+    name: Callable[[Treatment], str],
+    cells: Callable[[str, Treatment], Mapping[str, Sequence[TableCell]]],
+    entries: Callable[[str, Treatment], Iterable[Entry]],
+) -> tuple[ListingRow, ...]:
+    """A row for each treatment, in order: of every label source that it was used with, its `cells` by group. Its
+    `entries` are those of the first alone for iteration 0, which is the same for all."""
+    rows = []
+    for treatment in sorted(set().union(*of_source.values()), key=treatment_order):
+        sources = [source for source, treatments in of_source.items() if treatment in treatments]
+        shown = {group: own for source in sources for group, own in cells(source, treatment).items()}
+        told = sources if treatment.iteration else sources[:1]
+        listed = tuple(entry for source in told for entry in entries(source, treatment))
+        rows.append(ListingRow(RowLabel(name(treatment)), shown, listed, treatment.backbone))
+    return tuple(rows)
 
 
 @dataclass(frozen=True)
