@@ -40,16 +40,16 @@ class Group:
     leaky: bool = False
 
     @classmethod
-    def of_source(cls, label_source: str, headings: Sequence[Heading], of: str = "") -> "Group":
-        """The columns `headings` of one label source, under its display name, and what they are of where a label source
-        has several groups."""
-        leaky = label_source in LEAKY_LABEL_SOURCES
-        return cls(of_group(label_source, of), tuple(headings), of_group(source_name(label_source), of), leaky)
+    def of_source(cls, label_source: str, headings: Sequence[Heading], of: str = "", before: str = "") -> "Group":
+        """The columns `headings` of one label source, under its display name, and what they are of, said behind it or
+        `before` it, where a label source has several groups."""
+        name, heading = (of_group(source, of, before) for source in (label_source, source_name(label_source)))
+        return cls(name, tuple(headings), heading, label_source in LEAKY_LABEL_SOURCES)
 
 
-def of_group(label_source: str, of: str) -> str:
+def of_group(label_source: str, of: str, before: str = "") -> str:
     """The name of a group of a label source's columns: `in_fold, differences to the baseline`."""
-    return ", ".join(filter(None, (label_source, of)))
+    return ", ".join(filter(None, (before, label_source, of)))
 
 
 @dataclass(frozen=True)
