@@ -58,7 +58,7 @@ def _listed(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
 
 
-def software(records: Sequence[Record]) -> list[Fact]:
+def software(records: Iterable[Record]) -> list[Fact]:
     """The versions that stages were trained with; several where they differ, each with its number of stages."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
@@ -74,7 +74,7 @@ def _counted(values: Counter[str]) -> str:
     return ", ".join(f"{value} ({counted(count, 'stage')})" for value, count in values.most_common())
 
 
-def devices(records: Sequence[Record]) -> Block:
+def devices(records: Iterable[Record]) -> Block:
     """The kinds of device that stages were trained on."""
     found: dict[tuple[str, str, TableCell], list[Record]] = defaultdict(list)
     for record in records:
