@@ -72,6 +72,8 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         for treatment in sorted(lines, key=treatment_order)
     ]
     incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
+    notes = [Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []
+    notes += setup_footnotes(condition.corpus, trained.values())
     intervals = str(decisions[columns.INTERVALS].iloc[0])
     caption = Caption.filled(
         corpus_name(condition.corpus),
@@ -80,18 +82,8 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         conditions=conditions_text(condition),
         decision=columns.DECISION_NAMES[decision],
     )
-    return Listing(
-        SOURCES_COMPARED,
-        caption,
-        "Network",
-        tuple(_group(first, second, intervals) for second, first in combinations(sources, 2)),
-        tuple(rows),
-        (
-            *([Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []),
-            *setup_footnotes(condition.corpus, trained.values()),
-        ),
-        condition,
-    )
+    groups = tuple(_group(first, second, intervals) for second, first in combinations(sources, 2))
+    return Listing(SOURCES_COMPARED, caption, "Network", groups, tuple(rows), tuple(notes), condition)
 
 
 def _trained(decisions: pd.DataFrame) -> tuple[Setup, int]:
