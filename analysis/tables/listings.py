@@ -4,8 +4,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from analysis.columns import METRICS
 from analysis.identity import Condition, Treatment, source_name, treatment_order
 from analysis.paper.layouts import RowLabel
+from analysis.scoring.differences import speaker_metrics
 from analysis.scoring.formats import joined
 from analysis.tables.captions import Caption, Footnote
 from analysis.tables.cells import TableCell
@@ -45,6 +47,11 @@ class Group:
         `before` it, where a label source has several groups."""
         name, heading = (of_group(source, of, before) for source in (label_source, source_name(label_source)))
         return cls(name, tuple(headings), heading, label_source in LEAKY_LABEL_SOURCES)
+
+
+def difference_headings(intervals: str) -> list[Heading]:
+    """Those of `difference_cells`, of differences with intervals of this kind."""
+    return [*map(Heading, METRICS), *(Heading("by speaker", metric) for metric in speaker_metrics(intervals))]
 
 
 def of_group(label_source: str, of: str, before: str = "") -> str:
