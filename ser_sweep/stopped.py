@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 from analysis.paper.layouts import RowLabel
+from analysis.scoring.stored import network_of
 from analysis.tables.captions import Caption
 from analysis.tables.cells import NumberCell, QuantityCell, TableCell
-from analysis.tables.entries import Entry
+from analysis.tables.entries import Entry, network_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
-from dsl.labels import LEAKY_LABEL_SOURCES
 from sweep.planning.halving import Stopped
 from sweep.planning.in_view import InView
 
@@ -31,23 +31,13 @@ def stopped_listing(stopped: Iterable[Stopped], view: InView) -> Listing | None:
 def _row(one: Stopped, view: InView) -> ListingRow:
     last = one.last
     name = one.label_in(view)
-    leaky = last.label_source in LEAKY_LABEL_SOURCES
+    network = network_of(last, {last.corpus: view.corpus(last)})
     cells: list[TableCell] = [QuantityCell(str(one.folds), f" of {last.folds}"), NumberCell(one.wa, 2)]
     entry: Entry = {
-        "table": TITLE,
-        "labels": last.labels,
-        "backbone": last.backbone,
-        "label_source": last.label_source or "",
-        "leaky": leaky,
-        "split": last.split_name,
-        "row": name,
-        "rule": last.rule,
-        "alpha": last.alpha,
-        "iteration": last.iteration,
-        "corpus": view.corpus(last),
+        **network_entry(TITLE, name, network),
         "folds_done": one.folds,
         "folds": last.folds,
         "validation_wa": None if one.wa is None else round(one.wa, 4),
         "note": one.words,
     }
-    return ListingRow(RowLabel(name, leaky=leaky), {"": cells}, (entry,), last.backbone)
+    return ListingRow(RowLabel(name, leaky=network.is_leaky), {"": cells}, (entry,), last.backbone)

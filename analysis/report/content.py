@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +13,9 @@ from analysis.figures.settings_figures import AXES, PARALLEL
 from analysis.figures.speaker_figures import RELIABILITY
 from analysis.figures.thinning import THINNING
 from analysis.identity import GIVEN, corpus_name
-from analysis.paper.claims_text import setup_lines
 from analysis.paper.findings import VERDICTS, Finding, evaluate_claims
 from analysis.report import runs
-from analysis.report.folds import FoldsShown, folds_shown
+from analysis.report.folds import folds_shown
 from analysis.report.headline import Headline, headlines
 from analysis.report.reproduce import Ground, Recipe, recipes
 from analysis.report.runs import Fact, without_secrets
@@ -145,7 +144,7 @@ class Report:
     grid: str
     corpora: Block
     classes: tuple[Fact, ...]
-    folds: tuple[FoldsShown, ...]
+    folds: tuple[tuple[Block, list[str]], ...]  # what training and test of each fold share, and in all
     software: tuple[Fact, ...]
     devices: Block
     launches: Block
@@ -155,7 +154,6 @@ class Report:
     tables: tuple[TextTable, ...]
     figures: tuple[Figure, ...]
     claims: tuple[Finding, ...]
-    setups: tuple[str, ...]  # of the networks that claims are tested on
     sources: tuple[TextTable, ...]
     audit: Audit | None
     correction: tuple[TextTable, ...]
@@ -261,14 +259,16 @@ def gather(
     price_per_hour: float | None = None,
 ) -> Report:
     """The content of a report. Nothing in it is markup yet, and addresses have lost their passwords."""
-    plan, place = inputs.plan, inputs.place
+    plan = inputs.plan
+    place = Place(*map(without_secrets, astuple(inputs.place)))
     records = {record["key"]: record for record in inputs.records if record["key"] in plan.done}
     launches = launches_of(read_events(inputs.store.folder))
     device_hours = sum(one.device_seconds for one in launches) / 3600
     tables = as_texts(results.tables)
+    lists = {one.fold_list.digest: one.fold_list for one in inputs.corpora if one.fold_list is not None}
     return Report(
         name=inputs.name,
-        place=_shown(place),
+        place=place,
         version=version,
         permuted=inputs.settings.get("labels", GIVEN) != GIVEN,
         done=len(plan.done),
@@ -283,8 +283,8 @@ def gather(
             for one in inputs.corpora
         ),
         folds=tuple(folds_shown(inputs.chains, inputs.store)),
-        software=tuple(runs.software(list(records.values()))),
-        devices=runs.devices(list(records.values())),
+        software=tuple(runs.software(records.values())),
+        devices=runs.devices(records.values()),
         launches=runs.launches_block(launches, price_per_hour),
         hours=runs.device_hours(records.values()),
         device_hours=device_hours,
@@ -292,7 +292,6 @@ def gather(
         tables=tuple(table for table in tables if table.title not in TABLES_ELSEWHERE),
         figures=tuple(figures),
         claims=results.findings,
-        setups=tuple(setup_lines(results.findings)),
         sources=_titled(tables, SOURCES_COMPARED),
         audit=_audit(results.audited),
         correction=_titled(tables, CORRECTION),
@@ -306,7 +305,7 @@ def gather(
         failures=tuple(
             Failure(plan.label_of(key), key, without_secrets(cause)) for key, cause in sorted(plan.failed.items())
         ),
-        recipes=tuple(recipes(plan, _ground(inputs))),
+        recipes=tuple(recipes(plan, Ground(inputs.settings, lists, place.out, place.data, place.store))),
         leaky_sources=tuple(
             sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
         ),
@@ -314,18 +313,8 @@ def gather(
     )
 
 
-def _ground(inputs: ReportInput) -> Ground:
-    lists = {one.fold_list.digest: one.fold_list for one in inputs.corpora if one.fold_list is not None}
-    place = _shown(inputs.place)
-    return Ground(inputs.settings, lists, place.out, place.data, place.store)
-
-
 def _titled(tables: Sequence[TextTable], *titles: str) -> tuple[TextTable, ...]:
     return tuple(table for table in tables if table.title in titles)
-
-
-def _shown(place: Place) -> Place:
-    return Place(*map(without_secrets, (place.grid, place.data, place.store, place.out)))
 
 
 def _progress(plan: Plan) -> Iterator[CellProgress]:

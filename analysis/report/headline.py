@@ -169,11 +169,9 @@ class _Shown:
     @property
     def name(self) -> str:
         name = network_name(self.network)
-        return (
-            name
-            if self.only
-            else f"{name}, in {self.chosen.counts[0][1]} of {counted(len(self.chosen.of_fold), 'fold')}"
-        )
+        if self.only:
+            return name
+        return f"{name}, in {self.chosen.counts[0][1]} of {counted(len(self.chosen.of_fold), 'fold')}"
 
     @property
     def validation(self) -> float:
@@ -285,13 +283,14 @@ def _notes(
         yield f"{score.folds_done} of {counted(score.folds, 'fold')}."
     if difference is not None and not difference.complete:
         yield "The difference to the baseline is of the utterances and training seeds that both have."
-    yield from setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)
+    about = setup_notes(shown.network.corpus, [score], published=shown.published("WA") is not None)
+    yield from (note.text for note in about)
 
 
 def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
     """What is chosen, what it is tested against, and the paper's value of it, on an axis of multiples of 5."""
     wa = shown.score("WA")
-    rates: list[tuple[str, str, float, tuple[float, float] | None]] = [(shown.name, "chosen", wa.value, wa.interval)]
+    rates: list[tuple[str, str, float, tuple[float, ...]]] = [(shown.name, "chosen", wa.value, wa.interval)]
     if baseline is not None and not shown.is_baseline:
         score = baseline.score("WA")
         rates.append((f"{chain_name(baseline.network.treatment)}, baseline", "baseline", score.value, score.interval))
@@ -302,33 +301,18 @@ def _axis(shown: _Shown, baseline: _Shown | None, rival: _Shown | None) -> Axis:
     if published is not None and comparable(wa, shown.network.treatment.backbone, published[1]):
         table, value = published
         label = f"Paper, Table {table}, {backbone_name(value.backbone)}"
-        rates.append((label, "paper", value.value, None))
-    known = [each for _, _, value, interval in rates for each in (value, *(interval or ())) if each == each]
+        rates.append((label, "paper", value.value, ()))
+    known = [each for _, _, rate, interval in rates for each in (rate, *interval) if each == each]
     first, last = 5 * int(min(known) // 5), 5 * -int(-max(known) // 5)
     first, last = (first - 5, last + 5) if first == last else (first, last)
 
     def place(value: float) -> float:
         return round(100 * (value - first) / (last - first), 2)
 
-    bars = tuple(
-        Bar(
-            label,
-            _with_interval(value, interval),
-            kind,
-            place(value),
-            *map(place, _known(interval)),
-        )
-        for label, kind, value, interval in rates
-    )
+    bars = []
+    for label, kind, rate, interval in rates:
+        text = joined(f"{rate:.2f}", interval_text(*interval) if interval else "")
+        bars.append(Bar(label, text, kind, place(rate), *(place(end) for end in interval if end == end)))
     step = 5 if last - first <= 25 else 10 if last - first <= 50 else 20
     ticks = tuple((place(tick), str(tick)) for tick in range(first, last + 1, step))
-    return Axis(bars, ticks)
-
-
-def _known(interval: tuple[float, float] | None) -> tuple[float, ...]:
-    return interval if interval and interval[0] == interval[0] else ()
-
-
-def _with_interval(value: float, interval: tuple[float, float] | None) -> str:
-    """`72.34 [71.2, 78.5]`, or the value alone where no interval belongs to it."""
-    return joined(f"{value:.2f}", "" if interval is None else interval_text(*interval))
+    return Axis(tuple(bars), ticks)

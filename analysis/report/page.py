@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from analysis.figures.save import slug
 from analysis.identity import corpus_name
-from analysis.paper.claims_text import evidence_text, explanation, where_of
+from analysis.paper.claims_text import evidence_text, explanation, setup_lines, where_of
 from analysis.report.content import Report
 from analysis.scoring.intervals import KINDS, by_speaker_words
 from analysis.tables.blocks import Block
@@ -70,7 +70,7 @@ def _render(template: str, **about: Any) -> str:
         "size": size_of,
     }
     environment.globals |= {"command": command, "counted": counted, "page_of": page_of, "corpus_name": corpus_name}
-    environment.globals |= {"where_of": where_of, "evidence_text": evidence_text}
+    environment.globals |= {"where_of": where_of, "evidence_text": evidence_text, "setup_lines": setup_lines}
     return environment.get_template(template).render(
         **about,
         generator=GENERATOR,

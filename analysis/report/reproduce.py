@@ -9,7 +9,7 @@ import yaml
 from analysis.figures.save import slug
 from data_prep.fold_files import fold_file
 from data_prep.fold_lists import FoldList
-from data_prep.text import command as command_line
+from data_prep.text import command
 from dsl.labels import LEAKY_LABEL_SOURCES
 from dsl.settings import Listed
 from sweep.planning.stages import ChainSpec, Plan, StageSpec, axes_of
@@ -83,7 +83,7 @@ def _parts(last: StageSpec) -> tuple[str, ...]:
 
 
 def _recipe(name: str, file: str, chains: Sequence[ChainSpec], plan: Plan, ground: Ground) -> Recipe:
-    path, data = f"{ground.folder}/{CELLS}/{file}", ground.data
+    path = f"{ground.folder}/{CELLS}/{file}"
     listed = chains[0].last.listed
     beside = {}
     if listed is not None:
@@ -96,16 +96,11 @@ def _recipe(name: str, file: str, chains: Sequence[ChainSpec], plan: Plan, groun
         StageKey(_step(stage), stage.seed, stage.fold, key, key in plan.done)
         for key, stage in sorted(stages.items(), key=lambda item: _place(item[1]))
     ]
-    commands = (
-        _command("run", path, data, "NEW_STORE"),
-        _command("tables", path, data, "NEW_STORE"),
-        _command("tables", path, data, ground.store),
+    commands = tuple(
+        command(task, path, "--data", ground.data, "--store", store)
+        for task, store in (("run", "NEW_STORE"), ("tables", "NEW_STORE"), ("tables", ground.store))
     )
     return Recipe(name, file, grid, beside, commands, tuple(keys), chains[0].last.label_source in LEAKY_LABEL_SOURCES)
-
-
-def _command(command: str, grid: str, data: str, store: str) -> str:
-    return command_line(command, grid, "--data", data, "--store", store)
 
 
 def _step(stage: StageSpec) -> str:

@@ -31,21 +31,14 @@ def grid_facts(plan: Plan, shown: Sequence[ChainSpec], settings: str = "") -> li
     """The axes of a grid, as its chains have them; the training is that of the chains that are `shown`. `settings` says
     how many settings there are, of a grid that has several."""
     chains = [chain.last for chain in plan.chains]
-    folds = {one.folds for one in chains}
+    folds = " and ".join(counted(each, "fold") for each in sorted({one.folds for one in chains}))
     facts = [
         ("Corpora", _listed(one.corpus for one in chains)),
         ("Backbones", _listed(backbone_name(one.backbone) for one in chains)),
-        (
-            "Rules",
-            _listed(joined(one.rule, one.alpha) for one in chains),
-        ),
+        ("Rules", _listed(joined(one.rule, one.alpha) for one in chains)),
         ("Iterations", str(max(one.iteration for one in chains))),
         ("Label sources", _listed(source_name(one.label_source) for one in chains if one.label_source)),
-        (
-            "Split",
-            f"{_listed(one.split_name for one in chains)}, "
-            f"{' and '.join(counted(each, 'fold') for each in sorted(folds))}",
-        ),
+        ("Split", f"{_listed(one.split_name for one in chains)}, {folds}"),
         ("Training seeds", _listed(map(str, sorted({one.seed for one in chains})))),
         ("Labels", _listed(one.labels for one in chains)),
         ("Settings", settings),
@@ -58,7 +51,7 @@ def _listed(values: Iterable[str]) -> str:
     return ", ".join(dict.fromkeys(values))
 
 
-def software(records: Sequence[Record]) -> list[Fact]:
+def software(records: Iterable[Record]) -> list[Fact]:
     """The versions that stages were trained with; several where they differ, each with its number of stages."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     for record in records:
@@ -74,13 +67,14 @@ def _counted(values: Counter[str]) -> str:
     return ", ".join(f"{value} ({counted(count, 'stage')})" for value, count in values.most_common())
 
 
-def devices(records: Sequence[Record]) -> Block:
+def devices(records: Iterable[Record]) -> Block:
     """The kinds of device that stages were trained on."""
     found: dict[tuple[str, str, TableCell], list[Record]] = defaultdict(list)
     for record in records:
         device = _mapping(record, "device")
         share, threads = device.get("gpu_share") or 0, int(device.get("threads", 0))
-        about = QuantityCell(f"{share:g}", " of a GPU") if share else _counted_cell(threads, "thread")
+        on_cpu = NumberCell(threads, unit="thread" if threads == 1 else "threads")
+        about = QuantityCell(f"{share:g}", " of a GPU") if share else on_cpu
         found[str(device.get("type", "unknown")), str(device.get("name", "unknown")), about].append(record)
     lines = [
         Line(f"{name} ({kind})", (about, NumberCell(len(own)), _hours(own), _gigabytes(own)))
@@ -92,10 +86,6 @@ def devices(records: Sequence[Record]) -> Block:
 def headings(*names: str) -> tuple[Heading, ...]:
     """A heading for each name."""
     return tuple(map(Heading, names))
-
-
-def _counted_cell(count: int, what: str) -> TableCell:
-    return NumberCell(count, unit=what if count == 1 else f"{what}s", grouped=True)
 
 
 def device_hours(records: Iterable[Record]) -> float:

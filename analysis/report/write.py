@@ -1,10 +1,11 @@
 """A report as files: the page, and beside it what people take out of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from analysis.figures import FORMATS, Drawing, figures_of, save_figures
+from analysis.figures import FORMATS, figures_of, save_figures
 from analysis.paper.claims_text import claims_json
 from analysis.report.content import Figure, Report, ReportInput, Results, decisions_of, gather, results_of
 from analysis.report.page import GENERATOR, page_of, render, render_figures
@@ -41,7 +42,7 @@ def write_report(
     results = results_of(inputs, decisions)
     progress("decisions, tables, figures, page", 2, STEPS)
     drawings = () if decisions.empty else figures_of(inputs.store, inputs.chains, decisions, utterances, by)
-    figures = _figures(drawings, folder / FIGURES)
+    figures = [_figure(one, folder / FIGURES) for one in save_figures(drawings, folder / FIGURES)]
     progress("decisions, tables, figures, page", 3, STEPS)
     report = gather(inputs, results, figures, version("ser-dsl-sweep"), price_per_hour)
     _write_tables(results, folder / TABLES)
@@ -61,35 +62,22 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"{page} is a page that ser-sweep report did not write; give another --out")
 
 
-def _figures(drawings: Iterable[Drawing], folder: Path) -> list[Figure]:
-    return [
-        Figure(
-            one["name"],
-            one["kind"],
-            one["corpus"],
-            one["caption"],
-            one["alt"],
-            (folder / f"{one['name']}.svg").read_bytes(),
-            {name: f"{FIGURES}/{file}" for name, file in zip(FORMATS, one["files"], strict=True)},
-        )
-        for one in save_figures(drawings, folder)
-    ]
+def _figure(saved: dict[str, Any], folder: Path) -> Figure:
+    """A figure by what `save_figures` says of it."""
+    svg = (folder / f"{saved['name']}.svg").read_bytes()
+    files = {name: f"{FIGURES}/{file}" for name, file in zip(FORMATS, saved["files"], strict=True)}
+    return Figure(**saved | {"svg": svg, "files": files})
 
 
 def _write_tables(results: Results, folder: Path) -> None:
     if not results.tables:
         return
     tables = results.tables
-    ranking = (("ranking.md", to_markdown(results.ranking)),) if results.ranking else ()
-    for name, text in (
-        *ranking,
-        ("tables.md", to_markdown(tables)),
-        ("tables.tex", to_latex(tables)),
-        ("tables.csv", to_csv(tables)),
-        ("tables.json", to_json(tables)),
-        ("claims.json", claims_json(results.findings)),
-    ):
-        _write(folder / name, text)
+    if results.ranking:
+        _write(folder / "ranking.md", to_markdown(results.ranking))
+    for name, text in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv), ("json", to_json)):
+        _write(folder / f"tables.{name}", text(tables))
+    _write(folder / "claims.json", claims_json(results.findings))
 
 
 def _write(path: Path, text: str) -> None:

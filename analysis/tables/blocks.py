@@ -12,7 +12,7 @@ from analysis.identity import corpus_name
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined, raised
 from analysis.tables.captions import Caption, Footnote, told_apart
-from analysis.tables.cells import PointsCell, RateCell, TableCell, TextCell
+from analysis.tables.cells import RateCell, TableCell, TextCell, points_cell
 from analysis.tables.listings import Group, Heading, Listing
 from analysis.tables.paper_tables import Scored, Table
 from dsl.labels import LEAKY_LABEL_SOURCES
@@ -129,28 +129,15 @@ _OURS = ("forest", "mean")
 
 
 def _corpus_block(table: Table, corpus: str) -> Block:
-    groups = _column_groups(table, corpus)
-    headings = (Heading(group, metric) for group in groups for metric in _metrics_of(group))
+    columns = [Heading(group, metric) for group in _OURS for metric in METRICS]
+    for group, shown in (("paper", table.has_published(corpus)), ("− paper", table.has_difference(corpus))):
+        columns += [Heading(group, metric) for metric in PAPER_METRICS if shown]
     lines = [
-        _line(
-            row.label,
-            [_cell(table, row.cells[corpus, metric], group) for group in groups for metric in _metrics_of(group)],
-            row.backbone,
-        )
+        _line(row.label, [_cell(table, row.cells[corpus, metric], group) for group, metric in columns], row.backbone)
         for row in table.rows
         if row.shows(corpus)
     ]
-    return Block(corpus_name(corpus), (Heading(table.row_heading), *headings), tuple(lines), key=corpus)
-
-
-def _column_groups(table: Table, corpus: str) -> tuple[str, ...]:
-    paper = ("paper",) if table.has_published(corpus) else ()
-    return (*_OURS, *paper, *(("− paper",) if table.has_difference(corpus) else ()))
-
-
-def _metrics_of(group: str) -> tuple[str, ...]:
-    """All of ours, and those that the paper has."""
-    return METRICS if group in _OURS else PAPER_METRICS
+    return Block(corpus_name(corpus), (Heading(table.row_heading), *columns), tuple(lines), key=corpus)
 
 
 def _cell(table: Table, scored: Scored, group: str) -> TableCell:
@@ -162,4 +149,4 @@ def _cell(table: Table, scored: Scored, group: str) -> TableCell:
     if group == "paper":
         published = scored.published
         return TextCell() if published is None else RateCell(published.value, mark=table.mark(scored))
-    return PointsCell(scored.difference)
+    return points_cell(scored.difference)

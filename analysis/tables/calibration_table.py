@@ -1,7 +1,6 @@
 """How well mean pooling knows how sure it can be, as a listing."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -14,14 +13,12 @@ from analysis.identity import (
     conditions,
     corpus_name,
     treatment_name,
-    treatment_order,
 )
-from analysis.paper.layouts import RowLabel
 from analysis.scoring.calibration import calibration
 from analysis.tables.captions import OF_CALIBRATION, Caption, Footnote, conditions_text, footnotes_on
-from analysis.tables.cells import NumberCell, PointsCell, RateCell, TableCell
-from analysis.tables.entries import Entry, setup_entry
-from analysis.tables.listings import Group, Heading, Listing, ListingRow
+from analysis.tables.cells import NumberCell, RateCell, TableCell, points_cell
+from analysis.tables.entries import Entry, network_entry, setup_entry
+from analysis.tables.listings import Group, Heading, Listing, treatment_rows
 
 CALIBRATION = "Calibration of mean pooling"
 _HEADINGS = (
@@ -54,34 +51,31 @@ def calibration_listings(decisions: pd.DataFrame, scores: pd.DataFrame) -> list[
 
 
 def _listing(condition: Condition, lines: pd.DataFrame, scores: pd.DataFrame) -> Listing:
-    rows: dict[Treatment, ListingRow] = {}
-    groups = []
-    for of_source, own in conditions(lines):
-        group = Group.of_source(of_source.label_source, _HEADINGS)
-        groups.append(group)
-        for line in own.to_dict("records"):
-            treatment = Treatment.of(line)
-            label = RowLabel(treatment_name(treatment))
-            row = rows.setdefault(treatment, ListingRow(label, {}, (), treatment.backbone))
-            again = not treatment.iteration and row.entries  # iteration 0 is the same for all sources
-            entries = row.entries if again else (*row.entries, *_entries(line))
-            rows[treatment] = replace(row, cells={**row.cells, group.name: _cells(line)}, entries=entries)
+    known = {
+        one.label_source: {Treatment.of(line): line for line in own.to_dict("records")}
+        for one, own in conditions(lines)
+    }
+    rows = treatment_rows(
+        known,
+        treatment_name,
+        lambda source, treatment: {source: _cells(known[source][treatment])},
+        lambda source, treatment: _entries(known[source][treatment]),
+    )
+    groups = tuple(Group.of_source(source, _HEADINGS) for source in known)
     unknown = len(scores) - len(lines)
     told = "A network is" if unknown == 1 else f"{unknown} networks are"
     notes = [Footnote("", _UNKNOWN.format(networks=told))] if unknown else []
     about = Caption.filled(corpus_name(condition.corpus), OF_CALIBRATION, conditions=conditions_text(condition))
-    ordered = tuple(rows[treatment] for treatment in sorted(rows, key=treatment_order))
     footnotes = (*notes, *footnotes_on(condition.corpus, scores))
-    return Listing(CALIBRATION, about, "Network", tuple(groups), ordered, footnotes, condition)
+    return Listing(CALIBRATION, about, "Network", groups, rows, footnotes, condition)
 
 
 def _cells(line: Mapping[Any, Any]) -> list[TableCell]:
-    folds = {"folds_done": line[columns.FOLDS_DONE], "folds": line[columns.FOLDS]}
     return [
         NumberCell(line[columns.UTTERANCES], grouped=True),
-        RateCell(line[columns.WA], **folds),
+        RateCell(line[columns.WA], folds=(line[columns.FOLDS_DONE], line[columns.FOLDS])),
         NumberCell(line[columns.CONFIDENCE], 2),
-        PointsCell(line[columns.CONFIDENCE] - line[columns.WA]),
+        points_cell(line[columns.CONFIDENCE] - line[columns.WA]),
         RateCell(line[columns.ECE], (line[columns.ECE_SD],)),
         NumberCell(line[columns.ECE_ADAPTIVE], 2),
         NumberCell(line[columns.ECE_IF_CALIBRATED], 2),
@@ -98,20 +92,11 @@ _METRICS = {
 
 def _entries(line: Mapping[Any, Any]) -> Iterator[Entry]:
     network = Network.of(line)
+    about = network_entry(CALIBRATION, treatment_name(network.treatment), network)
     for metric, column in _METRICS.items():
         deviation = line[columns.ECE_SD] if metric == "ECE" else float("nan")
         yield {
-            "table": CALIBRATION,
-            "labels": network.labels,
-            "backbone": network.treatment.backbone,
-            "label_source": network.label_source,
-            "leaky": network.is_leaky,
-            "split": network.split,
-            "row": treatment_name(network.treatment),
-            "rule": network.treatment.rule,
-            "alpha": network.treatment.alpha,
-            "iteration": network.treatment.iteration,
-            "corpus": network.corpus,
+            **about,
             "metric": metric,
             "mean_pooling": round(line[column], 4),
             **({"mean_pooling_sd_training_seeds": round(deviation, 4)} if deviation == deviation else {}),

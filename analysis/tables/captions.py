@@ -227,41 +227,33 @@ def difference_footnotes(lines: pd.DataFrame) -> list[Footnote]:
     return [] if lines[columns.COMPLETE].all() else [Footnote("", INCOMPLETE_DIFFERENCES, cells=DIFFERENCES)]
 
 
-def setup_footnotes(corpus: str, trained: Iterable[tuple[Setup, int]]) -> list[Footnote]:
-    """A footnote for each sentence of `setup_texts`."""
-    return [Footnote("", text, corpus) for text in setup_texts(corpus, trained)]
+def setup_footnotes(corpus: str, trained: Iterable[tuple[Setup, int]], published: bool = False) -> list[Footnote]:
+    """A sentence for each set-up of networks on a corpus, with the numbers of training seeds it was used with."""
+    seeds: dict[Setup, list[int]] = {}
+    for setup, number in trained:
+        seeds.setdefault(setup, []).append(number)
+    notes = []
+    for setup, own in seeds.items():
+        template = _SETUP_OF_OTHERS if published and setup.departures else _SETUP
+        text = template.format(corpus=corpus_name(corpus), setup=setup.text(own, published))
+        notes.append(Footnote("", text, corpus))
+    return notes
 
 
-def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[str]:
+def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[Footnote]:
     """How the networks of `scores` on a corpus were trained and tested, and a warning where that is a part of it.
 
     Beside `published` values each setting that is not the paper's is told with the paper's.
     """
-    notes = setup_texts(corpus, ((score.setup, score.seeds) for score in scores), published)
+    notes = setup_footnotes(corpus, ((score.setup, score.seeds) for score in scores), published)
     if any(score.partial for score in scores):
-        utterances = max(score.utterances for score in scores)
-        notes.append(
-            f"{corpus_name(corpus)}: only part of the corpus, {counted(utterances, 'utterance')}: not comparable."
-        )
+        utterances = counted(max(score.utterances for score in scores), "utterance")
+        text = f"{corpus_name(corpus)}: only part of the corpus, {utterances}: not comparable."
+        notes.append(Footnote("", text, corpus))
     return notes
 
 
 def footnotes_on(corpus: str, lines: pd.DataFrame) -> tuple[Footnote, ...]:
     """The notes on folds and set-ups that networks need; `lines` are theirs of `score_networks`, on one corpus."""
     scores = [score for _, own in conditions(lines) for score in index_scores(own).values()]
-    notes = setup_notes(corpus, scores, published=False)
-    return (*score_footnotes(scores), *(Footnote("", text, corpus) for text in notes))
-
-
-def setup_texts(corpus: str, trained: Iterable[tuple[Setup, int]], published: bool = False) -> list[str]:
-    """A sentence for each set-up of networks on a corpus, with the numbers of training seeds it was used with."""
-    seeds: dict[Setup, list[int]] = {}
-    for setup, number in trained:
-        seeds.setdefault(setup, []).append(number)
-    name = corpus_name(corpus)
-    return [
-        (_SETUP_OF_OTHERS if published and setup.departures else _SETUP).format(
-            corpus=name, setup=setup.text(own, published)
-        )
-        for setup, own in seeds.items()
-    ]
+    return (*score_footnotes(scores), *setup_notes(corpus, scores, published=False))

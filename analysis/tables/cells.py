@@ -102,8 +102,7 @@ class RateCell(TableCell):
     deviations: tuple[float, ...] = ()
     interval: tuple[float, float] | None = None
     by_speaker: tuple[float, float] = UNKNOWN
-    folds_done: int = 0
-    folds: int = 0
+    folds: tuple[int, int] = (0, 0)
     mark: str = ""
 
     @classmethod
@@ -113,12 +112,13 @@ class RateCell(TableCell):
             return TextCell()
         deviations = (score.forest_spread, score.training_spread) if spread else ()
         own, beside = (score.interval, score.beside) if interval else (None, UNKNOWN)
-        return cls(score.value, deviations, own, beside, score.folds_done, score.folds)
+        return cls(score.value, deviations, own, beside, (score.folds_done, score.folds))
 
     @property
     def complete(self) -> bool:
         """Whether all folds are in the rate."""
-        return self.folds_done >= self.folds
+        done, folds = self.folds
+        return done >= folds
 
     @property
     def printed(self) -> Printed:
@@ -127,34 +127,25 @@ class RateCell(TableCell):
         last = max((place for place, there in enumerate(known, start=1) if there), default=0)
         spread = joined(*(deviation_text(one) or f"± {MISSING}" for one in self.deviations[:last]))
         interval = "" if self.interval is None else interval_text(*self.interval)
-        folds = folds_text(self.folds_done, self.folds)
-        details = tuple(filter(None, (interval, speaker_interval_text(*self.by_speaker), folds)))
-        return Printed(f"{self.value:.2f}", spread and f" {spread}", self.mark, details, bool(interval))
+        details = (interval, speaker_interval_text(*self.by_speaker), folds_text(*self.folds))
+        shown = tuple(filter(None, details))
+        return Printed(f"{self.value:.2f}", spread and f" {spread}", self.mark, shown, bool(interval))
 
 
-@dataclass(frozen=True)
-class ShareCell(TableCell):
-    """A share in percent, and how many utterances it is of; nothing where there are none."""
-
-    value: float
-    utterances: float
-
-    @property
-    def printed(self) -> Printed:
-        """`83.3 (6)`, or NOTHING."""
-        return Printed(number(self.value), f" ({self.utterances:.3g})") if self.utterances else NOTHING
+def share_cell(value: float, utterances: float) -> TableCell:
+    """A share in percent, and how many utterances it is of, `83.3 (6)`; nothing where there are none."""
+    return QuantityCell(number(value), f" ({utterances:.3g})") if utterances else TextCell()
 
 
-@dataclass(frozen=True)
-class PointsCell(TableCell):
-    """A difference in points without a test; None where there is none."""
+def points_cell(value: float | None) -> TableCell:
+    """A difference in points without a test, with its sign; nothing where there is none."""
+    return TextCell() if value is None else QuantityCell(signed(value))
 
-    value: float | None
 
-    @property
-    def printed(self) -> Printed:
-        """The difference with its sign, or NOTHING."""
-        return NOTHING if self.value is None else Printed(signed(self.value))
+def choice_cell(folds_of: Mapping[int, int]) -> TableCell:
+    """`1 (7), 2 (3)`: each iteration, and in how many folds it is chosen."""
+    (first, folds), *others = sorted(folds_of.items())
+    return QuantityCell(str(first), f" ({folds})" + "".join(f", {other} ({count})" for other, count in others))
 
 
 @dataclass(frozen=True)
@@ -184,19 +175,6 @@ class SpeakerCell(TableCell):
     def printed(self) -> Printed:
         """The interval over speakers and its p."""
         return printed_by_speaker(self.difference)
-
-
-@dataclass(frozen=True)
-class ChoiceCell(TableCell):
-    """In how many folds each iteration is chosen."""
-
-    folds_of: Mapping[int, int]
-
-    @property
-    def printed(self) -> Printed:
-        """`1 (7), 2 (3)`: each iteration, and in how many folds it is chosen."""
-        (first, folds), *others = sorted(self.folds_of.items())
-        return Printed(str(first), f" ({folds})" + "".join(f", {other} ({count})" for other, count in others))
 
 
 def difference_cells(line: Mapping[Any, Any]) -> list[TableCell]:

@@ -64,9 +64,8 @@ def _correction_listing(condition: Condition, lines: pd.DataFrame) -> Listing:
 def _share_cell(line: Mapping[Any, Any] | None) -> TableCell:
     if line is None:
         return TextCell()
-    deviation = (line[columns.TARGETS_RIGHT_SD],)
-    folds = {"folds_done": line[columns.FOLDS_DONE], "folds": line[columns.FOLDS]}
-    return RateCell(line[columns.TARGETS_RIGHT], deviation, **folds)
+    folds = line[columns.FOLDS_DONE], line[columns.FOLDS]
+    return RateCell(line[columns.TARGETS_RIGHT], (line[columns.TARGETS_RIGHT_SD],), folds=folds)
 
 
 def _share_entry(chain: Treatment, source: str, line: Mapping[Any, Any]) -> Entry:

@@ -4,11 +4,30 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis import columns
+from analysis.identity import Network
 from analysis.scoring.ranking import Candidate
 from analysis.scoring.scores import Score
 from analysis.scoring.setup import Setup
 
 Entry = dict[str, Any]
+
+
+def network_entry(table: str, row: str, network: Network) -> Entry:
+    """What an entry begins with: where it stands, and the network that it is of."""
+    treatment = network.treatment
+    return {
+        "table": table,
+        "labels": network.labels,
+        "backbone": treatment.backbone,
+        "label_source": network.label_source,
+        "leaky": network.is_leaky,
+        "split": network.split,
+        "row": row,
+        "rule": treatment.rule,
+        "alpha": treatment.alpha,
+        "iteration": treatment.iteration,
+        "corpus": network.corpus,
+    }
 
 
 def setup_entry(setup: Setup, seeds: int) -> Entry:
@@ -20,21 +39,7 @@ def setup_entry(setup: Setup, seeds: int) -> Entry:
 def candidate_entry(title: str, name: str, one: Candidate) -> Entry:
     """Which network at which setting a row `name` of the table `title` is of, with a key for each field of the
     setting."""
-    network = one.network
-    return {
-        "table": title,
-        "labels": network.labels,
-        "backbone": network.treatment.backbone,
-        "label_source": network.label_source,
-        "leaky": one.is_leaky,
-        "split": network.split,
-        "row": name,
-        "rule": network.treatment.rule,
-        "alpha": network.treatment.alpha,
-        "iteration": network.treatment.iteration,
-        "corpus": network.corpus,
-        **one.setting.by_field,
-    }
+    return network_entry(title, name, one.network) | one.setting.by_field
 
 
 def score_entry(forest: Score | None, mean_pooling: Score | None) -> Entry:

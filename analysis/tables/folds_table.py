@@ -44,13 +44,9 @@ def folds_of(chains: Iterable[ChainSpec], utterances: Mapping[str, pd.DataFrame]
         validation = first.training.validation_share, first.training.validation_by
         _, folds = found.setdefault((*split, *validation), (first, {}))
         if first.fold not in folds:
-            folds[first.fold] = _parts(first, utterances)
+            own = utterances[first.corpus]
+            folds[first.fold] = fold_parts(first, own.assign(label=labels_of(own, first.labels, first.seed)))
     return [(stage, [folds[fold] for fold in sorted(folds)]) for stage, folds in found.values()]
-
-
-def _parts(stage: StageSpec, utterances: Mapping[str, pd.DataFrame]) -> FoldParts:
-    own = utterances[stage.corpus]
-    return fold_parts(stage, own.assign(label=labels_of(own, stage.labels, stage.seed)))
 
 
 def title_of(stage: StageSpec) -> str:

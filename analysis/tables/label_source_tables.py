@@ -30,7 +30,7 @@ from analysis.tables.captions import (
     setup_footnotes,
 )
 from analysis.tables.cells import difference_cells
-from analysis.tables.entries import Entry, setup_entry
+from analysis.tables.entries import Entry, network_entry, setup_entry
 from analysis.tables.listings import Group, Listing, ListingRow, difference_headings
 from dsl.labels import LEAKY_LABEL_SOURCES
 
@@ -78,15 +78,9 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         conditions=conditions_text(condition),
         decision=columns.DECISION_NAMES[decision],
     )
-    return Listing(
-        SOURCES_COMPARED,
-        caption,
-        "Network",
-        tuple(_group(first, second, intervals) for second, first in combinations(sources, 2)),
-        tuple(rows),
-        (*difference_footnotes(compared), *setup_footnotes(condition.corpus, trained.values())),
-        condition,
-    )
+    groups = tuple(_group(first, second, intervals) for second, first in combinations(sources, 2))
+    notes = (*difference_footnotes(compared), *setup_footnotes(condition.corpus, trained.values()))
+    return Listing(SOURCES_COMPARED, caption, "Network", groups, tuple(rows), notes, condition)
 
 
 def _trained(decisions: pd.DataFrame) -> tuple[Setup, int]:
@@ -109,24 +103,15 @@ def _row(treatment: Treatment, lines: list[Compared], setup: Entry) -> ListingRo
         _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): difference_cells(line)
         for line in lines
     }
-    entries = tuple(entry for line in lines for entry in _entries(name, treatment, line, setup))
+    entries = tuple(entry for line in lines for entry in _entries(name, line, setup))
     return ListingRow(RowLabel(name), cells, entries, treatment.backbone)
 
 
-def _entries(name: str, treatment: Treatment, line: Compared, setup: Entry) -> Iterator[Entry]:
+def _entries(name: str, line: Compared, setup: Entry) -> Iterator[Entry]:
+    about = network_entry(SOURCES_COMPARED, name, Network.of(line))
     for metric in METRICS:
         yield {
-            "table": SOURCES_COMPARED,
-            "labels": line[columns.LABELS],
-            "backbone": treatment.backbone,
-            "label_source": line[columns.LABEL_SOURCE],
-            "leaky": line[columns.LABEL_SOURCE] in LEAKY_LABEL_SOURCES,
-            "split": line[columns.SPLIT],
-            "row": name,
-            "rule": treatment.rule,
-            "alpha": treatment.alpha,
-            "iteration": treatment.iteration,
-            "corpus": line[columns.CORPUS],
+            **about,
             "metric": metric,
             "partial": line[columns.PARTIAL],
             "other_source": line[columns.SECOND + columns.LABEL_SOURCE],

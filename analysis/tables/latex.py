@@ -155,12 +155,8 @@ def _escaped(character: str) -> str:
     if character.isascii():
         return character
     plain = unicodedata.normalize("NFKD", character)
-    if _is_raised(character) and plain.isascii():
+    if unicodedata.decomposition(character).startswith("<super>") and plain.isascii():
         return f"$^{{{plain}}}$"
     if len(plain) == 2 and plain[0].isascii() and plain[1] in _ACCENTS:
         return rf"\{_ACCENTS[plain[1]]}{{{plain[0]}}}"
     return rf"\texttt{{U+{ord(character):04X}}}"
-
-
-def _is_raised(character: str) -> bool:
-    return unicodedata.decomposition(character).startswith("<super>")

@@ -1,11 +1,11 @@
 """What tables are made of that the paper does not have, or not in this form."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from analysis.columns import METRICS
-from analysis.identity import Condition, source_name
+from analysis.identity import Condition, Treatment, source_name, treatment_order
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.differences import speaker_metrics
 from analysis.scoring.formats import joined
@@ -42,11 +42,11 @@ class Group:
     leaky: bool = False
 
     @classmethod
-    def of_source(cls, label_source: str, headings: Sequence[Heading], of: str = "") -> "Group":
-        """The columns `headings` of one label source, under its display name, and what they are of where a label source
-        has several groups."""
-        leaky = label_source in LEAKY_LABEL_SOURCES
-        return cls(of_group(label_source, of), tuple(headings), of_group(source_name(label_source), of), leaky)
+    def of_source(cls, label_source: str, headings: Sequence[Heading], of: str = "", before: str = "") -> "Group":
+        """The columns `headings` of one label source, under its display name, and what they are of, said behind it or
+        `before` it, where a label source has several groups."""
+        name, heading = (of_group(source, of, before) for source in (label_source, source_name(label_source)))
+        return cls(name, tuple(headings), heading, label_source in LEAKY_LABEL_SOURCES)
 
 
 def difference_headings(intervals: str) -> list[Heading]:
@@ -54,9 +54,9 @@ def difference_headings(intervals: str) -> list[Heading]:
     return [*map(Heading, METRICS), *(Heading("by speaker", metric) for metric in speaker_metrics(intervals))]
 
 
-def of_group(label_source: str, of: str) -> str:
+def of_group(label_source: str, of: str, before: str = "") -> str:
     """The name of a group of a label source's columns: `in_fold, differences to the baseline`."""
-    return ", ".join(filter(None, (label_source, of)))
+    return ", ".join(filter(None, (before, label_source, of)))
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,24 @@ class ListingRow:
     def texts(self) -> dict[str, list[str]]:
         """The cells as text."""
         return {name: [cell.text for cell in cells] for name, cells in self.cells.items()}
+
+
+def treatment_rows(
+    of_source: Mapping[str, Collection[Treatment]],
+    name: Callable[[Treatment], str],
+    cells: Callable[[str, Treatment], Mapping[str, Sequence[TableCell]]],
+    entries: Callable[[str, Treatment], Iterable[Entry]],
+) -> tuple[ListingRow, ...]:
+    """A row for each treatment, in order: of every label source that it was used with, its `cells` by group. Its
+    `entries` are those of the first alone for iteration 0, which is the same for all."""
+    rows = []
+    for treatment in sorted(set().union(*of_source.values()), key=treatment_order):
+        sources = [source for source, treatments in of_source.items() if treatment in treatments]
+        shown = {group: own for source in sources for group, own in cells(source, treatment).items()}
+        told = sources if treatment.iteration else sources[:1]
+        listed = tuple(entry for source in told for entry in entries(source, treatment))
+        rows.append(ListingRow(RowLabel(name(treatment)), shown, listed, treatment.backbone))
+    return tuple(rows)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain as chained
 
 import pandas as pd
 
@@ -21,10 +20,8 @@ from analysis.identity import (
     iterations_of,
     last_of_chains,
     treatment_name,
-    treatment_order,
     updates_of,
 )
-from analysis.paper.layouts import RowLabel
 from analysis.scoring.comparisons import comparisons, of_networks
 from analysis.scoring.differences import Difference, difference_entry, speaker_metrics
 from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
@@ -40,10 +37,9 @@ from analysis.tables.captions import (
     score_footnotes,
     setup_notes,
 )
-from analysis.tables.cells import ChoiceCell, DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell
-from analysis.tables.entries import Entry, recall_entries, score_entry
-from analysis.tables.listings import Group, Heading, Listing, ListingRow, of_group
-from dsl.labels import LEAKY_LABEL_SOURCES
+from analysis.tables.cells import DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell, choice_cell
+from analysis.tables.entries import Entry, network_entry, recall_entries, score_entry
+from analysis.tables.listings import Group, Heading, Listing, ListingRow, of_group, treatment_rows
 
 ALL_NETWORKS = "All networks"
 CHOSEN_BY_VALIDATION = "Iteration chosen by validation"
@@ -65,18 +61,22 @@ class Known:
     differences: dict[tuple[str, Treatment, str], Difference]
     validation: dict[tuple[str, Treatment], float]
 
-    @property
-    def sources(self) -> list[str]:
-        """The label sources, in order."""
-        return list(self.scores)
+    def network(self, source: str, treatment: Treatment) -> Network:
+        """That of a treatment and a label source."""
+        return self.condition._replace(label_source=source).network(treatment)
 
     def score(self, source: str, treatment: Treatment, decision: str, metric: str) -> Score | None:
         """The score of a treatment by one kind of decision and metric; None where it was not trained."""
         return self.scores[source].get(ScoreKey(treatment, self.condition.corpus, decision, metric))
 
-    def treatments(self, source: str) -> set[Treatment]:
-        """The treatments that were trained with a label source."""
-        return {key.treatment for key in self.scores[source]}
+    def rates(self, source: str, treatment: Treatment, decision: str) -> list[Score | None]:
+        """The same of all metrics."""
+        return [self.score(source, treatment, decision, metric) for metric in METRICS]
+
+    @property
+    def treatments(self) -> dict[str, set[Treatment]]:
+        """The treatments that were trained with each label source."""
+        return {source: {key.treatment for key in scores} for source, scores in self.scores.items()}
 
     def caption(self, template: str) -> Caption:
         """That of a listing, by its template."""
@@ -89,24 +89,15 @@ class Known:
         """Whether any rate is by a forest; mean pooling has the intervals where none is."""
         return any(key.decision == columns.FOREST for scores in self.scores.values() for key in scores)
 
-    def groups(self, *headings: Heading, of: str = "") -> tuple[Group, ...]:
-        """A group of columns for each label source, all of the same `headings`; `of` is what they are of."""
-        return tuple(Group.of_source(source, headings, of) for source in self.sources)
-
     def footnotes(self) -> tuple[Footnote, ...]:
         """What the scores and differences shown need to have explained, and the set-up."""
-        scores = [score for source in self.sources for score in self.scores[source].values()]
+        scores = [score for of_source in self.scores.values() for score in of_source.values()]
         incomplete = any(not one.complete for one in self.differences.values())
-        notes = setup_notes(self.condition.corpus, scores, published=False)
         return (
             *score_footnotes(scores),
             *([Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []),
-            *(Footnote("", text, self.condition.corpus) for text in notes),
+            *setup_notes(self.condition.corpus, scores, published=False),
         )
-
-    def forest_cells(self, source: str, treatment: Treatment) -> list[TableCell]:
-        """WA, UA and F1 by random forests, with their intervals."""
-        return [RateCell.of(self.score(source, treatment, columns.FOREST, metric)) for metric in METRICS]
 
     @property
     def speaker_metrics(self) -> tuple[str, ...]:
@@ -118,10 +109,14 @@ class Known:
         of = (("− baseline", METRICS), ("by speaker", self.speaker_metrics))
         return [Heading(what, metric) for what, metrics in of for metric in metrics]
 
-    def difference_cells(self, source: str, treatment: Treatment) -> list[TableCell]:
-        """The differences of a treatment from its baseline, and what is known of them by speaker."""
+    def difference_cells(self, source: str, treatment: Treatment) -> dict[str, list[TableCell]]:
+        """The differences of a treatment from its baseline, and what is known of them by speaker, by their group; none
+        of the baseline."""
         of = {metric: self.differences.get((source, treatment, metric)) for metric in METRICS}
-        return [*map(DifferenceCell, of.values()), *(SpeakerCell(of[metric]) for metric in self.speaker_metrics)]
+        if of["WA"] is None:
+            return {}
+        by_speaker = (SpeakerCell(of[metric]) for metric in self.speaker_metrics)
+        return {of_group(source, _DIFFERENCES): [*map(DifferenceCell, of.values()), *by_speaker]}
 
 
 def networks_listings(scores: pd.DataFrame, compared: pd.DataFrame) -> list[Listing]:
@@ -214,65 +209,50 @@ def _differences(compared: pd.DataFrame) -> dict[tuple[str, Treatment, str], Dif
 
 
 def _networks_listing(known: Known) -> Listing:
-    rows = []
-    for treatment in sorted(set().union(*map(known.treatments, known.sources)), key=treatment_order):
-        cells: dict[str, list[TableCell]] = {}
-        entries: list[Entry] = []
-        name = treatment_name(treatment)
-        for source in known.sources:
-            if treatment not in known.treatments(source):
-                continue
-            by_mean = [known.score(source, treatment, columns.MEAN_POOLING, metric) for metric in METRICS]
-            cells[source] = [
-                *known.forest_cells(source, treatment),
-                *(RateCell.of(score, interval=not known.has_forest) for score in by_mean),
-            ]
-            if (source, treatment, "WA") in known.differences:
-                cells[of_group(source, _DIFFERENCES)] = known.difference_cells(source, treatment)
-            if treatment.iteration or source == known.sources[0]:  # iteration 0 is the same for all sources
-                entries += _entries(ALL_NETWORKS, name, known, source, treatment)
-        rows.append(ListingRow(RowLabel(name), cells, tuple(entries), treatment.backbone))
+    def cells(source: str, treatment: Treatment) -> dict[str, list[TableCell]]:
+        forest, by_mean = (known.rates(source, treatment, decision) for decision in columns.DECISION_NAMES)
+        means = [RateCell.of(score, interval=not known.has_forest) for score in by_mean]
+        return {source: [*map(RateCell.of, forest), *means], **known.difference_cells(source, treatment)}
+
+    def entries(source: str, treatment: Treatment) -> Iterator[Entry]:
+        return _entries(ALL_NETWORKS, treatment_name(treatment), known, source, treatment)
+
+    rows = treatment_rows(known.treatments, treatment_name, cells, entries)
     rates = [Heading(what, metric) for what in ("forest", "mean") for metric in METRICS]
     about, notes = known.caption(OF_NETWORKS), known.footnotes()
-    return Listing(ALL_NETWORKS, about, "Network", _groups(known, rates, rows), tuple(rows), notes, known.condition)
+    return Listing(ALL_NETWORKS, about, "Network", _groups(known, rates, rows), rows, notes, known.condition)
 
 
 def _groups(known: Known, rates: Sequence[Heading], rows: Sequence[ListingRow]) -> tuple[Group, ...]:
     """Those that the rows have: of each label source its `rates`, and differences to the baseline."""
-    of_differences = known.groups(*known.difference_headings(), of=_DIFFERENCES)
-    groups = chained.from_iterable(zip(known.groups(*rates), of_differences, strict=True))
+    parts = (("", rates), (_DIFFERENCES, known.difference_headings()))
+    groups = [Group.of_source(source, headings, of) for source in known.scores for of, headings in parts]
     return tuple(group for group in groups if any(group.name in row.cells for row in rows))
 
 
 def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: bool) -> Listing:
     title = CHOSEN_BY_TEST if by_test else CHOSEN_BY_VALIDATION
-    rows = []
-    chains = {one for source in known.sources for one in known.treatments(source) if one.iteration}
-    for chain in sorted(chains, key=treatment_order):
-        cells: dict[str, list[TableCell]] = {}
-        entries: list[Entry] = []
-        for source in known.sources:
-            one = chosen.get(known.condition._replace(label_source=source).network(chain))
-            if one is None:
-                continue
-            choice = ChoiceCell(Counter(network.treatment.iteration for network in one.of_fold.values()))
-            decision = columns.FOREST if known.has_forest else columns.MEAN_POOLING
-            ours, baseline = (
-                [known.score(source, one, decision, metric) for metric in METRICS] for one in (chain, chain.baseline)
-            )
-            cells[source] = [
-                choice,
-                NumberCell(known.validation.get((source, chain)), 2),
-                *map(RateCell.of, ours),
-                *(RateCell.of(score, interval=False) for score in baseline),
-            ]
-            if (source, chain, "WA") in known.differences:
-                cells[of_group(source, _DIFFERENCES)] = known.difference_cells(source, chain)
-            entries += [
-                {**entry, "iteration": None, "iterations_chosen": choice.text}
-                for entry in _entries(title, chain_name(chain), known, source, chain)
-            ]
-        rows.append(ListingRow(RowLabel(chain_name(chain)), cells, tuple(entries), chain.backbone))
+    of_source = {
+        source: [one for one in treatments if known.network(source, one) in chosen]
+        for source, treatments in known.treatments.items()
+    }
+
+    def choice(source: str, chain: Treatment) -> TableCell:
+        of_fold = chosen[known.network(source, chain)].of_fold
+        return choice_cell(Counter(network.treatment.iteration for network in of_fold.values()))
+
+    def cells(source: str, chain: Treatment) -> dict[str, list[TableCell]]:
+        decision = columns.FOREST if known.has_forest else columns.MEAN_POOLING
+        ours, baseline = (known.rates(source, one, decision) for one in (chain, chain.baseline))
+        rates = [*map(RateCell.of, ours), *(RateCell.of(score, interval=False) for score in baseline)]
+        validation = NumberCell(known.validation.get((source, chain)), 2)
+        return {source: [choice(source, chain), validation, *rates], **known.difference_cells(source, chain)}
+
+    def entries(source: str, chain: Treatment) -> Iterator[Entry]:
+        told = {"iteration": None, "iterations_chosen": choice(source, chain).text}
+        yield from (entry | told for entry in _entries(title, chain_name(chain), known, source, chain))
+
+    rows = treatment_rows(of_source, chain_name, cells, entries)
     caption = known.caption(OF_CHOSEN_BY_TEST if by_test else OF_CHOSEN_BY_VALIDATION)
     headings = (
         *(Heading("t (folds)"), Heading("validation", "WA")),
@@ -284,29 +264,14 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
     )
     unknown = not by_test and all(value != value for value in known.validation.values())
     notes = (*([Footnote("", _NOTHING_CHOOSES)] if unknown else []), *known.footnotes())
-    return Listing(title, caption, "Chain", _groups(known, headings, rows), tuple(rows), notes, known.condition)
+    return Listing(title, caption, "Chain", _groups(known, headings, rows), rows, notes, known.condition)
 
 
 def _entries(title: str, name: str, known: Known, source: str, treatment: Treatment) -> Iterator[Entry]:
     """One for each metric, and one for the recall of each class."""
-    used = source if treatment.iteration else ""
-    about = {
-        "table": title,
-        "labels": known.condition.labels,
-        "backbone": treatment.backbone,
-        "label_source": source if title != ALL_NETWORKS else used,
-        "leaky": used in LEAKY_LABEL_SOURCES,
-        "split": known.condition.split,
-        "row": name,
-        "rule": treatment.rule,
-        "alpha": treatment.alpha,
-        "iteration": treatment.iteration,
-        "corpus": known.condition.corpus,
-    }
+    about = network_entry(title, name, known.network(source, treatment))
     for metric in METRICS:
-        forest, by_mean = (
-            known.score(source, treatment, decision, metric) for decision in (columns.FOREST, columns.MEAN_POOLING)
-        )
+        forest, by_mean = (known.score(source, treatment, decision, metric) for decision in columns.DECISION_NAMES)
         difference = known.differences.get((source, treatment, metric))
         validation = known.validation.get((source, treatment), float("nan"))
         yield {

@@ -269,5 +269,5 @@ def _footnotes(rows: Sequence[Row], corpora: Sequence[str]) -> tuple[Footnote, .
     for corpus in corpora:
         scores = [score for row in rows for cell in row.of_corpus(corpus) for score in cell.scores]
         published = any(cell.published for row in rows for cell in row.of_corpus(corpus))
-        footnotes += [Footnote("", text, corpus) for text in setup_notes(corpus, scores, published)]
+        footnotes += setup_notes(corpus, scores, published)
     return tuple(footnotes)

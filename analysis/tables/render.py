@@ -10,7 +10,6 @@ from typing import Any
 from analysis import columns
 from analysis.columns import METRICS
 from analysis.tables.blocks import TextTable, as_texts
-from analysis.tables.captions import Footnote
 from analysis.tables.entries import Entry, recall_entries, score_entry
 from analysis.tables.listings import Listing
 from analysis.tables.paper_tables import Row, Scored, Table
@@ -50,11 +49,7 @@ def to_csv(tables: Sequence[Table | Listing]) -> str:
     which they differ follow as columns, with the standard deviation of rates on validation utterances.
     """
     text = io.StringIO()
-    entries = [
-        {**table.setting, **entry}
-        for table in tables
-        for entry in (_listed_entries(table) if isinstance(table, Listing) else _entries(table))
-    ]
+    entries = [{**table.setting, **entry} for table in tables for entry in _entries(table)]
     others = dict.fromkeys(key for entry in entries for key in entry if key not in CSV_COLUMNS)
     writer = csv.DictWriter(text, (*CSV_COLUMNS, *others), lineterminator="\n")
     writer.writeheader()
@@ -68,15 +63,14 @@ def to_json(tables: Sequence[Table | Listing]) -> str:
     A table that the paper does not have, and Table I, has a list `records` instead of rows, each with what it knows of
     CSV_COLUMNS. Rates are in percent, missing ones null.
     """
-    listed = [_json_listing(one) if isinstance(one, Listing) else _json_table(one) for one in tables]
+    listed = [_json_table(one) for one in tables]
     return json.dumps({"tables": listed}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _listed_entries(listing: Listing) -> list[Entry]:
-    return [entry for row in listing.rows for entry in row.entries]
-
-
-def _entries(table: Table) -> Iterator[Entry]:
+def _entries(table: Table | Listing) -> Iterator[Entry]:
+    if isinstance(table, Listing):
+        yield from (entry for row in table.rows for entry in row.entries)
+        return
     for row in table.rows:
         about = {
             "table": table.number,
@@ -129,36 +123,20 @@ def _escape_markdown(text: str) -> str:
     return re.sub(r"([\\|*`<>~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", " ".join(text.split()))
 
 
-def _json_table(table: Table) -> dict[str, Any]:
+def _json_table(table: Table | Listing) -> dict[str, Any]:
+    own: dict[str, Any]
+    if isinstance(table, Listing):
+        own = {"records": list(_entries(table))}
+    else:
+        own = {name: getattr(table, name) for name in ("backbone", "label_source", "split", "labels")}
+        own["rows"] = [{"row": str(row.label), "cells": _json_cells(table, row)} for row in table.rows]
     return {
-        "number": table.number,
+        "number": table.title if isinstance(table, Listing) else table.number,
         "caption": table.caption,
-        "backbone": table.backbone,
-        "label_source": table.label_source,
-        "split": table.split,
-        "labels": table.labels,
-        "rows": [{"row": str(row.label), "cells": _json_cells(table, row)} for row in table.rows],
-        "footnotes": _json_footnotes(table.footnotes),
-        **_json_setting(table),
+        **own,
+        "footnotes": [{"mark": footnote.mark, "text": footnote.text} for footnote in table.footnotes],
+        **({"setting": dict(table.setting)} if table.setting else {}),
     }
-
-
-def _json_listing(listing: Listing) -> dict[str, Any]:
-    return {
-        "number": listing.title,
-        "caption": listing.caption,
-        "records": _listed_entries(listing),
-        "footnotes": _json_footnotes(listing.footnotes),
-        **_json_setting(listing),
-    }
-
-
-def _json_setting(table: Table | Listing) -> dict[str, Any]:
-    return {"setting": dict(table.setting)} if table.setting else {}
-
-
-def _json_footnotes(footnotes: Sequence[Footnote]) -> list[dict[str, str]]:
-    return [{"mark": footnote.mark, "text": footnote.text} for footnote in footnotes]
 
 
 def _json_cells(table: Table, row: Row) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """The settings of a grid beside one another, as they come and ranked by validation; which one other tables are of."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,11 +56,9 @@ def settings_listings(by: BySetting) -> list[Listing]:
         of_condition.setdefault(one.network.condition, []).append(one)
     found = []
     for condition, own in of_condition.items():
-        headings = (*map(Heading, by.fields), *_headings())
-        rows = tuple(_row(SETTINGS, one, (), by.fields) for one in own)
         explanation = joined(conditions_text(condition), _VALIDATION, _test_text(own))
         about = Caption(f"{corpus_name(condition.corpus)}, every network at every setting", explanation)
-        found.append(_listing(SETTINGS, about, headings, rows, own, condition))
+        found.append(_listing(about, condition, own, by.fields))
     return found
 
 
@@ -73,31 +71,28 @@ def _ranking_listing(ranking: Ranking, fields: Sequence[str], top: int) -> Listi
     ranks = {one: rank for rank, one in enumerate(ranking.ranked, start=1)}
     everything = [*ranking.ranked, *ranking.others]
     shown = everything[:top]
-    rows = tuple(_row(RANKING, one, (NumberCell(ranks.get(one)),), fields, ranks.get(one)) for one in shown)
-    headings = (Heading("rank"), *map(Heading, fields), *_headings())
     left = f"The first {len(shown)} of {len(everything)}." if len(shown) < len(everything) else ""
     explanation = joined(conditions_text(ranking.condition), _VALIDATION, _RANKED, _test_text(shown), left)
     about = Caption(corpus_name(ranking.condition.corpus), explanation)
     notes = [_NOTHING] if not ranking.ranked else [_NOT_CHOSEN] if any(one not in ranks for one in shown) else []
-    listing = _listing(RANKING, about, headings, rows, shown, ranking.condition)
+    listing = _listing(about, ranking.condition, shown, fields, ranks)
     return replace(listing, footnotes=(*(Footnote("", note) for note in notes), *listing.footnotes))
 
 
 def _listing(
-    title: str,
     about: Caption,
-    headings: Sequence[Heading],
-    rows: tuple[ListingRow, ...],
-    own: Sequence[Candidate],
     condition: Condition,
+    own: Sequence[Candidate],
+    fields: Sequence[str],
+    ranks: Mapping[Candidate, int] | None = None,
 ) -> Listing:
+    """A row for each candidate; `ranks` are those of a ranking."""
+    values = fields if ranks is None else ("rank", *fields)
+    tests = (Heading("test", metric) for metric in METRICS)
+    group = Group("", (*map(Heading, values), Heading("validation", "WA"), *tests))
+    rows = tuple(_row(one, fields, ranks) for one in own)
     notes = tuple(score_footnotes([one.score for one in own]))
-    return Listing(title, about, "Network", (Group("", tuple(headings)),), rows, notes, condition)
-
-
-def _headings() -> Iterator[Heading]:
-    yield Heading("validation", "WA")
-    yield from (Heading("test", metric) for metric in METRICS)
+    return Listing(SETTINGS if ranks is None else RANKING, about, "Network", (group,), rows, notes, condition)
 
 
 def _test_text(own: Sequence[Candidate]) -> str:
@@ -106,15 +101,14 @@ def _test_text(own: Sequence[Candidate]) -> str:
     return f"Test rates are by {by}, with {told}. They choose nothing."
 
 
-def _row(
-    title: str, one: Candidate, first: Sequence[TableCell], fields: Sequence[str], rank: int | None = None
-) -> ListingRow:
-    cells: list[TableCell] = [*first, *(_value_cell(one.setting.by_field.get(name)) for name in fields)]
+def _row(one: Candidate, fields: Sequence[str], ranks: Mapping[Candidate, int] | None) -> ListingRow:
     score = one.score
-    known = RateCell(one.validation, (one.spread,), folds_done=score.folds_done, folds=score.folds)
+    cells: list[TableCell] = [] if ranks is None else [NumberCell(ranks.get(one))]
+    cells += [_value_cell(one.setting.by_field.get(name)) for name in fields]
+    known = RateCell(one.validation, (one.spread,), folds=(score.folds_done, score.folds))
     cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in METRICS)]
     label = RowLabel(network_name(one.network), leaky=one.is_leaky)
-    entries = tuple(_entries(title, str(label), one, rank))
+    entries = tuple(_entries(str(label), one, ranks))
     return ListingRow(label, {"": cells}, entries, one.network.treatment.backbone)
 
 
@@ -125,9 +119,10 @@ def _value_cell(value: Any) -> TableCell:
     return TextCell() if value is None else TextCell(value_text(value))
 
 
-def _entries(title: str, name: str, one: Candidate, rank: int | None) -> Iterator[Entry]:
+def _entries(name: str, one: Candidate, ranks: Mapping[Candidate, int] | None) -> Iterator[Entry]:
     """One for each metric, with the values of the setting under their fields."""
-    about = candidate_entry(title, name, one) | ({} if title == SETTINGS else {"rank": rank})
+    about = candidate_entry(SETTINGS if ranks is None else RANKING, name, one)
+    about |= {} if ranks is None else {"rank": ranks.get(one)}
     by_forest = one.decision == columns.FOREST
     for metric, score in one.test.items():
         either = (score, None) if by_forest else (None, score)
@@ -136,10 +131,7 @@ def _entries(title: str, name: str, one: Candidate, rank: int | None) -> Iterato
 
 def validation_entry(one: Candidate) -> Entry:
     """For machines: the rate on validation utterances and its spread, in percent; None where not known."""
-    return {
-        "validation_wa": None if one.validation != one.validation else round(one.validation, 4),
-        "validation_wa_sd": None if one.spread != one.spread else round(one.spread, 4),
-    }
+    return {"validation_wa": _known(one.validation), "validation_wa_sd": _known(one.spread)}
 
 
 def ranking_record(ranking: Ranking, top: int = ALL) -> dict[str, Any]:
@@ -162,11 +154,7 @@ def ranking_record(ranking: Ranking, top: int = ALL) -> dict[str, Any]:
 def _record(one: Candidate, rank: int | None) -> dict[str, Any]:
     network, score = one.network, one.score
     test = {
-        metric.lower(): {
-            "value": round(rate.value, 4),
-            "low": _known(rate.interval[0]),
-            "high": _known(rate.interval[1]),
-        }
+        metric.lower(): dict(zip(("value", "low", "high"), map(_known, (rate.value, *rate.interval)), strict=True))
         for metric, rate in one.test.items()
     }
     return {

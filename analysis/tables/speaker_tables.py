@@ -3,9 +3,10 @@
 They are of the networks that figures of recall by class show: no DSL, and each rule at iteration 1.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.columns import METRICS
-from analysis.identity import Condition, Network, backbone_name, conditions, corpus_name, network_name, source_name
+from analysis.identity import Condition, Network, backbone_name, conditions, corpus_name, network_name, treatment_name
 from analysis.paper.layouts import RowLabel
 from analysis.paper.methods import Method, by_method
 from analysis.scoring.comparisons import of_networks, one_decision
@@ -27,8 +28,8 @@ from analysis.tables.captions import (
     conditions_text,
     footnotes_on,
 )
-from analysis.tables.cells import NumberCell, RateCell, ShareCell, TableCell, TextCell
-from analysis.tables.entries import Entry
+from analysis.tables.cells import NumberCell, RateCell, TableCell, TextCell, share_cell
+from analysis.tables.entries import Entry, network_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from data_prep.text import counted
 
@@ -62,17 +63,6 @@ class _Subject:
 
     condition: Condition
     methods: Mapping[Network, Method]
-
-    @property
-    def name(self) -> str:
-        source = self.condition.label_source
-        return ", ".join(filter(None, (backbone_name(self.condition.backbone), source)))
-
-    @property
-    def heading(self) -> str:
-        """The same with a leaky label source marked."""
-        source = source_name(self.condition.label_source)
-        return ", ".join(filter(None, (backbone_name(self.condition.backbone), source)))
 
 
 def _subjects(scores: pd.DataFrame) -> Iterator[_Subject]:
@@ -132,9 +122,14 @@ class _People:
         """Each once, iteration 0 of all label sources before them."""
         return list(dict.fromkeys(network for one in self.subjects for network in one.methods))
 
-    def line(self, network: Network, speaker: str, decision: str = "") -> Line | None:
+    def line(self, network: Network, speaker: str) -> Line | None:
         """The rates of a speaker; None where nothing of theirs is decided."""
-        return self.of_speaker.get((network, decision or self.decision, speaker))
+        return self.of_speaker.get((network, self.decision, speaker))
+
+    def by_decision(self, network: Network, speaker: str) -> dict[str, Line]:
+        """The same by each kind of decision that there is, as CSV and JSON call it."""
+        known = ((name, self.of_speaker.get((network, one, speaker))) for name, one in _DECISIONS.items())
+        return {name: line for name, line in known if line is not None}
 
     def score(self, network: Network) -> Line:
         """The rates over all speakers."""
@@ -162,33 +157,37 @@ class _People:
         return footnotes_on(self.condition.corpus, own)
 
 
+def _speaker_rows(
+    people: _People,
+    cells: Callable[[str], dict[str, list[TableCell]]],
+    entries: Callable[[_People, Network, str], Iterator[Entry]],
+) -> Iterator[ListingRow]:
+    """One for each speaker; those that are not shown have no cells."""
+    for speaker in [*people.shown, *(one for one in people.speakers if one not in people.shown)]:
+        own = tuple(entry for network in people.networks for entry in entries(people, network, speaker))
+        yield ListingRow(RowLabel(speaker), cells(speaker) if speaker in people.shown else {}, own)
+
+
 # Rates
 
 
 def _rates_listing(people: _People) -> Listing:
-    groups = [(one, metric) for one in people.subjects for metric in METRICS]
-    rows = []
-    for speaker in [*people.shown, *(one for one in people.speakers if one not in people.shown)]:
-        cells = {_group_name(*group): _rate_cells(people, *group, speaker) for group in groups}
-        entries = tuple(entry for network in people.networks for entry in _rate_entries(people, network, speaker))
-        rows.append(ListingRow(RowLabel(speaker), cells if speaker in people.shown else {}, entries))
-    means = {_group_name(*group): _mean_cells(people, *group) for group in groups}
-    rows.append(ListingRow(RowLabel(f"mean of {counted(len(people.speakers), 'speaker')}"), means, ()))
-    listed = tuple(
-        Group(
-            _group_name(one, metric),
-            (Heading("utterances"), *(Heading(method.name) for method in one.methods.values())),
-            f"{metric}, {one.heading}",
-            any(network.is_leaky for network in one.methods),
-        )
-        for one, metric in groups
+    of_group: dict[Group, tuple[_Subject, str]] = {}
+    for subject, metric in product(people.subjects, METRICS):
+        headings = (Heading("utterances"), *(Heading(method.name) for method in subject.methods.values()))
+        before = f"{metric}, {backbone_name(subject.condition.backbone)}"
+        of_group[Group.of_source(subject.condition.label_source, headings, before=before)] = subject, metric
+    means = {group.name: _mean_cells(people, *of) for group, of in of_group.items()}
+    rows = (
+        *_speaker_rows(
+            people,
+            lambda speaker: {group.name: _rate_cells(people, *of, speaker) for group, of in of_group.items()},
+            _rate_entries,
+        ),
+        ListingRow(RowLabel(f"mean of {counted(len(people.speakers), 'speaker')}"), means, ()),
     )
     about = people.caption(OF_SPEAKERS)
-    return Listing(BY_SPEAKER, about, "Speaker", listed, tuple(rows), people.footnotes, people.condition)
-
-
-def _group_name(subject: _Subject, metric: str) -> str:
-    return f"{metric}, {subject.name}"
+    return Listing(BY_SPEAKER, about, "Speaker", tuple(of_group), rows, people.footnotes, people.condition)
 
 
 def _rate_cells(people: _People, subject: _Subject, metric: str, speaker: str) -> list[TableCell]:
@@ -212,23 +211,16 @@ def _mean_cells(people: _People, subject: _Subject, metric: str) -> list[TableCe
         lines = (people.line(network, speaker) for speaker in people.speakers)
         rates = pd.Series([line[columns.RATES[metric].value] for line in lines if line is not None])
         score = people.score(network)
-        folds = {"folds_done": score[columns.FOLDS_DONE], "folds": score[columns.FOLDS]}
-        cells.append(RateCell(float(rates.mean()), (float(rates.std()),), **folds))
+        folds = score[columns.FOLDS_DONE], score[columns.FOLDS]
+        cells.append(RateCell(float(rates.mean()), (float(rates.std()),), folds=folds))
     return cells
 
 
 def _about(people: _People, network: Network, title: str, speaker: str) -> Entry:
     score = people.score(network)
     return {
-        "table": title,
-        **dict(zip(("rule", "alpha", "iteration"), network.treatment[1:], strict=True)),
-        "labels": network.labels,
-        "backbone": network.treatment.backbone,
-        "label_source": network.label_source,
-        "leaky": network.is_leaky,
-        "split": network.split,
-        "row": speaker,
-        "corpus": network.corpus,
+        **dict.fromkeys(("table", "rule", "alpha", "iteration")),  # the first keys
+        **network_entry(title, speaker, network),
         "speaker": speaker,
         "folds_done": score[columns.FOLDS_DONE],
         "folds": score[columns.FOLDS],
@@ -240,13 +232,11 @@ _DECISIONS = {"forest": columns.FOREST, "mean_pooling": columns.MEAN_POOLING}  #
 
 
 def _rate_entries(people: _People, network: Network, speaker: str) -> Iterator[Entry]:
-    for metric in METRICS:
+    known = people.by_decision(network, speaker)
+    for metric in METRICS if known else ():
         names = columns.RATES[metric]
         entry = {**_about(people, network, BY_SPEAKER, speaker), "metric": metric}
-        for name, decision in _DECISIONS.items():
-            line = people.line(network, speaker, decision)
-            if line is None:
-                continue
+        for name, line in known.items():
             values = {name: line[names.value]}
             if metric == "WA":
                 values |= {
@@ -254,8 +244,7 @@ def _rate_entries(people: _People, network: Network, speaker: str) -> Iterator[E
                 }
                 entry["intervals"] = WILSON
             entry |= {**_rounded(values), "utterances": line[columns.UTTERANCES]}
-        if "utterances" in entry:
-            yield entry
+        yield entry
 
 
 def _rounded(values: Mapping[str, float]) -> dict[str, float]:
@@ -267,43 +256,38 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _classes_listing(people: _People) -> Listing:
-    rows = []
-    for speaker in [*people.shown, *(one for one in people.speakers if one not in people.shown)]:
+    def cells(speaker: str) -> dict[str, list[TableCell]]:
         lines = {network_name(network): people.line(network, speaker) for network in people.networks}
-        cells = {name: _recall_cells(line) for name, line in lines.items() if line is not None}
-        entries = tuple(entry for network in people.networks for entry in _recall_entries(people, network, speaker))
-        rows.append(ListingRow(RowLabel(speaker), cells if speaker in people.shown else {}, entries))
+        return {name: _recall_cells(line) for name, line in lines.items() if line is not None}
+
     totals = {network_name(network): _all_cells(people, network) for network in people.networks}
-    rows.append(ListingRow(RowLabel(f"all {counted(len(people.speakers), 'speaker')}"), totals, ()))
-    headings = (*map(Heading, people.classes),)
-    groups = tuple(Group(network_name(one), headings, _marked(one), one.is_leaky) for one in people.networks)
+    last = ListingRow(RowLabel(f"all {counted(len(people.speakers), 'speaker')}"), totals, ())
+    rows = (*_speaker_rows(people, cells, _recall_entries), last)
+    headings = [Heading(name) for name in people.classes]
+    groups = tuple(
+        Group.of_source(one.label_source, headings, before=treatment_name(one.treatment)) for one in people.networks
+    )
     about = people.caption(OF_CLASSES_BY_SPEAKER)
-    return Listing(CLASSES_BY_SPEAKER, about, "Speaker", groups, tuple(rows), people.footnotes, people.condition)
-
-
-def _marked(network: Network) -> str:
-    """The name of a network with a leaky label source marked."""
-    return network_name(network._replace(label_source=source_name(network.label_source)))
+    return Listing(CLASSES_BY_SPEAKER, about, "Speaker", groups, rows, people.footnotes, people.condition)
 
 
 def _recall_cells(line: Line) -> list[TableCell]:
-    return [ShareCell(*each) for each in zip(line[columns.RECALL], line[columns.CLASS_UTTERANCES], strict=True)]
+    return [share_cell(*each) for each in zip(line[columns.RECALL], line[columns.CLASS_UTTERANCES], strict=True)]
 
 
 def _all_cells(people: _People, network: Network) -> list[TableCell]:
     """The recall of each class over all speakers."""
     lines = [line for speaker in people.speakers if (line := people.line(network, speaker)) is not None]
     utterances = np.sum([line[columns.CLASS_UTTERANCES] for line in lines], axis=0)
-    return [ShareCell(*each) for each in zip(people.score(network)[columns.RECALL], utterances, strict=True)]
+    return [share_cell(*each) for each in zip(people.score(network)[columns.RECALL], utterances, strict=True)]
 
 
 def _recall_entries(people: _People, network: Network, speaker: str) -> Iterator[Entry]:
     for number, label in enumerate(people.classes):
         about = _about(people, network, CLASSES_BY_SPEAKER, speaker)
         entry = {**about, "metric": f"{columns.RECALL} {label}", "class": label}
-        for name, decision in _DECISIONS.items():
-            line = people.line(network, speaker, decision)
-            if line is None or not line[columns.CLASS_UTTERANCES][number]:
+        for name, line in people.by_decision(network, speaker).items():
+            if not line[columns.CLASS_UTTERANCES][number]:
                 continue
             bounds = {name: columns.RECALL, f"{name}_low": columns.RECALL_LOW, f"{name}_high": columns.RECALL_HIGH}
             values = {key: line[column][number] for key, column in bounds.items()}
