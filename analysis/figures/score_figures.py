@@ -47,12 +47,8 @@ def class_recall(pooled: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
         yield Drawing(
             "class-recall",
             subject.parts,
-            sentences(
-                f"Recall of each class by method, decided by {decided_by}; update rules at iteration 1, as in the "
-                "paper's Figures 7 to 9.",
-                subject.sentence,
-                *notes,
-            ),
+            f"Recall of each class by method, decided by {decided_by}; update rules at iteration 1, as in the paper's "
+            f"Figures 7 to 9. {subject.sentences(notes)}",
             f"Bar chart of recall in percent. {'. '.join(told)}.",
             draw_class_recall(lines, names, titled(f"{subject.title}, {decided_by}", notes)),
         )
@@ -79,13 +75,9 @@ def _confusion(subject: Subject, line: Mapping[Any, Any], decisions: pd.DataFram
     return Drawing(
         "confusion",
         (*subject.parts, *method.parts),
-        sentences(
-            f"Confusion matrix of utterances, classes in rows and decisions in columns: {method.name}, iteration "
-            f"{line[columns.ITERATION]}, by {decided_by}. Percent of the class, above the number of utterances, "
-            "means over seeds.",
-            subject.sentence,
-            *notes,
-        ),
+        f"Confusion matrix of utterances, classes in rows and decisions in columns: {method.name}, iteration "
+        f"{line[columns.ITERATION]}, by {decided_by}. Percent of the class, above the number of utterances, means "
+        f"over seeds. {subject.sentences(notes)}",
         f"Confusion matrix. Right, in percent of the class: {listed(names, right)}.",
         draw_confusion(counts, names, titled(f"{subject.title}, {method.name}, {decided_by}", notes)),
     )
@@ -113,8 +105,6 @@ def _alpha_curve(subject: Subject, ours: pd.DataFrame) -> Drawing:
     notes = notes_on(ours)
     if len(published) and setup.departures:
         notes.append(f"Not the paper's set-up: {', '.join(setup.departures)}.")
-    kind = KINDS[ours[columns.INTERVALS].iloc[0]].words(several=True)
-    intervals = f" with {kind}" if ours[list(INTERVALS)].notna().to_numpy().any() else ""
     told = [
         f"α = {line[columns.ALPHA]:g} {series_name(line[SERIES], line[KIND])} {line[columns.WA]:.1f}"
         for line in rows_of(points)
@@ -122,13 +112,9 @@ def _alpha_curve(subject: Subject, ours: pd.DataFrame) -> Drawing:
     return Drawing(
         "alpha",
         subject.parts,
-        sentences(
-            f"WA and UA{intervals} by the weight α of the inherited label in WDSL at iteration 1, as in the paper's "
-            "Table IV; α = 0 is BDSL, α = 1 is iteration 0.",
-            subject.sentence,
-            f"Set-up: {setup.text(ours[columns.SEEDS])}.",
-            *notes,
-        ),
+        f"WA and UA{intervals_of(ours)} by the weight α of the inherited label in WDSL at iteration 1, as in the "
+        "paper's Table IV; α = 0 is BDSL, α = 1 is iteration 0. "
+        f"{subject.sentences([f'Set-up: {setup.text(ours[columns.SEEDS])}.', *notes])}",
         f"Line chart of WA in percent. {', '.join(told)}.",
         draw_alpha_curve(points, titled(subject.title, notes)),
     )
@@ -188,12 +174,8 @@ def _label_sources(subject: Subject, method: Method, decided_by: str, lines: pd.
     return Drawing(
         "label-sources",
         (*subject.parts, *method.parts),
-        sentences(
-            f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. Leaky sources "
-            "have learnt labels of test utterances.",
-            subject.sentence,
-            *notes,
-        ),
+        f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. Leaky sources have "
+        f"learnt labels of test utterances. {subject.sentences(notes)}",
         f"Line chart of UA in percent. {', '.join(told)}.",
         draw_label_sources(lines, title, chance if subject.condition.labels != GIVEN else None),
     )
@@ -230,9 +212,10 @@ def listed(names: Sequence[str], values: Iterable[float]) -> str:
     return ", ".join(f"{plain(name)} {value:.0f}" for name, value in pairs if not np.isnan(value))
 
 
-def sentences(*parts: str) -> str:
-    """The parts with a space between them."""
-    return " ".join(parts)
+def intervals_of(lines: pd.DataFrame) -> str:
+    """` with 95% bootstrap intervals over utterances`: of the kind that the lines have, or nothing without any."""
+    known = lines[list(INTERVALS)].notna().to_numpy().any()
+    return f" with {KINDS[lines[columns.INTERVALS].iloc[0]].words(several=True)}" if known else ""
 
 
 def titled(title: str, notes: Sequence[str]) -> str:
