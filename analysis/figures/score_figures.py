@@ -22,11 +22,11 @@ from analysis.figures.rates import (
 )
 from analysis.figures.save import Drawing
 from analysis.figures.subject import INTERVALS, Subject, notes_on, subjects_of
-from analysis.identity import GIVEN, OF_NETWORK, Treatment, backbone_name, source_name
-from analysis.paper.layouts import PAPER_BACKBONE, TABLE_4, RowPlan
+from analysis.identity import GIVEN, Network, Treatment, backbone_name, iterations_of, source_name
+from analysis.paper.layouts import PAPER_BACKBONE, TABLE_4
 from analysis.paper.methods import Method, by_method
 from analysis.paper.published import index_published, load_published
-from analysis.scoring.comparisons import one_decision
+from analysis.scoring.comparisons import by_network, of_networks, one_decision
 from analysis.scoring.intervals import KINDS
 from analysis.scoring.setup import Setup, stands_beside_paper
 from data_prep.arrays import Floats
@@ -56,13 +56,13 @@ def class_recall(pooled: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
 
 def confusions(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
     """A confusion matrix for each line that figures of recall by class show; iteration 0 once."""
-    seen = set()
+    known, seen = by_network(decisions), set()
     for subject, group in subjects_of(pooled):
         for line in rows_of(by_method(one_decision(group)[1])):
-            own = subject.of_source(line[columns.LABEL_SOURCE])
-            if (own, Method.of(line)) not in seen:
-                seen.add((own, Method.of(line)))
-                yield _confusion(own, line, _same(decisions, line, [*OF_NETWORK, columns.DECISION]), classes)
+            own, of_line = subject.of_source(line[columns.LABEL_SOURCE]), (Network.of(line), line[columns.DECISION])
+            if of_line not in seen:
+                seen.add(of_line)
+                yield _confusion(own, line, known[of_line], classes)
 
 
 def _confusion(subject: Subject, line: Mapping[Any, Any], decisions: pd.DataFrame, classes: Classes) -> Drawing:
@@ -122,19 +122,15 @@ def _alpha_curve(subject: Subject, ours: pd.DataFrame) -> Drawing:
 
 def _own_points(subject: Subject, lines: pd.DataFrame) -> pd.DataFrame:
     """The lines of Table IV's rows, with alpha as a number and the name of their series."""
-    trained = {Treatment.of(line) for line in rows_of(lines)}
-    plans = [plan for plan in TABLE_4.plan(subject.condition.backbone, trained) if plan.treatment in trained]
-    found = [_points_of(plan, lines) for plan in plans]
-    points = pd.concat(found or [lines.iloc[:0].assign(**{SERIES: "", KIND: ""})])
+    trained = {network.treatment: own for network, own in of_networks(lines).items()}
+    found = [
+        trained[plan.treatment].assign(**{columns.ALPHA: plan.alpha, KIND: CONTROL if plan.is_control else TRAINED})
+        for plan in TABLE_4.plan(subject.condition.backbone, set(trained))
+        if plan.treatment in trained
+    ]
+    points = pd.concat(found or [lines.iloc[:0].assign(**{KIND: ""})])
+    points[SERIES] = points[columns.DECISION].map(columns.DECISION_NAMES)
     return points.sort_values(columns.DECISION, kind="stable")
-
-
-def _points_of(plan: RowPlan, lines: pd.DataFrame) -> pd.DataFrame:
-    assert plan.treatment is not None
-    own = _same(lines, plan.treatment._asdict(), [columns.RULE, columns.ALPHA, columns.ITERATION])
-    series = own[columns.DECISION].map(columns.DECISION_NAMES)
-    kind = CONTROL if plan.is_control else TRAINED
-    return own.assign(**{columns.ALPHA: plan.alpha, SERIES: series, KIND: kind})
 
 
 def _published_points(subject: Subject) -> pd.DataFrame:
@@ -155,9 +151,10 @@ def label_sources(pooled: pd.DataFrame, cells: Iterable[ChainCell], classes: Cla
     for cell in cells:
         if cell.about.updates:
             alike.setdefault((cell.subject.of_source(""), cell.method), []).append(cell)
-    context = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS]
+    context = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.BACKBONE]
     for (subject, method), of_sources in alike.items():
-        decision, own = one_decision(_same(pooled, subject.condition._asdict(), context))
+        corpus, split, labels, _, backbone = subject.condition
+        decision, own = one_decision(pooled[(pooled[context] == [corpus, split, labels, backbone]).all(axis=1)])
         lines = pd.concat([_lines_of_chain(own, cell) for cell in of_sources])
         if lines.loc[lines[columns.ITERATION] > 0, columns.LABEL_SOURCE].nunique() > 1:
             chance = 100 / len(classes[subject.condition.corpus])
@@ -183,22 +180,11 @@ def _label_sources(subject: Subject, method: Method, decided_by: str, lines: pd.
 
 def _lines_of_chain(lines: pd.DataFrame, cell: ChainCell) -> pd.DataFrame:
     """The lines of a chain's iterations; that of iteration 0 gets the chain's label source."""
-    found = []
-    for iteration in cell.iterations:
-        stage = cell.about.at(iteration)
-        treatment = Treatment.after(stage.backbone, stage.updates)
-        wanted = cell.subject.condition.network(treatment)
-        about = wanted._asdict() | treatment._asdict()
-        found.append(_same(lines, about, OF_NETWORK))
-    return pd.concat(found).assign(**{columns.LABEL_SOURCE: cell.about.label_source})
-
-
-def _same(lines: pd.DataFrame, wanted: Mapping[Any, Any], names: Iterable[str]) -> pd.DataFrame:
-    """The lines whose columns `names` have the values that `wanted` has there."""
-    kept = np.ones(len(lines), dtype=bool)
-    for name in names:
-        kept &= (lines[name] == wanted[name]).to_numpy()
-    return lines[kept]
+    known, updates = of_networks(lines), cell.about.updates
+    chain = iterations_of(Treatment.after(cell.about.backbone, updates), updates)
+    wanted = map(cell.subject.condition.network, chain)
+    found = pd.concat([known.get(network, lines.iloc[:0]) for network in wanted])
+    return found.assign(**{columns.LABEL_SOURCE: cell.about.label_source})
 
 
 def rows_of(lines: pd.DataFrame) -> list[dict[Any, Any]]:

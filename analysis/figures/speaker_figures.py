@@ -32,8 +32,7 @@ def speakers(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) ->
         lines = by_method(lines)
         networks = {Network.of(line): line for line in rows_of(lines)}
         own = score_speakers(pd.concat([known[network] for network in networks]))
-        own = own[own[columns.DECISION] == decision]
-        of_network = {network: own[_is_of(own, network)] for network in networks}
+        of_network = of_networks(own[own[columns.DECISION] == decision])
         shown = _shown(next(iter(of_network.values())))
         yield _speakers(subject, lines, of_network, shown)
         for network, line in networks.items():
@@ -42,10 +41,6 @@ def speakers(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) ->
                 seen.add((of_source, network))
                 names = classes[subject.condition.corpus]
                 yield _recall(of_source, line, of_network[network], shown, names)
-
-
-def _is_of(lines: pd.DataFrame, network: Network) -> list[bool]:
-    return [Network.of(line) == network for line in rows_of(lines)]
 
 
 def _shown(lines: pd.DataFrame) -> list[str]:

@@ -98,9 +98,9 @@ def test_it_tells_what_else_is_not_the_papers() -> None:
 
 
 def test_it_names_the_kind_of_its_intervals() -> None:
-    of_kind = {one: own.assign(intervals="speaker_t") for one, own in thinned().decisions.items()}
+    of_kind = {one: own.assign(intervals="speaker") for one, own in thinned().decisions.items()}
     drawing = next(settings_figures(BySetting(of_kind, Setting()), SEGMENTS))
-    assert "with 95% t intervals over speakers by the number of segments" in drawing.caption
+    assert "with 95% bootstrap intervals over speakers by the number of segments" in drawing.caption
 
 
 def test_of_another_corpus_it_has_no_published_rates() -> None:
