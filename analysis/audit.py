@@ -150,11 +150,9 @@ def _weights(label: Ints) -> Floats:
 def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> AuditFinding:
     label, predicted, speaker = decision_arrays(group)
     by_speaker = identity[columns.LABELS] == "permuted_by_speaker"
-    within = speaker.to_numpy(dtype=str) if by_speaker else None
     bounds = columns.RATES["UA"].by_speaker if by_speaker else columns.RATES["UA"].interval
-    ua, null = permutation_test(label.to_numpy(), predicted.to_numpy(), within=within)
+    ua, null = permutation_test(label, predicted, within=speaker.astype(str) if by_speaker else None)
     low, high = np.clip(100 * ua + WIDENING * (score[list(bounds)].to_numpy(float) - 100 * ua), 0, 100)
-    classes = len(np.setdiff1d(label.to_numpy(), UNDECIDED))
     return AuditFinding(
         **{each.name: identity[each.name] for each in fields(AuditFinding) if each.name in identity},
         folds_done=int(score[columns.FOLDS_DONE]),
@@ -162,7 +160,7 @@ def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) ->
         ua=100 * ua,
         low=float(low),
         high=float(high),
-        chance=100 / classes,
+        chance=100 / len(np.setdiff1d(label, UNDECIDED)),
         found_from=100 * float(np.quantile(null, 0.95)),
         p=float((1 + (null >= ua - 1e-12).sum()) / (1 + len(null))),
     )

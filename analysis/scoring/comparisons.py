@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.frames import checked
-from analysis.identity import OF_CONDITION, OF_NETWORK, OF_TREATMENT, Network
+from analysis.identity import OF_CONDITION, OF_NETWORK, Network
 from analysis.scoring.intervals import KINDS
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.scores import decision_arrays, interval_columns
@@ -110,15 +110,12 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
 
     None where the two have no utterance of the same training seed.
     """
-    complete = is_complete(first) and is_complete(second)
-    partial = bool(first[columns.PARTIAL].iloc[0])
     key = [columns.SEED, columns.FOREST_SEED, columns.UTTERANCE]
     both = first[key].merge(second[key])
     if both.empty:
         return None
-    label, of_first, speaker = decision_arrays(both.merge(first))
-    _, of_second, _ = decision_arrays(both.merge(second))
-    labels, decided, other = label.to_numpy(), of_first.to_numpy(), of_second.to_numpy()
+    labels, decided, speaker = decision_arrays(both.merge(first))
+    _, other, _ = decision_arrays(both.merge(second))
     kind = str(first[columns.INTERVALS].iloc[0])
     ratio = float(min(one[columns.TRAINING_RATIO].min() for one in (first, second)))
     own = KINDS[kind].of_differences(labels, (decided, other), speaker, ratio)
@@ -128,16 +125,16 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
     test = mcnemar(*decisions)
     return {
         columns.CORPUS: pair.first.corpus,
-        columns.PARTIAL: partial,
+        columns.PARTIAL: bool(first[columns.PARTIAL].iloc[0]),
         columns.SPLIT: pair.first.split,
         columns.LABELS: pair.first.labels,
         **_named(pair.first),
         **{columns.SECOND + name: value for name, value in _named(pair.second).items()},
         columns.DECISION: decision,
-        columns.UTTERANCES: label.shape[1],
-        columns.SPEAKERS: speaker.nunique(),
+        columns.UTTERANCES: labels.shape[1],
+        columns.SPEAKERS: len(np.unique(speaker)),
         columns.SHARED_SEEDS: both[columns.SEED].nunique(),
-        columns.COMPLETE: complete,
+        columns.COMPLETE: is_complete(first) and is_complete(second),
         columns.INTERVALS: kind,
         **_rates("", labels, decided),
         **_rates(columns.SECOND, labels, other),
@@ -169,8 +166,7 @@ def _differences(own: Rates, by_speaker: Rates) -> dict[str, float]:
 
 def _named(network: Network) -> dict[str, Any]:
     """The columns that tell the two networks of a comparison apart."""
-    treatment = zip(OF_TREATMENT, network.treatment, strict=True)
-    return {**dict(treatment), columns.LABEL_SOURCE: network.label_source}
+    return {**network.treatment._asdict(), columns.LABEL_SOURCE: network.label_source}
 
 
 def is_complete(group: pd.DataFrame) -> bool:
