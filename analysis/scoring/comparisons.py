@@ -6,7 +6,8 @@ utterances only one of the two has right, and the sign-flip test which speakers 
 are permuted anew for each training seed there is no such majority, and no p.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ class Pair(NamedTuple):
     second: Network
 
 
+Decided = dict[tuple[Network, str], pd.DataFrame]  # decisions by network and kind of decision
 FAMILY = [*OF_CONDITION, columns.DECISION]
 
 
@@ -81,7 +83,7 @@ def _network(values: Sequence[Any]) -> Network:
     return Network.of(dict(zip(OF_NETWORK, values, strict=False)))
 
 
-def by_network(decisions: pd.DataFrame) -> dict[tuple[Network, str], pd.DataFrame]:
+def by_network(decisions: pd.DataFrame) -> Decided:
     """The decisions of each network and kind of decision."""
     grouped = decisions.groupby([*OF_NETWORK, columns.DECISION], sort=False)
     return {(_network(key), str(key[-1])): group for key, group in grouped}
@@ -94,15 +96,18 @@ def of_networks(decisions: pd.DataFrame) -> dict[Network, pd.DataFrame]:
 
 def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
     groups = by_network(decisions)
-    lines = [
-        comparison(pair, decision, groups[pair.first, decision], groups[pair.second, decision])
-        for pair in pairs
-        for decision in (columns.FOREST, columns.MEAN_POOLING)
-        if (pair.first, decision) in groups and (pair.second, decision) in groups
-    ]
-    found = [line for line in lines if line is not None]
+    found = [line for _, line in pair_lines(pairs, groups, groups)]
     empty = {columns.P: pd.Series(dtype=np.float64)}
     return pd.DataFrame(found or empty, columns=list(columns.COMPARISON_COLUMNS))
+
+
+def pair_lines(pairs: Iterable[Pair], first: Decided, second: Decided) -> Iterator[tuple[Pair, dict[str, Any]]]:
+    """Each pair of networks with a line of `comparisons` for each kind of decision that both have."""
+    for pair, decision in product(pairs, (columns.FOREST, columns.MEAN_POOLING)):
+        one, other = first.get((pair.first, decision)), second.get((pair.second, decision))
+        line = None if one is None or other is None else comparison(pair, decision, one, other)
+        if line is not None:
+            yield pair, line
 
 
 def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:

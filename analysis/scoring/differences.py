@@ -19,6 +19,8 @@ from analysis.scoring.formats import (
 )
 from analysis.scoring.intervals import BESIDE, beside
 
+TESTS = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -46,11 +48,9 @@ class Difference:
         value, low, high, speaker_low, speaker_high = (
             float(line[name]) for name in (names.value, *names.interval, *names.by_speaker)
         )
-        tests = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
-        p, p_holm, p_speaker = (float(line[name]) if metric == "WA" else math.nan for name in tests)
-        intervals = (low, high), (speaker_low, speaker_high)
-        about = bool(line[columns.COMPLETE]), str(line[columns.INTERVALS])
-        return cls(value, *intervals, p, p_holm, p_speaker, *about)
+        tests = {name: float(line[name]) if metric == "WA" else math.nan for name in TESTS}
+        about = {name: line[name] for name in (columns.COMPLETE, columns.INTERVALS)}
+        return cls(value, (low, high), (speaker_low, speaker_high), **tests, **about)
 
 
 def speaker_metrics(intervals: str) -> tuple[str, ...]:
@@ -97,14 +97,11 @@ def by_speaker_text(difference: Difference, before: str = "; ") -> str:
 
 def difference_entry(name: str, difference: Difference) -> dict[str, float]:
     """For machines, under `name` and p, to six decimals; what is not known is left out."""
+    names = columns.MetricColumns(name)
     values = {
-        name: difference.value,
-        f"{name}_low": difference.interval[0],
-        f"{name}_high": difference.interval[1],
-        f"{name}_speaker_low": difference.by_speaker[0],
-        f"{name}_speaker_high": difference.by_speaker[1],
-        "p": difference.p,
-        "p_holm": difference.p_holm,
-        "p_speaker": difference.p_speaker,
+        names.value: difference.value,
+        **dict(zip(names.interval, difference.interval, strict=True)),
+        **dict(zip(names.by_speaker, difference.by_speaker, strict=True)),
+        **{test: getattr(difference, test) for test in TESTS},
     }
     return {key: round(value, 6) for key, value in values.items() if not math.isnan(value)}
