@@ -25,7 +25,7 @@ from analysis.identity import (
     treatment_name,
 )
 from analysis.scoring.comparisons import Pair, by_network, holm_within, of_networks, pair_lines
-from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.differences import Difference, difference_text, printed_by_speaker
 from analysis.scoring.intervals import KINDS, by_speaker_words
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
@@ -228,7 +228,7 @@ def _row(line: dict[Any, Any], several_splits: bool) -> list[str]:
         f"{line[columns.WA]:.2f}",
         f"{line[SECOND_WA]:.2f}",
         *map(difference_text, differences),
-        speaker_text(differences[0]),
+        printed_by_speaker(differences[0]).text,
         f"{line[columns.UTTERANCES]:,}",
         str(line[columns.SHARED_SEEDS]),
     ]

@@ -19,8 +19,6 @@ from analysis.scoring.formats import (
 )
 from analysis.scoring.intervals import BESIDE, beside
 
-TESTS = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
-
 
 @dataclass(frozen=True)
 class Difference:
@@ -48,7 +46,7 @@ class Difference:
         value, low, high, speaker_low, speaker_high = (
             float(line[name]) for name in (names.value, *names.interval, *names.by_speaker)
         )
-        tests = {name: float(line[name]) if metric == "WA" else math.nan for name in TESTS}
+        tests = {name: float(line[name]) if metric == "WA" else math.nan for name in columns.TESTS}
         about = {name: line[name] for name in (columns.COMPLETE, columns.INTERVALS)}
         return cls(value, (low, high), (speaker_low, speaker_high), **tests, **about)
 
@@ -84,11 +82,6 @@ def difference_text(difference: Difference | None, p: float | None = None) -> st
     return printed_difference(difference, p).text
 
 
-def speaker_text(difference: Difference | None) -> str:
-    """`printed_by_speaker` in a line."""
-    return printed_by_speaker(difference).text
-
-
 def by_speaker_text(difference: Difference, before: str = "; ") -> str:
     """`; by speaker {0.3, 9.9} p 0.04`, for the end of a sentence; nothing where nothing is known by speaker."""
     told = printed_by_speaker(difference)
@@ -102,6 +95,6 @@ def difference_entry(name: str, difference: Difference) -> dict[str, float]:
         names.value: difference.value,
         **dict(zip(names.interval, difference.interval, strict=True)),
         **dict(zip(names.by_speaker, difference.by_speaker, strict=True)),
-        **{test: getattr(difference, test) for test in TESTS},
+        **{test: getattr(difference, test) for test in columns.TESTS},
     }
     return {key: round(value, 6) for key, value in values.items() if not math.isnan(value)}

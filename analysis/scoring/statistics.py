@@ -270,11 +270,10 @@ def _bootstrapped(wanted: Sequence[_Rated], cluster: ArrayLike | None, resamples
     for rated in wanted:
         value = rated.rates(rated.columns.sum(axis=0, keepdims=True))[0]
         units, copies = _units(rated.columns, cluster)
-        if copies.sum() < 2:
-            found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
-            continue
-        drawn = _draw(tuple(copies.tolist()), resamples)
-        bounds = np.nanquantile(rated.rates(drawn @ units), TAILS, axis=0)
+        bounds = np.full((2, len(value)), np.nan)
+        if copies.sum() > 1:
+            drawn = _draw(tuple(copies.tolist()), resamples)
+            bounds = np.nanquantile(rated.rates(drawn @ units), TAILS, axis=0)
         found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
     return Rates(*found)
 
@@ -294,13 +293,10 @@ def _jackknifed(
         count = len(copies)
         total = units.sum(axis=0, keepdims=True)
         value = rated.rates(total)[0]
-        if count < 2:
-            found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
-            continue
         changes = rated.rates(total - units) - value
         variance = factor * (count - 1) / count * (changes**2).sum(axis=0)
         variance[np.abs(changes).max(axis=0) < _ALIKE] = np.nan
-        reach = t.ppf(TAILS[1], count - 1) * np.sqrt(variance)
+        reach = t.ppf(TAILS[1], count - 1) * np.sqrt(variance)  # NaN for one cluster: t has no 0 degrees
         bounds = np.clip([value - reach, value + reach], *limits)
         found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
     return Rates(*found)
