@@ -106,7 +106,7 @@ def permutation_test(
     Chance is labels dealt out anew to the decisions as they were to the utterances, its spread widened by WIDENING:
     over all utterances or, with `within` [U], as names of classes that are exchanged in each of these groups.
 
-    Both arrays are [R, U], as from `results.decision_arrays`; rows of the same labels are dealt the same ones.
+    Both arrays are [R, U], as from `scores.decision_arrays`; rows of the same labels are dealt the same ones.
     """
     rng = np.random.default_rng(seed)
     labels, group = np.unique(label, axis=0, return_inverse=True)
