@@ -87,11 +87,9 @@ def audit(decisions: pd.DataFrame) -> list[AuditFinding]:
     if permuted.empty:
         return []
     identity = [*columns.NETWORK_IDENTITY, columns.DECISION]
-    scores = score_networks(permuted.assign(**{columns.INTERVALS: DEFAULT})).set_index(identity)
-    found = [
-        _finding(dict(zip(identity, key, strict=True)), scores.loc[[key]].iloc[0], group)
-        for key, group in permuted.groupby(identity, dropna=False, sort=False)
-    ]
+    scores = score_networks(permuted.assign(**{columns.INTERVALS: DEFAULT})).to_dict("records")
+    groups = permuted.groupby(identity, dropna=False, sort=False)
+    found = [_finding(line, group) for line, (_, group) in zip(scores, groups, strict=True)]
     p = [np.nan if one.verdict == INCOMPLETE else one.p for one in found]
     return [replace(one, p_holm=float(adjusted)) for one, adjusted in zip(found, holm(p), strict=True)]
 
@@ -108,7 +106,7 @@ def permutation_test(
     Chance is labels dealt out anew to the decisions as they were to the utterances, its spread widened by WIDENING:
     over all utterances or, with `within` [U], as names of classes that are exchanged in each of these groups.
 
-    Both arrays are [R, U], as from `results.decision_arrays`; rows of the same labels are dealt the same ones.
+    Both arrays are [R, U], as from `scores.decision_arrays`; rows of the same labels are dealt the same ones.
     """
     rng = np.random.default_rng(seed)
     labels, group = np.unique(label, axis=0, return_inverse=True)
@@ -147,25 +145,22 @@ def _weights(label: Ints) -> Floats:
     return weights
 
 
-def _finding(identity: dict[str, Any], score: pd.Series, group: pd.DataFrame) -> AuditFinding:
+def _finding(score: dict[Any, Any], group: pd.DataFrame) -> AuditFinding:
     label, predicted, speaker = decision_arrays(group)
-    by_speaker = identity[columns.LABELS] == "permuted_by_speaker"
-    within = speaker.to_numpy(dtype=str) if by_speaker else None
+    by_speaker = score[columns.LABELS] == "permuted_by_speaker"
     bounds = columns.RATES["UA"].by_speaker if by_speaker else columns.RATES["UA"].interval
-    ua, null = permutation_test(label.to_numpy(), predicted.to_numpy(), within=within)
-    low, high = np.clip(100 * ua + WIDENING * (score[list(bounds)].to_numpy(float) - 100 * ua), 0, 100)
-    classes = len(np.setdiff1d(label.to_numpy(), UNDECIDED))
-    return AuditFinding(
-        **{each.name: identity[each.name] for each in fields(AuditFinding) if each.name in identity},
-        folds_done=int(score[columns.FOLDS_DONE]),
-        folds=int(score[columns.FOLDS]),
-        ua=100 * ua,
-        low=float(low),
-        high=float(high),
-        chance=100 / classes,
-        found_from=100 * float(np.quantile(null, 0.95)),
-        p=float((1 + (null >= ua - 1e-12).sum()) / (1 + len(null))),
-    )
+    ua, null = permutation_test(label, predicted, within=speaker.astype(str) if by_speaker else None)
+    low, high = np.clip([100 * ua + WIDENING * (score[bound] - 100 * ua) for bound in bounds], 0, 100)
+    found = {
+        "ua": 100 * ua,
+        "low": float(low),
+        "high": float(high),
+        "chance": 100 / len(np.setdiff1d(label, UNDECIDED)),
+        "found_from": 100 * float(np.quantile(null, 0.95)),
+        "p": float((1 + (null >= ua - 1e-12).sum()) / (1 + len(null))),
+    }
+    known = score | found
+    return AuditFinding(**{each.name: known[each.name] for each in fields(AuditFinding) if each.name in known})
 
 
 def to_text(findings: Sequence[AuditFinding]) -> str:

@@ -122,6 +122,7 @@ ONLY_FIRST, ONLY_SECOND = "only_first", "only_second"  # utterances that the maj
 P = "p"  # of McNemar's exact test; NaN where labels differ from a training seed to another
 P_HOLM = "p_holm"  # adjusted within the comparison's family
 P_SPEAKER = "p_speaker"  # of the sign-flip test over speakers, not adjusted; NaN where P is
+TESTS = (P, P_HOLM, P_SPEAKER)
 COMPLETE = "complete"  # whether every fold of every training seed of both is there
 NETWORK = (BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE)
 COMPARISON_COLUMNS = (
@@ -130,7 +131,7 @@ COMPARISON_COLUMNS = (
     *(WA, SECOND + WA, UA, SECOND + UA, F1, SECOND + F1),
     *(name for one in DIFFERENCES.values() for name in (one.value, *one.interval)),
     *(name for one in DIFFERENCES.values() for name in one.by_speaker),
-    *(ONLY_FIRST, ONLY_SECOND, P, P_HOLM, P_SPEAKER),
+    *(ONLY_FIRST, ONLY_SECOND, *TESTS),
 )
 
 # One line a network whose segments' true classes are known: the share of training segments whose most likely target is

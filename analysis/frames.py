@@ -10,17 +10,8 @@ from analysis import columns
 
 _TEXT = (columns.CORPUS, columns.BACKBONE, columns.RULE, columns.ALPHA, columns.LABEL_SOURCE, columns.SPLIT)
 _WHOLE = (columns.ITERATION, columns.SEED, columns.SEEDS, columns.FOLDS_DONE, columns.FOLDS, columns.FOREST_SEED)
-_NUMBERS = (
-    columns.VALIDATION_WA,
-    columns.TRAINING_RATIO,
-    columns.CONFIDENCE,
-    columns.WA,
-    columns.UA,
-    columns.F1,
-    columns.P,
-    columns.P_HOLM,
-    columns.P_SPEAKER,
-)
+_RATES = (columns.WA, columns.UA, columns.F1, columns.VALIDATION_WA)
+_NUMBERS = (*_RATES, columns.TRAINING_RATIO, columns.CONFIDENCE, *columns.TESTS)
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys((*_TEXT, columns.LABELS, columns.DECISION, columns.INTERVALS), ("text", types.is_string_dtype)),
     **dict.fromkeys((*_WHOLE, columns.LABEL, columns.PREDICTED), ("whole numbers", types.is_integer_dtype)),

@@ -8,7 +8,6 @@ either is paired as well.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -25,8 +24,8 @@ from analysis.identity import (
     source_name,
     treatment_name,
 )
-from analysis.scoring.comparisons import Pair, by_network, comparison, holm_within, of_networks
-from analysis.scoring.differences import Difference, difference_text, speaker_text
+from analysis.scoring.comparisons import Pair, by_network, holm_within, of_networks, pair_lines
+from analysis.scoring.differences import Difference, difference_text, printed_by_speaker
 from analysis.scoring.intervals import KINDS, by_speaker_words
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
@@ -61,28 +60,23 @@ def compare_sweeps(first: pd.DataFrame, second: pd.DataFrame) -> Compared:
     for which, decisions in (("first", first), ("second", second)):
         if decisions.empty:
             raise UserError(f"the {which} sweep has no finished stage to compare; train it with: ser-sweep run")
-    differ = _differences(first, second)
     lists = _lists(first, second)
-    differ |= lists
+    differ = _differences(first, second) | lists
     beside = _seeds_beside(first, second)
     if beside:
         differ[SEEDS_BESIDE] = " and ".join(map(str, beside.values())), " and ".join(map(str, beside))
         second = _renumbered(second, beside)
+    _check_labels(first, second)
     known, others = by_network(first), by_network(second)
     chosen = {pair: frames for pair, *frames in _chosen_pairs(first, second)}
     for of_first, of_second in chosen.values():
         known |= by_network(of_first)
         others |= by_network(of_second)
     pairs = dict.fromkeys([*chosen, *(Pair(network, _across(network, differ)) for network, _ in known)])
-    lines = []
-    for pair, decision in product(pairs, (columns.FOREST, columns.MEAN_POOLING)):
-        one, other = known.get((pair.first, decision)), others.get((pair.second, decision))
-        if one is None or other is None:
-            continue
-        _check_labels(one, other)
-        line = comparison(pair, decision, one, other)
-        if line is not None:
-            lines.append({**line, CHOSEN: pair in chosen, SECOND_SPLIT: pair.second.split})
+    lines = [
+        {**line, CHOSEN: pair in chosen, SECOND_SPLIT: pair.second.split}
+        for pair, line in pair_lines(pairs, known, others)
+    ]
     if not lines:
         unlike = "".join(f"; {what}: {one} and {other}" for what, (one, other) in lists.items())
         raise UserError(
@@ -187,7 +181,7 @@ def _renumbered(decisions: pd.DataFrame, beside: Mapping[int, int]) -> pd.DataFr
 
 
 def _check_labels(first: pd.DataFrame, second: pd.DataFrame) -> None:
-    key = [columns.SEED, columns.UTTERANCE]
+    key = [columns.CORPUS, columns.LABELS, columns.SEED, columns.UTTERANCE]
     one, other = (decisions.drop_duplicates(key)[[*key, columns.LABEL]] for decisions in (first, second))
     both = one.merge(other, on=key)
     differing = both[both[f"{columns.LABEL}_x"] != both[f"{columns.LABEL}_y"]]
@@ -235,7 +229,7 @@ def _row(line: dict[Any, Any], several_splits: bool) -> list[str]:
         f"{line[columns.WA]:.2f}",
         f"{line[SECOND_WA]:.2f}",
         *map(difference_text, differences),
-        speaker_text(differences[0]),
+        printed_by_speaker(differences[0]).text,
         f"{line[columns.UTTERANCES]:,}",
         str(line[columns.SHARED_SEEDS]),
     ]

@@ -100,10 +100,7 @@ def _beginning(cell: ChainCell) -> ChainCell:
 
 def _shown(cells: Sequence[ChainCell]) -> list[ChainCell]:
     """One cell a method; of several that differ in training or in iterations, the one that goes furthest."""
-    furthest: dict[Method, ChainCell] = {}
-    for cell in sorted(cells, key=lambda cell: cell.about.iteration):
-        furthest[cell.method] = cell
-    last_alphas = {
-        method: cell.about.updates[-1].alpha if cell.about.updates else None for method, cell in furthest.items()
-    }
+    furthest = {cell.method: cell for cell in sorted(cells, key=lambda cell: cell.about.iteration)}
+    updates = {method: cell.about.updates for method, cell in furthest.items()}
+    last_alphas = {method: own[-1].alpha if own else None for method, own in updates.items()}
     return [furthest[method] for method in shown_methods(last_alphas)]

@@ -48,11 +48,8 @@ def slug(text: str) -> str:
     """
     kept = re.sub(r"[^a-z0-9_.]+", "-", text.lower())
     kept = re.sub(r"\.{2,}", ".", kept).strip("-.")[:LONGEST_SLUG]
-    return (
-        kept
-        if kept == text != ""
-        else f"{kept}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}".strip("-")
-    )
+    digest = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
+    return kept if kept == text != "" else f"{kept}-{digest}".strip("-")
 
 
 def save_figures(drawings: Iterable[Drawing], folder: Path, formats: Sequence[str] = FORMATS) -> list[dict[str, Any]]:

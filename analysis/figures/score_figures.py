@@ -22,11 +22,11 @@ from analysis.figures.rates import (
 )
 from analysis.figures.save import Drawing
 from analysis.figures.subject import INTERVALS, Subject, notes_on, subjects_of
-from analysis.identity import GIVEN, OF_NETWORK, Treatment, backbone_name, source_name
-from analysis.paper.layouts import PAPER_BACKBONE, TABLE_4, RowPlan
+from analysis.identity import GIVEN, Network, Treatment, backbone_name, iterations_of, source_name
+from analysis.paper.layouts import PAPER_BACKBONE, TABLE_4
 from analysis.paper.methods import Method, by_method
 from analysis.paper.published import index_published, load_published
-from analysis.scoring.comparisons import one_decision
+from analysis.scoring.comparisons import by_network, of_networks, one_decision
 from analysis.scoring.intervals import KINDS
 from analysis.scoring.setup import Setup, stands_beside_paper
 from data_prep.arrays import Floats
@@ -47,12 +47,8 @@ def class_recall(pooled: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
         yield Drawing(
             "class-recall",
             subject.parts,
-            sentences(
-                f"Recall of each class by method, decided by {decided_by}; update rules at iteration 1, as in the "
-                "paper's Figures 7 to 9.",
-                subject.sentence,
-                *notes,
-            ),
+            f"Recall of each class by method, decided by {decided_by}; update rules at iteration 1, as in the paper's "
+            f"Figures 7 to 9. {subject.sentences(notes)}",
             f"Bar chart of recall in percent. {'. '.join(told)}.",
             draw_class_recall(lines, names, titled(f"{subject.title}, {decided_by}", notes)),
         )
@@ -60,13 +56,13 @@ def class_recall(pooled: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
 
 def confusions(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
     """A confusion matrix for each line that figures of recall by class show; iteration 0 once."""
-    seen = set()
+    known, seen = by_network(decisions), set()
     for subject, group in subjects_of(pooled):
         for line in rows_of(by_method(one_decision(group)[1])):
-            own = subject.of_source(line[columns.LABEL_SOURCE])
-            if (own, Method.of(line)) not in seen:
-                seen.add((own, Method.of(line)))
-                yield _confusion(own, line, _same(decisions, line, [*OF_NETWORK, columns.DECISION]), classes)
+            own, of_line = subject.of_source(line[columns.LABEL_SOURCE]), (Network.of(line), line[columns.DECISION])
+            if of_line not in seen:
+                seen.add(of_line)
+                yield _confusion(own, line, known[of_line], classes)
 
 
 def _confusion(subject: Subject, line: Mapping[Any, Any], decisions: pd.DataFrame, classes: Classes) -> Drawing:
@@ -79,13 +75,9 @@ def _confusion(subject: Subject, line: Mapping[Any, Any], decisions: pd.DataFram
     return Drawing(
         "confusion",
         (*subject.parts, *method.parts),
-        sentences(
-            f"Confusion matrix of utterances, classes in rows and decisions in columns: {method.name}, iteration "
-            f"{line[columns.ITERATION]}, by {decided_by}. Percent of the class, above the number of utterances, "
-            "means over seeds.",
-            subject.sentence,
-            *notes,
-        ),
+        f"Confusion matrix of utterances, classes in rows and decisions in columns: {method.name}, iteration "
+        f"{line[columns.ITERATION]}, by {decided_by}. Percent of the class, above the number of utterances, means "
+        f"over seeds. {subject.sentences(notes)}",
         f"Confusion matrix. Right, in percent of the class: {listed(names, right)}.",
         draw_confusion(counts, names, titled(f"{subject.title}, {method.name}, {decided_by}", notes)),
     )
@@ -113,8 +105,6 @@ def _alpha_curve(subject: Subject, ours: pd.DataFrame) -> Drawing:
     notes = notes_on(ours)
     if len(published) and setup.departures:
         notes.append(f"Not the paper's set-up: {', '.join(setup.departures)}.")
-    kind = KINDS[ours[columns.INTERVALS].iloc[0]].words(several=True)
-    intervals = f" with {kind}" if ours[list(INTERVALS)].notna().to_numpy().any() else ""
     told = [
         f"α = {line[columns.ALPHA]:g} {series_name(line[SERIES], line[KIND])} {line[columns.WA]:.1f}"
         for line in rows_of(points)
@@ -122,13 +112,9 @@ def _alpha_curve(subject: Subject, ours: pd.DataFrame) -> Drawing:
     return Drawing(
         "alpha",
         subject.parts,
-        sentences(
-            f"WA and UA{intervals} by the weight α of the inherited label in WDSL at iteration 1, as in the paper's "
-            "Table IV; α = 0 is BDSL, α = 1 is iteration 0.",
-            subject.sentence,
-            f"Set-up: {setup.text(ours[columns.SEEDS])}.",
-            *notes,
-        ),
+        f"WA and UA{intervals_of(ours)} by the weight α of the inherited label in WDSL at iteration 1, as in the "
+        "paper's Table IV; α = 0 is BDSL, α = 1 is iteration 0. "
+        f"{subject.sentences([f'Set-up: {setup.text(ours[columns.SEEDS])}.', *notes])}",
         f"Line chart of WA in percent. {', '.join(told)}.",
         draw_alpha_curve(points, titled(subject.title, notes)),
     )
@@ -136,19 +122,15 @@ def _alpha_curve(subject: Subject, ours: pd.DataFrame) -> Drawing:
 
 def _own_points(subject: Subject, lines: pd.DataFrame) -> pd.DataFrame:
     """The lines of Table IV's rows, with alpha as a number and the name of their series."""
-    trained = {Treatment.of(line) for line in rows_of(lines)}
-    plans = [plan for plan in TABLE_4.plan(subject.condition.backbone, trained) if plan.treatment in trained]
-    found = [_points_of(plan, lines) for plan in plans]
-    points = pd.concat(found or [lines.iloc[:0].assign(**{SERIES: "", KIND: ""})])
+    trained = {network.treatment: own for network, own in of_networks(lines).items()}
+    found = [
+        trained[plan.treatment].assign(**{columns.ALPHA: plan.alpha, KIND: CONTROL if plan.is_control else TRAINED})
+        for plan in TABLE_4.plan(subject.condition.backbone, set(trained))
+        if plan.treatment in trained
+    ]
+    points = pd.concat(found or [lines.iloc[:0].assign(**{KIND: ""})])
+    points[SERIES] = points[columns.DECISION].map(columns.DECISION_NAMES)
     return points.sort_values(columns.DECISION, kind="stable")
-
-
-def _points_of(plan: RowPlan, lines: pd.DataFrame) -> pd.DataFrame:
-    assert plan.treatment is not None
-    own = _same(lines, plan.treatment._asdict(), [columns.RULE, columns.ALPHA, columns.ITERATION])
-    series = own[columns.DECISION].map(columns.DECISION_NAMES)
-    kind = CONTROL if plan.is_control else TRAINED
-    return own.assign(**{columns.ALPHA: plan.alpha, SERIES: series, KIND: kind})
 
 
 def _published_points(subject: Subject) -> pd.DataFrame:
@@ -169,9 +151,10 @@ def label_sources(pooled: pd.DataFrame, cells: Iterable[ChainCell], classes: Cla
     for cell in cells:
         if cell.about.updates:
             alike.setdefault((cell.subject.of_source(""), cell.method), []).append(cell)
-    context = [columns.CORPUS, columns.BACKBONE, columns.SPLIT, columns.LABELS]
+    context = [columns.CORPUS, columns.SPLIT, columns.LABELS, columns.BACKBONE]
     for (subject, method), of_sources in alike.items():
-        decision, own = one_decision(_same(pooled, subject.condition._asdict(), context))
+        corpus, split, labels, _, backbone = subject.condition
+        decision, own = one_decision(pooled[(pooled[context] == [corpus, split, labels, backbone]).all(axis=1)])
         lines = pd.concat([_lines_of_chain(own, cell) for cell in of_sources])
         if lines.loc[lines[columns.ITERATION] > 0, columns.LABEL_SOURCE].nunique() > 1:
             chance = 100 / len(classes[subject.condition.corpus])
@@ -188,12 +171,8 @@ def _label_sources(subject: Subject, method: Method, decided_by: str, lines: pd.
     return Drawing(
         "label-sources",
         (*subject.parts, *method.parts),
-        sentences(
-            f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. Leaky sources "
-            "have learnt labels of test utterances.",
-            subject.sentence,
-            *notes,
-        ),
+        f"WA and UA of {method.name} by iteration for each label source, decided by {decided_by}. Leaky sources have "
+        f"learnt labels of test utterances. {subject.sentences(notes)}",
         f"Line chart of UA in percent. {', '.join(told)}.",
         draw_label_sources(lines, title, chance if subject.condition.labels != GIVEN else None),
     )
@@ -201,22 +180,11 @@ def _label_sources(subject: Subject, method: Method, decided_by: str, lines: pd.
 
 def _lines_of_chain(lines: pd.DataFrame, cell: ChainCell) -> pd.DataFrame:
     """The lines of a chain's iterations; that of iteration 0 gets the chain's label source."""
-    found = []
-    for iteration in cell.iterations:
-        stage = cell.about.at(iteration)
-        treatment = Treatment.after(stage.backbone, stage.updates)
-        wanted = cell.subject.condition.network(treatment)
-        about = wanted._asdict() | treatment._asdict()
-        found.append(_same(lines, about, OF_NETWORK))
-    return pd.concat(found).assign(**{columns.LABEL_SOURCE: cell.about.label_source})
-
-
-def _same(lines: pd.DataFrame, wanted: Mapping[Any, Any], names: Iterable[str]) -> pd.DataFrame:
-    """The lines whose columns `names` have the values that `wanted` has there."""
-    kept = np.ones(len(lines), dtype=bool)
-    for name in names:
-        kept &= (lines[name] == wanted[name]).to_numpy()
-    return lines[kept]
+    known, updates = of_networks(lines), cell.about.updates
+    chain = iterations_of(Treatment.after(cell.about.backbone, updates), updates)
+    wanted = map(cell.subject.condition.network, chain)
+    found = pd.concat([known.get(network, lines.iloc[:0]) for network in wanted])
+    return found.assign(**{columns.LABEL_SOURCE: cell.about.label_source})
 
 
 def rows_of(lines: pd.DataFrame) -> list[dict[Any, Any]]:
@@ -230,9 +198,10 @@ def listed(names: Sequence[str], values: Iterable[float]) -> str:
     return ", ".join(f"{plain(name)} {value:.0f}" for name, value in pairs if not np.isnan(value))
 
 
-def sentences(*parts: str) -> str:
-    """The parts with a space between them."""
-    return " ".join(parts)
+def intervals_of(lines: pd.DataFrame) -> str:
+    """` with 95% bootstrap intervals over utterances`: of the kind that the lines have, or nothing without any."""
+    known = lines[list(INTERVALS)].notna().to_numpy().any()
+    return f" with {KINDS[lines[columns.INTERVALS].iloc[0]].words(several=True)}" if known else ""
 
 
 def titled(title: str, notes: Sequence[str]) -> str:

@@ -37,6 +37,7 @@ class Places:
         self.to_scale = numbers and len(self.distinct) > MOST_BESIDE
         low, high = self.distinct[0], self.distinct[-1]
         self.logarithmic = bool(self.to_scale and low > 0 and high / low >= MANY_TIMES)
+        self.first, self.last = self.of([low, high])
 
     def of(self, values: Sequence[Any]) -> Floats:
         """The places of `values`: 0, 1, ... in order or, to scale, the values themselves or their logarithm to 10."""
@@ -45,12 +46,16 @@ class Places:
         numbers = np.array(values, dtype=float)
         return np.log10(numbers) if self.logarithmic else numbers
 
+    def scaled(self, places: Floats) -> Floats:
+        """`places` between 0, the least, and 1, the highest that there is; 0.5 where there is one only."""
+        span = self.last - self.first
+        return np.full(len(places), 0.5) if span == 0 else (places - self.first) / span
+
     def ticks(self) -> tuple[Floats, list[str]]:
         """The places of ticks, and what stands there: every value, or the least, some between and the highest."""
         if not self.to_scale:
             return self.of(self.distinct), [plain(value_text(one)) for one in self.distinct]
-        first, last = (float(one) for one in self.of([self.distinct[0], self.distinct[-1]]))
-        places = np.linspace(first, last, 4)
+        places = np.linspace(self.first, self.last, 4)
         return places, [f"{10**place if self.logarithmic else place:.2g}" for place in places]
 
 
@@ -106,17 +111,17 @@ def draw_parallel(points: pd.DataFrame, fields: Sequence[str], title: str) -> Fi
     rates = known[VALIDATION].to_numpy(float)
     low, high = math.floor(rates.min()), max(math.ceil(rates.max()), math.floor(rates.min()) + 1)
     places = {name: Places(points[name].tolist(), as_given=name == SERIES) for name in names}
-    columns = [_scaled(places[name], known[name].tolist()) for name in names]
+    columns = [places[name].scaled(places[name].of(known[name].tolist())) for name in names]
     columns.append((rates - low) / (high - low))
     shades = ListedColormap(colormaps["cividis"](np.linspace(0.9, 0, 256)))
-    for row, rate in zip(np.column_stack(columns), (rates - low) / (high - low), strict=True):
-        width = LEAST_LINE + rate * (MOST_LINE - LEAST_LINE)
-        axes.plot(range(len(row)), row, color=shades(rate), linewidth=width, solid_joinstyle="round")
+    for row in np.column_stack(columns):
+        width = LEAST_LINE + row[-1] * (MOST_LINE - LEAST_LINE)
+        axes.plot(range(len(row)), row, color=shades(row[-1]), linewidth=width, solid_joinstyle="round")
     for place, name in enumerate(names):
-        _draw_axis(axes, place, "network" if name == SERIES else name, places[name])
-    _draw_ruler(
-        axes, len(names), "validation WA [%]", [0, 0.5, 1], [f"{low + half * (high - low):g}" for half in (0, 0.5, 1)]
-    )
+        ticks, texts = places[name].ticks()
+        _draw_ruler(axes, place, "network" if name == SERIES else name, places[name].scaled(ticks), texts)
+    ends_and_middle = [f"{low + half * (high - low):g}" for half in (0, 0.5, 1)]
+    _draw_ruler(axes, len(names), "validation WA [%]", np.array([0, 0.5, 1]), ends_and_middle)
     axes.set(xlim=(-0.1, len(names) + 0.3), ylim=(-0.06, 1.12))
     axes.axis("off")
     bar = figure.colorbar(ScalarMappable(Normalize(low, high), shades), ax=axes, shrink=0.8, aspect=25, pad=0.02)
@@ -124,19 +129,7 @@ def draw_parallel(points: pd.DataFrame, fields: Sequence[str], title: str) -> Fi
     return figure
 
 
-def _scaled(places: Places, values: Sequence[Any]) -> Floats:
-    """The places of values between 0 and 1; 0.5 where there is one only."""
-    at, ends = places.of(values), places.of([places.distinct[0], places.distinct[-1]])
-    return np.full(len(at), 0.5) if ends[0] == ends[1] else (at - ends[0]) / (ends[1] - ends[0])
-
-
-def _draw_axis(axes: Axes, place: int, name: str, places: Places) -> None:
-    ticks, texts = places.ticks()
-    span = ticks[-1] - ticks[0]
-    _draw_ruler(axes, place, name, [0.5] if span == 0 else list((ticks - ticks[0]) / span), texts)
-
-
-def _draw_ruler(axes: Axes, place: int, name: str, ticks: Sequence[float], texts: Sequence[str]) -> None:
+def _draw_ruler(axes: Axes, place: int, name: str, ticks: Floats, texts: Sequence[str]) -> None:
     axes.plot([place, place], [0, 1], color="black", linewidth=0.8, zorder=3)
     axes.text(place, 1.07, plain(name), ha="center", fontsize=FONT_SIZE)
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6}

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.figures.save import Drawing
-from analysis.figures.score_figures import rows_of, sentences, titled
+from analysis.figures.score_figures import rows_of, titled
 from analysis.figures.settings import MOST_TICKS, SERIES, TEST, VALIDATION, draw_parallel, draw_setting_axes
 from analysis.figures.subject import Subject, notes_on, subjects_of
 from analysis.figures.thinning import EVERY, thinning_curve
@@ -65,13 +65,9 @@ def _axes(subject: Subject, points: pd.DataFrame, fields: Sequence[str], notes: 
     return Drawing(
         AXES,
         subject.parts,
-        sentences(
-            "WA on validation and on test utterances by each field in which the grid's settings differ; update rules "
-            "at iteration 1. A small point is one setting, whatever its other fields, and a line leads through the "
-            "means of settings with the same value.",
-            subject.sentence,
-            *notes,
-        ),
+        "WA on validation and on test utterances by each field in which the grid's settings differ; update rules at "
+        "iteration 1. A small point is one setting, whatever its other fields, and a line leads through the means of "
+        f"settings with the same value. {subject.sentences(notes)}",
         f"Line charts of mean WA in percent. {'; '.join(told)}.",
         draw_setting_axes(points, fields, titled(f"{subject.title}, by setting", notes)),
     )
@@ -100,12 +96,8 @@ def _parallel(subject: Subject, points: pd.DataFrame, fields: Sequence[str], not
     return Drawing(
         PARALLEL,
         subject.parts,
-        sentences(
-            "Settings and networks as lines, each through its values and its WA on validation utterances; update rules "
-            "at iteration 1. The higher the rate, the darker and thicker the line.",
-            subject.sentence,
-            *notes,
-        ),
+        "Settings and networks as lines, each through its values and its WA on validation utterances; update rules at "
+        f"iteration 1. The higher the rate, the darker and thicker the line. {subject.sentences(notes)}",
         f"Parallel coordinates of {len(known)} lines, WA on validation utterances in percent. {'; '.join(told)}.",
         draw_parallel(points, fields, titled(f"{subject.title}, by setting", notes)),
     )

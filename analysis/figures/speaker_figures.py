@@ -9,7 +9,7 @@ import pandas as pd
 from analysis import columns
 from analysis.figures.calibration import draw_reliability
 from analysis.figures.save import Drawing
-from analysis.figures.score_figures import Classes, listed, rows_of, sentences, titled
+from analysis.figures.score_figures import Classes, listed, rows_of, titled
 from analysis.figures.speakers import SPEAKERS_WITH_NUMBERS, draw_speaker_recall, draw_speakers
 from analysis.figures.subject import Subject, notes_on, subjects_of
 from analysis.identity import Network
@@ -21,7 +21,7 @@ from data_prep.text import counted, plain
 
 RELIABILITY = "calibration"
 MOST_SPEAKERS = 100  # that a figure shows; of more, half that have the lowest and half that have the highest rates
-_BY = "Rates of speakers have Wilson's 95% interval. No DSL is iteration 0; other methods are at iteration 1."
+_SHOWN = "No DSL is iteration 0; other methods are at iteration 1."
 
 
 def speakers(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) -> Iterator[Drawing]:
@@ -32,8 +32,7 @@ def speakers(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) ->
         lines = by_method(lines)
         networks = {Network.of(line): line for line in rows_of(lines)}
         own = score_speakers(pd.concat([known[network] for network in networks]))
-        own = own[own[columns.DECISION] == decision]
-        of_network = {network: own[_is_of(own, network)] for network in networks}
+        of_network = of_networks(own[own[columns.DECISION] == decision])
         shown = _shown(next(iter(of_network.values())))
         yield _speakers(subject, lines, of_network, shown)
         for network, line in networks.items():
@@ -42,10 +41,6 @@ def speakers(pooled: pd.DataFrame, decisions: pd.DataFrame, classes: Classes) ->
                 seen.add((of_source, network))
                 names = classes[subject.condition.corpus]
                 yield _recall(of_source, line, of_network[network], shown, names)
-
-
-def _is_of(lines: pd.DataFrame, network: Network) -> list[bool]:
-    return [Network.of(line) == network for line in rows_of(lines)]
 
 
 def _shown(lines: pd.DataFrame) -> list[str]:
@@ -76,12 +71,8 @@ def _speakers(
     return Drawing(
         "speakers",
         subject.parts,
-        sentences(
-            f"WA and UA by speaker, decided by {decided_by}, with the number of utterances; speakers are in the order "
-            f"of WA in the first panel. {_BY}",
-            subject.sentence,
-            *notes,
-        ),
+        f"WA and UA by speaker, decided by {decided_by}, with the number of utterances; speakers are in the order of "
+        f"WA in the first panel. Rates of speakers have Wilson's 95% interval. {_SHOWN} {subject.sentences(notes)}",
         f"Dot plot of rates by speaker. WA of speakers in percent: {', '.join(told)}.",
         draw_speakers(
             drawn, overall, titled(f"{subject.title}, by speaker, {decided_by}", notes), len(first) - len(shown)
@@ -108,13 +99,9 @@ def _recall(
     return Drawing(
         "speaker-recall",
         (*subject.parts, *method.parts),
-        sentences(
-            f"Recall of each class by speaker in percent, {number}: {method.name}, iteration "
-            f"{line[columns.ITERATION]}, by {decided_by}. Speakers are in the order of their WA without DSL; a grey "
-            "field is a class that a speaker does not have.",
-            subject.sentence,
-            *notes,
-        ),
+        f"Recall of each class by speaker in percent, {number}: {method.name}, iteration {line[columns.ITERATION]}, by "
+        f"{decided_by}. Speakers are in the order of their WA without DSL; a grey field is a class that a speaker does "
+        f"not have. {subject.sentences(notes)}",
         f"Heat map. Over all speakers {listed(names, line[columns.RECALL])}; by speaker {', '.join(spread)}.",
         draw_speaker_recall(
             recall,
@@ -151,14 +138,9 @@ def _reliability(subject: Subject, lines: pd.DataFrame, known: Mapping[Method, p
     return Drawing(
         RELIABILITY,
         subject.parts,
-        sentences(
-            "Reliability of mean pooling: of the decisions in each of 15 bins of confidence, the share that is right, "
-            "at their mean confidence, with Wilson's 95% interval; in grey the share of all decisions. Training seeds "
-            "are taken together. ECE is the expected calibration error in points. No DSL is iteration 0; other methods "
-            "are at iteration 1.",
-            subject.sentence,
-            *notes,
-        ),
+        "Reliability of mean pooling: of the decisions in each of 15 bins of confidence, the share that is right, at "
+        "their mean confidence, with Wilson's 95% interval; in grey the share of all decisions. Training seeds are "
+        f"taken together. ECE is the expected calibration error in points. {_SHOWN} {subject.sentences(notes)}",
         f"Reliability diagram. Expected calibration error in points: {', '.join(told)}.",
         draw_reliability(bins, errors, titled(f"{subject.title}, mean pooling", notes)),
     )

@@ -12,7 +12,7 @@ from analysis.figures.cells import ChainCell
 from analysis.figures.networks import EPOCH, LOSS, RUN, VALIDATION_LOSS, draw_contours, draw_learning_curves
 from analysis.figures.rates import draw_label_correction
 from analysis.figures.save import Drawing
-from analysis.figures.score_figures import listed, rows_of, sentences, titled
+from analysis.figures.score_figures import listed, rows_of, titled
 from analysis.figures.subject import Subject, subjects_of
 from analysis.identity import GIVEN, labels_name
 from analysis.paper.methods import Method, shown_methods
@@ -46,11 +46,8 @@ def _label_correction(subject: Subject, lines: pd.DataFrame) -> Drawing:
     return Drawing(
         "label-correction",
         subject.parts,
-        sentences(
-            "Training segments whose most likely target is their true class, by iteration and update rule, beside the "
-            "labels they inherit; mean over folds.",
-            subject.sentence,
-        ),
+        "Training segments whose most likely target is their true class, by iteration and update rule, beside the "
+        f"labels they inherit; mean over folds. {subject.sentences()}",
         f"Line chart of shares in percent. {', '.join(told)}.",
         draw_label_correction(lines, methods, subject.title),
     )
@@ -91,12 +88,9 @@ def _learning_curves(cell: ChainCell, history: pd.DataFrame) -> Drawing:
     return Drawing(
         "learning-curves",
         cell.parts,
-        sentences(
-            f"{losses} by epoch, one panel per iteration. Thin lines are folds, thick lines their mean up to the last "
-            "epoch of all folds. The minimum of the loss is higher for soft targets than for hard ones.",
-            *_about_cell(cell),
-            *notes,
-        ),
+        f"{losses} by epoch, one panel per iteration. Thin lines are folds, thick lines their mean up to the last "
+        "epoch of all folds. The minimum of the loss is higher for soft targets than for hard ones. "
+        f"{_about_cell(cell, notes)}",
         f"Line chart of cross-entropies in nats. {'; '.join(told)}.",
         draw_learning_curves(history, titled(cell.title, notes)),
     )
@@ -194,12 +188,9 @@ def _contours(
     return Drawing(
         "contours",
         (*cell.parts, one),
-        sentences(
-            f"Predicted probability of each class along utterance {which}, one panel per iteration, by the networks "
-            f"that were tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6.",
-            *_about_cell(cell),
-            *notes,
-        ),
+        f"Predicted probability of each class along utterance {which}, one panel per iteration, by the networks that "
+        f"were tested on it (seed {cell.first_seed}), as in the paper's Figures 1 and 3 to 6. "
+        f"{_about_cell(cell, notes)}",
         f"Line charts along utterance {which}. Means over segments in percent, {'; '.join(told)}.",
         draw_contours(seconds, q, classes, label, titled(cell.title, [f"Utterance {which}", *notes])),
     )
@@ -210,7 +201,7 @@ def _labels_note(cell: ChainCell) -> list[str]:
     return [] if labels == GIVEN else [f"Labels {labels_name(labels)}."]
 
 
-def _about_cell(cell: ChainCell) -> list[str]:
-    """Which network a figure is of, and where its iteration 0 is shown if not here."""
-    elsewhere = "Iteration 0, which other rules share, has a figure of its own."
-    return [f"{cell.method.name}, {cell.subject.sentence}", *([elsewhere] if cell.first else [])]
+def _about_cell(cell: ChainCell, notes: Sequence[str]) -> str:
+    """Which network a figure is of, where its iteration 0 is shown if not here, and the notes."""
+    elsewhere = ["Iteration 0, which other rules share, has a figure of its own."] if cell.first else []
+    return f"{cell.method.name}, {cell.subject.sentences([*elsewhere, *notes])}"

@@ -1,6 +1,6 @@
 """What a figure is of: the methods it shows, their lines of scores, and what a reader must know about them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -49,10 +49,9 @@ class Subject(NamedTuple):
         split = self.condition.split
         return self._joined(split if self.beside_others or split != PAPER_SPLIT else "")
 
-    @property
-    def sentence(self) -> str:
-        """The title and the split, whatever it is."""
-        return f"{self._joined(self.condition.split)}."
+    def sentences(self, notes: Iterable[str] = ()) -> str:
+        """The title with the split, whatever it is, and the `notes`, as a caption ends."""
+        return " ".join([f"{self._joined(self.condition.split)}.", *notes])
 
     def _joined(self, split: str) -> str:
         corpus, _, _, source, backbone = self.condition

@@ -9,9 +9,9 @@ from analysis import columns
 from analysis.columns import ALPHA, BACKBONE, CORPUS, ITERATION, RULE
 from analysis.figures.rates import METRICS, draw_intervals
 from analysis.figures.save import Drawing
-from analysis.figures.score_figures import rows_of, sentences, titled
+from analysis.figures.score_figures import intervals_of, rows_of, titled
 from analysis.figures.style import ONE_COLUMN, REFERENCE, in_style, legend_below, panels, series_style
-from analysis.figures.subject import INTERVALS, Subject, notes_on
+from analysis.figures.subject import Subject, notes_on
 from analysis.paper.layouts import TABLE_2
 from analysis.paper.methods import Method
 from analysis.paper.published import METRIC, TABLE, VALUE, load_published
@@ -33,23 +33,17 @@ def thinning_curve(subject: Subject, lines: pd.DataFrame, segments: Ints) -> Dra
     alike = replace(first, settings=first.settings[1:])  # the first is how it is thinned
     notes = notes_on(lines)
     published = f"{PUBLISHED}{columns.WA}"
-    if points[published].notna().any() and alike.departures:
-        notes.append(f"Not the paper's set-up: {', '.join(alike.departures)}.")
-    intervals = " with 95% bootstrap intervals" if lines[list(INTERVALS)].notna().to_numpy().any() else ""
-    told = [f"{line[SERIES]}, {line[SEGMENTS]:,} segments: {line[columns.WA]:.1f}" for line in rows_of(points)]
     papers = points.dropna(subset=published).drop_duplicates(SERIES)
+    if len(papers) and alike.departures:
+        notes.append(f"Not the paper's set-up: {', '.join(alike.departures)}.")
+    told = [f"{line[SERIES]}, {line[SEGMENTS]:,} segments: {line[columns.WA]:.1f}" for line in rows_of(points)]
     told += [f"{line[SERIES]}, published: {line[published]:.2f}" for line in rows_of(papers)]
+    across = "Lines across are the paper's Table II, with all segments. " if len(papers) else ""
     return Drawing(
         THINNING,
         subject.parts,
-        sentences(
-            f"WA and UA{intervals} by the number of segments that are used: every n-th of an utterance; update rules "
-            "at iteration 1.",
-            *(["Lines across are the paper's Table II, with all segments."] if len(papers) else []),
-            subject.sentence,
-            f"Set-up: {alike.text(lines[columns.SEEDS])}.",
-            *notes,
-        ),
+        f"WA and UA{intervals_of(lines)} by the number of segments that are used: every n-th of an utterance; update "
+        f"rules at iteration 1. {across}{subject.sentences([f'Set-up: {alike.text(lines[columns.SEEDS])}.', *notes])}",
         f"Line chart of WA in percent. {'; '.join(told)}.",
         draw_thinning_curve(points, titled(f"{subject.title}, thinned", notes)),
     )

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from analysis import columns
 from analysis.scoring.cores import on_all_cores
 from analysis.scoring.scores import pooled_folds
-from data_prep.arrays import Floats
 
 BINS = 15
+EDGES = np.linspace(0, 1, BINS + 1)  # of bins of equal width, or the shares of decisions below those of equal number
 DRAWS = 1000  # of decisions that would be calibrated
 EQUAL_WIDTH, EQUAL_NUMBER = "uniform", "quantile"  # as scikit-learn's calibration_curve calls them
 
@@ -33,12 +33,14 @@ def reliability(confidence: ArrayLike, right: ArrayLike, strategy: str = EQUAL_W
     of scikit-learn's `calibration_curve`, which leaves empty bins out. Raises ValueError where nothing is decided, or
     shapes differ.
     """
-    confidence, correct = _checked(confidence, right)
-    edges = _edges(confidence, strategy)
-    place = np.searchsorted(edges[1:-1], confidence)
+    sure, correct = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
+    if sure.shape != correct.shape or sure.ndim != 1 or not sure.size:
+        raise ValueError(f"confidence: shape {sure.shape}, right: {correct.shape}; expected [N] of both, N at least 1")
+    edges = EDGES if strategy == EQUAL_WIDTH else np.percentile(sure, 100 * EDGES)
+    place = np.searchsorted(edges[1:-1], sure)
     number = np.bincount(place, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        mean, share = (np.bincount(place, values, BINS) / number for values in (confidence, correct))
+        mean, share = (np.bincount(place, values, BINS) / number for values in (sure, correct))
     bounds = {columns.BIN_LOW: edges[:-1], columns.BIN_HIGH: edges[1:]}
     return pd.DataFrame({**bounds, columns.DECISIONS: number, columns.CONFIDENCE: mean, columns.RIGHT: share})
 
@@ -57,23 +59,10 @@ def error_if_calibrated(confidence: ArrayLike) -> float:
     """The mean expected calibration error of decisions of which each is right with the chance that `confidence` [N]
     says: what remains of a network that is calibrated, because decisions are few."""
     sure = np.asarray(confidence, dtype=np.float64)
-    place = np.searchsorted(_edges(sure, EQUAL_WIDTH)[1:-1], sure)
+    place = np.searchsorted(EDGES[1:-1], sure)
     drawn = np.random.default_rng(0).random((DRAWS, len(sure))) < sure
     gaps = (drawn - sure) @ np.eye(BINS)[place]  # of each bin, times its decisions
     return float(np.abs(gaps).sum(axis=1).mean() / len(sure))
-
-
-def _edges(confidence: Floats, strategy: str) -> Floats:
-    quantiles = np.linspace(0, 1, BINS + 1)
-    edges: Floats = quantiles if strategy == EQUAL_WIDTH else np.percentile(confidence, 100 * quantiles)
-    return edges
-
-
-def _checked(confidence: ArrayLike, right: ArrayLike) -> tuple[Floats, NDArray[np.bool_]]:
-    sure, correct = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=bool)
-    if sure.shape != correct.shape or sure.ndim != 1 or not sure.size:
-        raise ValueError(f"confidence: shape {sure.shape}, right: {correct.shape}; expected [N] of both, N at least 1")
-    return sure, correct
 
 
 def sure_decisions(decisions: pd.DataFrame) -> pd.DataFrame:

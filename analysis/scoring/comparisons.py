@@ -6,7 +6,8 @@ utterances only one of the two has right, and the sign-flip test which speakers 
 are permuted anew for each training seed there is no such majority, and no p.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 
 from analysis import columns
 from analysis.frames import checked
-from analysis.identity import OF_CONDITION, OF_NETWORK, OF_TREATMENT, Network
+from analysis.identity import OF_CONDITION, OF_NETWORK, Network
 from analysis.scoring.intervals import KINDS
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.scores import decision_arrays, interval_columns
@@ -29,6 +30,7 @@ class Pair(NamedTuple):
     second: Network
 
 
+Decided = dict[tuple[Network, str], pd.DataFrame]  # decisions by network and kind of decision
 FAMILY = [*OF_CONDITION, columns.DECISION]
 
 
@@ -81,7 +83,7 @@ def _network(values: Sequence[Any]) -> Network:
     return Network.of(dict(zip(OF_NETWORK, values, strict=False)))
 
 
-def by_network(decisions: pd.DataFrame) -> dict[tuple[Network, str], pd.DataFrame]:
+def by_network(decisions: pd.DataFrame) -> Decided:
     """The decisions of each network and kind of decision."""
     grouped = decisions.groupby([*OF_NETWORK, columns.DECISION], sort=False)
     return {(_network(key), str(key[-1])): group for key, group in grouped}
@@ -94,15 +96,18 @@ def of_networks(decisions: pd.DataFrame) -> dict[Network, pd.DataFrame]:
 
 def _compared(decisions: pd.DataFrame, pairs: Iterable[Pair]) -> pd.DataFrame:
     groups = by_network(decisions)
-    lines = [
-        comparison(pair, decision, groups[pair.first, decision], groups[pair.second, decision])
-        for pair in pairs
-        for decision in (columns.FOREST, columns.MEAN_POOLING)
-        if (pair.first, decision) in groups and (pair.second, decision) in groups
-    ]
-    found = [line for line in lines if line is not None]
+    found = [line for _, line in pair_lines(pairs, groups, groups)]
     empty = {columns.P: pd.Series(dtype=np.float64)}
     return pd.DataFrame(found or empty, columns=list(columns.COMPARISON_COLUMNS))
+
+
+def pair_lines(pairs: Iterable[Pair], first: Decided, second: Decided) -> Iterator[tuple[Pair, dict[str, Any]]]:
+    """Each pair of networks with a line of `comparisons` for each kind of decision that both have."""
+    for pair, decision in product(pairs, (columns.FOREST, columns.MEAN_POOLING)):
+        one, other = first.get((pair.first, decision)), second.get((pair.second, decision))
+        line = None if one is None or other is None else comparison(pair, decision, one, other)
+        if line is not None:
+            yield pair, line
 
 
 def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any] | None:
@@ -110,15 +115,12 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
 
     None where the two have no utterance of the same training seed.
     """
-    complete = is_complete(first) and is_complete(second)
-    partial = bool(first[columns.PARTIAL].iloc[0])
     key = [columns.SEED, columns.FOREST_SEED, columns.UTTERANCE]
     both = first[key].merge(second[key])
     if both.empty:
         return None
-    label, of_first, speaker = decision_arrays(both.merge(first))
-    _, of_second, _ = decision_arrays(both.merge(second))
-    labels, decided, other = label.to_numpy(), of_first.to_numpy(), of_second.to_numpy()
+    labels, decided, speaker = decision_arrays(both.merge(first))
+    _, other, _ = decision_arrays(both.merge(second))
     kind = str(first[columns.INTERVALS].iloc[0])
     ratio = float(min(one[columns.TRAINING_RATIO].min() for one in (first, second)))
     own = KINDS[kind].of_differences(labels, (decided, other), speaker, ratio)
@@ -128,16 +130,16 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
     test = mcnemar(*decisions)
     return {
         columns.CORPUS: pair.first.corpus,
-        columns.PARTIAL: partial,
+        columns.PARTIAL: bool(first[columns.PARTIAL].iloc[0]),
         columns.SPLIT: pair.first.split,
         columns.LABELS: pair.first.labels,
         **_named(pair.first),
         **{columns.SECOND + name: value for name, value in _named(pair.second).items()},
         columns.DECISION: decision,
-        columns.UTTERANCES: label.shape[1],
-        columns.SPEAKERS: speaker.nunique(),
+        columns.UTTERANCES: labels.shape[1],
+        columns.SPEAKERS: len(np.unique(speaker)),
         columns.SHARED_SEEDS: both[columns.SEED].nunique(),
-        columns.COMPLETE: complete,
+        columns.COMPLETE: is_complete(first) and is_complete(second),
         columns.INTERVALS: kind,
         **_rates("", labels, decided),
         **_rates(columns.SECOND, labels, other),
@@ -169,8 +171,7 @@ def _differences(own: Rates, by_speaker: Rates) -> dict[str, float]:
 
 def _named(network: Network) -> dict[str, Any]:
     """The columns that tell the two networks of a comparison apart."""
-    treatment = zip(OF_TREATMENT, network.treatment, strict=True)
-    return {**dict(treatment), columns.LABEL_SOURCE: network.label_source}
+    return {**network.treatment._asdict(), columns.LABEL_SOURCE: network.label_source}
 
 
 def is_complete(group: pd.DataFrame) -> bool:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
-import numpy as np
 import pandas as pd
 
 from analysis import columns
 from analysis.scoring.setup import setup_of
-from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
+from analysis.scoring.stored import about_network, cells_of, corpus_names, record_of
 from sweep.planning.stages import ChainSpec, StageSpec
 from sweep.storage.store import Store
 
@@ -27,11 +26,9 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
     corpora = cache(store.read_corpus)
     rows = []
     for stages in networks.values():
-        found = [
-            metrics_of(record).get(columns.TARGETS_RIGHT) for stage in stages if (record := record_of(store, stage))
-        ]
-        right = np.array([100 * share for share in found if share is not None])
-        if not len(right):
+        metrics = [(record_of(store, stage) or {}).get("metrics", {}) for stage in stages]
+        right = 100 * pd.Series([one.get(columns.TARGETS_RIGHT) for one in metrics], dtype=float).dropna()
+        if right.empty:
             continue
         rows.append(
             {
@@ -41,7 +38,7 @@ def label_correction(store: Store, chains: Sequence[ChainSpec]) -> pd.DataFrame:
                 columns.FOLDS_DONE: len(right),
                 columns.FOLDS: len(stages),
                 columns.TARGETS_RIGHT: right.mean(),
-                columns.TARGETS_RIGHT_SD: pd.Series(right).std(),
+                columns.TARGETS_RIGHT_SD: right.std(),
             }
         )
     return pd.DataFrame(rows, columns=list(columns.CORRECTION_COLUMNS))

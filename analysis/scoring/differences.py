@@ -46,11 +46,9 @@ class Difference:
         value, low, high, speaker_low, speaker_high = (
             float(line[name]) for name in (names.value, *names.interval, *names.by_speaker)
         )
-        tests = (columns.P, columns.P_HOLM, columns.P_SPEAKER)
-        p, p_holm, p_speaker = (float(line[name]) if metric == "WA" else math.nan for name in tests)
-        intervals = (low, high), (speaker_low, speaker_high)
-        about = bool(line[columns.COMPLETE]), str(line[columns.INTERVALS])
-        return cls(value, *intervals, p, p_holm, p_speaker, *about)
+        tests = {name: float(line[name]) if metric == "WA" else math.nan for name in columns.TESTS}
+        about = {name: line[name] for name in (columns.COMPLETE, columns.INTERVALS)}
+        return cls(value, (low, high), (speaker_low, speaker_high), **tests, **about)
 
 
 def speaker_metrics(intervals: str) -> tuple[str, ...]:
@@ -84,11 +82,6 @@ def difference_text(difference: Difference | None, p: float | None = None) -> st
     return printed_difference(difference, p).text
 
 
-def speaker_text(difference: Difference | None) -> str:
-    """`printed_by_speaker` in a line."""
-    return printed_by_speaker(difference).text
-
-
 def by_speaker_text(difference: Difference, before: str = "; ") -> str:
     """`; by speaker {0.3, 9.9} p 0.04`, for the end of a sentence; nothing where nothing is known by speaker."""
     told = printed_by_speaker(difference)
@@ -97,14 +90,11 @@ def by_speaker_text(difference: Difference, before: str = "; ") -> str:
 
 def difference_entry(name: str, difference: Difference) -> dict[str, float]:
     """For machines, under `name` and p, to six decimals; what is not known is left out."""
+    names = columns.MetricColumns(name)
     values = {
-        name: difference.value,
-        f"{name}_low": difference.interval[0],
-        f"{name}_high": difference.interval[1],
-        f"{name}_speaker_low": difference.by_speaker[0],
-        f"{name}_speaker_high": difference.by_speaker[1],
-        "p": difference.p,
-        "p_holm": difference.p_holm,
-        "p_speaker": difference.p_speaker,
+        names.value: difference.value,
+        **dict(zip(names.interval, difference.interval, strict=True)),
+        **dict(zip(names.by_speaker, difference.by_speaker, strict=True)),
+        **{test: getattr(difference, test) for test in columns.TESTS},
     }
     return {key: round(value, 6) for key, value in values.items() if not math.isnan(value)}

@@ -1,7 +1,7 @@
 """Stage store -> decisions on utterances, from the store alone."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -15,7 +15,7 @@ from analysis.frames import checked
 from analysis.scoring.cores import on_all_cores
 from analysis.scoring.intervals import DEFAULT
 from analysis.scoring.setup import setup_of
-from analysis.scoring.stored import about_network, cells_of, corpus_names, metrics_of, record_of
+from analysis.scoring.stored import about_network, cells_of, corpus_names, record_of
 from data_prep.arrays import Bools, Floats, Ints
 from data_prep.attributes import IN_RESULTS
 from data_prep.checked import read_frame
@@ -28,6 +28,9 @@ from dsl.utterances import ForestFold, forest_decisions, mean_pooled, second_cro
 from sweep.planning.stages import KEY_LENGTH, ChainSpec, StageSpec
 from sweep.storage.predictions import Predictions
 from sweep.storage.store import Store, StoreError
+
+Records = dict[StageSpec, dict[str, Any]]  # the stages of a cell that are in the store, and what stage.json says
+Corpora = Callable[[str], tuple[dict[str, Any], pd.DataFrame]]  # full name -> manifest and utterances
 
 FOREST_FOLDS = 10  # "another 10-fold stratified cross-validation" (§VIII-A), of the paper's split
 FOREST_SEEDS = 10
@@ -57,30 +60,27 @@ def decide(
     cells = cells_of(chains)
     seeds = Counter(replace(stages[0], fold=0, seed=0) for stages in cells)
     corpora = cache(store.read_corpus)
-    found = [{stage: record for stage in stages if (record := record_of(store, stage)) is not None} for stages in cells]
-    found = [records for records in found if records]
-    utterances = [corpora(next(iter(records)).corpus)[1] for records in found]
     frames, abouts = [], []
-    decide_cell = partial(_decide_cell, store, forest_seeds)
-    decided_cells = zip(found, on_all_cores(decide_cell, found, utterances), strict=True)
-    for number, (records, (decided, done)) in enumerate(decided_cells, start=1):
-        progress("decisions", number, len(found))
+    done_cells = _done(cells, partial(record_of, store))
+    for records, decided, done in _decided(store, corpora, done_cells, forest_seeds, progress):
         if decided is None:
             continue
         cell = next(iter(records))
+        manifest, utterances = corpora(cell.corpus)
+        fold_of = decided.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.FOLD]
         about_cell = {
-            **about_network(corpora(cell.corpus)[0], cell, short),
+            **about_network(manifest, cell, short),
             columns.SEED: cell.seed,
             columns.SEEDS: seeds[replace(cell, fold=0, seed=0)],
             columns.FOLDS_DONE: len(done),
             columns.FOLDS: cell.folds,
-            columns.SETUP: setup_of(cell, *corpora(cell.corpus)),
+            columns.SETUP: setup_of(cell, manifest, utterances),
             columns.INTERVALS: intervals,
-            columns.TRAINING_RATIO: training_ratio(done, corpora(cell.corpus)[1], _folds_of(decided)),
+            columns.TRAINING_RATIO: training_ratio(done, utterances, fold_of),
         }
-        validation = {stage.fold: _validation_percent(records[stage]) for stage in done}
-        decided = decided.assign(**{columns.VALIDATION_WA: decided[columns.FOLD].map(validation)})
-        frames.append(_with_attributes(decided, corpora(cell.corpus)[1]))
+        shares = {stage.fold: records[stage].get("metrics", {}).get("validation_wa") for stage in done}
+        percent = 100 * decided[columns.FOLD].map(shares).astype(float)
+        frames.append(_with_attributes(decided.assign(**{columns.VALIDATION_WA: percent}), utterances))
         abouts.append(about_cell)
     if not frames:
         return pd.DataFrame(columns=list(columns.DECISION_COLUMNS))
@@ -90,11 +90,6 @@ def decide(
     known = [name for name in IN_RESULTS.values() if name in made]
     made = made[[*columns.DECISION_COLUMNS, *known]].fillna(dict.fromkeys(known, ""))
     return checked(made, "decisions", columns.DECISION_COLUMNS)
-
-
-def _folds_of(decided: pd.DataFrame) -> "pd.Series[int]":
-    """The fold that tests each utterance, by id."""
-    return decided.drop_duplicates(columns.UTTERANCE).set_index(columns.UTTERANCE)[columns.FOLD]
 
 
 def training_ratio(folds: Iterable[ChainSettings], utterances: pd.DataFrame, fold_of: "pd.Series[int]") -> float:
@@ -112,17 +107,28 @@ def _with_attributes(decided: pd.DataFrame, utterances: pd.DataFrame) -> pd.Data
     return decided.assign(**{column: decided[columns.UTTERANCE].map(of[name]) for column, name in told.items()})
 
 
-def _validation_percent(record: dict[str, Any]) -> float:
-    """WA on a stage's validation utterances; NaN where it has none."""
-    share = metrics_of(record).get("validation_wa")
-    return np.nan if share is None else 100 * share
-
-
 # From predictions to decisions
 
 
+def _done(cells: list[list[StageSpec]], read: Callable[[StageSpec], dict[str, Any] | None]) -> list[Records]:
+    """The stages of each cell of which `read` finds a record, with it; cells without one are left out."""
+    found = [{stage: record for stage in stages if (record := read(stage)) is not None} for stages in cells]
+    return [records for records in found if records]
+
+
+def _decided(
+    store: Store, corpora: Corpora, cells: Sequence[Records], forest_seeds: int, progress: Progress
+) -> Iterator[tuple[Records, pd.DataFrame | None, list[StageSpec]]]:
+    """Each of `cells` with what `_decide_cell` says of it."""
+    utterances = [corpora(next(iter(records)).corpus)[1] for records in cells]
+    decided_cells = on_all_cores(partial(_decide_cell, store, forest_seeds), cells, utterances)
+    for number, (records, decided) in enumerate(zip(cells, decided_cells, strict=True), start=1):
+        progress("decisions", number, len(cells))
+        yield records, *decided
+
+
 def _decide_cell(
-    store: Store, forest_seeds: int, records: dict[StageSpec, dict[str, Any]], utterances: pd.DataFrame
+    store: Store, forest_seeds: int, records: Records, utterances: pd.DataFrame
 ) -> tuple[pd.DataFrame | None, list[StageSpec]]:
     """The decisions of one cell, and the stages they are from; None where the predictions of all are damaged.
 
@@ -157,24 +163,19 @@ def keep_results(store: Store, chains: Sequence[ChainSpec], kept: Store, progres
     whose predictions are damaged.
     """
     records = {record["key"]: record for record in store.records()}
-    done = [{one: records[one.key] for one in stages if one.key in records} for stages in cells_of(chains)]
-    cells = [stages for stages in done if stages]
+    cells = _done(cells_of(chains), lambda stage: records.get(stage.key))
     kept.create_results_only({"scikit-learn": version("scikit-learn")})
-    utterances = {name: store.read_corpus(name)[1] for name in {next(iter(stages)).corpus for stages in cells}}
-    of_cells = [utterances[next(iter(stages)).corpus] for stages in cells]
-    decided_cells = zip(cells, on_all_cores(partial(_decide_cell, store, FOREST_SEEDS), cells, of_cells), strict=True)
-    for number, (stages, (decided, whole)) in enumerate(decided_cells, start=1):
+    for stages, decided, whole in _decided(store, cache(store.read_corpus), cells, FOREST_SEEDS, progress):
         if decided is None or len(whole) < len(stages):
             like = next(iter(stages)).label
             raise StoreError(f"a stage like {like} is damaged; repair the store with: ser-sweep store verify --repair")
         kept.write_decisions(_results_key(stages), decided.to_parquet(index=False))
-        progress("decisions", number, len(cells))
     keys = {stage.key for chain in chains for stage in chain.stages} & records.keys()
-    store.copy_results(sorted(keys), utterances, kept)
+    store.copy_results(sorted(keys), {next(iter(stages)).corpus for stages in cells}, kept)
     return keys
 
 
-def _kept_results(store: Store, forest_seeds: int, records: dict[StageSpec, dict[str, Any]]) -> pd.DataFrame:
+def _kept_results(store: Store, forest_seeds: int, records: Records) -> pd.DataFrame:
     """The decisions of a cell in a store of results. Raises StoreError where they are not there."""
     decided = _read_decisions(store, _results_key(records))
     if decided is None:
@@ -195,7 +196,7 @@ def _results_key(stages: Iterable[StageSpec]) -> str:
     return canonical_hash({"method": _method(listed[0]), "stages": [stage.key for stage in listed]}, KEY_LENGTH)
 
 
-def _decision_key(records: dict[StageSpec, dict[str, Any]], forest_seeds: int) -> str:
+def _decision_key(records: Records, forest_seeds: int) -> str:
     """The hash of everything that decisions follow from."""
     identity = {
         "method": _method(next(iter(records))),
@@ -216,11 +217,8 @@ def usable_decisions(records: Iterable[dict[str, Any]], chains: Iterable[ChainSp
     `records` are those of the store: the keys change when another stage of a cell is done.
     """
     known = {record["key"]: record for record in records}
-    keys = set()
-    for stages in cells_of(chains):
-        done = {stage: known[stage.key] for stage in stages if stage.key in known}
-        keys |= {_decision_key(done, forest_seeds) for forest_seeds in (0, FOREST_SEEDS) if done}
-    return keys
+    done = _done(cells_of(chains), lambda stage: known.get(stage.key))
+    return {_decision_key(stages, forest_seeds) for stages in done for forest_seeds in (0, FOREST_SEEDS)}
 
 
 def _read_decisions(store: Store, key: str) -> pd.DataFrame | None:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis import columns
 from analysis.frames import checked
@@ -15,6 +16,7 @@ from analysis.scoring.intervals import KINDS, beside
 from analysis.scoring.metrics import class_recall, macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.setup import Setup
 from analysis.scoring.statistics import UNDECIDED, Rates, rate_intervals
+from data_prep.arrays import Ints
 
 
 def score(decisions: pd.DataFrame) -> pd.DataFrame:
@@ -41,27 +43,21 @@ def score_networks(decisions: pd.DataFrame) -> pd.DataFrame:
     return checked(scores, "scores", columns.NETWORK_SCORE_COLUMNS)
 
 
-def decision_arrays(decisions: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.Series]:
+def decision_arrays(decisions: pd.DataFrame) -> tuple[Ints, Ints, NDArray[Any]]:
     """The decisions of one network in the shapes of `analysis.scoring.statistics`: labels, decisions, speakers.
 
-    The first two have a row for each training and forest seed and a column for each utterance, with UNDECIDED where a
-    training seed does not have it; the speakers are those of the columns.
+    The first two are [R, U], with a row for each training and forest seed and a column for each utterance, in order,
+    and UNDECIDED where a training seed does not have it; the speakers [U] are those of the columns.
     """
-    seeds, seed = np.unique(decisions[columns.SEED], return_inverse=True)
-    forests, forest = np.unique(decisions[columns.FOREST_SEED], return_inverse=True)
-    rows, row = np.unique(seed * len(forests) + forest, return_inverse=True)
+    seeds = (decisions[name] for name in (columns.SEED, columns.FOREST_SEED))
+    seed, forest = (np.unique(of_line, return_inverse=True)[1] for of_line in seeds)
+    row = np.unique(seed * (forest.max() + 1) + forest, return_inverse=True)[1]
     column, utterances = pd.factorize(decisions[columns.UTTERANCE], sort=True)
-    index = pd.MultiIndex.from_arrays(
-        [seeds[rows // len(forests)], forests[rows % len(forests)]], names=[columns.SEED, columns.FOREST_SEED]
-    )
-    wide = []
-    for name in (columns.LABEL, columns.PREDICTED):
-        values = np.full((len(rows), len(utterances)), UNDECIDED, dtype=np.int64)
-        values[row, column] = decisions[name]
-        wide.append(pd.DataFrame(values, index, utterances))
-    label, predicted = wide
+    label, predicted = np.full((2, row.max() + 1, len(utterances)), UNDECIDED, dtype=np.int64)
+    label[row, column] = decisions[columns.LABEL]
+    predicted[row, column] = decisions[columns.PREDICTED]
     first = np.unique(column, return_index=True)[1]
-    return label, predicted, decisions[columns.SPEAKER].iloc[first].set_axis(utterances)
+    return label, predicted, decisions[columns.SPEAKER].to_numpy()[first]
 
 
 def _with_rates(decisions: pd.DataFrame, identity: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
@@ -187,25 +183,24 @@ def index_scores(lines: pd.DataFrame) -> dict[ScoreKey, Score]:
     return index
 
 
+_SAME_IN_SCORES = (  # as in the lines
+    *(columns.FOLDS_DONE, columns.FOLDS, columns.UTTERANCES, columns.PARTIAL, columns.SEEDS, columns.SETUP),
+    columns.INTERVALS,
+)
+
+
 def _score(line: dict[Hashable, Any], metric: str) -> Score:
     names = columns.RATES[metric]
     forests, trainings, low, high, speaker_low, speaker_high = (
         float(line[name]) for name in (*names.spreads, *names.interval, *names.by_speaker)
     )
-    setup: Setup = line[columns.SETUP]
-    recall = zip(setup.classes, line[columns.RECALL], strict=True)
+    recall = zip(line[columns.SETUP].classes, line[columns.RECALL], strict=True)
     return Score(
         value=float(line[names.value]),
         forest_spread=forests,
         training_spread=trainings,
         interval=(low, high),
         by_speaker=(speaker_low, speaker_high),
-        folds_done=int(line[columns.FOLDS_DONE]),
-        folds=int(line[columns.FOLDS]),
-        utterances=int(line[columns.UTTERANCES]),
-        partial=bool(line[columns.PARTIAL]),
-        seeds=int(line[columns.SEEDS]),
-        setup=setup,
         recall={label: value for label, value in recall if value == value},
-        intervals=str(line[columns.INTERVALS]),
+        **{name: line[name] for name in _SAME_IN_SCORES},
     )

@@ -11,7 +11,7 @@ what another training would give is seen in the spread over seeds, and in t inte
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,7 +72,7 @@ def difference_intervals(
 
     Both decide the same utterances, and each resample is scored for both. Shapes and errors as in `rate_intervals`.
     """
-    return _bootstrapped(_differences_of(label, first, second), cluster, resamples)
+    return _bootstrapped(_rates_of(label, first, second), cluster, resamples)
 
 
 def rate_t_intervals(
@@ -104,7 +104,7 @@ def difference_t_intervals(
 ) -> Rates:
     """The same of WA, UA and macro-F1 of `first` minus those of `second`, which decide the same utterances: both are
     without the cluster that is left out."""
-    return _jackknifed(_differences_of(label, first, second), cluster, training_ratio, (-1.0, 1.0))
+    return _jackknifed(_rates_of(label, first, second), cluster, training_ratio, (-1.0, 1.0))
 
 
 def majority(predicted: ArrayLike) -> NDArray[np.int64]:
@@ -242,11 +242,10 @@ def _tally(label: ArrayLike, predicted: ArrayLike) -> _Tally:
     return _Tally(columns, np.bincount(group) / len(group))
 
 
-class _Signed(NamedTuple):
-    """The signed sum of the rates of `tallies`, which are of the same utterances."""
+class _Rated(NamedTuple):
+    """The rates of the one of `tallies`, or those of the first minus the second's, which are of the same utterances."""
 
     tallies: Sequence["_Tally | _F1Tally"]
-    signs: Sequence[float]
 
     @property
     def columns(self) -> NDArray[np.float64]:
@@ -256,40 +255,31 @@ class _Signed(NamedTuple):
     def rates(self, sums: NDArray[np.float64]) -> NDArray[np.float64]:
         """From sums of `columns` [B, ...]: [B, rates]."""
         ends = np.cumsum([tally.columns.shape[1] for tally in self.tallies])
-        parts = zip(self.signs, self.tallies, np.split(sums, ends[:-1], axis=1), strict=True)
-        total: NDArray[np.float64] = np.sum([sign * tally.rates(part) for sign, tally, part in parts], axis=0)
-        return total
+        parts = zip(self.tallies, np.split(sums, ends[:-1], axis=1), strict=True)
+        return reduce(np.subtract, [tally.rates(part) for tally, part in parts])
 
 
-def _rates_of(label: ArrayLike, predicted: ArrayLike) -> tuple[_Signed, _Signed]:
-    """WA with UA, and macro-F1."""
-    return _Signed([_tally(label, predicted)], [1.0]), _Signed([_F1Tally.of(label, predicted)], [1.0])
+def _rates_of(label: ArrayLike, *predicted: ArrayLike) -> list[_Rated]:
+    """WA with UA, and macro-F1; of two arrays of decisions the first's minus the second's."""
+    return [_Rated([of(label, one) for one in predicted]) for of in (_tally, _F1Tally.of)]
 
 
-def _differences_of(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> tuple[_Signed, _Signed]:
-    """The same of `first` minus `second`."""
-    both, signs = (first, second), [1.0, -1.0]
-    accuracies = _Signed([_tally(label, one) for one in both], signs)
-    return accuracies, _Signed([_F1Tally.of(label, one) for one in both], signs)
-
-
-def _bootstrapped(wanted: Sequence[_Signed], cluster: ArrayLike | None, resamples: int) -> Rates:
+def _bootstrapped(wanted: Sequence[_Rated], cluster: ArrayLike | None, resamples: int) -> Rates:
     """With percentile bootstrap intervals."""
     found: list[Estimate] = []
-    for signed in wanted:
-        value = signed.rates(signed.columns.sum(axis=0, keepdims=True))[0]
-        units, copies = _units(signed.columns, cluster)
-        if copies.sum() < 2:
-            found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
-            continue
-        drawn = _draw(tuple(copies.tolist()), resamples)
-        bounds = np.nanquantile(signed.rates(drawn @ units), TAILS, axis=0)
+    for rated in wanted:
+        value = rated.rates(rated.columns.sum(axis=0, keepdims=True))[0]
+        units, copies = _units(rated.columns, cluster)
+        bounds = np.full((2, len(value)), np.nan)
+        if copies.sum() > 1:
+            drawn = _draw(tuple(copies.tolist()), resamples)
+            bounds = np.nanquantile(rated.rates(drawn @ units), TAILS, axis=0)
         found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
     return Rates(*found)
 
 
 def _jackknifed(
-    wanted: Sequence[_Signed], cluster: ArrayLike, training_ratio: float | None, limits: tuple[float, float]
+    wanted: Sequence[_Rated], cluster: ArrayLike, training_ratio: float | None, limits: tuple[float, float]
 ) -> Rates:
     """With t intervals from the jackknife over clusters, within `limits`."""
     from scipy.stats import t
@@ -298,18 +288,15 @@ def _jackknifed(
         raise ValueError(f"training_ratio: {training_ratio}, expected a number above 0")
     factor = 1.0 if training_ratio is None else 1 + 1 / training_ratio
     found: list[Estimate] = []
-    for signed in wanted:
-        units, copies = _units(signed.columns, cluster)
+    for rated in wanted:
+        units, copies = _units(rated.columns, cluster)
         count = len(copies)
         total = units.sum(axis=0, keepdims=True)
-        value = signed.rates(total)[0]
-        if count < 2:
-            found += [Estimate(float(rate), np.nan, np.nan) for rate in value]
-            continue
-        changes = signed.rates(total - units) - value
+        value = rated.rates(total)[0]
+        changes = rated.rates(total - units) - value
         variance = factor * (count - 1) / count * (changes**2).sum(axis=0)
         variance[np.abs(changes).max(axis=0) < _ALIKE] = np.nan
-        reach = t.ppf(TAILS[1], count - 1) * np.sqrt(variance)
+        reach = t.ppf(TAILS[1], count - 1) * np.sqrt(variance)  # NaN for one cluster: t has no 0 degrees
         bounds = np.clip([value - reach, value + reach], *limits)
         found += [Estimate(*map(float, each)) for each in zip(value, *bounds, strict=True)]
     return Rates(*found)

@@ -60,9 +60,3 @@ def record_of(store: Store, stage: StageSpec) -> dict[str, Any] | None:
     """What stage.json says; None where it is missing, or says nothing of predictions."""
     record = store.read_stage(stage.key)
     return record if record is not None and isinstance(record.get("predictions"), dict) else None
-
-
-def metrics_of(record: dict[str, Any]) -> dict[str, Any]:
-    """The metrics in a stage.json; empty where it has none."""
-    metrics: dict[str, Any] = record.get("metrics", {})
-    return metrics

@@ -76,7 +76,7 @@ def test_the_thinning_curve_stands_beside_the_papers_rates() -> None:
     assert curve(wa, "BDSL") == ([9, 16], [30, 40])
     assert [curve(axes, "No DSL, published")[1][0] for axes in (wa, ua)] == [80.37, 79.99]
     assert curve(wa, "BDSL, published")[1][0] == 81.68
-    assert wa.containers and "with 95% bootstrap intervals" in curve_of_all.caption
+    assert wa.containers and "with 95% bootstrap intervals over utterances" in curve_of_all.caption
     assert [one.get_text() for one in ua.get_xticklabels()] == ["9\n1/2", "16\nall"]
     assert "No DSL, 9 segments: 40.0" in curve_of_all.alt and "No DSL, published: 80.37" in curve_of_all.alt
     assert "Set-up: at most 12 epochs, 10 folds" in curve_of_all.caption
@@ -95,6 +95,12 @@ def test_it_tells_what_else_is_not_the_papers() -> None:
     drawing = next(settings_figures(thinned(epochs=8, staircase=False), SEGMENTS))
     told = "Not the paper's set-up: at most 8 epochs (paper: 12), continuous decay (paper: not said)."
     assert told in drawing.caption
+
+
+def test_it_names_the_kind_of_its_intervals() -> None:
+    of_kind = {one: own.assign(intervals="speaker") for one, own in thinned().decisions.items()}
+    drawing = next(settings_figures(BySetting(of_kind, Setting()), SEGMENTS))
+    assert "with 95% bootstrap intervals over speakers by the number of segments" in drawing.caption
 
 
 def test_of_another_corpus_it_has_no_published_rates() -> None:
