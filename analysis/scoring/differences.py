@@ -46,9 +46,9 @@ class Difference:
         value, low, high, speaker_low, speaker_high = (
             float(line[name]) for name in (names.value, *names.interval, *names.by_speaker)
         )
-        tests = {name: float(line[name]) if metric == "WA" else math.nan for name in columns.TESTS}
-        about = {name: line[name] for name in (columns.COMPLETE, columns.INTERVALS)}
-        return cls(value, (low, high), (speaker_low, speaker_high), **tests, **about)
+        p, p_holm, p_speaker = (float(line[name]) if metric == "WA" else math.nan for name in columns.TESTS)
+        about = line[columns.COMPLETE], line[columns.INTERVALS]
+        return cls(value, (low, high), (speaker_low, speaker_high), p, p_holm, p_speaker, *about)
 
 
 def speaker_metrics(intervals: str) -> tuple[str, ...]:
