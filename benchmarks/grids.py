@@ -7,6 +7,8 @@
     python benchmarks/grids.py label_correction --work DIR               # minutes, on synthetic speech
     python benchmarks/grids.py emodb_networks --emodb EMODB --work DIR   # a quarter of an hour on a GPU, days without
     python benchmarks/grids.py emodb_densenet --emodb EMODB --work DIR   # ten hours
+    python benchmarks/grids.py thinning --emodb EMODB --work DIR         # two hours
+    python benchmarks/grids.py remaining_gap --emodb EMODB --work DIR    # three quarters of an hour
     python docs/figures.py
 
 The stages of emodb_networks can come from a GPU elsewhere (docs/rented_gpu.md): unpack them into DIR/store, and
@@ -38,9 +40,11 @@ GRIDS = {
     "label_correction": "synthetic",
     "emodb_networks": "emodb",
     "emodb_densenet": "emodb",
+    "thinning": "emodb",
+    "remaining_gap": "emodb",
 }
 
-SHOWN_FIGURES = ("label-sources", "label-correction")  # of all that there are, those that pages show
+SHOWN_FIGURES = ("label-sources", "label-correction", "thinning")  # of all that there are, those that pages show
 
 
 def main() -> None:
@@ -83,7 +87,9 @@ def main() -> None:
             shutil.copy(path, results / path.name)
     shutil.rmtree(results / "sweep", ignore_errors=True)
     ser_sweep("store", "export", *place, "--decisions", "--out", str(results / "sweep"))
-    facts = json.dumps(run_facts(ROOT / grid, data, store), indent=2) + "\n"
+    facts = (
+        json.dumps(run_facts(ROOT / grid, data, store) | {"launches": launches(options.grid, store)}, indent=2) + "\n"
+    )
     (results / "run.json").write_text(facts, encoding="utf-8")
 
 
@@ -94,6 +100,13 @@ def ser_sweep(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
     if done.returncode not in allowed:
         raise subprocess.CalledProcessError(done.returncode, command)
     return done.stdout
+
+
+def launches(grid: str, store: Path) -> list[dict[str, Any]]:
+    """What the store's event log says of each launch of a grid."""
+    said = json.loads(ser_sweep("launches", "--store", str(store), "--json"))
+    told = ("time", "trained", "failed", "seconds", "device_seconds", "finished", "interrupted")
+    return [{name: one[name] for name in told} for one in said if one["grid"] == grid]
 
 
 def run_facts(grid: Path, data: Path, store: Path) -> dict[str, Any]:

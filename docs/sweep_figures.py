@@ -7,6 +7,7 @@ from typing import Any
 from from_results import NAMES, RESULTS
 
 from analysis.tables.render import aligned
+from data_prep.text import counted
 
 
 def text_of(grid: str, name: str) -> str:
@@ -66,6 +67,19 @@ def run_of(grid: str) -> str:
     )
 
 
+def launches_of(grid: str) -> str:
+    """What the store's event log says of the launches of a grid, in sentences."""
+    launches = json.loads(text_of(grid, "run.json"))["launches"]
+    interrupted = sum(one["interrupted"] for one in launches)
+    cut_off = sum(not one["finished"] for one in launches)
+    hours = sum(one["seconds"] for one in launches) / 3600
+    return (
+        f"The store's event log has {counted(len(launches), 'launch', 'launches')}, which ran for {hours:.1f} hours in "
+        f"total. A signal interrupted {interrupted} of them, and {cut_off} ended without a word. "
+        f"{sum(one['failed'] for one in launches)} trainings failed."
+    )
+
+
 def exact_audit() -> str:
     """By split and label source: of how many chains nothing changed with their test utterances."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -91,6 +105,16 @@ SWEEP_BLOCKS: dict[str, Callable[[], str]] = {
     "networks_run": lambda: run_of("emodb_networks"),
     "networks_compared": lambda: table_of("emodb_networks", "Label sources compared"),
     "networks_claims": lambda: fenced(claims_of("emodb_networks")),
+    "densenet_run": lambda: run_of("emodb_densenet"),
+    "densenet_launches": lambda: launches_of("emodb_densenet"),
+    "densenet_table": lambda: table_of("emodb_densenet", "All networks"),
+    "densenet_compared": lambda: table_of("emodb_densenet", "Label sources compared"),
+    "densenet_claims": lambda: fenced(claims_of("emodb_densenet")),
+    "thinning_run": lambda: run_of("thinning"),
+    "thinning_settings": lambda: table_of("thinning", "Settings"),
+    "thinning_compared": lambda: table_of("thinning", "Settings compared"),
+    "gap_run": lambda: run_of("remaining_gap"),
+    "gap_compared": lambda: table_of("remaining_gap", "Settings compared"),
     "label_sources_run": lambda: run_of("label_sources"),
     "label_sources_networks": lambda: table_of("label_sources", "All networks"),
     "label_sources_compared": lambda: table_of("label_sources", "Label sources compared"),

@@ -34,6 +34,7 @@ from analysis.tables.correction_table import CORRECTION
 from analysis.tables.label_source_tables import SOURCES_COMPARED
 from analysis.tables.listings import Listing
 from analysis.tables.paper_tables import Table
+from analysis.tables.settings_compared import SETTINGS_COMPARED
 from analysis.tables.settings_tables import SETTINGS, in_settings, ranking_listings
 from analysis.tables.speaker_tables import BY_SPEAKER, CLASSES_BY_SPEAKER
 from data_prep.corpora import known_name
@@ -49,7 +50,8 @@ OF_SPEAKERS = ("speakers", "speaker-recall")
 OF_SETTINGS = (THINNING, AXES, PARALLEL)
 ELSEWHERE = ("label-sources", "label-correction", *OF_SPEAKERS, RELIABILITY, *OF_SETTINGS)  # in sections of their own
 
-TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
+TABLES_OF_SETTINGS = (SETTINGS, SETTINGS_COMPARED)
+TABLES_ELSEWHERE = (SOURCES_COMPARED, CORRECTION, *TABLES_OF_SETTINGS, BY_SPEAKER, CLASSES_BY_SPEAKER, CALIBRATION)
 
 
 @dataclass(frozen=True)
@@ -297,7 +299,7 @@ def gather(
         speakers=_titled(tables, BY_SPEAKER),
         classes_by_speaker=_titled(tables, CLASSES_BY_SPEAKER),
         calibration=_titled(tables, CALIBRATION),
-        settings=(*as_texts(results.ranking), *_titled(tables, SETTINGS)),
+        settings=(*as_texts(results.ranking), *_titled(tables, *TABLES_OF_SETTINGS)),
         shown_setting="" if inputs.by_setting is None else inputs.by_setting.text,
         costs=runs.costs(plan, records),
         stages=runs.stages_block(plan, records),
@@ -318,8 +320,8 @@ def _ground(inputs: ReportInput) -> Ground:
     return Ground(inputs.settings, lists, place.out, place.data, place.store)
 
 
-def _titled(tables: Sequence[TextTable], title: str) -> tuple[TextTable, ...]:
-    return tuple(table for table in tables if table.title == title)
+def _titled(tables: Sequence[TextTable], *titles: str) -> tuple[TextTable, ...]:
+    return tuple(table for table in tables if table.title in titles)
 
 
 def _shown(place: Place) -> Place:

@@ -1,10 +1,11 @@
 """What tables say beside their rows: conditions, footnotes, how networks were trained, and what tells tables apart."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from analysis import columns
 from analysis.identity import GIVEN, Condition, backbone_name, conditions, corpus_name, labels_name, source_name
 from analysis.scoring.formats import joined, raised
 from analysis.scoring.intervals import BESIDE, DEFAULT, KINDS, by_speaker_words
@@ -64,6 +65,12 @@ OF_SOURCES_COMPARED = (
     "[{paired}] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole table. "
     f"{_BY_SPEAKER}"
 )
+OF_SETTINGS_COMPARED = (
+    "{conditions} The rate by {decision} at a setting of the grid minus that of the same network at the setting of the "
+    "other tables ({shown}), in points, with a [{paired}] and, for WA, p of McNemar's exact test. Changed says in what "
+    f"they differ. Holm's method adjusts p for the whole table. {_BY_SPEAKER}"
+)
+INCOMPLETE_DIFFERENCES = "Differences marked (incomplete) are of the utterances that both have, with folds missing."
 _OF_SHOWN = "No DSL is iteration 0; the other methods are at iteration 1."
 OF_SPEAKERS = (
     "{conditions} {speakers} Rates in percent on the utterances of each speaker by {decision}, means over seeds, WA "
@@ -147,6 +154,11 @@ class Footnote:
         return joined(raised(self.mark), self.text)
 
 
+def decided_by(kinds: Collection[str]) -> str:
+    """Who decided, of one or both kinds: `random forest or, where there is none, mean pooling`."""
+    return " or, where there is none, ".join(name for kind, name in columns.DECISION_NAMES.items() if kind in kinds)
+
+
 def conditions_text(condition: Condition) -> str:
     """What a caption says of where labels come from and how utterances are split; no source where there is none."""
     _, split, labels, label_source, _ = condition
@@ -208,6 +220,11 @@ def score_footnotes(scores: Iterable[Score]) -> list[Footnote]:
         return []
     text = "Cells marked (done/all folds) are from incomplete folds, summed over training seeds."
     return [Footnote("", text, cells=RATES)]
+
+
+def difference_footnotes(lines: pd.DataFrame) -> list[Footnote]:
+    """What is to be said of differences, lines of `comparison`, that rest on a part of the folds."""
+    return [] if lines[columns.COMPLETE].all() else [Footnote("", INCOMPLETE_DIFFERENCES, cells=DIFFERENCES)]
 
 
 def setup_footnotes(corpus: str, trained: Iterable[tuple[Setup, int]]) -> list[Footnote]:

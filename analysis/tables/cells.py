@@ -3,8 +3,11 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from analysis.scoring.differences import Difference, printed_by_speaker, printed_difference
+from analysis import columns
+from analysis.columns import METRICS
+from analysis.scoring.differences import Difference, printed_by_speaker, printed_difference, speaker_metrics
 from analysis.scoring.formats import (
     MISSING,
     NOTHING,
@@ -194,3 +197,10 @@ class ChoiceCell(TableCell):
         """`1 (7), 2 (3)`: each iteration, and in how many folds it is chosen."""
         (first, folds), *others = sorted(self.folds_of.items())
         return Printed(str(first), f" ({folds})" + "".join(f", {other} ({count})" for other, count in others))
+
+
+def difference_cells(line: Mapping[Any, Any]) -> list[TableCell]:
+    """WA, UA and F1 of a line of `comparison`, and what is known of them by speaker."""
+    of = {metric: Difference.of(line, metric) for metric in METRICS}
+    by_speaker = (of[metric] for metric in speaker_metrics(line[columns.INTERVALS]))
+    return [*map(DifferenceCell, of.values()), *map(SpeakerCell, by_speaker)]

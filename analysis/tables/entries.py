@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analysis import columns
+from analysis.scoring.ranking import Candidate
 from analysis.scoring.scores import Score
 from analysis.scoring.setup import Setup
 
@@ -14,6 +15,26 @@ def setup_entry(setup: Setup, seeds: int) -> Entry:
     """How a network was trained and tested, with so many seeds, and the digest of its list of folds if it has one."""
     listed = {"fold_list": setup.fold_list} if setup.fold_list else {}
     return {"setup": setup.text([seeds]), "departures": list(setup.departures), **listed}
+
+
+def candidate_entry(title: str, name: str, one: Candidate) -> Entry:
+    """Which network at which setting a row `name` of the table `title` is of, with a key for each field of the
+    setting."""
+    network = one.network
+    return {
+        "table": title,
+        "labels": network.labels,
+        "backbone": network.treatment.backbone,
+        "label_source": network.label_source,
+        "leaky": one.is_leaky,
+        "split": network.split,
+        "row": name,
+        "rule": network.treatment.rule,
+        "alpha": network.treatment.alpha,
+        "iteration": network.treatment.iteration,
+        "corpus": network.corpus,
+        **one.setting.by_field,
+    }
 
 
 def score_entry(forest: Score | None, mean_pooling: Score | None) -> Entry:

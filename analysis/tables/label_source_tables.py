@@ -20,24 +20,22 @@ from analysis.identity import (
 )
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.comparisons import Pair, compare, networks, of_networks, one_decision
-from analysis.scoring.differences import Difference, difference_entry, speaker_metrics
+from analysis.scoring.differences import Difference, difference_entry
 from analysis.scoring.setup import Setup
 from analysis.tables.captions import (
-    DIFFERENCES,
     OF_SOURCES_COMPARED,
     Caption,
-    Footnote,
     conditions_text,
+    difference_footnotes,
     setup_footnotes,
 )
-from analysis.tables.cells import DifferenceCell, SpeakerCell, TableCell
+from analysis.tables.cells import difference_cells
 from analysis.tables.entries import Entry, setup_entry
-from analysis.tables.listings import Group, Heading, Listing, ListingRow
+from analysis.tables.listings import Group, Listing, ListingRow, difference_headings
 from dsl.labels import LEAKY_LABEL_SOURCES
 
 SOURCES_COMPARED = "Label sources compared"
 Compared = dict[Hashable, Any]  # a line of `compare`
-_INCOMPLETE = "Differences marked (incomplete) are of the utterances that both have, with folds missing."
 
 
 def sources_listings(decisions: pd.DataFrame) -> list[Listing]:
@@ -62,8 +60,9 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         for network in known
         if network.label_source == second and network._replace(label_source=first) in known
     ]
+    compared = compare(decisions, pairs)
     lines: dict[Treatment, list[Compared]] = {}
-    for line in compare(decisions, pairs).to_dict("records"):
+    for line in compared.to_dict("records"):
         lines.setdefault(Treatment.of(line), []).append(line)
     trained = {network: _trained(own) for network, own in of_networks(decisions).items() if network in known}
     of_treatment = {network.treatment: one for network, one in trained.items()}
@@ -71,7 +70,6 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         _row(treatment, lines[treatment], setup_entry(*of_treatment[treatment]))
         for treatment in sorted(lines, key=treatment_order)
     ]
-    incomplete = any(not line[columns.COMPLETE] for own in lines.values() for line in own)
     intervals = str(decisions[columns.INTERVALS].iloc[0])
     caption = Caption.filled(
         corpus_name(condition.corpus),
@@ -86,10 +84,7 @@ def _listing(condition: Condition, decision: str, decisions: pd.DataFrame, known
         "Network",
         tuple(_group(first, second, intervals) for second, first in combinations(sources, 2)),
         tuple(rows),
-        (
-            *([Footnote("", _INCOMPLETE, cells=DIFFERENCES)] if incomplete else []),
-            *setup_footnotes(condition.corpus, trained.values()),
-        ),
+        (*difference_footnotes(compared), *setup_footnotes(condition.corpus, trained.values())),
         condition,
     )
 
@@ -104,24 +99,18 @@ def _name(first: str, second: str) -> str:
 
 
 def _group(first: str, second: str, intervals: str) -> Group:
-    headings = (*map(Heading, METRICS), *(Heading("by speaker", metric) for metric in speaker_metrics(intervals)))
     leaky = bool({first, second} & set(LEAKY_LABEL_SOURCES))
-    return Group(_name(first, second), headings, _name(source_name(first), second), leaky)
+    return Group(_name(first, second), tuple(difference_headings(intervals)), _name(source_name(first), second), leaky)
 
 
 def _row(treatment: Treatment, lines: list[Compared], setup: Entry) -> ListingRow:
     name = treatment_name(treatment)
     cells = {
-        _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): _cells(line) for line in lines
+        _name(line[columns.LABEL_SOURCE], line[columns.SECOND + columns.LABEL_SOURCE]): difference_cells(line)
+        for line in lines
     }
     entries = tuple(entry for line in lines for entry in _entries(name, treatment, line, setup))
     return ListingRow(RowLabel(name), cells, entries, treatment.backbone)
-
-
-def _cells(line: Compared) -> list[TableCell]:
-    of = {metric: Difference.of(line, metric) for metric in METRICS}
-    by_speaker = (of[metric] for metric in speaker_metrics(line[columns.INTERVALS]))
-    return [*map(DifferenceCell, of.values()), *map(SpeakerCell, by_speaker)]
 
 
 def _entries(name: str, treatment: Treatment, line: Compared, setup: Entry) -> Iterator[Entry]:

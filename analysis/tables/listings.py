@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from analysis.columns import METRICS
 from analysis.identity import Condition, source_name
 from analysis.paper.layouts import RowLabel
+from analysis.scoring.differences import speaker_metrics
 from analysis.scoring.formats import joined
 from analysis.tables.captions import Caption, Footnote
 from analysis.tables.cells import TableCell
@@ -45,6 +47,11 @@ class Group:
         has several groups."""
         leaky = label_source in LEAKY_LABEL_SOURCES
         return cls(of_group(label_source, of), tuple(headings), of_group(source_name(label_source), of), leaky)
+
+
+def difference_headings(intervals: str) -> list[Heading]:
+    """Those of `difference_cells`, of differences with intervals of this kind."""
+    return [*map(Heading, METRICS), *(Heading("by speaker", metric) for metric in speaker_metrics(intervals))]
 
 
 def of_group(label_source: str, of: str) -> str:

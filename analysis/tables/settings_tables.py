@@ -10,11 +10,20 @@ from analysis.identity import Condition, corpus_name, network_name
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.formats import joined
 from analysis.scoring.ranking import BySetting, Candidate, Ranking, rankings
-from analysis.tables.captions import INTERVALS, Caption, Footnote, conditions_text, interval_parts, score_footnotes
+from analysis.tables.captions import (
+    INTERVALS,
+    Caption,
+    Footnote,
+    conditions_text,
+    decided_by,
+    interval_parts,
+    score_footnotes,
+)
 from analysis.tables.cells import NumberCell, QuantityCell, RateCell, TableCell, TextCell
-from analysis.tables.entries import Entry, score_entry
+from analysis.tables.entries import Entry, candidate_entry, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow
 from analysis.tables.paper_tables import Table
+from analysis.tables.settings_compared import compared_listings
 from sweep.planning.in_view import value_text
 
 SETTINGS, RANKING = "Settings", "Ranking by validation"
@@ -32,12 +41,12 @@ _NOT_CHOSEN = (
 
 
 def in_settings(tables: Sequence[Table | Listing], by: BySetting) -> list[Table | Listing]:
-    """`tables`, which are of the shown setting, and the listings of all settings; no more than `tables` where the grid
-    has one setting."""
+    """`tables`, which are of the shown setting, and the listings of all settings and of each against it; no more than
+    `tables` where the grid has one setting."""
     if not by.fields:
         return list(tables)
     shown: list[Table | Listing] = [_of_setting(table, by) for table in tables]
-    return [*shown, *settings_listings(by)]
+    return [*shown, *settings_listings(by), *compared_listings(by)]
 
 
 def settings_listings(by: BySetting) -> list[Listing]:
@@ -92,8 +101,7 @@ def _headings() -> Iterator[Heading]:
 
 
 def _test_text(own: Sequence[Candidate]) -> str:
-    kinds = {one.decision for one in own}
-    by = " or, where there is none, ".join(name for kind, name in columns.DECISION_NAMES.items() if kind in kinds)
+    by = decided_by({one.decision for one in own})
     told = INTERVALS.format(**interval_parts(own[0].score.intervals))
     return f"Test rates are by {by}, with {told}. They choose nothing."
 
@@ -119,22 +127,7 @@ def _value_cell(value: Any) -> TableCell:
 
 def _entries(title: str, name: str, one: Candidate, rank: int | None) -> Iterator[Entry]:
     """One for each metric, with the values of the setting under their fields."""
-    network = one.network
-    about = {
-        "table": title,
-        "labels": network.labels,
-        "backbone": network.treatment.backbone,
-        "label_source": network.label_source,
-        "leaky": one.is_leaky,
-        "split": network.split,
-        "row": name,
-        "rule": network.treatment.rule,
-        "alpha": network.treatment.alpha,
-        "iteration": network.treatment.iteration,
-        "corpus": network.corpus,
-        **one.setting.by_field,
-        **({} if title == SETTINGS else {"rank": rank}),
-    }
+    about = candidate_entry(title, name, one) | ({} if title == SETTINGS else {"rank": rank})
     by_forest = one.decision == columns.FOREST
     for metric, score in one.test.items():
         either = (score, None) if by_forest else (None, score)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from analysis.identity import Condition, Treatment, corpus_order, has_source, source_order
 from analysis.paper.layouts import layouts_of
 from analysis.paper.methods import Method, shown_methods
+from analysis.scoring.stored import network_of
 from analysis.tables.calibration_table import CALIBRATION
 from analysis.tables.captions import told_apart
 from analysis.tables.correction_table import CORRECTION
@@ -42,7 +43,7 @@ def stages_by_table(
     `names` are those of corpora in scores, by their full names; of `with_truth` the true class of each segment is
     known. A stage in several tables, such as iteration 0, is trained once.
     """
-    tested = [_Tested(stage, chain) for chain in chains for stage in chain.stages if stage.inner_fold is None]
+    tested = _tested(chains)
     tables = [*_paper_tables(tested), *_listings(tested, names, with_truth)]
     apart = told_apart([(title, condition) for title, condition, _ in tables])
     return {
@@ -51,7 +52,21 @@ def stages_by_table(
     }
 
 
+def stages_compared(shown: Sequence[ChainSpec], others: Sequence[ChainSpec], names: Mapping[str, str]) -> set[str]:
+    """Keys of the stages that the networks of the setting `shown` are compared by with those of other settings, as
+    `stages_by_table` has them; empty where no network and training seed is in both."""
+    own, theirs = (
+        [(one, (network_of(one.stage, names), one.stage.seed)) for one in _tested(chains)] for chains in (shown, others)
+    )
+    both = {network for _, network in own} & {network for _, network in theirs}
+    return set().union(*(one.keys for one, network in (*own, *theirs) if network in both))
+
+
 _Table = tuple[str, Condition, list[_Tested]]
+
+
+def _tested(chains: Iterable[ChainSpec]) -> list[_Tested]:
+    return [_Tested(stage, chain) for chain in chains for stage in chain.stages if stage.inner_fold is None]
 
 
 def _conditions(tested: Iterable[_Tested]) -> list[tuple[str, str]]:

@@ -134,8 +134,9 @@ def _print_change(change: "Change", as_json: bool) -> None:
 def _needed(sweep: Sweep) -> dict[str, set[str]]:
     """Heading of each table that `tables` will have -> keys of the stages that it needs."""
     from analysis.scoring.stored import told_by_name
+    from analysis.tables.settings_compared import SETTINGS_COMPARED
     from analysis.tables.settings_tables import SETTINGS
-    from analysis.tables.table_stages import stages_by_table
+    from analysis.tables.table_stages import stages_by_table, stages_compared
     from data_prep.corpora import known_name
 
     shown = {chain.last.corpus for chain in sweep.shown_chains}
@@ -143,7 +144,12 @@ def _needed(sweep: Sweep) -> dict[str, set[str]]:
     names = told_by_name({name: known_name(one.manifest) for name, one in corpora.items()})
     with_truth = [name for name, one in corpora.items() if "true_labels" in one.utterances()]
     found = stages_by_table(sweep.shown_chains, names, with_truth)
-    return found | ({SETTINGS: set(sweep.plan.stages)} if sweep.settings.fields else {})
+    if not sweep.settings.fields:
+        return found
+    others = [chain for setting in sweep.settings if setting != sweep.shown for chain in sweep.settings.chains[setting]]
+    of_all = {one.name: known_name(one.manifest) for one in sweep.prepared.values()}
+    compared = stages_compared(sweep.shown_chains, others, of_all)
+    return {**found, SETTINGS: set(sweep.plan.stages), **({SETTINGS_COMPARED: compared} if compared else {})}
 
 
 def _print_probe(kind: str, probe: "Probe", stage: "StageSpec") -> None:

@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import comparisons, score_networks, to_csv, to_json, to_latex, to_markdown
+from analysis import columns, comparisons, score_networks, to_csv, to_json, to_latex, to_markdown
 from analysis.scoring.ranking import BySetting
 from analysis.tables.blocks import as_texts
 from analysis.tables.listings import Listing
 from analysis.tables.networks import networks_listings
 from analysis.tables.paper_tables import Table, build_tables
+from analysis.tables.settings_compared import SETTINGS_COMPARED, compared_listings
 from analysis.tables.settings_tables import SETTINGS, in_settings, settings_listings
 from sweep.planning.settings import Setting
 from tests.analysis.made_by_hand import decisions_of, first_right
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]
+OF_SETTINGS = {SETTINGS, SETTINGS_COMPARED}
 SLOW, FAST = (Setting((("learning_rate", rate), ("batch_size", 64))) for rate in (0.001, 0.01))
 
 
@@ -50,9 +52,9 @@ def test_a_grid_of_one_setting_has_the_tables_that_it_had() -> None:
 def test_captions_say_which_setting_a_table_is_of() -> None:
     tables = in_settings(shown(), BY)
     said = "Setting: learning_rate 0.001, batch_size 64 (the nearest to the paper's of 2)."
-    assert [said in table.caption for table in tables] == [table.title != SETTINGS for table in tables]
-    assert to_markdown(tables).count(said) == len(tables) - 1
-    floats = sum(len(table.blocks) for table in as_texts(tables) if table.title != SETTINGS)
+    assert [said in table.caption for table in tables] == [table.title not in OF_SETTINGS for table in tables]
+    assert to_markdown(tables).count(said) == len(tables) - 2
+    floats = sum(len(table.blocks) for table in as_texts(tables) if table.title not in OF_SETTINGS)
     assert to_latex(tables).count(r"Setting: learning\_rate 0.001, batch\_size 64") == floats
 
 
@@ -73,7 +75,7 @@ def test_settings_stand_in_their_order_and_networks_in_theirs() -> None:
 def test_csv_has_the_fields_that_vary_as_columns() -> None:
     lines = list(csv.DictReader(io.StringIO(to_csv(in_settings(shown(), BY)))))
     assert {(line["learning_rate"], line["batch_size"]) for line in lines} == {("0.001", "64"), ("0.01", "64")}
-    assert {line["learning_rate"] for line in lines if line["table"] != SETTINGS} == {"0.001"}
+    assert {line["learning_rate"] for line in lines if line["table"] not in OF_SETTINGS} == {"0.001"}
     own = [line for line in lines if line["table"] == SETTINGS]
     assert len(own) == 2 * 2 * 3
     assert {line["validation_wa_sd"] for line in own} == {"0.0"}
@@ -81,7 +83,7 @@ def test_csv_has_the_fields_that_vary_as_columns() -> None:
 
 def test_json_says_the_setting_of_each_table() -> None:
     tables = json.loads(to_json(in_settings(shown(), BY)))["tables"]
-    *others, own = tables
+    *others, own, _ = tables
     assert all(one["setting"] == {"learning_rate": 0.001, "batch_size": 64} for one in others)
     assert "setting" not in own and own["records"][0]["learning_rate"] == 0.001
 
@@ -91,3 +93,23 @@ def test_each_condition_has_a_listing_of_its_own() -> None:
     found = settings_listings(BySetting({SLOW: both, FAST: both}, SLOW, "one of 2"))
     assert [one.condition.split for one in found] == ["speaker", "stratified"]
     assert all(len(one.rows) == 4 for one in found)
+
+
+def test_each_setting_is_compared_with_the_one_shown_on_the_same_utterances() -> None:
+    (listing,) = compared_listings(BY)
+    assert [row.texts[""][0] for row in listing.rows] == ["learning_rate 0.01", "learning_rate 0.01"]
+    for row, rule in zip(listing.rows, ("none", "bdsl"), strict=True):
+        first, second = (one[one[columns.RULE] == rule] for one in (BY.decisions[FAST], BY.decisions[SLOW]))
+        right = [(one[columns.PREDICTED] == one[columns.LABEL]).mean() for one in (first, second)]
+        wa = next(entry for entry in row.entries if entry["metric"] == "WA")
+        assert wa["setting_difference"] == round(100 * (right[0] - right[1]), 6) == -25
+        # Ten utterances that the shown setting alone has right.
+        assert wa["p"] == round(2 * 0.5**10, 6) and wa["p_holm"] == round(4 * 0.5**10, 6)
+        assert wa["learning_rate"] == 0.01 and "(incomplete)" in row.texts[""][1]
+    assert any("missing" in note.text for note in listing.footnotes)
+
+
+def test_settings_of_other_seeds_and_of_no_network_in_common_are_not_compared() -> None:
+    other = BY.decisions[FAST].assign(seed=7)
+    assert compared_listings(BySetting({SLOW: BY.decisions[SLOW], FAST: other}, SLOW, "")) == []
+    assert compared_listings(BySetting({SLOW: BY.decisions[SLOW], FAST: decided(20, split="speaker")}, SLOW, "")) == []

@@ -11,11 +11,13 @@ import pytest
 import soundfile
 import yaml
 
+from analysis.tables.table_stages import stages_compared
 from data_prep.corpora import read_manifest
 from data_prep.prepare import prepare
 from ser_sweep import open_sweep
 from ser_sweep.cli import main
 from sweep.planning.grid import load_grid
+from sweep.planning.stages import ChainSpec
 
 BEST, TOO_SLOW = 0.01, 1e-7
 
@@ -154,3 +156,15 @@ def test_a_plan_names_the_tables_of_the_setting_that_tables_show(
     grid, _, data, _, store = place[1]
     whole = open_sweep(grid, data, store)
     assert planned["Settings"]["total"] == len(whole.plan.stages) == 2 * planned["All networks"]["total"]
+
+
+def test_settings_are_compared_by_the_networks_that_both_have(place: tuple[Path, list[str]]) -> None:
+    grid, _, data, _, store = place[1]
+    whole = open_sweep(grid, data, store)
+    shown, others = (list(chains) for chains in whole.settings.chains.values())
+    names = {one.last.corpus: "tones" for one in shown}
+    assert stages_compared(shown, others, names) == set(whole.plan.stages)
+    baseline = [ChainSpec(one.stages[0]) for one in others]
+    of_baseline = {stage.key for one in (*shown, *others) for stage in one.stages[:1]}
+    assert stages_compared(shown, baseline, names) == of_baseline < set(whole.plan.stages)
+    assert stages_compared(shown, [], names) == set()

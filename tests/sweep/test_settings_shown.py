@@ -42,7 +42,8 @@ def test_the_nearest_to_the_papers_is_shown_unless_another_is_asked_for(
         capsys, "tables", *arguments, "--no-forests"
     )
     asked = said(capsys, "tables", *arguments, "--no-forests", "--setting", "learning_rate=1e-4")
-    assert "Setting: learning_rate 0.0001 (one of 2)." in asked and "**Settings.**" in asked
+    assert "Setting: learning_rate 0.0001 (one of 2)." in asked
+    assert "**Settings.**" in asked and "**Settings compared.**" in asked
 
 
 def test_two_settings_of_one_grid_are_compared(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -106,7 +107,7 @@ def test_the_report_has_a_section_of_settings(arguments: list[str], tmp_path: Pa
     assert facts["Settings"] == "2, which differ in learning_rate (0.0001, 0.001)"
     assert "learning rate 0.001" in facts["Training"] and "0.0001" not in facts["Training"]
     assert "settings" in report.sections
-    assert [one.title for one in report.settings] == ["Ranking by validation", "Settings"]
+    assert [one.title for one in report.settings] == ["Ranking by validation", "Settings", "Settings compared"]
     assert {"settings-axes", "settings-parallel"} <= {one.kind for one in report.figures}
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert page.count('id="settings"') == 1 and 'href="#settings"' in page
