@@ -60,10 +60,15 @@ def run_of(grid: str) -> str:
         where = f"on {devices.removeprefix('cuda ')}, {together}"
     of_all = run.get("stages_of_grid", run["stages"])
     number = f"{run['stages']}" + (f" of {of_all}" if of_all > run["stages"] else "")
+    resumed = run["resumed_stages"]
+    of_resumed = (
+        f" The minutes of {counted(resumed, 'resumed stage')} are those since the last checkpoint." if resumed else ""
+    )
     return (
         f"{number} stages of {run['segments']:,} segments took {run['epochs']:,} epochs in total and {minutes:.0f} "
         f"minutes of training {where}. At iteration 0 the networks recognised "
-        f"{run['baseline_test_segment_accuracy']:.2f}% of the test segments. torch {run['versions']['torch']}."
+        f"{run['baseline_test_segment_accuracy']:.2f}% of the test segments.{of_resumed} torch "
+        f"{run['versions']['torch']}."
     )
 
 
