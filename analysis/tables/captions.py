@@ -45,21 +45,22 @@ OF_PAPER_TABLE = (
     "{rows} {backbone} {conditions} "
     f"Rates are in percent, {{told_in_full}} {INTERVALS}. {_MEAN_AND_F1} {{difference}}"
 )
-OF_NETWORKS = (
-    f"{{conditions}} {_RATES} {_BASELINE} Holm's method adjusts p for all networks of the label source. The claims "
-    f"show the same test's p unadjusted. {_BY_SPEAKER}"
-)
+OF_NETWORKS = f"{{conditions}} {_RATES}"
 OF_CHOSEN_BY_VALIDATION = (
     "{conditions} In each fold, and for each training seed, the iteration t of a chain is chosen that has the highest "
     "WA of mean pooling on the validation utterances, or the earliest of equals; 0 is one of them. t (folds) says how "
-    f"many folds choose it. WA validation is the mean of what is chosen. {_RATES} {_BASELINE} Holm's method adjusts p "
-    f"for all chains of the label source. {_BY_SPEAKER}"
+    f"many folds choose it. WA validation is the mean of what is chosen. {_RATES}"
 )
 OF_CHOSEN_BY_TEST = (
     "{conditions} Of each chain the iteration t is chosen that has the highest WA of the forest on the test folds, or "
-    "the earliest of equals; 0 is one of them. It is the same in all folds. "
-    f"{_RATES} {_BASELINE} Holm's method adjusts p for all chains of the label source. {_BY_SPEAKER}"
+    f"the earliest of equals; 0 is one of them. It is the same in all folds. {_RATES}"
 )
+# What follows in a table that has differences to the baseline.
+NETWORKS_BESIDE_BASELINE = (
+    f" {_BASELINE} Holm's method adjusts p for all networks of the label source. The claims show the same test's p "
+    f"unadjusted. {_BY_SPEAKER}"
+)
+CHAINS_BESIDE_BASELINE = f" {_BASELINE} Holm's method adjusts p for all chains of the label source. {_BY_SPEAKER}"
 OF_SOURCES_COMPARED = (
     "{conditions} The rate by {decision} with the first label source minus that with the second, in points, with a "
     "[{paired}] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole table. "

@@ -27,7 +27,9 @@ from analysis.scoring.differences import Difference, difference_entry, speaker_m
 from analysis.scoring.scores import Score, ScoreKey, index_scores, score_networks
 from analysis.scoring.selection import Chosen, choose_by_fold
 from analysis.tables.captions import (
+    CHAINS_BESIDE_BASELINE,
     DIFFERENCES,
+    NETWORKS_BESIDE_BASELINE,
     OF_CHOSEN_BY_TEST,
     OF_CHOSEN_BY_VALIDATION,
     OF_NETWORKS,
@@ -78,9 +80,10 @@ class Known:
         """The treatments that were trained with each label source."""
         return {source: {key.treatment for key in scores} for source, scores in self.scores.items()}
 
-    def caption(self, template: str) -> Caption:
-        """That of a listing, by its template."""
+    def caption(self, template: str, beside_baseline: str) -> Caption:
+        """That of a listing, by its template and what follows where there are differences to the baseline."""
         score = next(score for scores in self.scores.values() for score in scores.values())
+        template += beside_baseline if self.differences else ""
         about = corpus_name(self.condition.corpus), template, score.intervals
         return Caption.filled(*about, self.has_forest, conditions=conditions_text(self.condition))
 
@@ -219,7 +222,7 @@ def _networks_listing(known: Known) -> Listing:
 
     rows = treatment_rows(known.treatments, treatment_name, cells, entries)
     rates = [Heading(what, metric) for what in ("forest", "mean") for metric in METRICS]
-    about, notes = known.caption(OF_NETWORKS), known.footnotes()
+    about, notes = known.caption(OF_NETWORKS, NETWORKS_BESIDE_BASELINE), known.footnotes()
     return Listing(ALL_NETWORKS, about, "Network", _groups(known, rates, rows), rows, notes, known.condition)
 
 
@@ -253,7 +256,8 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
         yield from (entry | told for entry in _entries(title, chain_name(chain), known, source, chain))
 
     rows = treatment_rows(of_source, chain_name, cells, entries)
-    caption = known.caption(OF_CHOSEN_BY_TEST if by_test else OF_CHOSEN_BY_VALIDATION)
+    template = OF_CHOSEN_BY_TEST if by_test else OF_CHOSEN_BY_VALIDATION
+    caption = known.caption(template, CHAINS_BESIDE_BASELINE)
     headings = (
         *(Heading("t (folds)"), Heading("validation", "WA")),
         *(
