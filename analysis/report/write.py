@@ -13,7 +13,7 @@ from analysis.report.reproduce import CELLS
 from analysis.tables.latex import to_latex
 from analysis.tables.render import to_csv, to_json, to_markdown
 from data_prep.errors import UserError
-from data_prep.files import atomic_path
+from data_prep.files import write_text
 from data_prep.progress import Progress, no_progress
 
 PAGE, FIGURES, TABLES = "index.html", "figures", "tables"
@@ -48,10 +48,10 @@ def write_report(
     _write_tables(results, folder / TABLES)
     for recipe in report.recipes:
         for name, text in {recipe.file: recipe.grid, **recipe.beside}.items():
-            _write(folder / CELLS / name, text)
+            write_text(folder / CELLS / name, text)
     for corpus in report.pages:
-        _write(folder / page_of(corpus), render_figures(report, corpus))
-    _write(folder / PAGE, render(report, refresh))
+        write_text(folder / page_of(corpus), render_figures(report, corpus))
+    write_text(folder / PAGE, render(report, refresh))
     progress("decisions, tables, figures, page", 4, STEPS)
     return report
 
@@ -74,13 +74,7 @@ def _write_tables(results: Results, folder: Path) -> None:
         return
     tables = results.tables
     if results.ranking:
-        _write(folder / "ranking.md", to_markdown(results.ranking))
+        write_text(folder / "ranking.md", to_markdown(results.ranking))
     for name, text in (("md", to_markdown), ("tex", to_latex), ("csv", to_csv), ("json", to_json)):
-        _write(folder / f"tables.{name}", text(tables))
-    _write(folder / "claims.json", claims_json(results.findings))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        write_text(folder / f"tables.{name}", text(tables))
+    write_text(folder / "claims.json", claims_json(results.findings))
