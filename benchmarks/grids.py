@@ -118,6 +118,7 @@ def run_facts(grid: Path, data: Path, store: Path) -> dict[str, Any]:
     rates = [stage["timing"]["segments_per_second"] for stage in stages]
     outer = [stage for stage in stages if stage["iteration"] == 0 and "inner_fold" not in stage["identity"]]
     baseline = [stage["metrics"]["test_segment_accuracy"] for stage in outer]
+    segments = sorted({stage["segments"] for stage in stages})
     return {
         "stages": len(stages),
         "stages_of_grid": len(keys),
@@ -125,7 +126,7 @@ def run_facts(grid: Path, data: Path, store: Path) -> dict[str, Any]:
         "segments_per_second": {"median": round(statistics.median(rates)), "best": round(max(rates))},
         "epochs": sum(stage["metrics"]["epochs"] for stage in stages),
         "resumed_stages": sum(stage["timing"]["resumed_at_epoch"] > 0 for stage in stages),
-        "segments": stages[0]["segments"],
+        "segments": segments[0] if len(segments) == 1 else [segments[0], segments[-1]],  # alike, or from and to
         "baseline_test_segment_accuracy": round(100 * sum(baseline) / len(baseline), 2),
         "devices": dict(Counter(f"{s['device']['type']} {s['device']['name']}" for s in stages)),
         "recorded": dict(Counter(stage["device"]["recorded"] for stage in stages if "recorded" in stage["device"])),

@@ -64,8 +64,10 @@ def run_of(grid: str) -> str:
     of_resumed = (
         f" The minutes of {counted(resumed, 'resumed stage')} are those since the last checkpoint." if resumed else ""
     )
+    segments = run["segments"] if isinstance(run["segments"], list) else [run["segments"]]
+    of_segments = " to ".join(f"{one:,}" for one in segments)
     return (
-        f"{number} stages of {run['segments']:,} segments took {run['epochs']:,} epochs in total and {minutes:.0f} "
+        f"{number} stages of {of_segments} segments took {run['epochs']:,} epochs in total and {minutes:.0f} "
         f"minutes of training {where}. At iteration 0 the networks recognised "
         f"{run['baseline_test_segment_accuracy']:.2f}% of the test segments.{of_resumed} torch "
         f"{run['versions']['torch']}."
