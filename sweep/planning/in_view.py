@@ -1,6 +1,6 @@
 """What stages that are shown together differ in, so that their labels tell them apart and say no more."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -16,13 +16,15 @@ class InView:
     """The splits of the stages in view, and the `fields` of their training that tell some of them apart.
 
     `cut` has, by full name, what tells preparations of one corpus apart (`segment_frames 20`). `in_full` says whether
-    corpora go by their full names, as several preparations do for which that is not enough.
+    corpora go by their full names, as several preparations do for which that is not enough. Where trainings change a
+    few of many fields at a time, `usual` has the values that most have, which a network's label leaves out.
     """
 
     splits: frozenset[str] = frozenset()
     fields: tuple[str, ...] = ()
     in_full: bool = False
     cut: tuple[tuple[str, str], ...] = ()
+    usual: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def of(cls, stages: Iterable[ChainSettings], features: Features | None = None) -> "InView":
@@ -36,7 +38,9 @@ class InView:
         cut = {corpus: _text({field: own[field] for field in by if field in own}) for corpus, own in picked.items()}
         names = {(corpus.rpartition("-")[0], cut.get(corpus)) for corpus in corpora}
         splits = frozenset(split for _, split, _ in kinds)
-        return cls(splits, tuple(differing), len(names) < len(corpora), tuple(cut.items()) if any(cut.values()) else ())
+        usual = _usual([_of(training, differing) for training in {training for _, _, training in kinds}])
+        by_cut = tuple(cut.items()) if any(cut.values()) else ()
+        return cls(splits, tuple(differing), len(names) < len(corpora), by_cut, usual)
 
     def corpus(self, stage: ChainSettings) -> str:
         """What a stage's corpus is called."""
@@ -44,20 +48,36 @@ class InView:
 
     def setting(self, stage: ChainSettings) -> str:
         """`learning_rate 0.001, batch_size 64`: the training where it tells something; empty where it does not."""
-        of_training = _text({field: getattr(stage.training, field) for field in self.fields})
-        return ", ".join(filter(None, [dict(self.cut).get(stage.corpus, ""), of_training]))
+        return self._told(stage, _of(stage.training, self.fields))
+
+    def _told(self, stage: ChainSettings, training: Mapping[str, Any]) -> str:
+        return ", ".join(filter(None, [dict(self.cut).get(stage.corpus, ""), _text(training)]))
 
     def network(self, stage: ChainSettings) -> str:
         """`densenet22 wdsl 0.2`, with the label source, the split and the training where they tell something."""
         source = "" if stage.label_source in (None, "in_fold") else stage.label_source
         own = stage.split_name
         split = f"{own} split" if {*self.splits, own} != {USUAL_SPLIT} else ""
-        told = self.setting(stage)
+        unusual = [pair for pair in _of(stage.training, self.fields).items() if pair not in self.usual]
+        told = self._told(stage, dict(unusual))
         setting = f"({told})" if told else ""
         return " ".join(part for part in (stage.backbone, stage.rule, stage.alpha, source, split, setting) if part)
 
 
 ALONE = InView()  # nothing else in view
+
+
+def _of(training: TrainingSettings, chosen: Iterable[str]) -> dict[str, Any]:
+    return {field: getattr(training, field) for field in chosen}
+
+
+def _usual(settings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Any], ...]:
+    """What more than half of the settings have in every field, if each setting differs from that in less than half of
+    the fields, as in an ablation of one factor at a time; else nothing."""
+    having = Counter(pair for one in settings for pair in one.items())
+    usual = tuple(pair for pair, count in having.items() if 2 * count > len(settings))
+    few = all(2 * len(one.items() - set(usual)) < len(one) for one in settings)
+    return usual if few and all(len(usual) == len(one) for one in settings) else ()
 
 
 def _text(values: Mapping[str, Any]) -> str:

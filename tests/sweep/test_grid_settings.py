@@ -136,6 +136,35 @@ def test_a_field_that_differs_between_corpora_only_is_not_told() -> None:
     assert view.fields == ("learning_rate",)
 
 
+def test_an_ablation_of_one_factor_at_a_time_is_told_by_what_is_changed() -> None:
+    changed: list[dict[str, Any]] = [
+        {"learning_rate": [0.003, 0.01]},
+        {"batch_size": 64},
+        {"staircase": False},
+        {"every": 8, "epochs": 6},
+    ]
+    entries = [{"name": "base"}, *({"name": str(one), "training": one} for one in changed)]
+    plan = plan_of(training={"every": 16}, rules=["none"], folds=2, chains=entries)
+    assert {plan.view.network(chain.last) for chain in plan.chains} == {
+        "densenet22 none",
+        "densenet22 none (learning_rate 0.003)",
+        "densenet22 none (learning_rate 0.01)",
+        "densenet22 none (batch_size 64)",
+        "densenet22 none (staircase false)",
+        "densenet22 none (epochs 6, every 8)",
+    }
+    assert {plan.view.setting(chain.last) for chain in plan.chains} >= {
+        "epochs 12, every 16, batch_size 128, learning_rate 0.001, staircase true"
+    }
+
+
+def test_a_product_of_settings_is_told_in_full() -> None:
+    plan = plan_of(training={**RATES, "batch_size": [64, 128], "every": [8, 16]}, folds=2)
+    assert "densenet22 none (every 16, batch_size 128, learning_rate 0.001)" in {
+        plan.view.network(chain.last) for chain in plan.chains
+    }
+
+
 # Which is shown
 
 
