@@ -36,6 +36,10 @@ class Setting:
         """`learning_rate 0.001, batch_size 64`; empty where the grid has one setting."""
         return ", ".join(f"{field} {value_text(value)}" for field, value in self.values)
 
+    def beside(self, other: "Setting") -> "Setting":
+        """The values in which it differs from `other`."""
+        return Setting(tuple(pair for pair in self.values if pair not in other.values))
+
     @property
     def options(self) -> str:
         """As a command takes it: `--setting learning_rate=0.001 batch_size=64`."""
