@@ -107,8 +107,8 @@ def _row(one: Candidate, fields: Sequence[str], ranks: Mapping[Candidate, int] |
     score = one.score
     cells: list[TableCell] = [] if ranks is None else [NumberCell(ranks.get(one))]
     cells += [_value_cell(one.setting.by_field.get(name)) for name in fields]
-    known = RateCell(one.validation, (one.spread,), folds=(score.folds_done, score.folds))
-    cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in METRICS)]
+    validation = RateCell(one.validation, (one.spread,), folds=(score.folds_done, score.folds))
+    cells += [validation, *(RateCell.of(one.test[metric]) for metric in METRICS)]
     label = RowLabel(network_name(one.network), leaky=one.is_leaky)
     entries = tuple(_entries(str(label), one, ranks))
     return ListingRow(label, {"": cells}, entries, one.network.treatment.backbone)
