@@ -118,10 +118,10 @@ BIN_COLUMNS = (BIN_LOW, BIN_HIGH, DECISIONS, CONFIDENCE, RIGHT)
 SECOND = "second_"  # before the column names of the second network
 SHARED_SEEDS, SPEAKERS = "shared_seeds", "speakers"  # how many training seeds, and how many speakers
 DIFFERENCES = {metric: MetricColumns(f"{one.value}_difference") for metric, one in RATES.items()}
-ONLY_FIRST, ONLY_SECOND = "only_first", "only_second"  # utterances that the majority of one alone has right
-P = "p"  # of McNemar's exact test; NaN where labels differ from a training seed to another
+FIRST_AHEAD, SECOND_AHEAD = "first_ahead", "second_ahead"  # utterances of which one has more decisions right
+P = "p"  # of the sign-flip test over utterances
 P_HOLM = "p_holm"  # adjusted within the comparison's family
-P_SPEAKER = "p_speaker"  # of the sign-flip test over speakers, not adjusted; NaN where P is
+P_SPEAKER = "p_speaker"  # of the sign-flip test over speakers, not adjusted
 TESTS = (P, P_HOLM, P_SPEAKER)
 COMPLETE = "complete"  # whether every fold of every training seed of both is there
 NETWORK = (BACKBONE, RULE, ALPHA, ITERATION, LABEL_SOURCE)
@@ -131,7 +131,7 @@ COMPARISON_COLUMNS = (
     *(WA, SECOND + WA, UA, SECOND + UA, F1, SECOND + F1),
     *(name for one in DIFFERENCES.values() for name in (one.value, *one.interval)),
     *(name for one in DIFFERENCES.values() for name in one.by_speaker),
-    *(ONLY_FIRST, ONLY_SECOND, *TESTS),
+    *(FIRST_AHEAD, SECOND_AHEAD, *TESTS),
 )
 
 # One line a network whose segments' true classes are known: the share of training segments whose most likely target is

@@ -45,8 +45,8 @@ LISTED = 4  # networks that a message names
 class Compared:
     """What the sweeps differ in, axis -> (first, second), and a line for each pair and kind of decision.
 
-    The columns of `lines` are `columns.COMPARISON_COLUMNS`, CHOSEN and SECOND_SPLIT. McNemar's p values are adjusted by
-    Holm's method over all lines of one kind of decision.
+    The columns of `lines` are `columns.COMPARISON_COLUMNS`, CHOSEN and SECOND_SPLIT. p values over utterances are
+    adjusted by Holm's method over all lines of one kind of decision.
     """
 
     differ: dict[str, tuple[str, str]]
@@ -214,9 +214,9 @@ def compared_text(compared: Compared) -> str:
 
 EXPLANATION = (
     "Rates in percent and differences in points, A minus B, are of the utterances and training seeds that both have,\n"
-    "[interval], with p of McNemar's exact test of WA, adjusted by Holm's method\n"
+    "[interval], with p of a sign-flip test of WA over utterances, adjusted by Holm's method\n"
     "for each kind of decision. F1 is macro-averaged. By speaker, of WA:\n"
-    "[by speaker]p of a sign-flip test over them."
+    "[by speaker]p of a sign-flip test over speakers."
 )
 CHOSEN_EXPLAINED = "\nMarked *: what validation chooses in each fold of A against what it chooses in each fold of B."
 

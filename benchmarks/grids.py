@@ -16,6 +16,10 @@ say --as-is.
 
 Writes benchmarks/results/GRID/; the results of all stages are in its folder sweep, which ser-sweep tables --from takes.
 Repeated with the same DIR it goes on, or only writes the files again; grids find in DIR what they share.
+
+    python benchmarks/grids.py emodb_densenet --redraw
+
+makes tables, claims and figures anew from that folder, and nothing else: what analysis shows has changed, or the way.
 """
 
 import argparse
@@ -25,6 +29,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -51,13 +56,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("grid", choices=GRIDS)
     parser.add_argument("--emodb", type=Path, help="the folder of Emo-DB's wav files")
-    parser.add_argument("--work", type=Path, required=True, help="a folder for data and store")
+    parser.add_argument("--work", type=Path, help="a folder for data and store")
     parser.add_argument("--as-is", action="store_true", help="train nothing: write what the store has of the grid")
+    parser.add_argument(
+        "--redraw", action="store_true", help="only tables, claims and figures, of results there are"
+    )
     options = parser.parse_args()
+    results = ROOT / "benchmarks" / "results" / options.grid
+    if options.redraw:
+        with tempfile.TemporaryDirectory() as drawn:
+            show(options.grid, ["--from", str(results / "sweep")], results, Path(drawn))
+        return
+    if options.work is None:
+        parser.error(f"{options.grid} needs --work, or --redraw")
     if GRIDS[options.grid] == "emodb" and options.emodb is None:
         parser.error(f"{options.grid} needs --emodb")
     grid = f"configs/{options.grid}.yaml"
-    results = ROOT / "benchmarks" / "results" / options.grid
     results.mkdir(parents=True, exist_ok=True)
     work = options.work.absolute()
     data, store = work / "data", work / "store"
@@ -72,25 +86,29 @@ def main() -> None:
         return
     if not options.as_is:
         ser_sweep("run", *place)
-    if load_grid(ROOT / grid).labels == "permuted":
-        for name, flags in (("audit.md", []), ("audit.json", ["--json"])):
-            # Status 1 says that a label source leaks which should not: a result like any other.
-            (results / name).write_text(ser_sweep("audit", *place, *flags, allowed=(0, 1)), encoding="utf-8")
-    else:
-        for form in ("md", "csv"):
-            ser_sweep("tables", *place, "--format", form, "--out", str(results / f"tables.{form}"))
-        for name, flags in (("claims.txt", []), ("claims.json", ["--json"])):
-            (results / name).write_text(ser_sweep("claims", *place, *flags), encoding="utf-8")
-        drawn = work / "figures" / options.grid
-        ser_sweep("figures", *place, "--out", str(drawn), "--format", "svg")
-        for path in (path for kind in SHOWN_FIGURES for path in drawn.glob(f"{kind}-*.svg")):
-            shutil.copy(path, results / path.name)
+    show(options.grid, place, results, work / "figures" / options.grid)
     shutil.rmtree(results / "sweep", ignore_errors=True)
     ser_sweep("store", "export", *place, "--decisions", "--out", str(results / "sweep"))
     facts = (
         json.dumps(run_facts(ROOT / grid, data, store) | {"launches": launches(options.grid, store)}, indent=2) + "\n"
     )
     (results / "run.json").write_text(facts, encoding="utf-8")
+
+
+def show(grid: str, place: list[str], results: Path, drawn: Path) -> None:
+    """Tables, claims and figures of a grid, or the audit of one with permuted labels."""
+    if load_grid(ROOT / f"configs/{grid}.yaml").labels == "permuted":
+        for name, flags in (("audit.md", []), ("audit.json", ["--json"])):
+            # Status 1 says that a label source leaks which should not: a result like any other.
+            (results / name).write_text(ser_sweep("audit", *place, *flags, allowed=(0, 1)), encoding="utf-8")
+        return
+    for form in ("md", "csv"):
+        ser_sweep("tables", *place, "--format", form, "--out", str(results / f"tables.{form}"))
+    for name, flags in (("claims.txt", []), ("claims.json", ["--json"])):
+        (results / name).write_text(ser_sweep("claims", *place, *flags), encoding="utf-8")
+    ser_sweep("figures", *place, "--out", str(drawn), "--format", "svg")
+    for path in (path for kind in SHOWN_FIGURES for path in drawn.glob(f"{kind}-*.svg")):
+        shutil.copy(path, results / path.name)
 
 
 def ser_sweep(*arguments: str, allowed: tuple[int, ...] = (0,)) -> str:

@@ -60,7 +60,8 @@ def explanation(intervals: str) -> str:
     """What is to be known of verdicts and differences, whose intervals are of a kind, one of KINDS."""
     return f"""\
 Differences are in points of WA by random forest, [{KINDS[intervals].words(paired=True)}], with the pair's own
-p of McNemar's exact test; by speaker: {by_speaker_words(intervals)}p of a sign-flip test over them.
+p of a sign-flip test over utterances.
+By speaker: {by_speaker_words(intervals)}p of a sign-flip test over speakers.
 A claim is supported where the first of every pair is better with p below {LEVEL:g}, and contradicted where the second
 of any pair is, with p adjusted by Holm's method over the claim's pairs. A claim's p is adjusted over the backbones that
 it is asked of, too. Tables show the same test's p against the baseline, adjusted for all networks of a label source.

@@ -1,7 +1,7 @@
 """Whether decisions support or contradict what the paper says.
 
 A claim is a list of pairs of networks of which the first is said to be better. Each pair is tested on the same
-utterances by McNemar's exact test of the forest's majority decision over all forest and training seeds.
+utterances, by a sign-flip test over them of the forest's decisions with all forest and training seeds.
 
 - Supported: the first of every pair is better beyond chance. All must be, so nothing is adjusted (an
   intersection-union test): the claim's p is the largest of its pairs'.
@@ -53,14 +53,12 @@ class Evidence:
     """A pair and what is known of it: the difference in WA, UNKNOWN where a network is missing, and those in `other`
     metrics, which decide nothing.
 
-    Its `p_holm` is adjusted over the pairs of the claim. `gained` is how many more utterances the majority of the first
-    has right than that of the second, on so many training seeds and speakers.
+    Its `p_holm` is adjusted over the pairs of the claim. The two are compared on so many training seeds and speakers.
     """
 
     first: Treatment
     second: Treatment
     difference: Difference = UNKNOWN
-    gained: float = np.nan
     seeds: int = 0
     speakers: int = 0
     other: Mapping[str, Difference] = field(default_factory=dict)
@@ -74,13 +72,8 @@ class Evidence:
 
     @property
     def direction(self) -> int:
-        """1 where the first is better, -1 where the second is, and 0 where neither is or there is no test.
-
-        Where forests on average and their majority say opposite things, neither is.
-        """
-        if np.isnan(self.difference.p) or self.gained * self.difference.value < 0:
-            return 0
-        return int(np.sign(self.gained))
+        """1 where the first is better, -1 where the second is, and 0 where neither is or there is no test."""
+        return 0 if np.isnan(self.difference.p) else int(np.sign(self.difference.value))
 
 
 @dataclass(frozen=True)
@@ -239,7 +232,6 @@ def _evidence(pairs: Sequence[Pair], known: Mapping[Pair, dict[Any, Any]]) -> tu
             evidence = replace(
                 evidence,
                 difference=replace(difference, p=own, p_holm=float(adjusted), p_speaker=p_speaker),
-                gained=line[columns.ONLY_FIRST] - line[columns.ONLY_SECOND],
                 seeds=line[columns.SHARED_SEEDS],
                 speakers=line[columns.SPEAKERS],
                 other={metric: Difference.of(line, metric) for metric in columns.METRICS if metric != "WA"},

@@ -1,9 +1,8 @@
 """Which of two networks is better, on the same utterances and training seeds: differences, intervals, tests.
 
 A difference is the first network's rate minus the second's, with its paired interval of the kind asked for and one by a
-bootstrap over whole speakers. McNemar's test asks of the majority decision over all forest and training seeds which
-utterances only one of the two has right, and the sign-flip test which speakers the one has more right of. Where labels
-are permuted anew for each training seed there is no such majority, and no p.
+bootstrap over whole speakers. Sign-flip tests over utterances and over speakers take the decisions of all forest and
+training seeds.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +18,7 @@ from analysis.identity import OF_CONDITION, OF_NETWORK, Network
 from analysis.scoring.intervals import KINDS
 from analysis.scoring.metrics import macro_f1, unweighted_accuracy, weighted_accuracy
 from analysis.scoring.scores import decision_arrays, interval_columns
-from analysis.scoring.statistics import UNDECIDED, Rates, difference_intervals, holm, majority, mcnemar, sign_flips
+from analysis.scoring.statistics import UNDECIDED, Rates, difference_intervals, gains, holm, sign_flips
 from data_prep.arrays import Ints
 
 
@@ -50,9 +49,9 @@ def comparisons(decisions: pd.DataFrame) -> pd.DataFrame:
     """Every network beside its baseline, a line for each kind of decision; columns `columns.COMPARISON_COLUMNS`.
 
     Differences are in percentage points. p values are adjusted by Holm's method within a family: all networks of one
-    label source on one corpus and split, of all backbones, by one kind of decision. Those of the sign-flip test stay as
-    they are. Comparisons of which one side is missing are left out, and those with missing folds are of the utterances
-    that both have.
+    label source on one corpus and split, of all backbones, by one kind of decision. Those of the test over speakers
+    stay as they are. Comparisons of which one side is missing are left out, and those with missing folds are of the
+    utterances that both have.
     """
     checked(decisions, "decisions", (*columns.CELL_COLUMNS, *columns.DECIDED_COLUMNS, *columns.OF_INTERVALS))
     pairs = [Pair(one, one.baseline) for one in networks(decisions) if one != one.baseline]
@@ -125,9 +124,7 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
     ratio = float(min(one[columns.TRAINING_RATIO].min() for one in (first, second)))
     own = KINDS[kind].of_differences(labels, (decided, other), speaker, ratio)
     by_speaker = difference_intervals(labels, decided, other, cluster=speaker)
-    decisions = majority(labels), majority(decided), majority(other)
-    consistent = ((labels == decisions[0]) | (labels == UNDECIDED)).all()
-    test = mcnemar(*decisions)
+    gained = gains(labels, decided, other)
     return {
         columns.CORPUS: pair.first.corpus,
         columns.PARTIAL: bool(first[columns.PARTIAL].iloc[0]),
@@ -144,10 +141,10 @@ def comparison(pair: Pair, decision: str, first: pd.DataFrame, second: pd.DataFr
         **_rates("", labels, decided),
         **_rates(columns.SECOND, labels, other),
         **_differences(own, by_speaker),
-        columns.ONLY_FIRST: test.only_first if consistent else np.nan,
-        columns.ONLY_SECOND: test.only_second if consistent else np.nan,
-        columns.P: test.p if consistent else np.nan,
-        columns.P_SPEAKER: sign_flips(*decisions, speaker) if consistent else np.nan,
+        columns.FIRST_AHEAD: int((gained > 0).sum()),
+        columns.SECOND_AHEAD: int((gained < 0).sum()),
+        columns.P: sign_flips(gained),
+        columns.P_SPEAKER: sign_flips(gained, speaker),
     }
 
 

@@ -26,9 +26,9 @@ class Difference:
     """Percentage points, their 95% interval of the kind `intervals` and that by a bootstrap over whole speakers, and
     the p of tests of WA.
 
-    `p` is McNemar's, `p_holm` the same adjusted by Holm's method, `p_speaker` the sign-flip test's over speakers; NaN
-    without a test. `complete` is whether every fold of every training seed is there: otherwise the difference is of
-    the utterances and seeds that both have.
+    `p` is the sign-flip test's over utterances, `p_holm` the same adjusted by Holm's method, `p_speaker` that over
+    speakers; NaN without a test. `complete` is whether every fold of every training seed is there: otherwise the
+    difference is of the utterances and seeds that both have.
     """
 
     value: float

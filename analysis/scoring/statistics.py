@@ -1,4 +1,4 @@
-"""How sure rates and their differences are: intervals, McNemar's test, one by speaker, Holm's correction.
+"""How sure rates and their differences are: intervals, sign-flip tests, Holm's correction.
 
 Pure functions on arrays of class indices, in the shapes of `metrics`. An utterance may be decided several
 times, by forests and networks of several seeds: `predicted` is then [R, U], and a rate is the mean over the R rows.
@@ -38,14 +38,6 @@ class Rates(NamedTuple):
     wa: Estimate
     ua: Estimate
     f1: Estimate
-
-
-class McNemar(NamedTuple):
-    """Utterances that only the first, or only the second set of decisions has right, and the two-sided p of that."""
-
-    only_first: int
-    only_second: int
-    p: float
 
 
 def rate_intervals(
@@ -107,52 +99,41 @@ def difference_t_intervals(
     return _jackknifed(_rates_of(label, first, second), cluster, training_ratio, (-1.0, 1.0))
 
 
-def majority(predicted: ArrayLike) -> NDArray[np.int64]:
-    """The decision that most rows of `predicted` [R, U] agree on, [U]; among equals that of the first row to have one.
+def gains(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
+    """By how many of its decisions the first network has an utterance right more often than the second, [U].
 
-    UNDECIDED where no row decides.
+    Decisions are [R, U] of either, or [U], and `label` is as they are, or [U]. Raises ValueError for shapes that do not
+    fit.
     """
-    rows = np.atleast_2d(np.asarray(predicted))
-    votes = np.array([(rows == row).sum(axis=0) for row in rows])
-    votes[rows == UNDECIDED] = 0
-    most: NDArray[np.int64] = rows[votes.argmax(axis=0), np.arange(rows.shape[1])]
-    return most
+    first, second = np.atleast_2d(np.asarray(first)), np.atleast_2d(np.asarray(second))
+    labels = np.atleast_2d(np.asarray(label))
+    if first.shape != second.shape or labels.shape not in (first.shape, (1, first.shape[1])):
+        raise ValueError(
+            f"decisions: shapes {first.shape} and {second.shape}, expected [R, U] as labels {labels.shape}"
+        )
+    gained: NDArray[np.int64] = ((first == labels).astype(np.int64) - (second == labels)).sum(axis=0)
+    return gained
 
 
-def mcnemar(label: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
-    """McNemar's exact test of two decisions on each of the same utterances, all [U].
+def sign_flips(gained: ArrayLike, cluster: ArrayLike | None = None) -> float:
+    """Two-sided p of the exact sign-flip (paired permutation) test of what two networks gain on one another.
 
-    Under the null hypothesis an utterance that only one of them has right is as likely the first's as the second's.
-    Raises ValueError for shapes that do not fit.
+    `gained` [U] is as of `gains`. Under the null hypothesis either network is as likely as the other to have the more
+    right of an utterance or, with `cluster` [U] (its speaker), of a whole cluster, by as much as is observed. p is the
+    share of all assignments of signs under which the sum is as far from zero as it is. With n utterances or clusters
+    that differ it is 2 / 2^n at least. With one decision on each utterance it is McNemar's exact test. Raises
+    ValueError for shapes that do not fit.
     """
-    from scipy.stats import binom
-
-    label, first_right, second_right = np.asarray(label), np.asarray(first) == label, np.asarray(second) == label
-    if not label.shape == first_right.shape == second_right.shape or label.ndim != 1:
-        raise ValueError(f"label: shape {label.shape}, expected one class per utterance, [U], and as many decisions")
-    only_first, only_second = int((first_right & ~second_right).sum()), int((second_right & ~first_right).sum())
-    tail = float(binom.cdf(min(only_first, only_second), only_first + only_second, 0.5))
-    return McNemar(only_first, only_second, min(1.0, 2 * tail))
-
-
-def sign_flips(label: ArrayLike, first: ArrayLike, second: ArrayLike, cluster: ArrayLike) -> float:
-    """Two-sided p of the exact sign-flip (paired permutation) test of two decisions on utterances in clusters, all [U].
-
-    Under the null hypothesis either set of decisions is as likely as the other to have the more right in a cluster
-    (a speaker), by as many utterances as are observed. p is the share of all assignments of signs to the clusters'
-    differences under which their sum is as far from zero as it is. With n clusters that differ it is 2 / 2^n at
-    least. Raises ValueError for shapes that do not fit.
-    """
-    label, first, second, cluster = map(np.asarray, (label, first, second, cluster))
-    if not label.shape == first.shape == second.shape == cluster.shape or label.ndim != 1:
-        raise ValueError(f"label: shape {label.shape}, expected [U], as of the decisions and clusters")
-    _, member = np.unique(cluster, return_inverse=True)
-    gained = (first == label).astype(np.int64) - (second == label)
-    difference = np.bincount(member, gained).astype(np.int64)
-    chance = np.ones(1)  # of each sum from the least to the largest, in steps of 1
+    difference = np.asarray(gained)
+    if difference.ndim != 1 or (cluster is not None and np.shape(cluster) != difference.shape):
+        raise ValueError(f"gained: shape {difference.shape}, expected [U], as of the clusters")
+    if cluster is not None:
+        _, member = np.unique(cluster, return_inverse=True)
+        difference = np.bincount(member, difference).astype(np.int64)
+    chance = np.ones(1)  # of each sum from the least to the largest, in steps of 2
     for step in np.abs(difference[difference != 0]):
-        chance = (np.pad(chance, (0, 2 * step)) + np.pad(chance, (2 * step, 0))) / 2
-    sums = np.arange(len(chance)) - len(chance) // 2
+        chance = (np.pad(chance, (0, step)) + np.pad(chance, (step, 0))) / 2
+    sums = 2 * np.arange(len(chance)) - (len(chance) - 1)
     return min(1.0, float(chance[np.abs(sums) >= abs(difference.sum())].sum()))
 
 

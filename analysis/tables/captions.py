@@ -23,9 +23,9 @@ INTERVALS = "{intervals}"  # of rates, in a template
 _RATES = f"Rates are in percent, {{told}} {INTERVALS}. {_MEAN_AND_F1}"
 _BASELINE = (
     "− baseline is the forest's rate minus that of iteration 0 of the same backbone, with a [{paired}] and, for WA, p "
-    "of McNemar's exact test."
+    "of a sign-flip test over utterances."
 )
-_BY_SPEAKER = "By speaker: {by_speaker}for WA p of a sign-flip test over them, not adjusted."
+_BY_SPEAKER = "By speaker: {by_speaker}for WA p of a sign-flip test over speakers, not adjusted."
 # What rates the intervals (`told`), or the spreads and intervals (`told_in_full`), are of, and what Mean is; with and
 # without a forest.
 _BY = {
@@ -63,14 +63,14 @@ NETWORKS_BESIDE_BASELINE = (
 CHAINS_BESIDE_BASELINE = f" {_BASELINE} Holm's method adjusts p for all chains of the label source. {_BY_SPEAKER}"
 OF_SOURCES_COMPARED = (
     "{conditions} The rate by {decision} with the first label source minus that with the second, in points, with a "
-    "[{paired}] and, for WA, p of McNemar's exact test. Holm's method adjusts p for the whole table. "
+    "[{paired}] and, for WA, p of a sign-flip test over utterances. Holm's method adjusts p for the whole table. "
     f"{_BY_SPEAKER}"
 )
 OF_SETTINGS_COMPARED = (
     "{conditions} Each setting of the grid against one of them, the reference, which the other tables are of: the rate "
-    "by {decision} minus that of the same network at the reference, in points, with a [{paired}] and, for WA, p of "
-    "McNemar's exact test. Changed says in what a setting differs from the reference. Holm's method adjusts p for the "
-    f"whole table. {_BY_SPEAKER}"
+    "by {decision} minus that of the same network at the reference, in points, with a [{paired}] and, for WA, p of a "
+    "sign-flip test over utterances. Changed says in what a setting differs from the reference. Holm's method adjusts "
+    f"p for the whole table. {_BY_SPEAKER}"
 )
 REFERENCE = "Reference: {setting}."
 INCOMPLETE_DIFFERENCES = "Differences marked (incomplete) are of the utterances that both have, with folds missing."

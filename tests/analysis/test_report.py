@@ -132,7 +132,7 @@ def test_the_verdict_is_that_of_the_paired_test(right: int, verdict: str) -> Non
 
 
 def test_the_verdict_says_where_speakers_do_not_bear_it_out() -> None:
-    """All four speakers gain: p is 2 / 2^4, which McNemar's test is far below."""
+    """All four speakers gain: p is 2 / 2^4, which the test over utterances is far below."""
     found = headline_of(
         {"rule": "none", "right": 20, "validation_wa": 60.0}, {"rule": "bdsl", "right": 40, "validation_wa": 70.0}
     )

@@ -15,9 +15,8 @@ from analysis.scoring.statistics import (
     Estimate,
     Rates,
     difference_intervals,
+    gains,
     holm,
-    majority,
-    mcnemar,
     rate_intervals,
     sign_flips,
 )
@@ -225,53 +224,73 @@ def test_the_interval_of_a_difference_is_scipys_paired_one() -> None:
 # Tests of paired decisions
 
 
-def test_the_majority_of_rows_decides() -> None:
-    assert majority([[0, 1, 2], [0, 2, 2], [1, 2, 2]]).tolist() == [0, 2, 2]
+def test_gains_count_the_decisions_of_an_utterance_that_are_right() -> None:
+    first, second = [[0, 1, 2], [0, 1, 1], [0, 0, 2]], [[0, 1, 1], [1, 1, 2], [1, 0, 2]]
+    assert gains([0, 1, 2], first, second).tolist() == [2, 0, 0]
+    assert gains([[0, 1, 2], [1, 1, 1], [0, 1, 2]], first, second).tolist() == [0, 0, 2]
+    assert gains([0, 1, 2], first[0], second[0]).tolist() == [0, 0, 1]
 
 
-def test_among_equals_the_first_row_to_have_one_decides() -> None:
-    assert majority([[2, 0], [1, 1], [1, 1], [2, 0]]).tolist() == [2, 0]
-    assert majority([[0], [2], [1], [1], [2]]).tolist() == [2]
+def test_rows_that_say_nothing_of_an_utterance_gain_nothing() -> None:
+    missing = [[UNDECIDED, 1], [0, 1]]
+    assert gains(missing, missing, [[UNDECIDED, 0], [1, 1]]).tolist() == [1, 1]
 
 
-def test_rows_that_do_not_decide_have_no_vote() -> None:
-    assert majority([[UNDECIDED, UNDECIDED], [UNDECIDED, 1], [2, UNDECIDED]]).tolist() == [2, 1]
-    assert majority([[UNDECIDED], [UNDECIDED]]).tolist() == [UNDECIDED]
+def test_gains_refuse_decisions_on_other_utterances() -> None:
+    with pytest.raises(ValueError, match=r"decisions: shapes \(1, 2\) and \(2, 2\)"):
+        gains([0, 1], [0, 1], [[0, 1], [0, 1]])
+    with pytest.raises(ValueError, match=r"labels \(1, 3\)"):
+        gains([0, 1, 1], [0, 1], [0, 1])
 
 
-def test_mcnemar_is_the_binomial_test_of_the_utterances_that_differ() -> None:
-    label = np.zeros(30, dtype=int)
-    first, second = label.copy(), label.copy()
-    second[:9] = 1  # only the first has these right
-    first[9:11] = 1  # only the second these
-    first[20:], second[20:] = 1, 1
-    found = mcnemar(label, first, second)
-    assert (found.only_first, found.only_second) == (9, 2)
-    assert found.p == pytest.approx(stats.binomtest(9, 11).pvalue)
+@given(seeds)
+@settings(max_examples=20, deadline=None)
+def test_one_decision_on_each_utterance_is_mcnemars_exact_test(seed: int) -> None:
+    label, (first, second) = decisions(200, rows=2, seed=seed)
+    only_first = int(((first == label) & (second != label)).sum())
+    only_second = int(((first != label) & (second == label)).sum())
+    theirs = stats.binomtest(only_first, only_first + only_second).pvalue if only_first + only_second else 1.0
+    assert sign_flips(gains(label, first, second)) == pytest.approx(theirs)
 
 
 def test_decisions_that_are_equally_right_differ_in_nothing() -> None:
-    assert mcnemar([0, 0], [0, 1], [0, 2]) == (0, 0, 1.0)
+    assert sign_flips(gains([0, 0], [0, 1], [0, 2])) == 1
 
 
-def test_mcnemar_refuses_decisions_on_other_utterances() -> None:
-    with pytest.raises(ValueError, match="expected one class per utterance"):
-        mcnemar([0, 1], [0, 1], [[0, 1]])
+def test_with_two_seeds_a_difference_that_both_have_is_found() -> None:
+    """The first decides as the baseline in one of two trainings, and better in the other."""
+    label = np.zeros(30, dtype=int)
+    baseline, better = np.ones(30, dtype=int), np.r_[np.zeros(12, dtype=int), np.ones(18, dtype=int)]
+    p = sign_flips(gains(label, [baseline, better], [baseline, baseline]))
+    assert p == pytest.approx(2 / 2**12)
+
+
+def test_a_permutation_test_by_scipy_finds_the_same_p() -> None:
+    label, first = decisions(60, rows=5, seed=3)
+    _, second = decisions(60, rows=5, seed=4)
+    gained = gains(label, first, second)
+    theirs = stats.permutation_test(
+        (gained, np.zeros_like(gained)),
+        lambda one, other, axis: (one - other).sum(axis=axis),
+        permutation_type="samples",
+        n_resamples=20_000,
+        vectorized=True,
+        rng=np.random.default_rng(0),
+    )
+    assert sign_flips(gained) == pytest.approx(theirs.pvalue, abs=0.015)
 
 
 # The test over speakers
 
 
-def by_speaker(*gained: int, tied: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, two sets of decisions and speakers, of whom the first has so many more right than the second (or fewer).
+def by_speaker(*gained: int, tied: int = 2) -> tuple[np.ndarray, np.ndarray]:
+    """What is gained by utterance, one in each, and the speakers, who come to the sums `gained`.
 
-    Each speaker has `tied` utterances that both have right, and as many that neither has.
+    Each speaker has `tied` utterances by which nothing is gained.
     """
-    members = [[gain > 0] * abs(gain) for gain in gained]
-    speaker = np.repeat(np.arange(len(gained)), [len(own) + 2 * tied for own in members])
-    first = np.concatenate([[*own, *[True] * tied, *[False] * tied] for own in members])
-    second = np.concatenate([[*np.logical_not(own), *[True] * tied, *[False] * tied] for own in members])
-    return np.zeros(len(speaker), dtype=int), 1 - first.astype(int), 1 - second.astype(int), speaker
+    members = [[*[int(np.sign(gain))] * abs(gain), *[0] * tied] for gain in gained]
+    speaker = np.repeat(np.arange(len(gained)), [len(own) for own in members])
+    return np.concatenate(members).astype(int), speaker
 
 
 def all_flips(gained: list[int]) -> float:
@@ -298,32 +317,31 @@ def test_small_cases_of_sign_flips_are_computed_by_hand(gained: list[int], p: fl
     assert sign_flips(*by_speaker(*gained)) == pytest.approx(p)
 
 
-gains = st.lists(st.integers(-6, 6), min_size=1, max_size=9)
+sums = st.lists(st.integers(-6, 6), min_size=1, max_size=9)
 
 
-@given(gains)
+@given(sums)
 @settings(max_examples=60, deadline=None)
 def test_sign_flips_are_every_flip_one_by_one(gained: list[int]) -> None:
     assert sign_flips(*by_speaker(*gained)) == pytest.approx(all_flips(gained))
 
 
-@given(gains, seeds)
+@given(sums, seeds)
 @settings(max_examples=30, deadline=None)
 def test_sign_flips_do_not_care_who_is_first_or_which_speaker_is_which(gained: list[int], seed: int) -> None:
-    label, first, second, speaker = by_speaker(*gained)
-    p = sign_flips(label, first, second, speaker)
-    assert sign_flips(label, second, first, speaker) == p
-    order = np.random.default_rng(seed).permutation(len(label))
+    own, speaker = by_speaker(*gained)
+    p = sign_flips(own, speaker)
+    assert sign_flips(-own, speaker) == p
+    order = np.random.default_rng(seed).permutation(len(own))
     names = np.random.default_rng(seed).permutation(len(gained)).astype(str)
-    assert sign_flips(label[order], first[order], second[order], names[speaker[order]]) == pytest.approx(p)
+    assert sign_flips(own[order], names[speaker[order]]) == pytest.approx(p)
     assert 0 < p <= 1
 
 
-@given(seeds)
+@given(sums)
 @settings(max_examples=20, deadline=None)
-def test_utterances_that_are_clusters_of_their_own_are_mcnemars_test(seed: int) -> None:
-    label, (first, second) = decisions(200, rows=2, seed=seed)
-    assert sign_flips(label, first, second, np.arange(200)) == pytest.approx(mcnemar(label, first, second).p)
+def test_utterances_that_are_clusters_of_their_own_are_as_without_clusters(gained: list[int]) -> None:
+    assert sign_flips(gained, np.arange(len(gained))) == sign_flips(gained) == pytest.approx(all_flips(gained))
 
 
 def test_sign_flips_under_the_null_hypothesis_are_rarely_small() -> None:
@@ -339,8 +357,10 @@ def test_many_speakers_are_no_more_work_and_p_stays_a_probability() -> None:
 
 
 def test_sign_flips_refuse_shapes_that_do_not_fit() -> None:
-    with pytest.raises(ValueError, match=r"label: shape \(2,\), expected \[U\]"):
-        sign_flips([0, 1], [0, 1], [0, 1], ["s1"])
+    with pytest.raises(ValueError, match=r"gained: shape \(2,\), expected \[U\]"):
+        sign_flips([0, 1], ["s1"])
+    with pytest.raises(ValueError, match=r"gained: shape \(1, 2\), expected \[U\]"):
+        sign_flips([[0, 1]])
 
 
 def test_holm_is_computed_by_hand() -> None:

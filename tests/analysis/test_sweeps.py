@@ -34,7 +34,7 @@ def test_networks_of_one_name_are_tested_on_the_same_utterances() -> None:
     lines = compare_sweeps(sweep(none=20, bdsl=30), sweep(none=20, bdsl=20, gsl=40)).lines
     bdsl = lines[lines[columns.RULE] == "bdsl"].iloc[0]
     assert (bdsl[columns.WA], bdsl[SECOND_WA], bdsl[columns.DIFFERENCES["WA"].value]) == (75, 50, 25)
-    assert (bdsl[columns.ONLY_FIRST], bdsl[columns.ONLY_SECOND]) == (10, 0)
+    assert (bdsl[columns.FIRST_AHEAD], bdsl[columns.SECOND_AHEAD]) == (10, 0)
     assert bdsl[columns.P] == pytest.approx(2 * 0.5**10)
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data_prep.folders import Folder
+from data_prep.folders import LOCK, Folder
 from sweep.storage.events import read_events
 from sweep.storage.provenance import code_revision, versions
 from sweep.storage.store import Store
@@ -183,7 +183,10 @@ def _outcome(
 
 
 def _kind_of(name: str) -> str:
-    return "temporary" if name.rpartition("/")[2].startswith(".") else name.partition("/")[0]
+    *_, own = name.split("/")
+    if own == LOCK:
+        return "locks"
+    return "temporary" if own.startswith(".") else name.partition("/")[0]
 
 
 @dataclass
