@@ -25,10 +25,11 @@ from analysis.identity import (
     treatment_name,
 )
 from analysis.scoring.comparisons import Pair, by_network, holm_within, of_networks, pair_lines
-from analysis.scoring.differences import Difference, difference_text, printed_by_speaker
+from analysis.scoring.differences import Difference, difference_text
 from analysis.scoring.intervals import KINDS, by_speaker_words
 from analysis.scoring.selection import Chosen, choose_by_fold, eligible
 from analysis.scoring.setup import PAPER_SPLIT
+from analysis.tables.cells import SpeakerCell
 from analysis.tables.render import aligned
 from data_prep.errors import UserError
 from data_prep.text import first_of
@@ -229,7 +230,7 @@ def _row(line: dict[Any, Any], several_splits: bool) -> list[str]:
         f"{line[columns.WA]:.2f}",
         f"{line[SECOND_WA]:.2f}",
         *map(difference_text, differences),
-        printed_by_speaker(differences[0]).text,
+        SpeakerCell(differences[0]).text,
         f"{line[columns.UTTERANCES]:,}",
         str(line[columns.SHARED_SEEDS]),
     ]

@@ -12,6 +12,7 @@ from data_prep.errors import UserError, bulleted
 
 if TYPE_CHECKING:
     from data_prep.shards import PreparedCorpus
+    from ser_sweep.shown import Shown
     from sweep.planning.differences import Change
     from sweep.planning.explain import Reason
     from sweep.planning.grid import GridSpec
@@ -108,7 +109,7 @@ class OpenedSweep:
 
     def refresh(self) -> None:
         """Look at the store anew."""
-        for name in ("seen", "plan", "halved", "shown", "_decided"):
+        for name in ("seen", "plan", "halved", "_chosen", "_decided"):
             self.__dict__.pop(name, None)
 
     def leave_damaged_out(self) -> list[str]:
@@ -116,7 +117,8 @@ class OpenedSweep:
         damaged = self.seen.damaged(sorted(self.plan.done))
         if damaged:
             self.plan = self.plan.without(damaged)
-            self.__dict__.pop("halved", None)
+            for name in ("halved", "_chosen"):
+                self.__dict__.pop(name, None)
             self.seen.leave_out(damaged)
         return damaged
 
@@ -166,21 +168,28 @@ class OpenedSweep:
         epochs = {one.name: paper_epochs(one.corpus) for one in self.prepared.values()} if says_paper else None
         return settings_of(self.chains, asked, cut, epochs)
 
-    @cached_property
+    @property
     def shown(self) -> "Setting":
-        """The setting whose results are told: of those with a finished stage the one that is nearest to the paper's."""
+        """The setting whose results are told: the one asked for (`at`), or the one that `choose_shown` chooses."""
+        return self._chosen.setting if self._asked is None else self._asked
+
+    @property
+    def why_shown(self) -> str:
+        """Which of how many the shown setting is, in words."""
+        return self._chosen.why if self._asked is None else f"one of {len(self.settings)}"
+
+    @cached_property
+    def _chosen(self) -> "Shown":
         from analysis.scoring.setup import setup_of
         from data_prep.features import FeatureSettings
         from dsl.settings import TrainingSettings
+        from ser_sweep.shown import Shown, choose_shown, progress_of
         from sweep.planning.in_view import training_values
         from sweep.planning.settings import distance
 
-        if self._asked is not None:
-            return self._asked
         if len(self.settings) == 1:
-            return next(iter(self.settings))
+            return Shown(next(iter(self.settings)), "the only one")
         about = {one.name: one.manifest for one in self.prepared.values()}
-
         papers = {**training_values(TrainingSettings()), **FeatureSettings().as_dict()}
 
         def departure(setting: "Setting") -> tuple[int, float]:
@@ -188,23 +197,8 @@ class OpenedSweep:
             fields = max(len(setup_of(chain.last, about[chain.last.corpus]).departures) for chain in chains)
             return fields, distance(setting, papers)
 
-        return min(self._there, key=departure)
-
-    @property
-    def why_shown(self) -> str:
-        """Which of how many the shown setting is, in words."""
-        if self._asked is not None:
-            return f"one of {len(self.settings)}"
-        of = f"{len(self._there)} with results, of " if len(self._there) < len(self.settings) else ""
-        return f"the nearest to the paper's of {of}{len(self.settings)}"
-
-    @property
-    def _there(self) -> "list[Setting]":
-        """The settings with a finished stage, or all where there is none."""
         done = self.plan.done if self.place is not None else frozenset[str]()
-        chains = self.settings.chains
-        there = [one for one in self.settings if any(s.key in done for chain in chains[one] for s in chain.stages)]
-        return there or list(self.settings)
+        return choose_shown(progress_of(self.settings, done), departure)
 
     @property
     def shown_chains(self) -> "tuple[ChainSpec, ...]":
@@ -239,7 +233,6 @@ class OpenedSweep:
             raise UserError(f"--setting {asked} fits {len(fitting)} settings; tell more of:\n{told}")
         other = copy.copy(self)
         other._asked = fitting[0]
-        other.__dict__.pop("shown", None)
         return other
 
 

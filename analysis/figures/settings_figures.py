@@ -5,19 +5,21 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import columns
 from analysis.figures.save import Drawing
 from analysis.figures.score_figures import rows_of, titled
 from analysis.figures.settings import MOST_TICKS, SERIES, TEST, VALIDATION, draw_parallel, draw_setting_axes
-from analysis.figures.subject import Subject, notes_on, subjects_of
+from analysis.figures.subject import SETTING, Subject, deciders, notes_on, subjects_of
 from analysis.figures.thinning import EVERY, thinning_curve
 from analysis.paper.methods import Method, by_method
 from analysis.scoring.ranking import BySetting, Candidate
 from data_prep.arrays import Ints
 from sweep.planning.in_view import value_text
-from sweep.planning.settings import in_order
+from sweep.planning.settings import in_order, names_apart
 
 AXES, PARALLEL = "settings-axes", "settings-parallel"
 _NUMBER = "number"  # of a line's candidate
+_VALIDATED_BY = f"by {columns.DECISION_NAMES[columns.MEAN_POOLING]}"
 
 
 def settings_figures(by: BySetting, segments: Mapping[str, Ints] | None = None) -> Iterator[Drawing]:
@@ -30,8 +32,10 @@ def settings_figures(by: BySetting, segments: Mapping[str, Ints] | None = None) 
     if not by.fields:
         return
     lines = pd.DataFrame([{**one.line, _NUMBER: number} for number, one in enumerate(by.candidates)])
+    names = names_apart(by.decisions)
     for subject, own in subjects_of(lines):
         settings = [by.candidates[number].setting for number in own[_NUMBER]]
+        own = own.assign(**{SETTING: [names[one] for one in settings]})
         shown = pd.concat([by_method(of_one) for _, of_one in own.groupby([settings.index(one) for one in settings])])
         points = _points(shown, by.candidates)
         fields = [field for field in by.fields if points[field].nunique() > 1]
@@ -41,7 +45,7 @@ def settings_figures(by: BySetting, segments: Mapping[str, Ints] | None = None) 
             every = [by.candidates[number].setting.by_field[EVERY] for number in shown[_NUMBER]]
             yield thinning_curve(subject, shown.assign(**{EVERY: every}), known)
         if fields:
-            yield _axes(subject, points, fields, notes)
+            yield _axes(subject, points, fields, notes, deciders(shown))
         if fields and points[VALIDATION].notna().any():
             yield _parallel(subject, points, fields, notes)
 
@@ -60,16 +64,23 @@ def _points(lines: pd.DataFrame, candidates: Sequence[Candidate]) -> pd.DataFram
     return points.sort_values("position", kind="stable")
 
 
-def _axes(subject: Subject, points: pd.DataFrame, fields: Sequence[str], notes: Sequence[str]) -> Drawing:
+def _axes(
+    subject: Subject, points: pd.DataFrame, fields: Sequence[str], notes: Sequence[str], decided_by: str
+) -> Drawing:
     told = [text for field in fields for text in _means(points, field)]
     return Drawing(
         AXES,
         subject.parts,
-        "WA on validation and on test utterances by each field in which the grid's settings differ; update rules at "
-        "iteration 1. A small point is one setting, whatever its other fields, and a line leads through the means of "
-        f"settings with the same value. {subject.sentences(notes)}",
+        f"WA on validation utterances, {_VALIDATED_BY}, and on test utterances, by {decided_by}, for each field in "
+        "which the grid's settings differ; update rules at iteration 1. A small point is one setting, whatever its "
+        "other fields, and a line leads through the means of settings with the same value. "
+        f"{subject.sentences(notes)}",
         f"Line charts of mean WA in percent. {'; '.join(told)}.",
-        draw_setting_axes(points, fields, titled(f"{subject.title}, by setting", notes)),
+        draw_setting_axes(
+            points,
+            fields,
+            titled(f"{subject.title}, by setting, validation {_VALIDATED_BY}, test by {decided_by}", notes),
+        ),
     )
 
 
@@ -96,8 +107,9 @@ def _parallel(subject: Subject, points: pd.DataFrame, fields: Sequence[str], not
     return Drawing(
         PARALLEL,
         subject.parts,
-        "Settings and networks as lines, each through its values and its WA on validation utterances; update rules at "
-        f"iteration 1. The higher the rate, the darker and thicker the line. {subject.sentences(notes)}",
+        "Settings and networks as lines, each through its values and its WA on validation utterances, "
+        f"{_VALIDATED_BY}; update rules at iteration 1. The higher the rate, the darker and thicker the line. "
+        f"{subject.sentences(notes)}",
         f"Parallel coordinates of {len(known)} lines, WA on validation utterances in percent. {'; '.join(told)}.",
-        draw_parallel(points, fields, titled(f"{subject.title}, by setting", notes)),
+        draw_parallel(points, fields, titled(f"{subject.title}, by setting, {_VALIDATED_BY}", notes)),
     )

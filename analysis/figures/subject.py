@@ -1,7 +1,7 @@
 """What a figure is of: the methods it shows, their lines of scores, and what a reader must know about them."""
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -17,8 +17,10 @@ from analysis.identity import (
 )
 from analysis.paper.methods import Method
 from analysis.scoring.setup import PAPER_SPLIT
+from analysis.tables.captions import decided_by
 from data_prep.text import plain
 
+SETTING = "setting"  # a column of lines: what tells their setting from others
 LISTED = 4  # cells with missing folds that a note names
 INTERVALS = tuple(name for metric in columns.PAPER_METRICS for name in columns.RATES[metric].interval)
 
@@ -74,7 +76,10 @@ def subjects_of(lines: pd.DataFrame) -> Iterator[tuple[Subject, pd.DataFrame]]:
 
 
 def notes_on(lines: pd.DataFrame) -> list[str]:
-    """What a reader must know about `lines` beside their title: a part of a corpus, permuted labels, missing folds."""
+    """What a reader must know about `lines` beside their title: a part of a corpus, permuted labels, missing folds.
+
+    Lines of several settings tell theirs in the column SETTING.
+    """
     notes = []
     if lines[columns.PARTIAL].any():
         notes.append("A part of the corpus.")
@@ -90,10 +95,19 @@ def _folds_note(lines: pd.DataFrame) -> list[str]:
     if len(set(counts)) == 1:
         return ["{} of {} folds.".format(*counts[0])]
     missing = dict.fromkeys(
-        f"{Method.of(line).name} at t = {line[columns.ITERATION]} has "
+        f"{Method.of(line).name} at t = {line[columns.ITERATION]}{_setting_text(line)} has "
         f"{line[columns.FOLDS_DONE]} of {line[columns.FOLDS]}"
         for line in lines.to_dict("records")
         if line[columns.FOLDS_DONE] < line[columns.FOLDS]
     )
     more = [f"{len(missing) - LISTED} more are incomplete"] if len(missing) > LISTED else []
     return [f"Folds missing: {'; '.join([*list(missing)[:LISTED], *more])}."]
+
+
+def _setting_text(line: Mapping[Any, Any]) -> str:
+    return f" ({line[SETTING]})" if line.get(SETTING) else ""
+
+
+def deciders(lines: pd.DataFrame) -> str:
+    """Who decided in `lines`, as a caption and a title say it."""
+    return decided_by(set(lines[columns.DECISION]))

@@ -1,7 +1,5 @@
 """The thinning curve: rates by how many segments of a corpus are used, beside the paper's, which used all of them."""
 
-from dataclasses import replace
-
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -11,7 +9,7 @@ from analysis.figures.rates import METRICS, draw_intervals
 from analysis.figures.save import Drawing
 from analysis.figures.score_figures import intervals_of, rows_of, titled
 from analysis.figures.style import ONE_COLUMN, REFERENCE, in_style, legend_below, panels, series_style
-from analysis.figures.subject import Subject, notes_on
+from analysis.figures.subject import Subject, deciders, notes_on
 from analysis.paper.layouts import TABLE_2
 from analysis.paper.methods import Method
 from analysis.paper.published import METRIC, TABLE, VALUE, load_published
@@ -20,6 +18,7 @@ from data_prep.arrays import Ints
 from data_prep.text import plain
 
 THINNING = "thinning"  # the kind of figure
+HOLLOW = {"linestyle": "none", "markerfacecolor": "white"}  # points with folds missing
 MOST_TICKS = 6  # steps between the first and the last
 EVERY = "every"  # the field of training, and a column of `lines`
 SEGMENTS, SERIES, PUBLISHED = "segments", "series", "published_"  # columns of points; the last before a metric's
@@ -30,22 +29,23 @@ def thinning_curve(subject: Subject, lines: pd.DataFrame, segments: Ints) -> Dra
     without thinning."""
     points = _points(subject, lines, segments)
     first: Setup = lines[columns.SETUP].iloc[0]
-    alike = replace(first, settings=first.settings[1:])  # the first is how it is thinned
-    notes = notes_on(lines)
+    alike, decided_by, notes = first.without([EVERY]), deciders(lines), notes_on(lines)
     published = f"{PUBLISHED}{columns.WA}"
     papers = points.dropna(subset=published).drop_duplicates(SERIES)
     if len(papers) and alike.departures:
         notes.append(f"Not the paper's set-up: {', '.join(alike.departures)}.")
     told = [f"{line[SERIES]}, {line[SEGMENTS]:,} segments: {line[columns.WA]:.1f}" for line in rows_of(points)]
     told += [f"{line[SERIES]}, published: {line[published]:.2f}" for line in rows_of(papers)]
+    hollow = "" if points[columns.COMPLETE].all() else "Hollow points have folds missing, and no line leads to them. "
     across = "Lines across are the paper's Table II, with all segments. " if len(papers) else ""
     return Drawing(
         THINNING,
         subject.parts,
-        f"WA and UA{intervals_of(lines)} by the number of segments that are used: every n-th of an utterance; update "
-        f"rules at iteration 1. {across}{subject.sentences([f'Set-up: {alike.text(lines[columns.SEEDS])}.', *notes])}",
+        f"WA and UA, decided by {decided_by},{intervals_of(lines)} by the number of segments that are used: every n-th "
+        f"of an utterance; update rules at iteration 1. {hollow}{across}"
+        f"{subject.sentences([f'Set-up: {alike.text(lines[columns.SEEDS])}.', *notes])}",
         f"Line chart of WA in percent. {'; '.join(told)}.",
-        draw_thinning_curve(points, titled(f"{subject.title}, thinned", notes)),
+        draw_thinning_curve(points, titled(f"{subject.title}, thinned, {decided_by}", notes)),
     )
 
 
@@ -65,7 +65,9 @@ def _points(subject: Subject, lines: pd.DataFrame, segments: Ints) -> pd.DataFra
             for name in METRICS
         }
         used = int((-(-segments // line[EVERY])).sum())
-        rows.append({**line, SERIES: Method(line[RULE], line[ALPHA]).name, SEGMENTS: used, **published})
+        complete = line[columns.FOLDS_DONE] >= line[columns.FOLDS]
+        own = {SERIES: Method(line[RULE], line[ALPHA]).name, SEGMENTS: used, columns.COMPLETE: complete}
+        rows.append({**line, **own, **published})
     return pd.DataFrame(rows).sort_values([ITERATION, SERIES, SEGMENTS], kind="stable")
 
 
@@ -73,19 +75,24 @@ def _points(subject: Subject, lines: pd.DataFrame, segments: Ints) -> pd.DataFra
 def draw_thinning_curve(points: pd.DataFrame, title: str) -> Figure:
     """WA and UA by the number of segments, on a logarithmic axis, a line for each series; published rates across.
 
-    `points` has the columns `series`, `every`, `segments`, `wa`, `ua`, `published_wa` and `published_ua` in percent, of
-    which the last two may be NaN, and `wa_low`, `wa_high`, `ua_low`, `ua_high`, which may be NaN or missing.
+    `points` has the columns `series`, `every`, `segments`, `complete`, `wa`, `ua`, `published_wa` and `published_ua` in
+    percent, of which the last two may be NaN, and `wa_low`, `wa_high`, `ua_low`, `ua_high`, which may be NaN or
+    missing. Points that are not `complete` are hollow, and no line leads to them.
     """
     figure, rows = panels(2, 1, 1.5, ONE_COLUMN, title, sharex=True, sharey=True)
     for axes, (metric, label) in zip(rows[:, 0], METRICS.items(), strict=True):
         for position, (series, line) in enumerate(points.groupby(SERIES, sort=False)):
             look = series_style(position)
-            axes.plot(line[SEGMENTS], line[metric], label=plain(str(series)), **look)
+            whole, other = line[line[columns.COMPLETE]], line[~line[columns.COMPLETE]]
+            axes.plot(whole[SEGMENTS], whole[metric], label=plain(str(series)), **look)
+            axes.plot(other[SEGMENTS], other[metric], **look | HOLLOW)
             draw_intervals(axes, line[SEGMENTS].to_numpy(float), line, metric, look["color"])
             published = float(line[f"{PUBLISHED}{metric}"].iloc[0])
             if published == published:
                 across = REFERENCE | {"marker": "", "color": look["color"] if position else REFERENCE["color"]}
                 axes.axhline(published, **across, label=plain(f"{series}, published"))
+        if not points[columns.COMPLETE].all():
+            axes.plot([], [], **{"color": REFERENCE["color"], "marker": "o"} | HOLLOW, label="folds missing")
         axes.set(ylabel=label, xscale="log")
     ticks = _ticks(points)
     rows[-1, 0].set_xticks(list(ticks), ticks.values())

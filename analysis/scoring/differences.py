@@ -8,6 +8,7 @@ from typing import Any
 from analysis import columns
 from analysis.columns import METRICS
 from analysis.scoring.formats import (
+    INCOMPLETE,
     MISSING,
     NOTHING,
     Printed,
@@ -61,7 +62,7 @@ def printed_difference(difference: Difference | None, p: float | None = None) ->
     """`+5.11 [1.5, 8.7] p 0.02`, with the adjusted p unless another is given."""
     if difference is None:
         return NOTHING
-    folds = "" if difference.complete else "(incomplete)"
+    folds = "" if difference.complete else INCOMPLETE
     test = p_text(difference.p_holm if p is None else p)
     interval = joined(interval_text(*difference.interval), test)
     return Printed(signed(difference.value), details=tuple(filter(None, (interval, folds))), has_interval=True)

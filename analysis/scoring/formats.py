@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 MISSING = "—"
+INCOMPLETE = "(incomplete)"  # of a difference with folds missing
 MINUS = "−"
 LEVEL = 0.05  # of tests
 

@@ -90,7 +90,12 @@ class BySetting:
     @property
     def text(self) -> str:
         """`Setting: learning_rate 0.001 (the nearest to the paper's of 6).`, or nothing where there is one setting."""
-        return f"Setting: {self.shown.text} ({self.why})." if self.fields else ""
+        return f"Setting: {self.shown_text}." if self.fields else ""
+
+    @property
+    def shown_text(self) -> str:
+        """The setting that is shown, and why that."""
+        return f"{self.shown.text} ({self.why})"
 
     @cached_property
     def candidates(self) -> list[Candidate]:

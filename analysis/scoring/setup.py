@@ -6,7 +6,7 @@ is none, for the paper does not tell it, and neither is what changes last bits a
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -25,10 +25,12 @@ _ALWAYS_SAID = ("every", "epochs", "folds", "split")
 
 
 class Aspect(NamedTuple):
-    """One thing about a set-up in words, `every 16th segment`, and the paper's, `every`; empty where it is the same."""
+    """One thing about a set-up in words, `every 16th segment`, and the paper's, `every`; empty where it is the same.
+    `field` is the setting's that it tells."""
 
     text: str
     paper: str = ""
+    field: str = ""
 
     @property
     def departure(self) -> str:
@@ -52,6 +54,10 @@ class Setup:
     def departures(self) -> tuple[str, ...]:
         """The settings that are not the paper's, each beside the paper's."""
         return tuple(one.departure for one in self.settings if one.paper)
+
+    def without(self, fields: Collection[str]) -> "Setup":
+        """The same, but for the settings `fields`, which are told elsewhere."""
+        return replace(self, settings=tuple(one for one in self.settings if one.field not in fields))
 
     def text(self, seeds: Iterable[int], beside_paper: bool = False) -> str:
         """All settings and the numbers of training `seeds`; with the paper's where they are shown beside it."""
@@ -91,6 +97,16 @@ def setup_of(stage: ChainSettings, about: Mapping[str, Any], corpus_utterances: 
     return Setup((*always, *(one for one in found.values() if one.paper)), tuple(about["classes"]), digest)
 
 
+def joint_setup(setups: Iterable[Setup], told: Collection[str]) -> Setup:
+    """What set-ups on one corpus have in common, but for the settings `told` elsewhere: `at most 12 epochs or 12
+    epochs` of what follows from these."""
+    listed = [one.without(told) for one in setups]
+    texts: dict[str, dict[str, None]] = {}
+    for aspect in (aspect for one in listed for aspect in one.settings):
+        texts.setdefault(aspect.field or aspect.text, {})[aspect.text] = None
+    return replace(listed[0], settings=tuple(Aspect(" or ".join(own), field=field) for field, own in texts.items()))
+
+
 def training_text(training: TrainingSettings) -> str:
     """All training settings in words."""
     return ", ".join(one.text for one in _beside(training, training).values())
@@ -121,7 +137,7 @@ def _setting(name: str, ours: Any, papers: Any) -> Aspect:
     sentence, value = _WORDS.get(name, (f"{name.replace('_', ' ')} {{}}", str))
     text = sentence.format(value(ours), s="" if ours == 1 else "s")
     beside = "not said" if name in _NOT_SAID else value(papers)
-    return Aspect(text, "" if ours == papers else beside)
+    return Aspect(text, "" if ours == papers else beside, "epochs" if name == "all_epochs" else name)
 
 
 def _every(count: int) -> str:

@@ -71,14 +71,15 @@ def _listing(condition: Condition, lines: pd.DataFrame, scores: pd.DataFrame) ->
 
 
 def _cells(line: Mapping[Any, Any]) -> list[TableCell]:
+    folds = line[columns.FOLDS_DONE], line[columns.FOLDS]
     return [
         NumberCell(line[columns.UTTERANCES], grouped=True),
-        RateCell(line[columns.WA], folds=(line[columns.FOLDS_DONE], line[columns.FOLDS])),
-        NumberCell(line[columns.CONFIDENCE], 2),
-        points_cell(line[columns.CONFIDENCE] - line[columns.WA]),
-        RateCell(line[columns.ECE], (line[columns.ECE_SD],)),
-        NumberCell(line[columns.ECE_ADAPTIVE], 2),
-        NumberCell(line[columns.ECE_IF_CALIBRATED], 2),
+        RateCell(line[columns.WA], folds=folds),
+        RateCell(line[columns.CONFIDENCE], folds=folds),
+        points_cell(line[columns.CONFIDENCE] - line[columns.WA], folds),
+        RateCell(line[columns.ECE], (line[columns.ECE_SD],), folds=folds),
+        RateCell(line[columns.ECE_ADAPTIVE], folds=folds),
+        RateCell(line[columns.ECE_IF_CALIBRATED], folds=folds),
     ]
 
 

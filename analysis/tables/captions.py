@@ -10,7 +10,7 @@ from analysis.identity import GIVEN, Condition, backbone_name, conditions, corpu
 from analysis.scoring.formats import joined, raised
 from analysis.scoring.intervals import BESIDE, DEFAULT, KINDS, by_speaker_words
 from analysis.scoring.scores import Score, index_scores
-from analysis.scoring.setup import Setup
+from analysis.scoring.setup import Setup, joint_setup
 from data_prep.text import counted
 from dsl.splits import GROUPED_BY
 
@@ -67,10 +67,12 @@ OF_SOURCES_COMPARED = (
     f"{_BY_SPEAKER}"
 )
 OF_SETTINGS_COMPARED = (
-    "{conditions} The rate by {decision} at a setting of the grid minus that of the same network at the setting of the "
-    "other tables ({shown}), in points, with a [{paired}] and, for WA, p of a sign-flip test over utterances. Changed "
-    f"says in what they differ. Holm's method adjusts p for the whole table. {_BY_SPEAKER}"
+    "{conditions} Each setting of the grid against one of them, the reference, which the other tables are of: the rate "
+    "by {decision} minus that of the same network at the reference, in points, with a [{paired}] and, for WA, p of a "
+    "sign-flip test over utterances. Changed says in what a setting differs from the reference. Holm's method adjusts "
+    f"p for the whole table. {_BY_SPEAKER}"
 )
+REFERENCE = "Reference: {setting}."
 INCOMPLETE_DIFFERENCES = "Differences marked (incomplete) are of the utterances that both have, with folds missing."
 _OF_SHOWN = "No DSL is iteration 0; the other methods are at iteration 1."
 OF_SPEAKERS = (
@@ -241,12 +243,18 @@ def setup_footnotes(corpus: str, trained: Iterable[tuple[Setup, int]], published
     return notes
 
 
-def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[Footnote]:
+def setup_notes(
+    corpus: str, scores: Sequence[Score], published: bool = False, fields: Collection[str] = ()
+) -> list[Footnote]:
     """How the networks of `scores` on a corpus were trained and tested, and a warning where that is a part of it.
 
-    Beside `published` values each setting that is not the paper's is told with the paper's.
+    Beside `published` values each setting that is not the paper's is told with the paper's. Where `fields` stand in
+    columns of their own, the rest is told once for all.
     """
-    notes = setup_footnotes(corpus, ((score.setup, score.seeds) for score in scores), published)
+    setups = [score.setup for score in scores]
+    if fields:
+        setups = [joint_setup(setups, fields)] * len(scores)
+    notes = setup_footnotes(corpus, zip(setups, (score.seeds for score in scores), strict=True), published)
     if any(score.partial for score in scores):
         utterances = counted(max(score.utterances for score in scores), "utterance")
         text = f"{corpus_name(corpus)}: only part of the corpus, {utterances}: not comparable."
@@ -257,4 +265,4 @@ def setup_notes(corpus: str, scores: Sequence[Score], published: bool) -> list[F
 def footnotes_on(corpus: str, lines: pd.DataFrame) -> tuple[Footnote, ...]:
     """The notes on folds and set-ups that networks need; `lines` are theirs of `score_networks`, on one corpus."""
     scores = [score for _, own in conditions(lines) for score in index_scores(own).values()]
-    return (*score_footnotes(scores), *setup_notes(corpus, scores, published=False))
+    return (*score_footnotes(scores), *setup_notes(corpus, scores))

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis import columns
 from analysis.columns import METRICS
 from analysis.scoring.differences import Difference, printed_by_speaker, printed_difference, speaker_metrics
 from analysis.scoring.formats import (
+    INCOMPLETE,
     MISSING,
     NOTHING,
     Printed,
@@ -61,15 +62,24 @@ class TextCell(TableCell):
 
 @dataclass(frozen=True)
 class QuantityCell(TableCell):
-    """A number that was put into words elsewhere, `4`, and what follows it, ` (2 female)`."""
+    """A number that was put into words elsewhere, `4`, what follows it, ` (2 female)`, and the folds that are done, of
+    how many."""
 
     number: str
     rest: str = ""
+    folds: tuple[int, int] = (0, 0)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all folds are in the number."""
+        done, folds = self.folds
+        return done >= folds
 
     @property
     def printed(self) -> Printed:
-        """The number, then what follows it."""
-        return Printed(self.number, self.rest)
+        """The number, what follows it, and the folds that are missing as a detail."""
+        missing = folds_text(*self.folds)
+        return Printed(self.number, self.rest, details=(missing,) if missing else ())
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,9 @@ class RateCell(TableCell):
 
     @property
     def printed(self) -> Printed:
-        """`72.34 ± 1.20 ± 0.50`, with the intervals and the folds that are missing as details."""
+        """`72.34 ± 1.20 ± 0.50`, with intervals and missing folds as details; NOTHING where it is NaN."""
+        if math.isnan(self.value):
+            return NOTHING
         known = [not math.isnan(one) for one in self.deviations]
         last = max((place for place, there in enumerate(known, start=1) if there), default=0)
         spread = joined(*(deviation_text(one) or f"± {MISSING}" for one in self.deviations[:last]))
@@ -132,14 +144,14 @@ class RateCell(TableCell):
         return Printed(f"{self.value:.2f}", spread and f" {spread}", self.mark, shown, bool(interval))
 
 
-def share_cell(value: float, utterances: float) -> TableCell:
+def share_cell(value: float, utterances: float, folds: tuple[int, int]) -> TableCell:
     """A share in percent, and how many utterances it is of, `83.3 (6)`; nothing where there are none."""
-    return QuantityCell(number(value), f" ({utterances:.3g})") if utterances else TextCell()
+    return QuantityCell(number(value), f" ({utterances:.3g})", folds) if utterances else TextCell()
 
 
-def points_cell(value: float | None) -> TableCell:
+def points_cell(value: float | None, folds: tuple[int, int] = (0, 0)) -> TableCell:
     """A difference in points without a test, with its sign; nothing where there is none."""
-    return TextCell() if value is None else QuantityCell(signed(value))
+    return TextCell() if value is None else QuantityCell(signed(value), folds=folds)
 
 
 def choice_cell(folds_of: Mapping[int, int]) -> TableCell:
@@ -166,15 +178,14 @@ class DifferenceCell(TableCell):
 
 
 @dataclass(frozen=True)
-class SpeakerCell(TableCell):
+class SpeakerCell(DifferenceCell):
     """The same difference's interval over whole speakers, and the p of the test over them."""
-
-    difference: Difference | None
 
     @property
     def printed(self) -> Printed:
         """The interval over speakers and its p."""
-        return printed_by_speaker(self.difference)
+        told = printed_by_speaker(self.difference)
+        return told if self.complete or told.is_missing else replace(told, details=(*told.details, INCOMPLETE))
 
 
 def difference_cells(line: Mapping[Any, Any]) -> list[TableCell]:

@@ -12,8 +12,8 @@ from itertools import groupby, zip_longest
 
 from analysis.scoring.formats import Printed, raised
 from analysis.tables.blocks import Block, Line, TextTable, as_texts
-from analysis.tables.captions import DIFFERENCES, RATES, Footnote
-from analysis.tables.cells import DifferenceCell, RateCell
+from analysis.tables.captions import DIFFERENCES, Footnote
+from analysis.tables.cells import DifferenceCell
 from analysis.tables.listings import Heading, Listing
 from analysis.tables.paper_tables import Table
 
@@ -93,8 +93,8 @@ def _concerns(footnote: Footnote, table: TextTable, block: Block) -> bool:
     if footnote.mark:
         return any(cell.printed.mark == footnote.mark for cell in cells)
     if footnote.cells:
-        kind = {RATES: RateCell, DIFFERENCES: DifferenceCell}[footnote.cells]
-        return any(isinstance(cell, kind) and not cell.complete for cell in cells)
+        differences = footnote.cells == DIFFERENCES
+        return any(isinstance(cell, DifferenceCell) is differences and not cell.complete for cell in cells)
     return footnote.corpus not in {other.key for other in table.blocks} - {"", block.key}
 
 

@@ -1,5 +1,6 @@
 """Every network of a grid beside its baseline, and the iteration that validation chooses: as listings."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ from analysis.tables.captions import (
     score_footnotes,
     setup_notes,
 )
-from analysis.tables.cells import DifferenceCell, NumberCell, RateCell, SpeakerCell, TableCell, choice_cell
+from analysis.tables.cells import DifferenceCell, RateCell, SpeakerCell, TableCell, choice_cell
 from analysis.tables.entries import Entry, network_entry, recall_entries, score_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow, of_group, treatment_rows
 
@@ -248,7 +249,9 @@ def _chosen_listing(known: Known, chosen: Mapping[Network, Chosen], by_test: boo
         decision = columns.FOREST if known.has_forest else columns.MEAN_POOLING
         ours, baseline = (known.rates(source, one, decision) for one in (chain, chain.baseline))
         rates = [*map(RateCell.of, ours), *(RateCell.of(score, interval=False) for score in baseline)]
-        validation = NumberCell(known.validation.get((source, chain)), 2)
+        pooled = known.score(source, chain, columns.MEAN_POOLING, "WA")
+        folds = (0, 0) if pooled is None else (pooled.folds_done, pooled.folds)
+        validation = RateCell(known.validation.get((source, chain), math.nan), folds=folds)
         return {source: [choice(source, chain), validation, *rates], **known.difference_cells(source, chain)}
 
     def entries(source: str, chain: Treatment) -> Iterator[Entry]:

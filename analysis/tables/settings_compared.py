@@ -7,14 +7,23 @@ import pandas as pd
 
 from analysis import columns
 from analysis.columns import METRICS
-from analysis.identity import Condition, corpus_name, network_name
+from analysis.identity import Condition, Network, corpus_name, network_name
 from analysis.paper.layouts import RowLabel
 from analysis.scoring.comparisons import Pair, comparison, holm_within
 from analysis.scoring.differences import Difference, difference_entry
 from analysis.scoring.ranking import BySetting, Candidate
-from analysis.tables.captions import OF_SETTINGS_COMPARED, Caption, conditions_text, decided_by, difference_footnotes
+from analysis.tables.captions import (
+    OF_SETTINGS_COMPARED,
+    REFERENCE,
+    Caption,
+    Footnote,
+    conditions_text,
+    decided_by,
+    difference_footnotes,
+    setup_notes,
+)
 from analysis.tables.cells import TextCell, difference_cells
-from analysis.tables.entries import Entry, candidate_entry
+from analysis.tables.entries import Entry, candidate_entry, setup_entry
 from analysis.tables.listings import Group, Heading, Listing, ListingRow, difference_headings
 from sweep.planning.settings import Setting
 
@@ -35,10 +44,16 @@ def compared_listings(by: BySetting) -> list[Listing]:
         line = comparison(Pair(one.network, other.network), one.decision, *decided)
         if line is not None:
             of_condition.setdefault(one.network.condition, []).append((one, line))
-    return [_listing(condition, own, by.shown) for condition, own in of_condition.items()]
+    references = {network: one for (network, _), one in against.items()}
+    return [_listing(condition, own, by, references) for condition, own in of_condition.items()]
 
 
-def _listing(condition: Condition, compared: Sequence[tuple[Candidate, Compared]], shown: Setting) -> Listing:
+def _listing(
+    condition: Condition,
+    compared: Sequence[tuple[Candidate, Compared]],
+    by: BySetting,
+    references: Mapping[Network, Candidate],
+) -> Listing:
     lines = pd.DataFrame([line for _, line in compared])
     lines[columns.P_HOLM] = holm_within([columns.DECISION], lines)
     intervals = str(lines[columns.INTERVALS].iloc[0])
@@ -48,18 +63,21 @@ def _listing(condition: Condition, compared: Sequence[tuple[Candidate, Compared]
         intervals,
         conditions=conditions_text(condition),
         decision=decided_by(set(lines[columns.DECISION])),
-        shown=shown.text,
     )
-    rows = tuple(_row(one, line, shown) for (one, _), line in zip(compared, lines.to_dict("records"), strict=True))
+    rows = tuple(_row(one, line, by.shown) for (one, _), line in zip(compared, lines.to_dict("records"), strict=True))
     headings = (Heading("changed"), *difference_headings(intervals))
-    notes = tuple(difference_footnotes(lines))
+    scores = [each.score for one, _ in compared for each in (references[one.network], one)]
+    notes = (
+        Footnote("", REFERENCE.format(setting=by.shown_text)),
+        *difference_footnotes(lines),
+        *setup_notes(condition.corpus, scores, fields=by.fields),
+    )
     return Listing(SETTINGS_COMPARED, caption, "Network", (Group("", headings),), rows, notes, condition)
 
 
 def _row(one: Candidate, line: Compared, shown: Setting) -> ListingRow:
     label = RowLabel(network_name(one.network), leaky=one.is_leaky)
-    changed = Setting(tuple(pair for pair in one.setting.values if pair not in shown.values))
-    cells = [TextCell(changed.text), *difference_cells(line)]
+    cells = [TextCell(one.setting.beside(shown).text), *difference_cells(line)]
     entries = tuple(_entries(str(label), one, line))
     return ListingRow(label, {"": cells}, entries, one.network.treatment.backbone)
 
@@ -72,4 +90,5 @@ def _entries(name: str, one: Candidate, line: Mapping[Any, Any]) -> Iterator[Ent
             "partial": line[columns.PARTIAL],
             "intervals": line[columns.INTERVALS],
             **difference_entry("setting_difference", Difference.of(line, metric)),
+            **setup_entry(one.score.setup, one.score.seeds),
         }

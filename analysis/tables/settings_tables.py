@@ -18,6 +18,7 @@ from analysis.tables.captions import (
     decided_by,
     interval_parts,
     score_footnotes,
+    setup_notes,
 )
 from analysis.tables.cells import NumberCell, QuantityCell, RateCell, TableCell, TextCell
 from analysis.tables.entries import Entry, candidate_entry, score_entry
@@ -91,7 +92,8 @@ def _listing(
     tests = (Heading("test", metric) for metric in METRICS)
     group = Group("", (*map(Heading, values), Heading("validation", "WA"), *tests))
     rows = tuple(_row(one, fields, ranks) for one in own)
-    notes = tuple(score_footnotes([one.score for one in own]))
+    scores = [one.score for one in own]
+    notes = (*score_footnotes(scores), *setup_notes(condition.corpus, scores, fields=fields))
     return Listing(SETTINGS if ranks is None else RANKING, about, "Network", (group,), rows, notes, condition)
 
 
@@ -105,8 +107,8 @@ def _row(one: Candidate, fields: Sequence[str], ranks: Mapping[Candidate, int] |
     score = one.score
     cells: list[TableCell] = [] if ranks is None else [NumberCell(ranks.get(one))]
     cells += [_value_cell(one.setting.by_field.get(name)) for name in fields]
-    known = RateCell(one.validation, (one.spread,), folds=(score.folds_done, score.folds))
-    cells += [known if one.is_rated else TextCell(), *(RateCell.of(one.test[metric]) for metric in METRICS)]
+    validation = RateCell(one.validation, (one.spread,), folds=(score.folds_done, score.folds))
+    cells += [validation, *(RateCell.of(one.test[metric]) for metric in METRICS)]
     label = RowLabel(network_name(one.network), leaky=one.is_leaky)
     entries = tuple(_entries(str(label), one, ranks))
     return ListingRow(label, {"": cells}, entries, one.network.treatment.backbone)

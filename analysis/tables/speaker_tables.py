@@ -135,6 +135,11 @@ class _People:
         """The rates over all speakers."""
         return self.of_network[network, self.decision]
 
+    def folds(self, network: Network) -> tuple[int, int]:
+        """How many folds of a network are done, of all."""
+        score = self.score(network)
+        return score[columns.FOLDS_DONE], score[columns.FOLDS]
+
     def caption(self, template: str) -> Caption:
         left_out = ""
         if len(self.shown) < len(self.speakers):
@@ -193,15 +198,16 @@ def _rates_listing(people: _People) -> Listing:
 def _rate_cells(people: _People, subject: _Subject, metric: str, speaker: str) -> list[TableCell]:
     lines = [people.line(network, speaker) for network in subject.methods]
     number = max((line[columns.UTTERANCES] for line in lines if line is not None), default=None)
-    return [NumberCell(number, grouped=True), *(_rate_cell(line, metric) for line in lines)]
+    of_network = zip(lines, map(people.folds, subject.methods), strict=True)
+    return [NumberCell(number, grouped=True), *(_rate_cell(line, metric, folds) for line, folds in of_network)]
 
 
-def _rate_cell(line: Line | None, metric: str) -> TableCell:
+def _rate_cell(line: Line | None, metric: str, folds: tuple[int, int]) -> TableCell:
     if line is None:
         return TextCell()
     names = columns.RATES[metric]
     low, high = names.interval
-    return RateCell(line[names.value], interval=(line[low], line[high]) if metric == "WA" else None)
+    return RateCell(line[names.value], interval=(line[low], line[high]) if metric == "WA" else None, folds=folds)
 
 
 def _mean_cells(people: _People, subject: _Subject, metric: str) -> list[TableCell]:
@@ -210,9 +216,7 @@ def _mean_cells(people: _People, subject: _Subject, metric: str) -> list[TableCe
     for network in subject.methods:
         lines = (people.line(network, speaker) for speaker in people.speakers)
         rates = pd.Series([line[columns.RATES[metric].value] for line in lines if line is not None])
-        score = people.score(network)
-        folds = score[columns.FOLDS_DONE], score[columns.FOLDS]
-        cells.append(RateCell(float(rates.mean()), (float(rates.std()),), folds=folds))
+        cells.append(RateCell(float(rates.mean()), (float(rates.std()),), folds=people.folds(network)))
     return cells
 
 
@@ -257,8 +261,9 @@ def _rounded(values: Mapping[str, float]) -> dict[str, float]:
 
 def _classes_listing(people: _People) -> Listing:
     def cells(speaker: str) -> dict[str, list[TableCell]]:
-        lines = {network_name(network): people.line(network, speaker) for network in people.networks}
-        return {name: _recall_cells(line) for name, line in lines.items() if line is not None}
+        lines = {network: people.line(network, speaker) for network in people.networks}
+        known = {network: line for network, line in lines.items() if line is not None}
+        return {network_name(network): _recall_cells(line, people.folds(network)) for network, line in known.items()}
 
     totals = {network_name(network): _all_cells(people, network) for network in people.networks}
     last = ListingRow(RowLabel(f"all {counted(len(people.speakers), 'speaker')}"), totals, ())
@@ -271,15 +276,16 @@ def _classes_listing(people: _People) -> Listing:
     return Listing(CLASSES_BY_SPEAKER, about, "Speaker", groups, rows, people.footnotes, people.condition)
 
 
-def _recall_cells(line: Line) -> list[TableCell]:
-    return [share_cell(*each) for each in zip(line[columns.RECALL], line[columns.CLASS_UTTERANCES], strict=True)]
+def _recall_cells(line: Line, folds: tuple[int, int]) -> list[TableCell]:
+    return [share_cell(*each, folds) for each in zip(line[columns.RECALL], line[columns.CLASS_UTTERANCES], strict=True)]
 
 
 def _all_cells(people: _People, network: Network) -> list[TableCell]:
     """The recall of each class over all speakers."""
     lines = [line for speaker in people.speakers if (line := people.line(network, speaker)) is not None]
     utterances = np.sum([line[columns.CLASS_UTTERANCES] for line in lines], axis=0)
-    return [share_cell(*each) for each in zip(people.score(network)[columns.RECALL], utterances, strict=True)]
+    recall, folds = people.score(network)[columns.RECALL], people.folds(network)
+    return [share_cell(*each, folds) for each in zip(recall, utterances, strict=True)]
 
 
 def _recall_entries(people: _People, network: Network, speaker: str) -> Iterator[Entry]:

@@ -81,7 +81,7 @@ def add_setting(parser: argparse.ArgumentParser, option: str, help: str) -> None
         nargs="+",
         default=[],
         metavar="FIELD=VALUE",
-        help=f"{help} (default: the nearest to the paper's)",
+        help=f"{help} (default: the nearest to the paper's, of those with all folds if there are any)",
     )
 
 

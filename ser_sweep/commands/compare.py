@@ -51,7 +51,7 @@ def run_compare(options: argparse.Namespace) -> None:
         print(json.dumps(about, indent=2, ensure_ascii=False, allow_nan=False))
         return
     for name, one in zip("AB", sweeps, strict=True):
-        setting = f", {one.shown.text}" if one.settings.fields else ""
+        setting = f", {one.shown.text} ({one.why_shown})" if one.settings.fields else ""
         print(f"{name}  {one.grid_file} in {one.place}{setting}")
     print(f"\n{compared_text(compared)}")
 

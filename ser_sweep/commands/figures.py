@@ -4,6 +4,7 @@ ser-sweep figures GRID.yaml --data DATA --store STORE --out FIGURES --utterance 
 """
 
 import argparse
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from data_prep.text import counted, plain
@@ -17,6 +18,7 @@ from ser_sweep.commands.arguments import (
 )
 from ser_sweep.commands.sweeps import decided, opened
 from ser_sweep.commands.terminal import progress_bar, warnings_told
+from ser_sweep.sweeps import Sweep
 
 
 def add(commands: Any) -> None:
@@ -44,3 +46,17 @@ def run_figures(options: argparse.Namespace) -> None:
             options.out, options.utterance, options.format, forests=options.forests, progress=progress
         )
     print(plain(f"{counted(len(saved), 'figure')} in {options.out}, described in {options.out / 'index.json'}"))
+    for told in settings_told(sweep, {one["kind"] for one in saved}):
+        print(plain(told))
+
+
+def settings_told(sweep: Sweep, drawn: Collection[str]) -> Iterator[str]:
+    """Of a grid with several settings, which one is drawn where it is one, and why there is no thinning curve."""
+    from analysis.figures.thinning import EVERY, THINNING
+
+    fields = sweep.settings.fields
+    if fields:
+        yield f"setting {sweep.shown.text} ({sweep.why_shown}): what figures of one setting show"
+    others = [field for field in fields if field != EVERY]
+    if EVERY in fields and others and THINNING not in drawn:
+        yield f"no thinning curve: settings differ in {', '.join(others)}, too, not in {EVERY} alone"

@@ -92,7 +92,7 @@ def _print_plan(sweep: Sweep, options: argparse.Namespace) -> None:
     print_counts(plan)
     print_halving(sweep)
     if sweep.settings.fields:
-        print(f"setting {sweep.shown.text}: what tables show, of {len(sweep.settings)} settings")
+        print(f"setting {sweep.shown.text} ({sweep.why_shown}): what tables show")
     print("tables  and the stages that each needs; one that several need is trained once")
     width = max(map(len, tables))
     for heading, counts in tables.items():

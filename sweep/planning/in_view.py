@@ -38,7 +38,7 @@ class InView:
         cut = {corpus: _text({field: own[field] for field in by if field in own}) for corpus, own in picked.items()}
         names = {(corpus.rpartition("-")[0], cut.get(corpus)) for corpus in corpora}
         splits = frozenset(split for _, split, _ in kinds)
-        usual = _usual([_of(training, differing) for training in {training for _, _, training in kinds}])
+        usual = usual_values([_of(training, differing) for training in {training for _, _, training in kinds}])
         by_cut = tuple(cut.items()) if any(cut.values()) else ()
         return cls(splits, tuple(differing), len(names) < len(corpora), by_cut, usual)
 
@@ -71,7 +71,7 @@ def _of(training: TrainingSettings, chosen: Iterable[str]) -> dict[str, Any]:
     return {field: getattr(training, field) for field in chosen}
 
 
-def _usual(settings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Any], ...]:
+def usual_values(settings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Any], ...]:
     """What more than half of the settings have in every field, if each setting differs from that in less than half of
     the fields, as in an ablation of one factor at a time; else nothing."""
     having = Counter(pair for one in settings for pair in one.items())

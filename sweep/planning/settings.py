@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_prep.features import FeatureSettings
-from sweep.planning.in_view import differing_fields, training_values, value_text
+from sweep.planning.in_view import differing_fields, training_values, usual_values, value_text
 from sweep.planning.stages import ChainSpec
 
 PAPER = "paper"  # of epochs: the paper's number for each corpus
@@ -35,6 +35,10 @@ class Setting:
     def text(self) -> str:
         """`learning_rate 0.001, batch_size 64`; empty where the grid has one setting."""
         return ", ".join(f"{field} {value_text(value)}" for field, value in self.values)
+
+    def beside(self, other: "Setting") -> "Setting":
+        """The values in which it differs from `other`."""
+        return Setting(tuple(pair for pair in self.values if pair not in other.values))
 
     @property
     def options(self) -> str:
@@ -109,6 +113,14 @@ def settings_of(
         found[Setting(tuple((field, own[field]) for field in differing))].append(chain)
     ordered = sorted(found, key=lambda setting: [_order(value) for _, value in setting.values])
     return Settings({setting: tuple(found[setting]) for setting in ordered})
+
+
+def names_apart(settings: Iterable[Setting]) -> dict[Setting, str]:
+    """What tells each of the settings from the others, as labels of chains do: where these change a few of many fields
+    at a time, only what is changed."""
+    listed = list(settings)
+    common = Setting(usual_values([one.by_field for one in listed]))
+    return {one: one.beside(common).text for one in listed}
 
 
 def in_order(values: Iterable[Any]) -> list[Any]:

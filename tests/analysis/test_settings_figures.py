@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from analysis.figures import draw_parallel, draw_setting_axes, draw_thinning_curve, save_figures
 from analysis.figures.settings import SERIES, TEST, VALIDATION, Places
 from analysis.figures.settings_figures import settings_figures
 from analysis.scoring.ranking import BySetting
 from sweep.planning.settings import Setting
-from tests.analysis.drawn_figures import curve, names_in_legend
+from tests.analysis.drawn_figures import curve, names_in_legend, title_of
 from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
 
 LABEL = np.arange(40) % 2
@@ -86,9 +87,42 @@ def test_the_thinning_curve_stands_beside_the_papers_rates() -> None:
 def test_segments_that_are_close_to_one_another_are_not_all_named() -> None:
     every = np.arange(1, 40)
     many = pd.DataFrame({"every": every, "segments": 131_053 // every, "series": "a", "wa": 70.0, "ua": 69.0})
-    figure = draw_thinning_curve(many.assign(published_wa=np.nan, published_ua=np.nan), "title")
+    figure = draw_thinning_curve(many.assign(complete=True, published_wa=np.nan, published_ua=np.nan), "title")
     ticks = [one.get_text() for one in figure.axes[1].get_xticklabels()]
     assert 4 <= len(ticks) <= 7 and "131,053\nall" in ticks
+
+
+def test_points_with_folds_missing_are_hollow_and_alone_and_their_share_is_told() -> None:
+    by = thinned()
+    found = {one: own.assign(folds_done=3) if one.by_field["every"] == 2 else own for one, own in by.decisions.items()}
+    drawing, *others = settings_figures(BySetting(found, by.shown), SEGMENTS)
+    wa = drawing.figure.axes[0]
+    assert curve(wa, "No DSL") == ([16], [50])
+    hollow = [one for one in wa.lines if one.get_markerfacecolor() == "white" and len(np.asarray(one.get_xdata()))]
+    assert [np.asarray(one.get_xdata()).tolist() for one in hollow] == [[9], [9]]
+    assert {one.get_linestyle() for one in hollow} == {"None"}
+    assert "folds missing" in names_in_legend(drawing.figure)
+    for one in (drawing, *others):
+        assert (
+            "Folds missing: No DSL at t = 0 (every 2) has 3 of 10; BDSL at t = 1 (every 2) has 3 of 10." in one.caption
+        )
+        assert "(every 2) has 3 of 10" in title_of(one.figure)
+    assert "Hollow points" in drawing.caption and "Hollow" not in next(settings_figures(by, SEGMENTS)).caption
+
+
+@pytest.mark.parametrize(("decision", "name"), [("forest", "random forest"), ("mean", "mean pooling")])
+def test_figures_of_settings_say_who_decided(decision: str, name: str) -> None:
+    by = {one: own.assign(decision=decision) for one, own in thinned().decisions.items()}
+    curve_of_all, axes, parallel = settings_figures(BySetting(by, Setting()), SEGMENTS)
+    assert f"decided by {name}," in curve_of_all.caption and f"thinned, {name}" in in_a_line(curve_of_all.figure)
+    assert f"by mean pooling, and on test utterances, by {name}," in axes.caption
+    assert f"validation by mean pooling, test by {name}" in in_a_line(axes.figure)
+    assert "validation utterances, by mean pooling;" in parallel.caption
+    assert "by setting, by mean pooling" in in_a_line(parallel.figure)
+
+
+def in_a_line(figure: Figure) -> str:
+    return " ".join(title_of(figure).split())
 
 
 def test_it_tells_what_else_is_not_the_papers() -> None:

@@ -15,9 +15,9 @@ from analysis.tables.listings import Listing
 from analysis.tables.networks import networks_listings
 from analysis.tables.paper_tables import Table, build_tables
 from analysis.tables.settings_compared import SETTINGS_COMPARED, compared_listings
-from analysis.tables.settings_tables import SETTINGS, in_settings, settings_listings
+from analysis.tables.settings_tables import SETTINGS, in_settings, ranking_listings, settings_listings
 from sweep.planning.settings import Setting
-from tests.analysis.made_by_hand import decisions_of, first_right
+from tests.analysis.made_by_hand import decisions_of, first_right, setup_with
 
 LABEL = np.arange(40) % 2
 SPEAKERS = [f"s{row % 4}" for row in range(40)]
@@ -106,7 +106,28 @@ def test_each_setting_is_compared_with_the_one_shown_on_the_same_utterances() ->
         # Ten utterances that the shown setting alone has right.
         assert wa["p"] == round(2 * 0.5**10, 6) and wa["p_holm"] == round(4 * 0.5**10, 6)
         assert wa["learning_rate"] == 0.01 and "(incomplete)" in row.texts[""][1]
+        assert all("(incomplete)" in text for text in row.texts[""][1:])
     assert any("missing" in note.text for note in listing.footnotes)
+    assert (
+        listing.footnotes[0].text == "Reference: learning_rate 0.001, batch_size 64 (the nearest to the paper's of 2)."
+    )
+    assert "learning_rate" not in listing.caption
+
+
+def test_tables_of_settings_say_how_all_are_trained_but_for_their_columns() -> None:
+    def trained(rate: float, early_stopping: bool) -> pd.DataFrame:
+        setup = setup_with(every=16, learning_rate=rate, early_stopping=early_stopping)
+        return decided(30, setup=setup)
+
+    settings = [Setting((("learning_rate", one), ("early_stopping", one == 0.001))) for one in (0.001, 0.01)]
+    by = BySetting({one: trained(*one.by_field.values()) for one in settings}, settings[0], "one of 2")
+    told = "Emo-DB: every 16th segment, at most 12 epochs or 12 epochs, 10 folds, stratified split, 1 training seed."
+    listings = [*settings_listings(by), *compared_listings(by), *ranking_listings(by)]
+    assert [one.footnotes[-1].text for one in listings] == [told] * 3
+    for render in (to_markdown, to_latex):
+        assert render(listings).count("every 16th segment, at most 12 epochs or 12 epochs") == 3
+    setups = {entry["setup"] for row in listings[1].rows for entry in row.entries}
+    assert all("learning rate 0.01" in setup and "no early stopping" in setup for setup in setups)
 
 
 def test_settings_of_other_seeds_and_of_no_network_in_common_are_not_compared() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from analysis.scoring.setup import stands_beside_paper, training_text
+from analysis.scoring.setup import joint_setup, stands_beside_paper, training_text
 from data_prep.corpora import settings_for
 from data_prep.features import FeatureSettings
 from dsl.settings import TrainingSettings
@@ -141,3 +141,11 @@ def test_all_training_settings_in_words() -> None:
         "step every 2 epochs, patience 3, 10% for validation, no early stopping, float32, validation by split, input "
         "standardised by Mel band, decay in steps, batch norm momentum 0.1, backbone's initial weights"
     )
+
+
+def test_of_several_set_ups_what_stands_elsewhere_is_left_out_and_the_rest_told_once() -> None:
+    slow, fast = (setup_with(every=16, learning_rate=rate, early_stopping=rate > 0.01) for rate in (0.003, 0.03))
+    assert slow.without(["every", "early_stopping"]).text([1]).startswith("12 epochs, 10 folds")
+    joint = joint_setup([slow, fast], ["learning_rate", "early_stopping"])
+    told = "every 16th segment, 12 epochs or at most 12 epochs, 10 folds, stratified split, 1 training seed"
+    assert joint.text([1]) == told

@@ -129,10 +129,17 @@ def test_rates_stand_by_speaker_with_numbers_and_the_mean_over_speakers() -> Non
     assert [group.heading for group in rates.groups] == [f"{name}, DenseNet22, in_fold" for name in ("WA", "UA", "F1")]
     assert [heading.text for heading in rates.groups[0].headings] == ["utterances", "No DSL", "GSL"]
     wa = {str(row.label): row.texts["WA, DenseNet22, in_fold"] for row in rates.rows}
-    assert wa["s000"] == ["2", "100.00 [34.2, 100.0]", "100.00 [34.2, 100.0]"]
+    assert wa["s000"] == ["2", "100.00 [34.2, 100.0]", "100.00 [34.2, 100.0] (9/10 folds)"]
     assert wa["s001"][1] == "50.00 [9.5, 90.5]"
     assert wa["mean of 4 speakers"] == ["—", "75.00 ± 28.87", "75.00 ± 28.87 (9/10 folds)"]
     assert any("incomplete folds" in note.text for note in rates.footnotes)
+
+
+def test_recalls_of_incomplete_folds_are_marked() -> None:
+    _, classes = listings(many(2), many(2, rule="gsl", folds_done=9))
+    for row in classes.rows:
+        assert not any("folds" in text for text in row.texts["DenseNet22, t = 0"])
+        assert all(text.endswith("(9/10 folds)") for text in row.texts["DenseNet22 gsl, t = 1, in_fold"])
 
 
 def test_recall_of_each_class_stands_by_speaker_beside_that_of_all() -> None:

@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,6 +12,9 @@ import yaml
 from data_prep.errors import UserError
 from ser_sweep import open_sweep
 from ser_sweep.cli import main
+from ser_sweep.commands.figures import settings_told
+from ser_sweep.shown import Progress, Shown, choose_shown
+from sweep.planning.settings import Setting
 
 SLOW, PAPERS = 0.0001, 0.001
 
@@ -46,11 +51,80 @@ def test_the_nearest_to_the_papers_is_shown_unless_another_is_asked_for(
     assert "**Settings.**" in asked and "**Settings compared.**" in asked
 
 
+def test_a_setting_with_all_folds_is_shown_before_a_nearer_one_without(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(arguments[-1], store)
+    sweep = open_sweep(arguments[0], arguments[2], store)
+    nearest = sweep.shown
+    missing = sweep.shown_chains[-1].last.key
+    (found,) = store.glob(f"**/{missing}")
+    shutil.rmtree(found)
+    sweep.refresh()
+    assert nearest.text == "learning_rate 0.001" and sweep.shown.text == "learning_rate 0.0001"
+    why = "of 2 the one with all folds so far; learning_rate 0.001 is nearer, with 3 of 4 stages"
+    own = [*arguments[:-1], str(store)]
+    assert f"setting learning_rate 0.0001 ({why}): what tables show" in said(capsys, "plan", *own)
+    text = said(capsys, "tables", *own, "--no-forests")
+    assert f"Setting: learning_rate 0.0001 ({why})." in text
+    assert (
+        f"- Reference: learning\\_rate 0.0001 ({why})." in text or f"- Reference: learning_rate 0.0001 ({why})." in text
+    )
+    drawn = said(capsys, "figures", *own, "--no-forests", "--out", str(tmp_path / "figures"), "--format", "svg")
+    assert f"setting learning_rate 0.0001 ({why}): what figures of one setting show" in drawn
+    assert "thinning" not in drawn
+
+
+RATES = [Setting((("learning_rate", rate),)) for rate in (0.001, 0.003, 0.01)]
+
+
+@pytest.mark.parametrize(
+    ("done", "shown", "why"),
+    [
+        ((0, 0, 0), 0, "the nearest to the paper's of 3"),
+        ((6, 6, 6), 0, "the nearest to the paper's of 3"),
+        (
+            (2, 6, 6),
+            1,
+            "the nearest to the paper's of the 2 of 3 with all folds so far; learning_rate 0.001 is nearer, with 2 of "
+            "6 stages",
+        ),
+        ((6, 2, 0), 0, "of 3 the one with all folds so far"),
+        ((2, 2, 2), 0, "the nearest to the paper's of 3; none has all folds, this one has 2 of 6 stages"),
+        (
+            (1, 2, 4),
+            2,
+            "of 3 the one furthest along, with 4 of 6 stages; learning_rate 0.001 is nearer, with 1 of 6 stages",
+        ),
+        ((2, 1, 2), 0, "the nearest to the paper's of the 2 of 3 furthest along, with 2 of 6 stages"),
+    ],
+)
+def test_the_setting_that_is_shown_follows_from_what_is_done(done: tuple[int, ...], shown: int, why: str) -> None:
+    progress = {one: Progress(count, 6) for one, count in zip(RATES, done, strict=True)}
+    assert choose_shown(progress, RATES.index) == Shown(RATES[shown], why)
+
+
+def test_figures_say_why_there_is_no_thinning_curve(tmp_path: Path, small_data: Path) -> None:
+    def told(**training: Any) -> list[str]:
+        grid = {"corpora": ["synthetic"], "backbones": ["tiny"], "rules": ["none"], "folds": 2, "training": training}
+        (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+        return list(settings_told(open_sweep(tmp_path / "grid.yaml", small_data), set()))
+
+    assert told(every=16) == []
+    assert told(every=[16, 8]) == [
+        "setting every 8 (the nearest to the paper's of 2): what figures of one setting show"
+    ]
+    assert told(every=[16, 8], learning_rate=[SLOW, PAPERS])[1:] == [
+        "no thinning curve: settings differ in learning_rate, too, not in every alone"
+    ]
+
+
 def test_two_settings_of_one_grid_are_compared(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     other = ["--other-setting", f"learning_rate={SLOW}", "--no-forests"]
     text = said(capsys, "compare", *arguments, *other)
-    assert re.search(r"^A .*, learning_rate 0.001$", text, re.MULTILINE)
-    assert re.search(r"^B .*, learning_rate 0.0001$", text, re.MULTILINE)
+    assert re.search(r"^A .*, learning_rate 0.001 \(the nearest to the paper's of 2\)$", text, re.MULTILINE)
+    assert re.search(r"^B .*, learning_rate 0.0001 \(one of 2\)$", text, re.MULTILINE)
     found = json.loads(said(capsys, "compare", *arguments, *other, "--json"))
     assert [one["setting"] for one in found["sweeps"]] == [{"learning_rate": PAPERS}, {"learning_rate": SLOW}]
     assert {"none", "bdsl"} <= {one["rule"] for one in found["comparisons"]}
