@@ -173,7 +173,8 @@ def test_the_difference_has_an_interval_and_a_test_by_speaker() -> None:
     (one,) = networks_of(grid())
     by_speaker = texts(one, "in_fold, differences to the baseline")["DenseNet22 bdsl, t = 1"][3:]
     assert by_speaker[:2] == ["{20.0, 20.0} p 0.12", "{20.0, 20.0}"]
-    assert "By speaker: the {interval over whole speakers}, and for WA p of a sign-flip test over speakers" in one.caption
+    by = "By speaker: the {interval over whole speakers}, and for WA p of a sign-flip test over speakers"
+    assert by in one.caption
     record = next(record for row in one.rows for record in row.entries if record["iteration"] and "p" in record)
     assert (record["p"], record["p_holm"], record["p_speaker"]) == (2 / 2**4, 0.5, 2 / 2**4)
     assert (record["baseline_difference_speaker_low"], record["baseline_difference_speaker_high"]) == (20, 20)

@@ -147,5 +147,5 @@ def test_of_several_set_ups_what_stands_elsewhere_is_left_out_and_the_rest_told_
     slow, fast = (setup_with(every=16, learning_rate=rate, early_stopping=rate > 0.01) for rate in (0.003, 0.03))
     assert slow.without(["every", "early_stopping"]).text([1]).startswith("12 epochs, 10 folds")
     joint = joint_setup([slow, fast], ["learning_rate", "early_stopping"])
-    told = "every 16th segment, 12 epochs or at most 12 epochs, 10 folds, stratified split, 1 training seed"
+    told = "every 16th segment, at most 12 epochs, 10 folds, stratified split, 1 training seed"
     assert joint.text([1]) == told
