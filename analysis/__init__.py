@@ -11,7 +11,7 @@ in `analysis.columns`, and what networks, treatments and conditions are in `anal
 from analysis.scoring.calibration import calibration
 from analysis.scoring.comparisons import compare, comparisons
 from analysis.scoring.correction import label_correction
-from analysis.scoring.results import decide, keep_results, usable_decisions
+from analysis.scoring.results import decide, keep_results, lost_results, usable_decisions
 from analysis.scoring.scores import score, score_networks
 from analysis.scoring.speakers import score_speakers
 from analysis.tables.collection import collect_tables
@@ -28,6 +28,7 @@ __all__ = [
     "decide",
     "keep_results",
     "label_correction",
+    "lost_results",
     "score",
     "score_networks",
     "score_speakers",

@@ -12,7 +12,7 @@ from data_prep.attributes import MORE_TEXTS
 from data_prep.checked import checked_manifest, parse_json
 from data_prep.errors import FolderError, ShardError, bulleted
 from data_prep.folders import Folder
-from data_prep.shards import SCHEMA_VERSION, PreparedCorpus
+from data_prep.shards import RESTORE, SCHEMA_VERSION, PreparedCorpus
 from data_prep.text import clean, command, counted, plain, some
 
 
@@ -41,20 +41,55 @@ def list_prepared(data: str | Path) -> tuple[list[PreparedCorpus], dict[str, Sha
 
 def _read_manifest(place: Path | Folder, name: str) -> dict[str, Any] | None:
     """What the folder `name` says it holds; None where it is no prepared corpus. Raises ShardError."""
-    path = f"{place}/{name}/manifest.json"
+    path, folder = f"{place}/{name}/manifest.json", Folder(place) / name
     try:
-        content = (Folder(place) / name).read("manifest.json")
+        content = folder.read("manifest.json")
         if content is None:
+            if _is_exported(folder):
+                raise ShardError(f"{path} is missing beside the corpus's utterances; {RESTORE}")
             return None
         manifest = parse_json(content)
         schema = manifest["schema"]
         if schema <= SCHEMA_VERSION:
             return {"shards": [], **checked_manifest(manifest)}
     except (ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path} is damaged ({error}); prepare the corpus again") from error
+        remedy = RESTORE if _is_exported(folder) else "prepare the corpus again"
+        raise ShardError(f"{path} is damaged ({error}); {remedy}") from error
     except (FolderError, OSError) as error:
         raise ShardError(f"{place}/{name}/manifest.json cannot be read: {error}") from error
     raise ShardError(f"{path} was written by a newer ser-sweep (schema {schema}); upgrade to read it")
+
+
+def _is_exported(folder: Folder) -> bool:
+    """Whether a corpus whose manifest tells nothing is of results alone: its utterances are there, without shards."""
+    return folder.modified("utterances.parquet") is not None and "shards" not in folder.folders()
+
+
+def refuse_exported(data: Path | Folder) -> None:
+    """Raise ShardError where the folder `data`, or the folder data in it, holds the corpora of results alone, to which
+    nothing is to be added."""
+    place = Folder(data)
+    if any(_holds_exported(folder) for folder in (place, place / "data")):
+        raise ShardError(
+            f"{place} belongs to results alone, written by ser-sweep store export --decisions; prepare corpora in "
+            "another --out"
+        )
+
+
+def _holds_exported(place: Folder) -> bool:
+    for name in place.folders():
+        manifest = _json_or_none((place / name).read("manifest.json"))
+        if _is_exported(place / name) if manifest is None else "shards" not in manifest and "classes" in manifest:
+            return True
+    return False
+
+
+def _json_or_none(content: bytes | None) -> dict[str, Any] | None:
+    try:
+        found = parse_json(content or b"")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def data_folder(data: str | Path) -> Path | Folder:

@@ -20,7 +20,7 @@ from data_prep.attributes import MORE_TEXTS
 from data_prep.audio import read_audio
 from data_prep.checked import LONGEST_NAME, checked_manifest, is_new_name, parse_json
 from data_prep.corpora import Utterance
-from data_prep.data_folder import data_folder
+from data_prep.data_folder import data_folder, refuse_exported
 from data_prep.errors import AudioError, CorpusError, ShardError, bulleted
 from data_prep.features import FeatureSettings
 from data_prep.files import as_json, canonical_hash
@@ -80,7 +80,7 @@ def prepare(
     utterances = sorted(utterances, key=lambda utterance: utterance.id)
     notices = check_names(utterances)
     data = data_folder(out)
-    Folder(data)  # refused before anything takes time
+    refuse_exported(data)  # before anything takes time
     with _runner(inline, address) as run:
         inspected = _inspect(utterances, settings, run, progress)
         check_copies(utterances, inspected)

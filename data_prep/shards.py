@@ -38,6 +38,9 @@ from data_prep.text import counted
 
 SCHEMA_VERSION = 1
 ROWS_PER_GROUP = 4096  # 32 MiB of float32 spectrograms
+RESTORE = (
+    "restore the export, for example from version control, or export it again with: ser-sweep store export --decisions"
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,19 @@ class PreparedCorpus:
         """How its frames and segments were cut."""
         return FeatureSettings(**self.manifest["settings"])
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether it has shards; results that were exported alone have none."""
+        return bool(self.manifest.get("shards"))
+
+    def require_sound(self) -> None:
+        """Raise ShardError where it has no shards."""
+        if not self.has_sound:
+            raise ShardError(
+                f"{self.folder} has no sound: it belongs to results alone, written by ser-sweep store export "
+                "--decisions, and nothing can be trained on it. Give the data folder that ser-sweep prepare made"
+            )
+
     def utterances(self) -> pd.DataFrame:
         """What utterances.parquet holds, and a column for a list of folds. Raises ShardError where it is missing or
         damaged."""
@@ -78,19 +94,16 @@ class PreparedCorpus:
         try:
             return with_lists(read_utterances(self.utterances_file(), self.manifest), lists)
         except ValueError as error:
-            raise ShardError(
-                f"{self.folder}/utterances.parquet is damaged ({error}); prepare the corpus again"
-            ) from error
+            remedy = "prepare the corpus again" if self.has_sound else RESTORE
+            raise ShardError(f"{self.folder}/utterances.parquet is damaged ({error}); {remedy}") from error
 
     def utterances_file(self) -> bytes:
         """utterances.parquet as it is. Raises ShardError where it is missing or damaged."""
         content = Folder(self.folder).read("utterances.parquet")
         expected = self.manifest.get("utterances_sha256")
         if content is None or (expected and sha256(content) != expected):
-            raise ShardError(
-                f"{self.folder}/utterances.parquet is missing or damaged; repeat the ser-sweep prepare command that "
-                "made it"
-            )
+            remedy = "repeat the ser-sweep prepare command that made it" if self.has_sound else RESTORE
+            raise ShardError(f"{self.folder}/utterances.parquet is missing or damaged; {remedy}")
         return content
 
 
@@ -208,6 +221,7 @@ def _record_batch(cut: list[tuple[str, Floats]], values: Floats, hop: int, schem
 
 def load_corpus(prepared: PreparedCorpus) -> SegmentCorpus:
     """Read a prepared corpus into memory, checking every shard. Raises ShardError for one missing or damaged."""
+    prepared.require_sound()
     settings = prepared.settings
     shards = _whole_shards(prepared)
     utterances = prepared.utterances()

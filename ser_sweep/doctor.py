@@ -253,12 +253,13 @@ def check_store(uri: str) -> Iterator[CheckResult]:
     try:
         store = Store(uri)
         held = counted(len(store.keys_like("")), "stage") if store.exists else "not there yet: ser-sweep run makes it"
+        store.require_predictions()  # nothing is tried where results are kept
         yield CheckResult("store", State.OK, held)
         yield from _try_folder(store.folder)
         if store.exists:
             store.check_writable()
     except (UserError, OSError) as error:
-        remedy = "check --store, the rights on it and, of an object store, keys, region and endpoint in the environment"
+        remedy = "give another --store, or check the rights on it and, of an object store, keys, region and endpoint"
         yield CheckResult("store", State.PROBLEM, str(error), remedy)
         return
     if store.folder.is_local:
@@ -309,7 +310,7 @@ def check_data(uri: str) -> Iterator[CheckResult]:
         yield CheckResult("data", State.PROBLEM, str(error), "prepare the corpus: ser-sweep prepare --help")
         return
     for why in unreadable.values():
-        yield CheckResult("data", State.PROBLEM, str(why), "prepare it again, or move it away; other corpora are read")
+        yield CheckResult("data", State.PROBLEM, str(why), "do what it says, or move it away; other corpora are read")
     if not found:
         yield CheckResult("data", State.WARNING, "no prepared corpus", "ser-sweep prepare CORPUS --out DATA")
     yield from map(_examine_corpus, found)
@@ -318,6 +319,9 @@ def check_data(uri: str) -> Iterator[CheckResult]:
 def _examine_corpus(one: PreparedCorpus) -> CheckResult:
     """Whether shards are there, and of the audio that they should be of."""
     shards = one.manifest["shards"]
+    if not one.has_sound:
+        said = f"{one.name}: results alone, without sound"
+        return CheckResult("data", State.PROBLEM, said, "give the data folder that ser-sweep prepare made")
     remedy = "repeat the ser-sweep prepare command that made it"
     try:
         sizes = {entry.path.name: entry.size for entry in (Folder(one.folder) / "shards").entries()}

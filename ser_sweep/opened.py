@@ -42,6 +42,8 @@ class OpenedSweep:
 
         self.grid_file, self.data, self.place = grid_file, data, place
         opened = None if place is None else Store(place)
+        if opened is not None:
+            opened.check_results()
         self.grid: GridSpec = load_grid(grid_file)
         self.prepared: dict[str, PreparedCorpus] = resolve_corpora(self.grid, data)
         self.requests = {self.prepared[one.key].name: one for one in self.grid.corpus_requests()}

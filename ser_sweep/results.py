@@ -61,7 +61,9 @@ class SweepResults(OpenedSweep):
             of = f" with {self.shown.text}" if self.shown.values and self.plan.done else ""
             if not any(stage.key in self.plan.done for chain in self.shown_chains for stage in chain.stages):
                 train = command("run", self.grid_file, "--data", self.data, "--store", self.place)
-                raise UserError(f"store {self.place} holds no stage of {self.grid_file}{of}; train them with: {train}")
+                alone = "none was finished when these results were exported"
+                remedy = alone if self.store.results_only else f"train them with: {train}"
+                raise UserError(f"store {self.place} holds no stage of {self.grid_file}{of}; {remedy}")
             raise UserError(
                 f"all stages of {self.grid_file}{of} in store {self.place} are damaged; ser-sweep run repairs them"
             )
@@ -236,11 +238,12 @@ class SweepResults(OpenedSweep):
         from analysis.report import Place as Places
         from analysis.report import ReportInput, write_report
 
+        alone = self.store.results_only  # has no data that could be trained on
         about = ReportInput(
             name=self.grid.name,
             settings={**self.grid.model_dump(mode="json"), "intervals": self.intervals},
             text=self.grid_text,
-            place=Places(*map(plain, (self.grid_file, self.data, self.place, out))),
+            place=Places(*map(plain, (self.grid_file, "DATA" if alone else self.data, self.place, out))),
             plan=self.due,
             chains=self.shown_chains,
             corpora=tuple(self.prepared.values()),

@@ -84,12 +84,18 @@ def open_sweep(grid: Place, data: Place, store: Place | None = None) -> "Sweep":
 
 def open_results(folder: Place) -> "Sweep":
     """What `ser-sweep store export --decisions` wrote: everything but `run` and predictions. Raises UserError."""
-    from sweep.storage.export import DATA_FOLDER, GRID_FILE, STORE_FOLDER
+    from analysis import lost_results
+    from data_prep.folders import Folder
+    from sweep.storage.results_alone import DATA_FOLDER, GRID_FILE, STORE_FOLDER, check_results, check_together, of_grid
 
     results = local_path(str(folder))
-    if not (results / GRID_FILE).is_file():
+    if not ((results / GRID_FILE).is_file() or (results / STORE_FOLDER).is_dir()):
         raise UserError(f"{results} holds no {GRID_FILE}: ser-sweep store export --decisions writes such folders")
-    return Sweep(results / GRID_FILE, str(results / DATA_FOLDER), str(results / STORE_FOLDER))
+    check_results(Folder(results))
+    with of_grid(Folder(results)):
+        sweep = Sweep(results / GRID_FILE, str(results / DATA_FOLDER), str(results / STORE_FOLDER))
+    check_together(Folder(results), sweep.seen.done_keys(), sweep.plan.stages, lost_results(sweep.seen, sweep.chains))
+    return sweep
 
 
 class Sweep(SweepResults):
@@ -167,6 +173,7 @@ class Sweep(SweepResults):
         from sweep.running.launch import launch
         from sweep.running.limits import Budget, Limits
 
+        self._require_training()
         limits = Limits(max_hours, max_price, price_per_hour, max_trials)
         damaged = self.leave_damaged_out()
         if damaged:
@@ -192,6 +199,12 @@ class Sweep(SweepResults):
         self.refresh()
         due = self.due
         return Ran(outcome, estimated, len(before & due.stages.keys()), len(due.done), len(due.stages))
+
+    def _require_training(self) -> None:
+        """Raise UserError, before anything is written, where the store or the data are those of results alone."""
+        self.store.require_predictions()
+        for one in self.prepared.values():
+            one.require_sound()
 
     # Audit
 
@@ -220,6 +233,7 @@ class Sweep(SweepResults):
         from sweep.planning.stages import Plan
         from sweep.running.launch import launch
 
+        self._require_training()
         own = Sweep(self.grid_file, self.data, self.audit_place)
         checks = checks_of(own.chains, set(folds))
         chains, done = needed_chains(checks), own.seen.done_keys()
@@ -254,6 +268,8 @@ class Sweep(SweepResults):
         from analysis import keep_results
         from sweep.storage.export import results_folder
 
+        if not self.plan.done:
+            raise UserError(f"store {self.place} holds no stage to export")
         text, beside = self._portable_grid()
         with results_folder(str(out), text, self.prepared.values(), beside) as kept:
             return keep_results(self.store, self.plan.chains, kept, progress)

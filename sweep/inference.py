@@ -90,7 +90,8 @@ class Spoken:
 
 
 def kept_networks(store: Store) -> Iterator[tuple[StageSpec, dict[str, Any]]]:
-    """The stages whose networks the store keeps, and their stage.json."""
+    """The stages whose networks the store keeps, and their stage.json. Raises UserError of results alone."""
+    store.require_predictions()
     for record in store.records():
         stage = StageSpec.of_record(record)
         if "weights" in record and stage is not None:
@@ -103,6 +104,7 @@ def load_network(store: Store, prefix: str) -> TrainedNetwork:
     Raises UserError where no stage has such a key, or several, and where its network was not kept, or is of another
     version of its backbone; StoreError where the stage is damaged.
     """
+    store.require_predictions()
     key = _find_key(store, prefix)
     record = store.read_stage(key)
     predictions = store.read_predictions(key)

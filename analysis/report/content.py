@@ -147,6 +147,7 @@ class Report:
     folds: tuple[tuple[Block, list[str]], ...]  # what training and test of each fold share, and in all
     software: tuple[Fact, ...]
     devices: Block
+    results_only: bool  # without launches, and without data to train on
     launches: Block
     hours: float  # of devices, that the grid's own stages took
     device_hours: float  # of all launches on the store
@@ -285,6 +286,7 @@ def gather(
         folds=tuple(folds_shown(inputs.chains, inputs.store)),
         software=tuple(runs.software(records.values())),
         devices=runs.devices(records.values()),
+        results_only=bool(inputs.store.results_only),
         launches=runs.launches_block(launches, price_per_hour),
         hours=runs.device_hours(records.values()),
         device_hours=device_hours,
@@ -306,9 +308,7 @@ def gather(
             Failure(plan.label_of(key), key, without_secrets(cause)) for key, cause in sorted(plan.failed.items())
         ),
         recipes=tuple(recipes(plan, Ground(inputs.settings, lists, place.out, place.data, place.store))),
-        leaky_sources=tuple(
-            sorted({c.last.label_source for c in plan.chains if c.last.label_source in LEAKY_LABEL_SOURCES})
-        ),
+        leaky_sources=tuple(sorted({*LEAKY_LABEL_SOURCES}.intersection(c.last.label_source for c in plan.chains))),
         intervals=_intervals(inputs),
     )
 

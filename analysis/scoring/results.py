@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from importlib.metadata import version
+from itertools import chain, combinations
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from data_prep.attributes import IN_RESULTS
 from data_prep.checked import read_frame
 from data_prep.files import canonical_hash
 from data_prep.progress import Progress, no_progress
+from data_prep.shards import RESTORE
 from dsl.labels import labels_of
 from dsl.settings import ChainSettings
 from dsl.splits import may_train
@@ -180,13 +182,37 @@ def _kept_results(store: Store, forest_seeds: int, records: Records) -> pd.DataF
     decided = _read_decisions(store, _results_key(records))
     if decided is None:
         raise StoreError(
-            f"store {store.uri}: the decisions on {next(iter(records)).label} are missing, damaged, or made by "
-            "another version of the method; export them again with: ser-sweep store export --decisions"
+            f"store {store.uri}: the decisions on {next(iter(records)).label} (decisions/{_results_key(records)}) are "
+            "missing, of stages that are lost, or made by another version of the method: read them with that version, "
+            f"or {RESTORE}"
         )
     if columns.CONFIDENCE not in decided:  # exported before confidences were kept
         decided = decided.assign(**{columns.CONFIDENCE: np.nan})
     pooled = decided[columns.DECISION] == columns.MEAN_POOLING
     return decided[pooled | (decided[columns.FOREST_SEED] < forest_seeds)].reset_index(drop=True)
+
+
+def lost_results(store: Store, chains: Sequence[ChainSpec]) -> dict[str, str]:
+    """What is missing in a store of results, by its path: a stage.json where decisions are there that are of its stage
+    too, and decisions where there are none that could be theirs."""
+    unused = store.decision_keys()
+    incomplete = []
+    for stages in cells_of(chains):
+        there = [stage for stage in stages if record_of(store, stage) is not None]
+        if there and _results_key(there) in unused:
+            unused.discard(_results_key(there))
+        else:
+            incomplete.append((stages, there))
+    lost: dict[str, str] = {}
+    for stages, there in incomplete:
+        absent = [stage for stage in stages if stage not in there] if unused else []
+        for more in chain.from_iterable(combinations(absent, size) for size in range(1, len(absent) + 1)):
+            if _results_key(stage for stage in stages if stage in there or stage in more) in unused:
+                lost |= {f"stages/{stage.key}/stage.json": "missing" for stage in more}
+                break
+        if there and not unused:
+            lost[f"decisions/{_results_key(there)}"] = "missing"
+    return lost
 
 
 def _results_key(stages: Iterable[StageSpec]) -> str:

@@ -56,15 +56,15 @@ def of_grid(parser: argparse.ArgumentParser) -> None:
 def of_results(parser: argparse.ArgumentParser) -> None:
     """A grid, its data and its store; or a folder of ser-sweep store export --decisions, which holds all three."""
     parser.add_argument("grid", type=path, nargs="?", metavar="GRID.yaml", help="the grid file; see configs/")
+    of_place_or_results(parser)
+
+
+def of_place_or_results(parser: argparse.ArgumentParser) -> None:
+    """The same without the grid."""
     of_data(parser, required=False)
     of_store(parser, required=False)
-    parser.add_argument(
-        "--from",
-        dest="results",
-        type=path,
-        metavar="RESULTS",
-        help="folder written by store export --decisions, instead of GRID.yaml, --data and --store",
-    )
+    help = "folder written by store export --decisions, instead of GRID.yaml, --data and --store"
+    parser.add_argument("--from", dest="results", type=path, metavar="RESULTS", help=help)
 
 
 def of_shown_results(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 ser-sweep best GRID.yaml --data DATA --store STORE
 ser-sweep best GRID.yaml --data DATA --store STORE --write BEST.yaml
+ser-sweep best --from RESULTS
 """
 
 import argparse

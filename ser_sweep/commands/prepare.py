@@ -50,6 +50,7 @@ def run_prepare(options: argparse.Namespace) -> None:
 
     from data_prep.corpora import check_name, read_corpus, settings_for
     from data_prep.corpora.manifest import unread_columns
+    from data_prep.data_folder import data_folder, refuse_exported
     from data_prep.prepare import prepare
     from data_prep.synthetic import SyntheticCorpus, read_truth, write_corpus
 
@@ -60,6 +61,7 @@ def run_prepare(options: argparse.Namespace) -> None:
     if options.corpus == "synthetic":
         if options.source is None and is_address(options.out):
             raise UserError(f"prepare synthetic --out {options.out} needs --source: a local folder for its audio files")
+        refuse_exported(data_folder(options.out))  # before audio is written into it
         source = options.source or local_path(options.out) / "audio" / f"synthetic-seed{options.seed}"
         utterances, lacking = read_corpus("manifest", write_corpus(source, SyntheticCorpus(seed=options.seed)))
         truth = read_truth(source / "truth.csv")

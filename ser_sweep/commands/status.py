@@ -89,6 +89,7 @@ def run_launches(options: argparse.Namespace) -> None:
     from sweep.storage.events import launches_of, read_events
 
     store = existing_store(options)
+    store.require_predictions()  # results alone tell of no launch
     launches = launches_of(read_events(store.folder))
     if options.json:
         print(json.dumps([asdict(one) for one in launches], indent=2))

@@ -1,7 +1,8 @@
 """What commands open, from what was typed."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_prep.errors import UserError
@@ -16,17 +17,23 @@ if TYPE_CHECKING:
 
 def opened(options: argparse.Namespace) -> Sweep:
     """The sweep of a command `of_grid` or `of_results`. Raises UserError where it is not given, or twice."""
-    results = getattr(options, "results", None)
     given = {"GRID.yaml": options.grid, "--data": options.data, "--store": options.store}
+    return _showing(options, open_given(given, "--from", getattr(options, "results", None)))
+
+
+def open_given(given: Mapping[str, str | Path | None], option: str, results: Path | None) -> Sweep:
+    """The sweep of the grid, data and store that are `given`, by what they are called, or of the folder of results that
+    `option` names. Raises UserError where neither is whole, or both are given."""
     if results is None:
         missing = [name for name, value in given.items() if value is None]
         if missing:
-            raise UserError(f"missing: {', '.join(missing)}; give all of {', '.join(given)}, or --from RESULTS")
-        return _showing(options, open_sweep(options.grid, options.data, options.store))
+            raise UserError(f"missing: {', '.join(missing)}; give all of {', '.join(given)}, or {option} RESULTS")
+        grid, data, store = (str(value) for value in given.values())
+        return open_sweep(grid, data, store)
     beside = [name for name, value in given.items() if value is not None]
     if beside:
-        raise UserError(f"--from RESULTS replaces {', '.join(beside)}; give one or the other")
-    return _showing(options, open_results(results))
+        raise UserError(f"{option} RESULTS replaces {', '.join(beside)}; give one or the other")
+    return open_results(results)
 
 
 def _showing(options: argparse.Namespace, sweep: Sweep) -> Sweep:

@@ -6,6 +6,7 @@
     RESULTS/grid.yaml                                               the grid
     RESULTS/data/<corpus>/                                          its corpora, prepared, without their shards
     RESULTS/store/                                                  its stages and decisions, without predictions
+    RESULTS/SHA256SUMS                                              what these files must be
 
 docs/store.md tells the columns, and shows how to ask for something.
 """
@@ -33,15 +34,15 @@ from data_prep.attributes import IN_RESULTS
 from data_prep.errors import UserError
 from data_prep.folders import Folder
 from data_prep.progress import Progress, no_progress
-from data_prep.shards import PreparedCorpus
+from data_prep.shards import PreparedCorpus, sha256
 from dsl.labels import labels_of
 from sweep.planning.stages import StageSpec
 from sweep.storage.listed_folds import names_of_lists
 from sweep.storage.predictions import Predictions, as_parquet
+from sweep.storage.results_alone import DATA_FOLDER, GRID_FILE, STORE_FOLDER, SUMS_FILE, sums_of
 from sweep.storage.store import Store, StoreError
 from sweep.storage.upkeep import AT_ONCE
 
-GRID_FILE, DATA_FOLDER, STORE_FOLDER = "grid.yaml", "data", "store"  # of a folder of results
 PART_BYTES = 64 * 1024 * 1024  # a file is closed when it is larger: what is in memory at a time
 
 # What tells a stage from another, beside the corpus and the backbone that the files are partitioned by.
@@ -132,7 +133,11 @@ def results_folder(
             manifest = {name: value for name, value in one.manifest.items() if name != "shards"}
             folder.write(f"{DATA_FOLDER}/{one.name}/utterances.parquet", one.utterances_file())
             folder.write(f"{DATA_FOLDER}/{one.name}/manifest.json", json.dumps(manifest, indent=1).encode())
-        yield Store((folder / STORE_FOLDER).uri)
+        kept = Store((folder / STORE_FOLDER).uri)
+        yield kept
+        sums = sums_of(folder)
+        folder.write(SUMS_FILE, sums)
+        kept.create_results_only({**(kept.results_only or {}), "sums": sha256(sums)})
 
 
 @contextmanager

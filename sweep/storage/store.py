@@ -39,6 +39,7 @@ from sweep.storage.files import as_json, parsed, read_checked, read_json, write_
 from sweep.storage.listed_folds import keep_list, kept_lists
 from sweep.storage.predictions import Predictions, decode_predictions, encode_predictions
 from sweep.storage.records import described_files, is_record
+from sweep.storage.results_alone import check_store
 
 SCHEMA_VERSION = 1
 FOLDERS = {"corpora", "stages", "checkpoints", "failures", "decisions", "leases", "events", "shares"}
@@ -94,13 +95,20 @@ class Store:
         """Make this a store of stages without predictions, beside decisions that `decided_by` made."""
         about = {"kind": "ser-sweep store", "schema": SCHEMA_VERSION, "results_only": decided_by}
         write_json(self.folder, "store.json", about)
+        self.results_only = decided_by
+
+    def check_results(self) -> None:
+        """Raise UserError where it is of results alone and not whole: their files, or the mark that they are."""
+        check_store(self.folder, self.results_only)
 
     def require_predictions(self) -> None:
-        """Raise StoreError where it holds results only."""
-        if self.results_only:
+        """Raise UserError where it holds results only."""
+        if not self.results_only:
+            self.check_results()
+        else:
             raise StoreError(
                 f"store {self.uri} holds results only, written by ser-sweep store export --decisions; they are "
-                "enough for tables, claims, figures and reports. For anything else, give the store itself"
+                "enough for tables, claims, audits, figures, reports, best and compare. For all else, give the store"
             )
 
     def check_writable(self) -> None:
@@ -313,9 +321,13 @@ class Store:
         """Decisions that were made before; None where there are none, or damaged ones."""
         return read_checked(self.folder, f"decisions/{key}")
 
+    def decision_keys(self) -> set[str]:
+        """The keys of all decisions that are kept."""
+        return {entry.path.name for entry in self.folder.entries("decisions")}
+
     def write_decisions(self, key: str, content: bytes) -> None:
-        """Keep decisions; a store that cannot be written goes without."""
-        with contextlib.suppress(OSError):
+        """Keep decisions; a store that cannot be written goes without, unless it has nothing else."""
+        with contextlib.nullcontext() if self.results_only else contextlib.suppress(OSError):
             write_checked(self.folder, f"decisions/{key}", content)
 
     # Corpora
@@ -361,15 +373,15 @@ class Store:
         self._refuse_newer(f"corpus {name} in store {self.uri}", about, shards.SCHEMA_VERSION)
         content = self.folder.read(f"corpora/{name}/utterances.parquet")
         if about is None or content is None:
-            raise StoreError(f"store {self.uri} does not hold corpus {name}; ser-sweep run adds it")
+            remedy = shards.RESTORE if self.results_only else "ser-sweep run adds it"
+            raise StoreError(f"store {self.uri} does not hold corpus {name}; {remedy}")
         try:
             about = checked_manifest(about)
             lists = filter(None, kept_lists(self.folder, name).values())
             return about, with_lists(read_utterances(content, about), lists)
         except ValueError as error:
-            raise StoreError(
-                f"corpus {name} in store {self.uri} is damaged ({error}); ser-sweep run adds it again"
-            ) from error
+            remedy = shards.RESTORE if self.results_only else "ser-sweep run adds it again"
+            raise StoreError(f"corpus {name} in store {self.uri} is damaged ({error}); {remedy}") from error
 
     def delete_corpus(self, name: str) -> None:
         """Take a corpus out: corpus.json first, so that what is left if this is interrupted is no corpus."""

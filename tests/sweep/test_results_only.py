@@ -45,6 +45,13 @@ def exported_place(folder: Path) -> list[str]:
     return [str(parts / "grid.yaml"), "--data", str(parts / "data"), "--store", str(parts / "store")]
 
 
+def as_of_an_earlier_version(results: Path) -> Path:
+    """The same export without its list of files."""
+    (results / "SHA256SUMS").unlink()
+    Store(results / "store").create_results_only({"scikit-learn": "1.7.2"})
+    return results
+
+
 @pytest.mark.parametrize(
     "command",
     [["tables"], ["tables", "--format", "csv"], ["tables", "--no-forests"], ["claims", "--json"]],
@@ -66,6 +73,7 @@ def test_no_prediction_and_no_sound_is_among_them(folder: Path) -> None:
     stages = {parts[2] for parts in files if parts[:2] == ("store", "stages")}
     assert stages == Store(folder / "store").done_keys()
     assert {parts[3] for parts in files if parts[:2] == ("store", "stages")} == {"stage.json"}
+    assert {parts[0] for parts in files if len(parts) == 1} == {"grid.yaml", "SHA256SUMS"}
     assert {parts[-1] for parts in files if parts[0] == "data"} == {"manifest.json", "utterances.parquet"}
 
 
@@ -84,14 +92,13 @@ def test_another_version_of_the_method_is_told(
 ) -> None:
     monkeypatch.setattr("analysis.scoring.results.DECISION_VERSION", {"stratified": 99})
     assert main(["tables", *results, "--quiet"]) == 2
-    assert "another version of the method; export them again" in capsys.readouterr().err
+    assert "another version of the method: read them with that version, or restore" in capsys.readouterr().err
 
 
 def test_results_that_were_exported_without_confidences_say_so(
     folder: Path, results: list[str], tmp_path: Path, capsys: Capture
 ) -> None:
-    older = tmp_path / "RESULTS"
-    shutil.copytree(folder / "RESULTS", older)
+    older = as_of_an_earlier_version(Path(shutil.copytree(folder / "RESULTS", tmp_path / "RESULTS")))
     store = Store(older / "store")
     for path in (older / "store" / "decisions").iterdir():
         decided = read_frame(store.read_decisions(path.name) or b"")
@@ -151,6 +158,35 @@ def test_a_command_is_told_where_its_results_are_once(
     assert "--from RESULTS replaces GRID.yaml; give one or the other" in capsys.readouterr().err
     assert main(["tables", "--from", str(tmp_path)]) == 2
     assert f"{tmp_path} holds no grid.yaml" in capsys.readouterr().err
+
+
+def test_two_folders_of_results_are_compared(results: list[str], place: list[str], capsys: Capture) -> None:
+    quick = ["--no-forests", "--quiet", "--json"]
+    said = []
+    for where in ([place[0], *place], [*results, "--other-from", results[1]], [*place, "--other-from", results[1]]):
+        assert main(["compare", *where, *quick]) == 0
+        said.append(json.loads(capsys.readouterr().out)["comparisons"])
+    assert said[0] == said[1] == said[2]
+    for where, message in (
+        (results, "compare has one sweep only"),
+        ([*results, place[0]], "missing: --other-data, --other-store; give all of GRID.yaml, --other-data"),
+        ([place[0], *results, "--other-from", results[1]], "--from RESULTS replaces GRID.yaml"),
+        ([place[0], *place, "--other-from", results[1]], "--other-from RESULTS replaces GRID.yaml"),
+    ):
+        assert main(["compare", *where]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_the_best_of_results_is_that_of_the_store(
+    results: list[str], place: list[str], tmp_path: Path, capsys: Capture
+) -> None:
+    said = []
+    for where in (place, results):
+        assert main(["best", *where, "--no-forests", "--quiet"]) == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    assert main(["best", *results, "--no-forests", "--quiet", "--write", str(tmp_path / "best.yaml")]) == 0
+    assert "--data DATA --store STORE" in capsys.readouterr().out
 
 
 def test_results_are_of_a_grid(place: list[str], tmp_path: Path, capsys: Capture) -> None:
