@@ -41,6 +41,7 @@ SECOND_CROSS_VALIDATED = "stratified"  # the split under which that is made
 # cross-validation of the paper's; since version 3, the others have a forest for each fold's own network.
 DECISION_VERSION = {"stratified": 1}
 DECISION_VERSION_ELSE = 3
+MOST_LOST = 3  # stages of a cell whose loss decisions tell of
 
 
 def decide(
@@ -194,7 +195,9 @@ def _kept_results(store: Store, forest_seeds: int, records: Records) -> pd.DataF
 
 def lost_results(store: Store, chains: Sequence[ChainSpec]) -> dict[str, str]:
     """What is missing in a store of results, by its path: a stage.json where decisions are there that are of its stage
-    too, and decisions where there are none that could be theirs."""
+    too, and decisions where there are none that could be theirs.
+
+    Of a cell, up to MOST_LOST stages are found in this way; of more, the decisions are told when they are asked for."""
     unused = store.decision_keys()
     incomplete = []
     for stages in cells_of(chains):
@@ -206,7 +209,7 @@ def lost_results(store: Store, chains: Sequence[ChainSpec]) -> dict[str, str]:
     lost: dict[str, str] = {}
     for stages, there in incomplete:
         absent = [stage for stage in stages if stage not in there] if unused else []
-        for more in chain.from_iterable(combinations(absent, size) for size in range(1, len(absent) + 1)):
+        for more in chain.from_iterable(combinations(absent, size) for size in range(1, MOST_LOST + 1)):
             if _results_key(stage for stage in stages if stage in there or stage in more) in unused:
                 lost |= {f"stages/{stage.key}/stage.json": "missing" for stage in more}
                 break

@@ -67,8 +67,8 @@ OF_SOURCES_COMPARED = (
     f"{_BY_SPEAKER}"
 )
 OF_SETTINGS_COMPARED = (
-    "{conditions} Each setting of the grid against one of them, the reference, which the other tables are of: the rate "
-    "by {decision} minus that of the same network at the reference, in points, with a [{paired}] and, for WA, p of a "
+    "{conditions} Each setting of the grid beside the reference, the one that the other tables show: the rate by "
+    "{decision} minus that of the same network at the reference, in points, with a [{paired}] and, for WA, p of a "
     "sign-flip test over utterances. Changed says in what a setting differs from the reference. Holm's method adjusts "
     f"p for the whole table. {_BY_SPEAKER}"
 )
