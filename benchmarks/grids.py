@@ -58,9 +58,7 @@ def main() -> None:
     parser.add_argument("--emodb", type=Path, help="the folder of Emo-DB's wav files")
     parser.add_argument("--work", type=Path, help="a folder for data and store")
     parser.add_argument("--as-is", action="store_true", help="train nothing: write what the store has of the grid")
-    parser.add_argument(
-        "--redraw", action="store_true", help="only tables, claims and figures, of results there are"
-    )
+    parser.add_argument("--redraw", action="store_true", help="only tables, claims and figures, of results there are")
     options = parser.parse_args()
     results = ROOT / "benchmarks" / "results" / options.grid
     if options.redraw:
