@@ -41,8 +41,9 @@ def list_prepared(data: str | Path) -> tuple[list[PreparedCorpus], dict[str, Sha
 
 def _read_manifest(place: Path | Folder, name: str) -> dict[str, Any] | None:
     """What the folder `name` says it holds; None where it is no prepared corpus. Raises ShardError."""
-    path, folder = f"{place}/{name}/manifest.json", Folder(place) / name
+    path = f"{place}/{name}/manifest.json"
     try:
+        folder = Folder(place) / name
         content = folder.read("manifest.json")
         if content is None:
             if _is_exported(folder):

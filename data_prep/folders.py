@@ -132,11 +132,14 @@ class Folder:
             raise FolderError(f"{self.uri} holds a name that is not UTF-8: {error.object!r}; rename it") from error
 
     def folders(self) -> list[str]:
-        """The names of the folders in it."""
+        """The names of the folders in it; none where it is not there. Raises FolderError where it is a file."""
         if self.is_local:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 return sorted(path.name for path in Path(self._root).iterdir() if path.is_dir())
-            return []
+            except FileNotFoundError:
+                return []
+            except NotADirectoryError as error:
+                raise FolderError(f"{self.uri} is a file; give a folder") from error
         found = self._files.get_file_info(fs.FileSelector(self._path(""), allow_not_found=True))
         return sorted(info.base_name for info in found if info.type == fs.FileType.Directory)
 

@@ -76,8 +76,8 @@ class PreparedCorpus:
 
     @property
     def has_sound(self) -> bool:
-        """Whether it has shards; results that were exported alone have none."""
-        return bool(self.manifest.get("shards"))
+        """Whether it has shards, be they damaged; results that were exported alone have none."""
+        return bool(self.manifest.get("shards")) or "shards" in Folder(self.folder).folders()
 
     def require_sound(self) -> None:
         """Raise ShardError where it has no shards."""

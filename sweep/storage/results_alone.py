@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from data_prep.checked import checked_manifest, parse_json, read_utterances
-from data_prep.errors import UserError, bulleted
+from data_prep.errors import FolderError, UserError, bulleted
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.shards import RESTORE, sha256
@@ -242,7 +242,11 @@ def _is_unmarked(store: Folder) -> bool:
     """Whether a store whose store.json does not say so is that of an export: none of its stages has predictions, and
     it has decisions and no trace of a launch or, with a store.json, lies beside corpora without shards."""
     if read_json(store, "store.json") is None:
-        is_like_one = {"decisions", "stages"} <= set(store.folders()) <= {"corpora", "decisions", "stages"}
+        try:
+            folders = set(store.folders())
+        except FolderError:  # it is a file, which is told where it is used
+            return False
+        is_like_one = {"decisions", "stages"} <= folders <= {"corpora", "decisions", "stages"}
     else:
         is_like_one = store.is_local and _beside_exported_data(store)
     if not is_like_one:

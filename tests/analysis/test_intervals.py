@@ -304,5 +304,5 @@ def test_a_report_names_the_kind_and_its_recipes_ask_for_it(tmp_path: Path) -> N
     report = write_report(source, tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "With them are 95% t intervals over speakers." in page
-    assert "95% paired t interval over speakers" in page and "over utterances" not in page
+    assert "95% paired t interval over speakers" in page and "interval over utterances" not in page
     assert report.recipes and all("intervals: speaker_t" in recipe.grid for recipe in report.recipes)
