@@ -89,7 +89,7 @@ BAD_INPUT: dict[str, tuple[Callable[[Path], Arguments], str]] = {
     **{name: (prepare_audio(write), message) for name, (write, message) in BAD_AUDIO.items()},
     "negative-seed": (lambda folder: ["synthetic", "--seed", "-1"], "seed: -1 given, it must not be negative"),
     "bad-name": (lambda folder: [*good(folder), "--name", "../up"], "corpus name '../up' cannot name a folder"),
-    "into-a-file": (into_a_file, "Not a directory"),
+    "into-a-file": (into_a_file, "is a file; give a folder"),
 }
 
 
