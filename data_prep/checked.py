@@ -61,6 +61,15 @@ def parse_json(content: bytes) -> Any:
     return found
 
 
+def parsed(content: bytes | None) -> dict[str, Any] | None:
+    """A JSON object; None where the content is missing or damaged."""
+    try:
+        found = parse_json(content or b"null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 

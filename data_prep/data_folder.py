@@ -9,7 +9,7 @@ import pandas as pd
 
 from data_prep.addresses import is_address, local_path
 from data_prep.attributes import MORE_TEXTS
-from data_prep.checked import checked_manifest, parse_json
+from data_prep.checked import checked_manifest, parse_json, parsed
 from data_prep.errors import FolderError, ShardError, bulleted
 from data_prep.folders import Folder
 from data_prep.shards import RESTORE, SCHEMA_VERSION, PreparedCorpus
@@ -78,19 +78,11 @@ def refuse_exported(data: Path | Folder) -> None:
 
 
 def _holds_exported(place: Folder) -> bool:
-    for name in place.folders():
-        manifest = _json_or_none((place / name).read("manifest.json"))
-        if _is_exported(place / name) if manifest is None else "shards" not in manifest and "classes" in manifest:
-            return True
-    return False
+    def is_one(folder: Folder) -> bool:
+        manifest = parsed(folder.read("manifest.json"))
+        return _is_exported(folder) if manifest is None else "shards" not in manifest and "classes" in manifest
 
-
-def _json_or_none(content: bytes | None) -> dict[str, Any] | None:
-    try:
-        found = parse_json(content or b"")
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+    return any(is_one(place / name) for name in place.folders())
 
 
 def data_folder(data: str | Path) -> Path | Folder:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from typing import Any
 
-from data_prep.checked import parse_json
+from data_prep.checked import parsed
 from data_prep.folders import Folder
 
 DIGEST_BYTES = 32
@@ -40,12 +40,3 @@ def as_json(content: dict[str, Any]) -> bytes:
     """A line for each field: to be read by people, and fast to write."""
     lines = ",\n".join(f"{ENCODER.encode(name)}: {ENCODER.encode(content[name])}" for name in sorted(content))
     return f"{{\n{lines}\n}}\n".encode()
-
-
-def parsed(content: bytes | None) -> dict[str, Any] | None:
-    """A JSON object; None where the content is missing or damaged."""
-    try:
-        found = parse_json(content or b"null")
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None

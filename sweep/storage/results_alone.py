@@ -14,14 +14,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from data_prep.checked import checked_manifest, parse_json, read_utterances
+from data_prep.checked import checked_manifest, parse_json, parsed, read_utterances
 from data_prep.errors import FolderError, UserError, bulleted
 from data_prep.files import canonical_hash
 from data_prep.folders import Folder
 from data_prep.shards import RESTORE, sha256
 from data_prep.text import counted
 from sweep.planning.stages import KEY_LENGTH
-from sweep.storage.files import parsed, read_checked, read_json
+from sweep.storage.files import read_checked, read_json
 from sweep.storage.listed_folds import kept_lists, list_path
 from sweep.storage.records import is_record
 

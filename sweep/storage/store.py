@@ -29,13 +29,13 @@ from typing import Any
 import pandas as pd
 
 from data_prep import shards
-from data_prep.checked import checked_manifest, read_utterances
+from data_prep.checked import checked_manifest, parsed, read_utterances
 from data_prep.errors import FolderError, UserError
 from data_prep.fold_lists import with_lists
 from data_prep.folders import Folder
 from data_prep.shards import PreparedCorpus, sha256
 from sweep.planning.stages import StageSpec
-from sweep.storage.files import as_json, parsed, read_checked, read_json, write_checked, write_json
+from sweep.storage.files import as_json, read_checked, read_json, write_checked, write_json
 from sweep.storage.listed_folds import keep_list, kept_lists
 from sweep.storage.predictions import Predictions, decode_predictions, encode_predictions
 from sweep.storage.records import described_files, is_record
